@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: MIT
+# Copyright mpsched contributors
+#
+# Every library we link, found once. Folders use these target names:
+#   PkgConfig::LIBBPF (loader/ only)   PkgConfig::LIBMNL   fmt::fmt   nlohmann_json::nlohmann_json
+#   CLI11::CLI11   OpenSSL::Crypto   Threads::Threads   Catch2::Catch2 (through mps_add_test)
+
+include_guard(GLOBAL)
+
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(LIBBPF REQUIRED IMPORTED_TARGET GLOBAL libbpf>=1.1)
+pkg_check_modules(LIBMNL REQUIRED IMPORTED_TARGET GLOBAL libmnl)
+find_package(fmt REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(Threads REQUIRED)
