@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The one contract between the data path (BPF), the policies (BPF and native)
+ * and the loader (C++). Every compiler that reads it asserts its layout, so a
+ * policy object that was built elsewhere either matches or is refused.
+ *
+ * Units are in the names: _us microseconds, _ns nanoseconds, _bytes octets,
+ * _segs TCP segments. Nothing here is in network byte order unless its type is
+ * __be16 or __be32.
+ *
+ * Changing a layout or a meaning means a new MPS_ABI_VERSION: pins of another
+ * version live in another folder and are reported, never reinterpreted.
+ */
+#ifndef MPS_ABI_H
+#define MPS_ABI_H
+
+#ifndef __VMLINUX_H__ /* BPF code gets its types from kernel.bpf.h */
+#include <linux/types.h>
+#endif
+
+#ifdef __cplusplus
+#define MPS_STATIC_ASSERT(cond, text) static_assert(cond, text)
+#else
+#define MPS_STATIC_ASSERT(cond, text) _Static_assert(cond, text)
+#endif
+
+#define MPS_UNUSED __attribute__((unused))
+
+#define MPS_ABI_VERSION 1
+
+/* The kernel's own limit: MPTCP_PM_ADDR_MAX subflows a connection (net/mptcp/protocol.h). */
+#define MPS_MAX_SUBFLOWS 8
+#define MPS_MAX_SLOTS 16
+#define MPS_MAX_RULES 32
+#define MPS_MAX_PATHS 64
+#define MPS_MAX_WAKES 64
+/* Including the terminating NUL. */
+#define MPS_NAME_LEN 32
+#define MPS_DOC_LEN 160
+#define MPS_STATE_WORDS 32
+#define MPS_MAX_VLANS 2
+
+/* ------------------------------------------------------------------ paths */
+
+enum mps_path_flag {
+	/* Our programs run on this interface; only then may a wake be sent to it. */
+	MPS_PATH_ATTACHED = 1u << 0,
+	/* Being detached: its subflows go back to what the peer asked for. */
+	MPS_PATH_LEAVING = 1u << 1,
+	/* No link-layer header (tun, wwan, ip tunnels): packets start at IP. */
+	MPS_PATH_L3 = 1u << 2,
+};
+
+/* Attributes of one interface, set by `mpsched path`. Index 0 of the map stands for "no such path". */
+struct mps_path {
+	__u32 ifindex;
+	__u32 flags;        /* enum mps_path_flag */
+	__u32 weight;       /* 1..10000, share of the bytes; default 1 */
+	__u32 priority;     /* 0..255, lower is preferred; default 0 */
+	__u32 cost;         /* 0..1000000, money per byte in the operator's own unit; default 0 */
+	__u32 energy_class; /* enum mps_energy_class */
+};
+MPS_STATIC_ASSERT(sizeof(struct mps_path) == 24, "mps_path layout");
+
+enum mps_energy_class {
+	MPS_ENERGY_NONE = 0, /* mains powered or unknown */
+	MPS_ENERGY_WIFI = 1,
+	MPS_ENERGY_3G = 2,
+	MPS_ENERGY_LTE = 3,
+	MPS_ENERGY_5G = 4,
+	MPS_ENERGY_MAX
+};
+
+/* ------------------------------------------------- what a policy is shown */
+
+enum mps_subflow_flag {
+	/* The kernel may send on it now: __mptcp_subflow_active() and not stale. */
+	MPS_SF_USABLE = 1u << 0,
+	/* subflow->stale: too many MPTCP retransmission intervals without progress. */
+	MPS_SF_STALE = 1u << 1,
+	/* subflow->backup, the bit that MP_PRIO from the peer (or we) sets. */
+	MPS_SF_BACKUP = 1u << 2,
+	/* What the peer itself asked for: backup in MP_JOIN, MP_PRIO on the wire. */
+	MPS_SF_PEER_BACKUP = 1u << 3,
+	/* subflow->request_bkup: the local endpoint has the backup flag. Cannot be overridden. */
+	MPS_SF_LOCAL_BACKUP = 1u << 4,
+	/* Its interface is attached, so its backup bit can be changed. */
+	MPS_SF_STEERABLE = 1u << 5,
+	/* The packet that caused this decision arrived on it. */
+	MPS_SF_SELF = 1u << 6,
+	/* First decision in which this index holds this subflow: per-subflow state starts over. */
+	MPS_SF_FRESH = 1u << 7,
+	/* In RTO recovery without progress (icsk_retransmits > 0): probably dead, not yet stale. */
+	MPS_SF_TROUBLED = 1u << 8,
+	MPS_SF_IPV6 = 1u << 9,
+	/* The index holds a subflow. Indices may have holes; an index is kept for a subflow's life. */
+	MPS_SF_PRESENT = 1u << 10,
+	/* tp->snd_ssthresh > tp->snd_cwnd: in slow start. */
+	MPS_SF_SLOW_START = 1u << 11,
+};
+
+/* One subflow as the kernel sees it now. Kernel fields are named after struct tcp_sock. */
+struct mps_subflow_view {
+	__u64 bytes_acked;      /* tcp_sock.bytes_acked, RFC 4898 tcpEStatsAppHCThruOctetsAcked */
+	__u64 pacing_rate;      /* bytes/s, mptcp_subflow_context.avg_pacing_rate: what `default` divides by */
+	__u32 flags;            /* enum mps_subflow_flag */
+	__u32 id;               /* kernel's subflow_id (6.5+), else position in the connection, from 1 */
+	__u32 ifindex;
+	__u32 srtt_us;          /* smoothed RTT; 0 = no sample yet */
+	__u32 rttvar_us;        /* mean deviation (mdev_us) */
+	__u32 min_rtt_us;       /* least RTT in the kernel's window; 0 = no sample yet */
+	__u32 cwnd_segs;
+	__u32 ssthresh_segs;
+	__u32 in_flight_segs;   /* tcp_packets_in_flight(), less what this packet acknowledges */
+	__u32 mss_bytes;
+	__u32 outstanding_bytes;/* write_seq - snd_una: put on this subflow and not yet acknowledged */
+	__u32 notsent_bytes;    /* write_seq - snd_nxt */
+	__u32 queued_bytes;     /* sk_wmem_queued: what `default` divides by the pacing rate */
+	__u32 snd_wnd_bytes;
+	__u32 delivered_segs;
+	__u32 lost_segs;        /* tcp_sock.lost: cumulative */
+	__u32 retransmits;      /* icsk_retransmits: consecutive RTOs */
+	__u32 weight;           /* path attributes, see struct mps_path */
+	__u32 priority;
+	__u32 cost;
+	__u32 energy_class;
+	__u32 last_rcv_age_us;  /* since the last data or ACK on it reached the kernel; 4294967295 = never */
+};
+MPS_STATIC_ASSERT(sizeof(struct mps_subflow_view) == 104, "mps_subflow_view layout");
+
+/* One connection at the moment of a decision. */
+struct mps_view {
+	__u64 now_us;           /* monotonic */
+	__u64 unsent_bytes;     /* msk->write_seq - snd_nxt: written by the application, on no subflow yet */
+	__u64 unacked_bytes;    /* msk->snd_nxt - snd_una */
+	__u64 window_bytes;     /* msk->wnd_end - snd_nxt, 0 if closed: what the peer still accepts */
+	__u32 token;            /* RFC 8684 3.2, the local token */
+	__u32 present;          /* bit i: sf[i] holds a subflow */
+	__u32 self;             /* index on which the packet arrived, MPS_MAX_SUBFLOWS if none */
+	__u32 reserved;
+	struct mps_subflow_view sf[MPS_MAX_SUBFLOWS];
+};
+MPS_STATIC_ASSERT(sizeof(struct mps_view) == 48 + 8 * 104, "mps_view layout");
+
+enum mps_verdict_flag {
+	/* Leave the kernel alone: every subflow goes back to what the peer asked for. */
+	MPS_VERDICT_PASS = 1u << 0,
+};
+
+/* A policy's answer. Empty `allowed` means "all". */
+struct mps_verdict {
+	__u32 allowed; /* bit i: the kernel may use sf[i] for the next burst */
+	__u32 flags;   /* enum mps_verdict_flag */
+};
+MPS_STATIC_ASSERT(sizeof(struct mps_verdict) == 8, "mps_verdict layout");
+
+/* A policy's memory for one connection; zeroed when a connection comes to the policy. */
+struct mps_state {
+	__u64 word[MPS_STATE_WORDS];
+};
+
+/* Per-CPU work area: the data path fills `view`, the policy fills `verdict`. */
+struct mps_scratch {
+	__u32 decided; /* set by the policy: a tail call cannot return a value */
+	__u32 pad;
+	struct mps_verdict verdict;
+	struct mps_state state;
+	struct mps_view view;
+};
+
+/* ------------------------------------------------------- policy metadata */
+
+/* Lives in the policy object's section .rodata.mps; read back from the kernel to tell what a slot holds. */
+struct mps_policy_info {
+	__u32 abi; /* MPS_ABI_VERSION */
+	__u32 state_bytes;
+	char name[MPS_NAME_LEN];
+	char doc[MPS_DOC_LEN];
+};
+MPS_STATIC_ASSERT(sizeof(struct mps_policy_info) == 8 + 32 + 160, "mps_policy_info layout");
+
+/*
+ * Parameters are the members of the policy's only global in this section. Each member carries a
+ * BTF declaration tag "mps:DEFAULT:MIN:MAX:UNIT:TEXT", from which the command line lists, checks and sets
+ * parameters of any policy.
+ */
+#define MPS_PARAMS_SECTION ".data.params"
+#define MPS_INFO_SECTION ".rodata.mps"
+#define MPS_PARAM_TAG "mps:"
+
+/* ------------------------------------------------------- connection state */
+
+/* What the data path remembers of one subflow. */
+struct mps_conn_subflow {
+	__u64 sk;      /* kernel address of the subflow's socket: its identity while it lives */
+	__u64 flip_ns; /* when its backup bit was last edited or woken */
+	__u64 seen_ns; /* when a packet of it last arrived on an attached interface */
+	__u32 ifindex; /* attached interface that last saw a packet of it, else sk_rx_dst_ifindex */
+	__u32 path;    /* index into mps_paths */
+	__u8 peer_backup;
+	__u8 flip_value; /* value of the last edit */
+	__u8 fresh;      /* the policy has not yet seen it */
+	__u8 nr_vlans;
+	__u16 vlan_tci[MPS_MAX_VLANS];   /* outermost first */
+	__be16 vlan_proto[MPS_MAX_VLANS];
+	__u32 id;      /* as in mps_subflow_view */
+};
+MPS_STATIC_ASSERT(sizeof(struct mps_conn_subflow) == 48, "mps_conn_subflow layout");
+
+/* Value of mps_conns, keyed by the connection's token. */
+struct mps_conn {
+	__u64 msk;        /* kernel address of the connection: tells a reused token */
+	__u32 rule_epoch; /* of mps_config when the slot was chosen */
+	__u32 path_epoch; /* of mps_config when the paths were looked up */
+	__u32 slot;
+	__u32 slot_serial; /* of the slot when the state was zeroed: a slot may be refilled */
+	__u32 allowed;    /* last verdict, bit per sf index; for `conns` */
+	__u32 pad;
+	struct mps_conn_subflow sf[MPS_MAX_SUBFLOWS];
+	struct mps_state state;
+};
+
+/* ---------------------------------------------------------------- config */
+
+/* Key 0 of mps_config. `choice` is read and written as one word, so a switch is atomic. */
+struct mps_config {
+	__u64 choice;     /* rule_epoch << 32 | default slot */
+	__u32 path_epoch; /* bumped after every change of mps_paths */
+	__u32 dwell_us;   /* least time between two edits of one subflow's bit */
+	__u32 nr_rules;
+	__u32 flags;      /* enum mps_config_flag */
+	__u32 slot_serial[MPS_MAX_SLOTS]; /* bumped whenever a slot is filled */
+};
+
+enum mps_config_flag {
+	/* Every connection is treated as under `default`, whatever its slot: used while detaching. */
+	MPS_CONFIG_LEAVING = 1u << 0,
+};
+
+#define MPS_DEFAULT_DWELL_US 1000
+/* Below it an edit could be repeated before the stack has processed the packet that carries it. */
+#define MPS_MIN_DWELL_US 100
+#define MPS_MAX_DWELL_US 10000000
+
+/* Slot 0 never holds a program: it is the pass-through that works even when nothing else does. */
+#define MPS_SLOT_NONE 0
+
+enum mps_rule_field {
+	MPS_RULE_LOCAL = 1u << 0,
+	MPS_RULE_REMOTE = 1u << 1,
+	MPS_RULE_LOCAL_PORT = 1u << 2,
+	MPS_RULE_REMOTE_PORT = 1u << 3,
+	MPS_RULE_MARK = 1u << 4,
+	MPS_RULE_CGROUP = 1u << 5,
+	MPS_RULE_IFINDEX = 1u << 6,
+};
+
+/*
+ * One selector: all named fields must match; the first matching rule decides. Addresses are IPv6, IPv4
+ * ones as IPv4-mapped (prefix length + 96). Matched against the connection (msk), the interface against
+ * the one on which its packet arrived.
+ */
+struct mps_rule {
+	__u32 fields; /* enum mps_rule_field; 0 = unused entry */
+	__u32 slot;
+	__u8 local[16];
+	__u8 remote[16];
+	__u8 local_prefix;  /* 0..128 */
+	__u8 remote_prefix;
+	__u16 local_port;   /* host order */
+	__u16 remote_port;
+	__u16 pad;
+	__u32 mark;
+	__u32 mark_mask;
+	__u32 ifindex;
+	__u32 pad2;
+	__u64 cgroup_id;    /* of the cgroup itself or any ancestor */
+};
+MPS_STATIC_ASSERT(sizeof(struct mps_rule) == 72, "mps_rule layout");
+
+/* ----------------------------------------------------------------- wakes */
+
+enum mps_wake_state {
+	MPS_WAKE_FREE = 0,
+	MPS_WAKE_FILLING = 1,
+	MPS_WAKE_READY = 2,
+	MPS_WAKE_SENT = 3, /* the clone is on its way to the target interface */
+};
+
+/* Everything needed to write a pure ACK with MP_PRIO for an idle subflow. */
+struct mps_wake {
+	__u32 state; /* enum mps_wake_state; changed by compare-and-swap only */
+	__u32 ifindex;
+	__u64 when_ns;
+	__be32 saddr[4]; /* the peer; IPv4 in word 0 */
+	__be32 daddr[4]; /* this host */
+	__be16 sport;
+	__be16 dport;
+	__u32 seq;
+	__u32 ack;
+	__u32 tsval;
+	__u32 tsecr;
+	__u16 window; /* as in the header, already scaled */
+	__u8 is_ipv6;
+	__u8 has_tstamp;
+	__u8 backup; /* the B bit of MP_PRIO */
+	__u8 l3;     /* the target interface has no link-layer header */
+	__u8 nr_vlans;
+	__u8 hop;    /* the clone first visits its own L3 interface to get a link-layer header */
+	__u16 vlan_tci[MPS_MAX_VLANS];
+	__be16 vlan_proto[MPS_MAX_VLANS];
+};
+MPS_STATIC_ASSERT(sizeof(struct mps_wake) == 88, "mps_wake layout");
+
+/* -------------------------------------------------------------- counters */
+
+/* Names and meanings, for the enum, the command line, JSON and the documentation alike. */
+#define MPS_COUNTERS(X)                                                                                      \
+	X(SEEN, "seen", "packets of attached interfaces that looked like TCP with an MPTCP option")           \
+	X(SINGLE, "single", "packets of connections with one subflow: nothing to decide")                     \
+	X(DECIDED, "decided", "decisions made by a policy")                                                   \
+	X(PASSED, "passed", "decisions of the built-in pass-through (no policy in the connection's slot)")    \
+	X(INSERTED, "inserted", "MP_PRIO written into a packet on its way in")                                \
+	X(INSERTED_BACKUP, "inserted_backup", "of these with B=1 (parking)")                                  \
+	X(INSERTED_RETRY, "inserted_retry", "of these because an earlier edit of the same value did not land")\
+	X(WAKE_QUEUED, "wake_queued", "wakes asked for by a decision")                                        \
+	X(WAKE_SENT, "wake_sent", "clones redirected to the idle subflow's interface")                        \
+	X(WAKE_LANDED, "wake_landed", "wakes written and handed to the stack")                                \
+	X(WAKE_LANDED_BACKUP, "wake_landed_backup", "of these with B=1 (parking)")                            \
+	X(WAKE_BUSY, "wake_busy", "wakes put off: their queue entry was in use")                              \
+	X(WAKE_EXPIRED, "wake_expired", "wakes dropped: no packet came to carry them in time")                \
+	X(WAKE_FAILED, "wake_failed", "wakes whose clone or rewrite failed")                                  \
+	X(WAKE_STRAY, "wake_stray", "packets with our mark that no wake of ours explains: passed on as they are")\
+	X(WAKE_UNREACHABLE, "wake_unreachable", "wakes not possible: the subflow's interface is not attached")\
+	X(PEER_PRIO, "peer_prio", "MP_PRIO seen on the wire: the peer's own wish, remembered")                \
+	X(HELD_DWELL, "held_dwell", "edits put off by the minimum dwell time")                                \
+	X(SKIP_ROOM, "skip_room", "edits put off: no room for 4 more option bytes")                           \
+	X(SKIP_MTU, "skip_mtu", "edits put off: the packet would exceed the MTU")                             \
+	X(SKIP_GSO, "skip_gso", "edits put off: a merged (GRO) packet, an ACK will carry it")                 \
+	X(SKIP_JOINING, "skip_joining", "edits put off: the subflow is not fully established")                \
+	X(SKIP_LOCAL_BACKUP, "skip_local_backup", "edits not made: the local endpoint's backup flag rules")  \
+	X(EDIT_FAILED, "edit_failed", "edits the kernel's helper refused; the packet passed unmodified")      \
+	X(EMPTY_VERDICT, "empty_verdict", "verdicts that allowed no usable subflow: taken as all")            \
+	X(NO_SOCKET, "no_socket", "MPTCP packets for no socket of this host")                                 \
+	X(NOT_MPTCP_SOCKET, "not_mptcp_socket", "MPTCP options on a connection that is plain TCP here")       \
+	X(LIST_RACED, "list_raced", "the kernel's list of subflows changed while it was read")                \
+	X(TOO_MANY_SUBFLOWS, "too_many_subflows", "connections with more subflows than can be steered")       \
+	X(MALFORMED, "malformed", "packets with impossible lengths or options: passed untouched")             \
+	X(CONN_NEW, "conn_new", "connections first seen")                                                     \
+	X(CONN_FULL, "conn_full", "connections that found no room in the table: not steered")                 \
+	X(POLICY_FAILED, "policy_failed", "tail calls that ran no policy: treated as pass-through")           \
+	X(SWITCHED, "switched", "connections that moved to another policy")
+
+enum mps_counter {
+#define MPS_COUNTER_ENUM(id, name, text) MPS_C_##id,
+	MPS_COUNTERS(MPS_COUNTER_ENUM)
+#undef MPS_COUNTER_ENUM
+	MPS_C_MAX
+};
+
+/* Value of the per-CPU map mps_counters, key 0. */
+struct mps_counters {
+	__u64 n[MPS_C_MAX];
+};
+
+/* --------------------------------------------------- records of iter/tcp */
+
+/* One subflow as dumped by the iterator program mps_dump; a stream of these, nothing else. */
+struct mps_subflow_record {
+	__u32 abi; /* MPS_ABI_VERSION */
+	__u32 token;
+	__u64 sk; /* joins with mps_conn_subflow.sk */
+	__u8 local[16]; /* IPv6, or IPv4-mapped */
+	__u8 remote[16];
+	__u16 local_port;
+	__u16 remote_port;
+	__u32 state; /* TCP_ESTABLISHED … */
+	__u32 rx_ifindex; /* where it last received, else where it sends */
+	__u32 mark;
+	__u32 rcv_nxt;
+	__u32 snd_una;
+	__u32 tsval;  /* ts_recent */
+	__u32 tsecr;  /* rcv_tsecr */
+	__u32 window; /* as in the header, already scaled */
+	__u32 has_tstamp;
+	__u32 fully_established;
+	__u32 is_ipv6;
+	struct mps_subflow_view view;
+};
+
+/* Names of BPF objects that user space looks up; ≤ 15 characters because the kernel cuts there. */
+#define MPS_MAP_CONFIG "mps_config"
+#define MPS_MAP_PATHS "mps_paths"
+#define MPS_MAP_PATH_INDEX "mps_path_index"
+#define MPS_MAP_RULES "mps_rules"
+#define MPS_MAP_CONNS "mps_conns"
+#define MPS_MAP_COUNTERS "mps_counters"
+#define MPS_MAP_SCRATCH "mps_scratch"
+#define MPS_MAP_WAKES "mps_wakes"
+#define MPS_MAP_XDP_SLOTS "mps_xdp_slots"
+#define MPS_MAP_TC_SLOTS "mps_tc_slots"
+
+#endif /* MPS_ABI_H */

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * What a policy core may use. A core is a pure function from view to verdict: it is compiled as BPF, natively
+ * for tests and simulation, and must not call a helper, read a clock or touch a map. All loops are bounded
+ * by MPS_MAX_SUBFLOWS.
+ */
+#ifndef MPS_CORE_H
+#define MPS_CORE_H
+
+#include <mps/abi.h>
+
+/*
+ * MPS_CORE: a function of a core. MPS_CORE_PART: one that the kernel's verifier checks on its own, so that the ways
+ * through it do not multiply with those of its callers; what it returns is then an unknown number to them. Its pointer arguments must be
+ * checked against NULL. Use it for searches ("the index with the least …"), which otherwise exceed
+ * the verifier's budget of a million steps.
+ */
+#ifdef __cplusplus
+#define MPS_CORE inline
+#define MPS_CORE_PART inline
+#define MPS_TAGGED(text)
+#elif defined(__bpf__)
+#define MPS_CORE static __attribute__((always_inline)) inline
+#define MPS_CORE_PART __attribute__((noinline))
+#define MPS_TAGGED(text) __attribute__((btf_decl_tag(text)))
+#else
+#define MPS_CORE static inline
+#define MPS_CORE_PART static inline
+#define MPS_TAGGED(text)
+#endif
+
+/*
+ * Parameters of a policy, described once:
+ *
+ *   #define RATIO_PARAMS(P)                                                        \
+ *           P(__u32, hold_ms, 1000, 0, 600000, "ms", "wait this long before …")    \
+ *           P(__u32, margin_pct, 10, 0, 100, "%", "…")
+ *   MPS_PARAMS(ratio, RATIO_PARAMS)
+ *
+ * gives `struct ratio_params` and its defaults; name, default, least, greatest, unit and text travel in the
+ * object's BTF, where `mpsched policy show` finds them. Types: __u32, __s32, __u64. Text: no colon.
+ */
+#define MPS_PARAM_FIELD(type, name, dflt, min, max, unit, text)                                              \
+	type name MPS_TAGGED("mps:" #dflt ":" #min ":" #max ":" unit ":" text);
+#define MPS_PARAM_DEFAULT(type, name, dflt, min, max, unit, text) .name = (dflt),
+/* The reserved member keeps a policy without parameters from having an empty (C: 0, C++: 1 byte) struct. */
+#define MPS_PARAMS(policy, LIST)                                                                             \
+	struct policy##_params {                                                                             \
+		__u32 reserved;                                                                              \
+		LIST(MPS_PARAM_FIELD)                                                                        \
+	};                                                                                                   \
+	MPS_UNUSED static const struct policy##_params policy##_defaults = {.reserved = 0, LIST(MPS_PARAM_DEFAULT)};
+#define MPS_NO_PARAMS(policy)                                                                                \
+	struct policy##_params {                                                                             \
+		__u32 reserved;                                                                              \
+	};                                                                                                   \
+	MPS_UNUSED static const struct policy##_params policy##_defaults = {.reserved = 0};
+
+/* A policy's memory must fit in what the data path keeps for it. */
+#define MPS_STATE_FITS(type) MPS_STATIC_ASSERT(sizeof(type) <= sizeof(struct mps_state), #type " exceeds mps_state")
+
+/*
+ * The subflow at a computed index. The mask changes nothing for a valid index and shows the verifier that it
+ * is one; an index that is a loop counter needs none.
+ */
+MPS_CORE const struct mps_subflow_view *mps_at(const struct mps_view *v, __u32 i)
+{
+	return &v->sf[i & (MPS_MAX_SUBFLOWS - 1)];
+}
+
+/* Is the subflow at index i one that can carry data and shows no sign of being dead? */
+MPS_CORE int mps_is_healthy(const struct mps_view *v, __u32 i)
+{
+	return (v->sf[i].flags & (MPS_SF_PRESENT | MPS_SF_USABLE | MPS_SF_TROUBLED)) ==
+	       (MPS_SF_PRESENT | MPS_SF_USABLE);
+}
+
+/*
+ * The subflows worth choosing from: the healthy ones; if there is none, the usable ones; if there is none
+ * either, all. Never empty for a connection that has a subflow.
+ */
+MPS_CORE __u32 mps_candidates(const struct mps_view *v)
+{
+	__u32 healthy = 0, usable = 0;
+
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		__u32 flags = v->sf[i].flags;
+
+		if (!(flags & MPS_SF_PRESENT) || !(flags & MPS_SF_USABLE))
+			continue;
+		usable |= 1u << i;
+		if (!(flags & MPS_SF_TROUBLED))
+			healthy |= 1u << i;
+	}
+	if (healthy)
+		return healthy;
+	return usable ? usable : v->present;
+}
+
+/* Bytes this subflow was given so far: acknowledged, in flight, or waiting in its queue. */
+MPS_CORE __u64 mps_given_bytes(const struct mps_subflow_view *sf)
+{
+	return sf->bytes_acked + sf->outstanding_bytes;
+}
+
+/* What the congestion window still takes now, in bytes, less what already waits for it. */
+MPS_CORE __u64 mps_room_bytes(const struct mps_subflow_view *sf)
+{
+	__u64 window = (__u64)sf->cwnd_segs * sf->mss_bytes;
+	__u64 used = (__u64)sf->in_flight_segs * sf->mss_bytes + sf->notsent_bytes;
+
+	return window > used ? window - used : 0;
+}
+
+#endif /* MPS_CORE_H */

@@ -1,0 +1,731 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The data path: parse → is it TCP of an MPTCP socket here? → view → the connection's policy → act → pass.
+ *
+ * It decides at every packet that arrives for an MPTCP connection with several subflows, because the stack pushes new data right after
+ * it has processed an ACK: the MP_PRIO we write into that ACK takes effect before that push. It costs
+ * a few nanoseconds for packets that are not MPTCP and one socket lookup plus a walk over the subflows for those that are (see
+ * `./run bench`). It never drops, and whatever it cannot do it counts and leaves alone.
+ */
+#include "kernel.bpf.h"
+#include "maps.bpf.h"
+#include "parse.bpf.h"
+#include "view.bpf.h"
+#include "rules.bpf.h"
+#include "wake.bpf.h"
+#include "edit.bpf.h"
+
+char mps_license[] SEC("license") = "GPL";
+
+enum mps_want {
+	WANT_NOTHING = -1,
+	WANT_ACTIVE = 0,
+	WANT_BACKUP = 1,
+};
+
+/*
+ * The policy returns here when it is done: a tail call in a subprogram replaces only that subprogram's frame. The verifier and the compiler both
+ * take the value below for the call's result, so the answer comes through the scratch map instead.
+ */
+static __noinline int run_xdp_policy(struct xdp_md *ctx, __u32 slot)
+{
+	bpf_tail_call(ctx, &mps_xdp_slots, slot);
+	return 0;
+}
+
+static __noinline int run_tc_policy(struct __sk_buff *ctx, __u32 slot)
+{
+	bpf_tail_call(ctx, &mps_tc_slots, slot);
+	return 0;
+}
+
+static __always_inline struct bpf_sock *lookup_socket(void *ctx, void *data, void *data_end,
+						      const struct mps_packet *pkt)
+{
+	struct bpf_sock_tuple tuple;
+	struct tcphdr *tcp = data + (pkt->tcp_off & 255);
+
+	if ((void *)(tcp + 1) > data_end)
+		return NULL;
+	if (pkt->is_ipv6) {
+		struct ipv6hdr *ip = data + (pkt->net_off & 31);
+
+		if ((void *)(ip + 1) > data_end)
+			return NULL;
+		__builtin_memcpy(tuple.ipv6.saddr, &ip->saddr, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, &ip->daddr, 16);
+		tuple.ipv6.sport = tcp->source;
+		tuple.ipv6.dport = tcp->dest;
+		return bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	}
+
+	struct iphdr *ip = data + (pkt->net_off & 31);
+
+	if ((void *)(ip + 1) > data_end)
+		return NULL;
+	tuple.ipv4.saddr = ip->saddr;
+	tuple.ipv4.daddr = ip->daddr;
+	tuple.ipv4.sport = tcp->source;
+	tuple.ipv4.dport = tcp->dest;
+	return bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+}
+
+/* What is remembered of the connection, or a blank record for one not seen before. */
+static __always_inline struct mps_conn *find_conn(struct mps_counters *counters, struct mptcp_sock *msk)
+{
+	__u32 zero = 0, token = msk->token;
+	struct mps_conn *conn = bpf_map_lookup_elem(&mps_conns, &token);
+	struct mps_conn *blank;
+
+	if (conn && conn->msk == (__u64)msk)
+		return conn;
+	blank = bpf_map_lookup_elem(&mps_blank_conn, &zero);
+	if (!blank)
+		return NULL;
+	/* Any: a record of this token belongs to a connection that is gone. */
+	bpf_map_update_elem(&mps_conns, &token, blank, BPF_ANY);
+	conn = bpf_map_lookup_elem(&mps_conns, &token);
+	if (conn) {
+		conn->msk = (__u64)msk;
+		COUNT(counters, CONN_NEW);
+	} else {
+		COUNT(counters, CONN_FULL);
+	}
+	return conn;
+}
+
+/* The connection follows the present choice of policies; a refilled slot is another policy too. */
+__noinline int mps_follow_choice(struct mps_conn *conn, const struct mps_config *config,
+				 struct mps_counters *counters, __u32 ifindex)
+{
+	__u32 epoch, slot, serial;
+	__u64 choice;
+
+	if (!conn || !config || !counters)
+		return 0;
+	choice = *(volatile __u64 *)&config->choice; /* one load: epoch and slot belong together */
+	epoch = choice >> 32;
+	slot = conn->slot;
+	if (conn->rule_epoch != epoch) {
+		slot = mps_choose_slot(conn->msk, config->nr_rules, (__u32)choice, ifindex);
+		conn->rule_epoch = epoch;
+	}
+	slot &= MPS_MAX_SLOTS - 1;
+	serial = config->slot_serial[slot];
+	if (slot == conn->slot && serial == conn->slot_serial)
+		return 0;
+	for (__u32 i = 0; i < MPS_STATE_WORDS; i++)
+		conn->state.word[i] = 0;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		conn->sf[i].fresh = 1;
+	conn->slot = slot;
+	conn->slot_serial = serial;
+	COUNT(counters, SWITCHED);
+	return 0;
+}
+
+/*
+ * What the packet tells of its own subflow, then the path attributes of all; interfaces are looked up again only
+ * after the table of paths has changed.
+ */
+__noinline int mps_add_paths(struct mps_conn *conn, struct mps_view *view, const struct mps_config *config,
+			     const struct mps_pass *p)
+{
+	__u32 epoch;
+	bool stale;
+
+	if (!conn || !view || !config || !p)
+		return 0;
+	epoch = config->path_epoch;
+	stale = conn->path_epoch != epoch;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		struct mps_conn_subflow *mine = &conn->sf[i];
+		struct mps_subflow_view *sf = &view->sf[i];
+		struct mps_path *path;
+		__u64 age_ns;
+		__u32 index;
+
+		if (!(sf->flags & MPS_SF_PRESENT))
+			continue;
+		if (stale) {
+			__u32 key = mine->ifindex;
+			__u32 *found = bpf_map_lookup_elem(&mps_path_index, &key);
+
+			mine->path = found ? *found : 0;
+		}
+		index = mine->path & (MPS_MAX_PATHS - 1);
+		path = bpf_map_lookup_elem(&mps_paths, &index);
+		if (!path)
+			continue;
+		sf->ifindex = mine->ifindex;
+		sf->weight = path->weight ? path->weight : 1;
+		sf->priority = path->priority;
+		sf->cost = path->cost;
+		sf->energy_class = path->energy_class;
+		if ((path->flags & (MPS_PATH_ATTACHED | MPS_PATH_LEAVING)) == MPS_PATH_ATTACHED)
+			sf->flags |= MPS_SF_STEERABLE;
+		if (mine->peer_backup)
+			sf->flags |= MPS_SF_PEER_BACKUP;
+		if (mine->fresh)
+			sf->flags |= MPS_SF_FRESH;
+		age_ns = p->now_ns - mine->seen_ns;
+		sf->last_rcv_age_us = mine->seen_ns && age_ns < 4294967295000ull ? age_ns / 1000 : 4294967295u;
+	}
+	conn->path_epoch = epoch;
+	return 0;
+}
+
+/* The packet's own subflow was seen here and now, with these VLAN tags and perhaps a wish of the peer. */
+static __always_inline void note_arrival(struct mps_conn *conn, const struct mps_packet *pkt,
+					 const struct mps_pass *p, struct mps_counters *counters)
+{
+	struct mps_conn_subflow *mine = &conn->sf[p->self & (MPS_MAX_SUBFLOWS - 1)];
+
+	if (p->self >= MPS_MAX_SUBFLOWS)
+		return;
+	if (mine->ifindex != p->ifindex) {
+		mine->ifindex = p->ifindex;
+		conn->path_epoch = 0;
+	}
+	mine->seen_ns = p->now_ns;
+	mine->nr_vlans = pkt->nr_vlans;
+	for (int i = 0; i < MPS_MAX_VLANS; i++) {
+		mine->vlan_tci[i] = pkt->vlan_tci[i];
+		mine->vlan_proto[i] = pkt->vlan_proto[i];
+	}
+	if (pkt->has_prio) {
+		mine->peer_backup = pkt->prio_backup;
+		COUNT(counters, PEER_PRIO);
+	}
+}
+
+/* Builds the view; returns the connection if there is something to decide. */
+static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *data_end,
+						   const struct mps_packet *pkt, struct mps_pass *p,
+						   struct mps_view *view, const struct mps_config *config,
+						   struct mps_counters *counters)
+{
+	struct bpf_sock *sk = lookup_socket(ctx, data, data_end, pkt);
+	struct mps_walk walk = {};
+	struct mptcp_sock *msk;
+	struct list_head *head, *first;
+	struct mps_conn *conn;
+	__u64 write_seq, snd_nxt, wnd_end;
+	int complete;
+
+	if (!sk) {
+		COUNT(counters, NO_SOCKET);
+		return NULL;
+	}
+	msk = bpf_skc_to_mptcp_sock(sk);
+	if (!msk) {
+		bpf_sk_release(sk);
+		COUNT(counters, NOT_MPTCP_SOCKET);
+		return NULL;
+	}
+	head = &msk->conn_list;
+	first = msk->conn_list.next;
+	if (first == head || msk->conn_list.prev == first) {
+		bpf_sk_release(sk);
+		COUNT(counters, SINGLE);
+		return NULL;
+	}
+	view->token = msk->token;
+	conn = find_conn(counters, msk);
+	if (!conn) {
+		bpf_sk_release(sk);
+		return NULL;
+	}
+	write_seq = msk->write_seq;
+	snd_nxt = msk->snd_nxt;
+	wnd_end = msk->wnd_end;
+	view->unsent_bytes = write_seq - snd_nxt;
+	view->unacked_bytes = snd_nxt - msk->snd_una;
+	view->window_bytes = (__s64)(wnd_end - snd_nxt) > 0 ? wnd_end - snd_nxt : 0;
+	view->now_us = p->now_ns / 1000;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		view->sf[i].flags = 0;
+
+	walk.view = view;
+	walk.conn = conn;
+	walk.msk = msk;
+	walk.self_sk = bpf_skc_to_tcp_sock(sk);
+	walk.ack = pkt->ack;
+	walk.self = MPS_MAX_SUBFLOWS;
+	complete = mps_rdonly_cast ? walk_subflows_fast(&walk, head) : walk_subflows_probing(&walk, head);
+	if (complete)
+		mps_follow_choice(conn, config, counters, p->ifindex);
+	bpf_sk_release(sk);
+	if (!complete) {
+		COUNT(counters, LIST_RACED);
+		return NULL;
+	}
+	if (walk.overflow)
+		COUNT(counters, TOO_MANY_SUBFLOWS);
+	else
+		for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+			if (!(walk.seen >> i & 1))
+				conn->sf[i].sk = 0;
+	view->present = walk.seen;
+	view->self = walk.self;
+	p->self = walk.self;
+	p->established = walk.established;
+	note_arrival(conn, pkt, p, counters);
+	mps_add_paths(conn, view, config, p);
+	return conn;
+}
+
+/* What the policy said, made safe: never a subflow that is not there, never none. */
+static __always_inline __u32 safe_verdict(const struct mps_scratch *s, struct mps_counters *counters)
+{
+	const struct mps_view *view = &s->view;
+	__u32 allowed = s->verdict.allowed & view->present, usable = 0, healthy = 0;
+
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		__u32 flags = view->sf[i].flags, can = is_set(flags & MPS_SF_USABLE);
+
+		usable |= can << i;
+		healthy |= (can & ~is_set(flags & MPS_SF_TROUBLED)) << i;
+	}
+	/* Closing: nothing will be sent, so nothing is to be decided. */
+	if (!usable)
+		return view->present;
+	/* Allowing only what is probably dead, while something else is alive, would stall the connection. */
+	if (!(allowed & (healthy ? healthy : usable))) {
+		COUNT(counters, EMPTY_VERDICT);
+		return view->present;
+	}
+	return allowed;
+}
+
+/*
+ * Compares the verdict with the kernel's own bits. Idle subflows get a wake; what the packet's own subflow
+ * needs is returned, to be written into the packet. Nothing is done twice within the dwell time, which also covers the
+ * packets that passed here but have not been processed by the stack yet.
+ */
+__noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *view, const struct mps_config *config,
+				 struct mps_counters *counters, const struct mps_pass *p)
+{
+	int want_self = WANT_NOTHING;
+	__u64 dwell_ns;
+
+	if (!conn || !view || !config || !counters || !p)
+		return WANT_NOTHING;
+	dwell_ns = (__u64)config->dwell_us * 1000;
+	conn->allowed = p->restore ? view->present : p->allowed;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		struct mps_conn_subflow *mine = &conn->sf[i];
+		const struct mps_subflow_view *sf = &view->sf[i];
+		__u32 flags = sf->flags, want, index;
+		struct mps_path *path;
+
+		/* Neither usable nor stale: it is closing or not yet open. */
+		if (!(flags & (MPS_SF_USABLE | MPS_SF_STALE)))
+			continue;
+		mine->fresh = 0;
+		index = mine->path & (MPS_MAX_PATHS - 1);
+		path = bpf_map_lookup_elem(&mps_paths, &index);
+		if (!path || !(path->flags & MPS_PATH_ATTACHED))
+			continue;
+		want = p->restore || (path->flags & MPS_PATH_LEAVING) ? mine->peer_backup : !(p->allowed >> i & 1);
+		if (want == !!(flags & MPS_SF_BACKUP))
+			continue;
+		if (!(p->established >> i & 1)) {
+			COUNT(counters, SKIP_JOINING);
+			continue;
+		}
+		if (!p->restore && (flags & MPS_SF_LOCAL_BACKUP)) {
+			COUNT(counters, SKIP_LOCAL_BACKUP);
+			continue;
+		}
+		if (p->now_ns - mine->flip_ns < dwell_ns) {
+			COUNT(counters, HELD_DWELL);
+			continue;
+		}
+		if (i == p->self) {
+			want_self = want;
+			continue;
+		}
+		/* One with data in flight has an ACK of its own coming; a forged one would count as a duplicate. */
+		if (sf->in_flight_segs || !(flags & MPS_SF_USABLE))
+			continue;
+		if (mps_queue_wake(mine, counters, p->now_ns, want, path->flags & MPS_PATH_L3)) {
+			mine->flip_ns = p->now_ns;
+			mine->flip_value = want;
+		}
+	}
+	return want_self;
+}
+
+/* After the policy: which subflows are to be allowed, or that they go back to what the peers asked for. */
+__noinline int mps_conclude(struct mps_conn *conn, const struct mps_scratch *s, const struct mps_config *config,
+			    struct mps_counters *counters, struct mps_pass *p)
+{
+	if (!conn || !s || !config || !counters || !p)
+		return 0;
+	p->restore = 1;
+	p->allowed = 0;
+	if (config->flags & MPS_CONFIG_LEAVING || conn->slot == MPS_SLOT_NONE) {
+		COUNT(counters, PASSED);
+	} else if (!s->decided) {
+		COUNT(counters, POLICY_FAILED);
+	} else {
+		COUNT(counters, DECIDED);
+		conn->state = s->state;
+		if (!(s->verdict.flags & MPS_VERDICT_PASS)) {
+			p->restore = 0;
+			p->allowed = safe_verdict(s, counters);
+		}
+	}
+	return 0;
+}
+
+static __always_inline void prepare_policy(struct mps_scratch *s, const struct mps_conn *conn)
+{
+	s->decided = 0;
+	s->verdict.allowed = 0;
+	s->verdict.flags = 0;
+	s->state = conn->state;
+}
+
+static __always_inline bool wants_policy(const struct mps_config *config, const struct mps_conn *conn)
+{
+	return !(config->flags & MPS_CONFIG_LEAVING) && conn->slot != MPS_SLOT_NONE;
+}
+
+/* What became of the edit of the packet's own subflow. Without room, an idle subflow can still be woken. */
+__noinline int mps_account_edit(struct mps_conn *conn, const struct mps_view *view, struct mps_counters *counters,
+				const struct mps_pass *p, int result_and_backup)
+{
+	__u32 result = result_and_backup >> 1, backup = result_and_backup & 1;
+	struct mps_conn_subflow *mine;
+
+	if (!conn || !view || !counters || !p)
+		return 0;
+	mine = &conn->sf[p->self & (MPS_MAX_SUBFLOWS - 1)];
+	switch (result) {
+	case EDIT_DONE:
+		COUNT(counters, INSERTED);
+		if (backup)
+			COUNT(counters, INSERTED_BACKUP);
+		if (mine->flip_ns && mine->flip_value == backup)
+			COUNT(counters, INSERTED_RETRY);
+		mine->flip_ns = p->now_ns;
+		mine->flip_value = backup;
+		return 0;
+	case EDIT_NO_ROOM:
+		COUNT(counters, SKIP_ROOM);
+		break;
+	case EDIT_MTU:
+		COUNT(counters, SKIP_MTU);
+		break;
+	case EDIT_GSO:
+		COUNT(counters, SKIP_GSO);
+		break;
+	default:
+		COUNT(counters, EDIT_FAILED);
+		return 0;
+	}
+	if (!view->sf[p->self & (MPS_MAX_SUBFLOWS - 1)].in_flight_segs) {
+		__u32 index = mine->path & (MPS_MAX_PATHS - 1);
+		struct mps_path *path = bpf_map_lookup_elem(&mps_paths, &index);
+
+		if (path && mps_queue_wake(mine, counters, p->now_ns, backup, path->flags & MPS_PATH_L3)) {
+			mine->flip_ns = p->now_ns;
+			mine->flip_value = backup;
+		}
+	}
+	return 0;
+}
+
+static __always_inline struct mps_counters *get_counters(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&mps_counters, &zero);
+}
+
+static __always_inline struct mps_config *get_config(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&mps_config, &zero);
+}
+
+static __always_inline struct mps_scratch *get_scratch(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&mps_scratch, &zero);
+}
+
+static __always_inline void count_malformed(void)
+{
+	struct mps_counters *counters = get_counters();
+
+	if (counters)
+		COUNT(counters, MALFORMED);
+}
+
+/* Global, so that the many ways through a packet's headers do not multiply with what follows. */
+__noinline int mps_parse_xdp(struct xdp_md *ctx, struct mps_packet *pkt, __u32 l3)
+{
+	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
+
+	if (!pkt)
+		return PARSE_NOT_OURS;
+	return l3 ? parse_packet(data, data_end, bpf_xdp_get_buff_len(ctx), true, pkt)
+		  : parse_packet(data, data_end, bpf_xdp_get_buff_len(ctx), false, pkt);
+}
+
+static __always_inline int handle_xdp(struct xdp_md *ctx, bool l3)
+{
+	struct mps_packet pkt = {};
+	struct mps_pass p = {};
+	struct mps_counters *counters;
+	struct mps_scratch *scratch;
+	struct mps_config *config;
+	struct mps_conn *conn;
+	int want, parsed;
+
+	parsed = mps_parse_xdp(ctx, &pkt, l3);
+	if (parsed != PARSE_MPTCP) {
+		if (parsed == PARSE_MALFORMED)
+			count_malformed();
+		return XDP_PASS;
+	}
+	counters = get_counters();
+	config = get_config();
+	scratch = get_scratch();
+	if (!counters || !config || !scratch)
+		return XDP_PASS;
+	if (mps_wakes_sent && mps_wake_in_flight(ctx->ingress_ifindex))
+		return XDP_PASS;
+	COUNT(counters, SEEN);
+	p.now_ns = bpf_ktime_get_ns();
+	p.ifindex = ctx->ingress_ifindex;
+	conn = build_view(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, &pkt, &p, &scratch->view, config,
+			  counters);
+	if (!conn)
+		return XDP_PASS;
+	prepare_policy(scratch, conn);
+	if (wants_policy(config, conn))
+		run_xdp_policy(ctx, conn->slot);
+	mps_conclude(conn, scratch, config, counters, &p);
+	want = mps_apply_verdict(conn, &scratch->view, config, counters, &p);
+	if (want >= 0 && !pkt.fin)
+		mps_account_edit(conn, &scratch->view, counters, &p,
+				 mps_edit_xdp(ctx, &pkt, want, l3) << 1 | want);
+	return XDP_PASS;
+}
+
+SEC("xdp.frags")
+int mps_xdp_eth(struct xdp_md *ctx)
+{
+	return handle_xdp(ctx, false);
+}
+
+SEC("xdp.frags")
+int mps_xdp_l3(struct xdp_md *ctx)
+{
+	return handle_xdp(ctx, true);
+}
+
+/* Wakes pass through TC ingress on every attached interface, whatever its mode. Returns true if `skb` was one. */
+static __always_inline bool handle_wakes(struct __sk_buff *skb, bool l3, int *verdict)
+{
+	__u64 ready = mps_wakes_ready;
+	__u32 mark = skb->mark;
+	struct mps_counters *counters;
+
+	*verdict = TC_ACT_UNSPEC;
+	if (mark && (mark & 0xffff0000) == mps_wake_magic) {
+		counters = get_counters();
+		if (counters)
+			*verdict = mps_receive_wake(skb, counters, l3);
+		return true;
+	}
+	/* Only IP can be turned into IP. */
+	if (ready && (skb->protocol == bpf_htons(ETH_P_IP) || skb->protocol == bpf_htons(ETH_P_IPV6))) {
+		counters = get_counters();
+		if (counters)
+			mps_send_wakes(skb, counters, l3);
+	}
+	return false;
+}
+
+__noinline int mps_parse_tc(struct __sk_buff *skb, struct mps_packet *pkt, __u32 l3)
+{
+	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
+	int parsed;
+
+	if (!pkt)
+		return PARSE_NOT_OURS;
+	if (!l3 && data + sizeof(struct ethhdr) <= data_end && ((struct ethhdr *)data)->h_proto != skb->protocol) {
+		if (mps_restore_mac(skb))
+			return PARSE_NOT_OURS;
+		data = (void *)(long)skb->data;
+		data_end = (void *)(long)skb->data_end;
+	}
+	/* Headers outside the linear part: some drivers put whole packets into fragments. */
+	if (data + 128 > data_end && data + skb->len > data_end) {
+		if (bpf_skb_pull_data(skb, skb->len < 128 ? skb->len : 128))
+			return PARSE_NOT_OURS;
+		data = (void *)(long)skb->data;
+		data_end = (void *)(long)skb->data_end;
+	}
+	parsed = l3 ? parse_packet(data, data_end, skb->len, true, pkt)
+		    : parse_packet(data, data_end, skb->len, false, pkt);
+	/* The kernel keeps the outer tag beside the packet here. */
+	if (parsed == PARSE_MPTCP && skb->vlan_present && pkt->nr_vlans < MPS_MAX_VLANS) {
+		pkt->vlan_tci[1] = pkt->vlan_tci[0];
+		pkt->vlan_proto[1] = pkt->vlan_proto[0];
+		pkt->vlan_tci[0] = skb->vlan_tci;
+		pkt->vlan_proto[0] = skb->vlan_proto;
+		pkt->nr_vlans++;
+	}
+	return parsed;
+}
+
+static __always_inline int handle_tc(struct __sk_buff *skb, bool l3)
+{
+	struct mps_packet pkt = {};
+	struct mps_pass p = {};
+	struct mps_counters *counters;
+	struct mps_scratch *scratch;
+	struct mps_config *config;
+	struct mps_conn *conn;
+	int want, verdict, parsed;
+
+	if (handle_wakes(skb, l3, &verdict))
+		return verdict;
+	parsed = mps_parse_tc(skb, &pkt, l3);
+	if (parsed != PARSE_MPTCP) {
+		if (parsed == PARSE_MALFORMED)
+			count_malformed();
+		return TC_ACT_UNSPEC;
+	}
+	counters = get_counters();
+	config = get_config();
+	scratch = get_scratch();
+	if (!counters || !config || !scratch)
+		return TC_ACT_UNSPEC;
+	COUNT(counters, SEEN);
+	p.now_ns = bpf_ktime_get_ns();
+	p.ifindex = skb->ifindex;
+	conn = build_view(skb, (void *)(long)skb->data, (void *)(long)skb->data_end, &pkt, &p, &scratch->view, config,
+			  counters);
+	if (!conn)
+		return TC_ACT_UNSPEC;
+	prepare_policy(scratch, conn);
+	if (wants_policy(config, conn))
+		run_tc_policy(skb, conn->slot);
+	mps_conclude(conn, scratch, config, counters, &p);
+	want = mps_apply_verdict(conn, &scratch->view, config, counters, &p);
+	if (want >= 0 && !pkt.fin)
+		mps_account_edit(conn, &scratch->view, counters, &p, mps_edit_tc(skb, &pkt, want) << 1 | want);
+	if (mps_wakes_ready)
+		mps_send_wakes(skb, counters, l3);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int mps_tc_eth(struct __sk_buff *skb)
+{
+	return handle_tc(skb, false);
+}
+
+SEC("tc")
+int mps_tc_l3(struct __sk_buff *skb)
+{
+	return handle_tc(skb, true);
+}
+
+SEC("tc")
+int mps_wake_eth(struct __sk_buff *skb)
+{
+	int verdict;
+
+	handle_wakes(skb, false, &verdict);
+	return verdict;
+}
+
+SEC("tc")
+int mps_wake_l3(struct __sk_buff *skb)
+{
+	int verdict;
+
+	handle_wakes(skb, true, &verdict);
+	return verdict;
+}
+
+/* Carries forged ACKs from user space: `detach` has no packets of its own to edit. */
+SEC("xdp")
+int mps_inject(struct xdp_md *ctx MPS_UNUSED)
+{
+	return XDP_PASS;
+}
+
+static __always_inline void put_endpoint(__u8 *to, struct sock_common *sc, bool is_ipv6, bool remote)
+{
+	__be32 ipv4 = remote ? sc->skc_daddr : sc->skc_rcv_saddr;
+	struct in6_addr v6 = {};
+
+	if (is_ipv6) {
+		if (remote)
+			bpf_core_read(&v6, sizeof(v6), &sc->skc_v6_daddr);
+		else
+			bpf_core_read(&v6, sizeof(v6), &sc->skc_v6_rcv_saddr);
+	}
+	put_address(to, is_ipv6, v6.s6_addr32, ipv4);
+}
+
+/* Dumps every MPTCP subflow of the reader's network namespace as a stream of struct mps_subflow_record. */
+SEC("iter/tcp")
+int mps_dump(struct bpf_iter__tcp *it)
+{
+	struct sock_common *sc = it->sk_common;
+	struct mps_subflow_record rec = {};
+	struct mps_subflow_ref ref = {};
+	struct mptcp_subflow_context *ctx;
+	struct tcp_sock *tp;
+	struct sock *sk;
+	__u32 wscale;
+
+	if (!sc)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(sc);
+	if (!tp || !tp->is_mptcp)
+		return 0;
+	ctx = tp->inet_conn.icsk_ulp_data;
+	if (!ctx)
+		return 0;
+	sk = &tp->inet_conn.icsk_inet.sk;
+	rec.state = sc->skc_state;
+	if (rec.state == 10) /* TCP_LISTEN: a listener is no subflow */
+		return 0;
+	rec.abi = MPS_ABI_VERSION;
+	rec.sk = (__u64)tp;
+	rec.token = READ(ctx, token, false);
+	rec.is_ipv6 = sc->skc_family == AF_INET6;
+	put_endpoint(rec.local, sc, rec.is_ipv6, false);
+	put_endpoint(rec.remote, sc, rec.is_ipv6, true);
+	rec.local_port = sc->skc_num;
+	rec.remote_port = bpf_ntohs(sc->skc_dport);
+	rec.rx_ifindex = socket_ifindex(sk);
+	rec.mark = sk->sk_mark;
+	rec.rcv_nxt = tp->rcv_nxt;
+	rec.snd_una = tp->snd_una;
+	rec.tsval = tp->rx_opt.ts_recent;
+	rec.tsecr = tp->rx_opt.rcv_tsecr;
+	rec.has_tstamp = READ_BITS(tp, rx_opt.tstamp_ok, false);
+	wscale = READ_BITS(tp, rx_opt.snd_wscale, false) & 15;
+	rec.window = tp->snd_wnd >> wscale;
+	rec.fully_established = READ_BITS(ctx, fully_established, false);
+	ref.ctx = (__u64)ctx;
+	ref.tp = (__u64)tp;
+	read_subflow(&rec.view, &ref, false);
+	rec.view.ifindex = rec.rx_ifindex;
+	bpf_seq_write(it->meta->seq, &rec, sizeof(rec));
+	return 0;
+}

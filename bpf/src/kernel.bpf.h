@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The few kernel types the data path reads, only the members it reads. CO-RE finds their real offsets and
+ * widths in the running kernel's BTF, so members may be listed in any order and a bit field here may be a
+ * byte there.
+ */
+#ifndef MPS_KERNEL_BPF_H
+#define MPS_KERNEL_BPF_H
+
+#include <linux/bpf.h>
+#include <linux/in6.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+#define AF_INET 2
+#define AF_INET6 10
+#define TCP_ESTABLISHED_STATE 1 /* include/net/tcp_states.h */
+#define TCP_CLOSE_WAIT_STATE 8
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct list_head {
+	struct list_head *next, *prev;
+};
+
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup {
+	int level;
+	struct kernfs_node *kn;
+	struct cgroup *ancestors[]; /* 6.1 (commit 7f203bc89eb6) */
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+};
+
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
+	unsigned short skc_family;
+	unsigned char skc_state;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct net_device {
+	int ifindex;
+};
+
+struct dst_entry {
+	struct net_device *dev;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	struct dst_entry *sk_dst_cache;
+	int sk_wmem_queued;
+	int sk_rx_dst_ifindex;
+	__u32 sk_mark;
+	struct sock_cgroup_data sk_cgrp_data;
+};
+
+struct inet_sock {
+	struct sock sk;
+};
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+	void *icsk_ulp_data;
+	__u8 icsk_retransmits;
+};
+
+struct tcp_options_received {
+	__u32 ts_recent;
+	__u32 rcv_tsecr;
+	__u16 tstamp_ok : 1, snd_wscale : 4;
+};
+
+struct minmax_sample {
+	__u32 t, v;
+};
+
+struct minmax {
+	struct minmax_sample s[3];
+};
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	__u64 bytes_acked;
+	__u32 srtt_us; /* << 3 */
+	__u32 mdev_us; /* << 2 */
+	__u32 snd_cwnd;
+	__u32 snd_ssthresh;
+	__u32 packets_out;
+	__u32 sacked_out;
+	__u32 lost_out;
+	__u32 retrans_out;
+	__u32 mss_cache;
+	__u32 write_seq;
+	__u32 snd_nxt;
+	__u32 snd_una;
+	__u32 snd_wnd;
+	__u32 delivered;
+	__u32 lost;
+	__u32 rcv_nxt;
+	struct minmax rtt_min;
+	struct tcp_options_received rx_opt;
+	bool is_mptcp;
+};
+
+struct mptcp_subflow_context {
+	struct list_head node;
+	unsigned long avg_pacing_rate;
+	__u32 token;
+	__u32 request_join : 1, request_bkup : 1, backup : 1, stale : 1, fully_established : 1;
+	__u32 subflow_id; /* 6.5 (commit 4f6e14bd19d6) */
+	struct sock *tcp_sock;
+	struct sock *conn;
+};
+
+struct mptcp_sock {
+	struct inet_connection_sock sk;
+	__u64 write_seq;
+	__u64 snd_nxt;
+	__u64 snd_una;
+	__u64 wnd_end;
+	__u32 token;
+	struct list_head conn_list;
+};
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__tcp {
+	struct bpf_iter_meta *meta;
+	struct sock_common *sk_common;
+};
+
+#pragma clang attribute pop
+
+/* 6.2 (commit a35b9af4ec2c). Drop the probe_read way when 6.1 leaves kernels.toml. */
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
+
+/* Set before load: this kernel has bpf_rdonly_cast, so members are read without a helper call each. */
+const volatile __u8 mps_rdonly_cast = 0;
+
+/* A pointer whose members READ() may read. `cast` is a compile-time constant at every call. */
+#define KPTR(type, ptr, cast)                                                                                \
+	((cast) ? (type *)bpf_rdonly_cast((ptr), bpf_core_type_id_kernel(type)) : (type *)(ptr))
+
+#define READ(ptr, member, cast)                                                                              \
+	({                                                                                                   \
+		typeof((ptr)->member) v_;                                                                    \
+		if (cast)                                                                                    \
+			v_ = (ptr)->member;                                                                  \
+		else                                                                                         \
+			bpf_core_read(&v_, sizeof(v_), &(ptr)->member);                                      \
+		v_;                                                                                          \
+	})
+
+#define READ_BITS(ptr, member, cast)                                                                         \
+	((cast) ? BPF_CORE_READ_BITFIELD(ptr, member) : BPF_CORE_READ_BITFIELD_PROBED(ptr, member))
+
+/*
+ * The interface a subflow uses: where it last received, or, if it has received nothing since its handshake
+ * (sk_rx_dst is set by the first segment in ESTABLISHED), where it sends.
+ */
+static __always_inline __u32 socket_ifindex(struct sock *sk)
+{
+	struct dst_entry *dst = NULL;
+	int ifindex = 0;
+
+	bpf_core_read(&ifindex, sizeof(ifindex), &sk->sk_rx_dst_ifindex);
+	if (ifindex)
+		return ifindex;
+	bpf_core_read(&dst, sizeof(dst), &sk->sk_dst_cache);
+	return dst ? BPF_CORE_READ(dst, dev, ifindex) : 0;
+}
+
+#endif /* MPS_KERNEL_BPF_H */

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Every map of the data path; abi.h says what the values mean. */
+#ifndef MPS_MAPS_BPF_H
+#define MPS_MAPS_BPF_H
+
+#include <mps/abi.h>
+#include "kernel.bpf.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct mps_config);
+} mps_config SEC(".maps");
+
+/* Path index -> attributes. Index 0 is the path of interfaces nobody attached or described. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MPS_MAX_PATHS);
+	__type(key, __u32);
+	__type(value, struct mps_path);
+} mps_paths SEC(".maps");
+
+/* ifindex -> path index; read only when a connection's cached index is out of date. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MPS_MAX_PATHS);
+	__type(key, __u32);
+	__type(value, __u32);
+} mps_path_index SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MPS_MAX_RULES);
+	__type(key, __u32);
+	__type(value, struct mps_rule);
+} mps_rules SEC(".maps");
+
+/* LRU: nothing tells an XDP program that a connection has ended. The loader may change max_entries. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32); /* token */
+	__type(value, struct mps_conn);
+} mps_conns SEC(".maps");
+
+/* What a new connection starts from: too large for the stack. Never written. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct mps_conn);
+} mps_blank_conn SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct mps_counters);
+} mps_counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct mps_scratch);
+} mps_scratch SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MPS_MAX_WAKES);
+	__type(key, __u32);
+	__type(value, struct mps_wake);
+} mps_wakes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, MPS_MAX_SLOTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} mps_xdp_slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, MPS_MAX_SLOTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} mps_tc_slots SEC(".maps");
+
+/* Headers in front of the TCP options, while a packet is edited in place. */
+struct mps_edit {
+	__u8 bytes[512]; /* any offset up to 255, and up to 256 bytes from there */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct mps_edit);
+} mps_edits SEC(".maps");
+
+/* Bit i: mps_wakes[i] is READY (pending) or SENT. One load tells a packet that there is nothing to do. */
+__u64 mps_wakes_ready = 0;
+__u64 mps_wakes_sent = 0;
+
+#define COUNT(counters, id) ((counters)->n[MPS_C_##id]++)
+
+#endif /* MPS_MAPS_BPF_H */

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * From a packet to "TCP that carries an MPTCP option" or "not ours". Reads only what lies inside the packet,
+ * changes nothing, and never guesses: whatever it does not fully understand is passed.
+ */
+#ifndef MPS_PARSE_BPF_H
+#define MPS_PARSE_BPF_H
+
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <bpf/bpf_endian.h>
+#include "maps.bpf.h"
+
+#define ETH_VLAN_LEN 4
+#define TCPOPT_EOL 0
+#define TCPOPT_NOP 1
+#define TCPOPT_MPTCP 30 /* RFC 8684 section 3 */
+#define MPTCP_SUB_DSS 2
+#define MPTCP_SUB_MP_PRIO 5
+#define MPTCP_PRIO_LEN 3 /* RFC 8684 3.3.8 */
+/* NOP NOP kind 8 length 10: how Linux (and most others) start the options of an established connection. */
+#define TCPOPT_ALIGNED_TIMESTAMP bpf_htonl(0x0101080a)
+#define TCP_OPTIONS_MAX 40
+#define IPV6_EXT_MAX 6
+/* Longest run of headers before the TCP options that we edit. */
+#define HEADERS_MAX 252
+
+enum mps_parse {
+	PARSE_NOT_OURS,  /* not TCP, no MPTCP option, a fragment, SYN or RST */
+	PARSE_MALFORMED,
+	PARSE_MPTCP,
+};
+
+struct mps_packet {
+	__u32 net_off;     /* of the IP header, from the packet's start */
+	__u32 tcp_off;
+	__u32 options_len; /* bytes of TCP options */
+	__u32 payload_len; /* bytes after the TCP header */
+	__u32 total_len;   /* of the IP packet */
+	__u32 ack;
+	__u8 is_ipv6;
+	__u8 has_prio;     /* the peer's own MP_PRIO is in this packet */
+	__u8 prio_backup;
+	__u8 fin;
+	__u8 nr_vlans;
+	__u8 unusual;      /* IP options or extension headers: edited the general way */
+	__u16 vlan_tci[MPS_MAX_VLANS];
+	__be16 vlan_proto[MPS_MAX_VLANS];
+};
+
+enum mps_options {
+	OPTIONS_PLAIN = 0, /* no MPTCP option */
+	OPTIONS_MPTCP = 1 << 0,
+	OPTIONS_PRIO = 1 << 1,
+	OPTIONS_PRIO_BACKUP = 1 << 2,
+	OPTIONS_BAD = 1 << 3,
+};
+
+/*
+ * Comparisons as arithmetic: a branch that sets a flag would double the states the verifier has to walk.
+ * Both are for values below 2^31.
+ */
+static __always_inline __u32 is_equal(__u32 a, __u32 b)
+{
+	return ((a ^ b) - 1) >> 31;
+}
+
+static __always_inline __u32 is_set(__u32 value)
+{
+	return 1 - is_equal(value, 0);
+}
+
+struct mps_option_copy {
+	__u32 word[16];
+};
+
+/*
+ * Walks any legal or illegal option list. On a copy, because 40 steps over packet pointers exceed the
+ * verifier's budget; the offset is masked after each step so that all paths through a step look the same to it.
+ */
+__noinline int mps_walk_options(const struct mps_option_copy *copy, __u32 len)
+{
+	const __u8 *options = (const __u8 *)copy;
+	__u32 off = 0, found = OPTIONS_PLAIN;
+
+	if (!copy)
+		return OPTIONS_BAD;
+	for (int step = 0; step < TCP_OPTIONS_MAX; step++) {
+		__u32 kind, size, head, mptcp, prio;
+
+		if (off >= len)
+			break;
+		kind = options[off & 63];
+		if (kind == TCPOPT_EOL)
+			break;
+		if (kind == TCPOPT_NOP) {
+			off = (off + 1) & 63;
+			continue;
+		}
+		if (off + 1 >= len)
+			return OPTIONS_BAD;
+		size = options[(off + 1) & 63];
+		if (size < 2 || off + size > len)
+			return OPTIONS_BAD;
+		head = options[(off + 2) & 63];
+		mptcp = is_equal(kind, TCPOPT_MPTCP) & (1 - is_equal(size, 2));
+		prio = mptcp & is_equal(head >> 4, MPTCP_SUB_MP_PRIO) & is_equal(size, MPTCP_PRIO_LEN);
+		/* The last MP_PRIO counts. */
+		found &= ~(prio * OPTIONS_PRIO_BACKUP);
+		found |= mptcp * OPTIONS_MPTCP | prio * OPTIONS_PRIO | (prio & head) * OPTIONS_PRIO_BACKUP;
+		off = (off + size) & 63;
+	}
+	return found;
+}
+
+/* Copies the options and walks them; out of line because the copy would crowd the caller's stack. */
+static __noinline int scan_options(void *tcp, void *data_end, __u32 len)
+{
+	struct mps_option_copy copy;
+	__u32 *from = tcp + sizeof(struct tcphdr);
+
+	__builtin_memset(&copy, 0, sizeof(copy));
+	for (__u32 i = 0; i < TCP_OPTIONS_MAX / 4; i++) {
+		if (i * 4 >= len)
+			break;
+		if ((void *)(from + i + 1) > data_end)
+			return OPTIONS_BAD;
+		copy.word[i] = from[i];
+	}
+	return mps_walk_options(&copy, len);
+}
+
+/* What the TCP options hold; `tcp` is in bounds for the fixed header. */
+static __always_inline int parse_options(void *tcp, void *data_end, __u32 len)
+{
+	__u32 *words = tcp + sizeof(struct tcphdr);
+	__u8 *mptcp = (__u8 *)(words + 3);
+
+	if (len < 4)
+		return OPTIONS_PLAIN;
+	if ((void *)(words + 3) <= data_end && words[0] == TCPOPT_ALIGNED_TIMESTAMP) {
+		if (len == 12)
+			return OPTIONS_PLAIN;
+		if (len >= 16 && (void *)(mptcp + 4) <= data_end && mptcp[0] == TCPOPT_MPTCP &&
+		    mptcp[2] >> 4 == MPTCP_SUB_DSS && ((mptcp[1] + 3u) & ~3u) == len - 12)
+			return OPTIONS_MPTCP;
+	}
+	return scan_options(tcp, data_end, len);
+}
+
+static __always_inline bool is_vlan(__be16 proto)
+{
+	return proto == bpf_htons(ETH_P_8021Q) || proto == bpf_htons(ETH_P_8021AD);
+}
+
+static __always_inline enum mps_parse parse_tcp(void *data, void *data_end, struct mps_packet *pkt, __u32 l4_len)
+{
+	struct tcphdr *tcp = data + pkt->tcp_off;
+	__u32 header_len;
+	int options;
+
+	if ((void *)(tcp + 1) > data_end)
+		return PARSE_MALFORMED;
+	if (tcp->syn || tcp->rst)
+		return PARSE_NOT_OURS;
+	header_len = tcp->doff * 4;
+	if (header_len < sizeof(*tcp) || header_len > l4_len)
+		return PARSE_MALFORMED;
+	pkt->options_len = header_len - sizeof(*tcp);
+	pkt->payload_len = l4_len - header_len;
+	options = parse_options(tcp, data_end, pkt->options_len);
+	if (options & OPTIONS_BAD)
+		return PARSE_MALFORMED;
+	if (!(options & OPTIONS_MPTCP))
+		return PARSE_NOT_OURS;
+	pkt->ack = bpf_ntohl(tcp->ack_seq);
+	pkt->fin = tcp->fin;
+	pkt->has_prio = !!(options & OPTIONS_PRIO);
+	pkt->prio_backup = !!(options & OPTIONS_PRIO_BACKUP);
+	return PARSE_MPTCP;
+}
+
+static __always_inline enum mps_parse parse_ipv4(void *data, void *data_end, struct mps_packet *pkt, __u32 frame_len)
+{
+	struct iphdr *ip = data + pkt->net_off;
+	__u32 header_len, total;
+
+	if ((void *)(ip + 1) > data_end)
+		return PARSE_MALFORMED;
+	if (ip->protocol != IPPROTO_TCP)
+		return PARSE_NOT_OURS;
+	header_len = ip->ihl * 4;
+	total = bpf_ntohs(ip->tot_len);
+	if (ip->version != 4 || header_len < sizeof(*ip) || total < header_len + sizeof(struct tcphdr) ||
+	    total > frame_len - pkt->net_off)
+		return PARSE_MALFORMED;
+	if (ip->frag_off & bpf_htons(0x3fff)) /* more fragments, or not the first */
+		return PARSE_NOT_OURS;
+	pkt->is_ipv6 = 0;
+	pkt->total_len = total;
+	pkt->unusual = header_len != sizeof(*ip);
+	pkt->tcp_off = pkt->net_off + header_len;
+	return parse_tcp(data, data_end, pkt, total - header_len);
+}
+
+/*
+ * Returns the offset of the TCP header, 0 if something else follows. Authenticated (AH) packets must not be
+ * edited and fragments cannot be, so both count as something else.
+ */
+static __noinline __u32 skip_ipv6_extensions(void *data, void *data_end, __u32 off, __u32 next)
+{
+	for (int i = 0; i < IPV6_EXT_MAX; i++) {
+		__u8 *ext;
+
+		if (next == IPPROTO_TCP)
+			return off;
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS)
+			return 0;
+		off &= 255;
+		ext = data + off;
+		if ((void *)(ext + 8) > data_end)
+			return 0;
+		next = ext[0];
+		off += (ext[1] + 1u) * 8;
+		if (off > HEADERS_MAX)
+			return 0;
+	}
+	return next == IPPROTO_TCP ? off : 0;
+}
+
+static __always_inline enum mps_parse parse_ipv6(void *data, void *data_end, struct mps_packet *pkt, __u32 frame_len)
+{
+	struct ipv6hdr *ip = data + pkt->net_off;
+	__u32 off, payload;
+
+	if ((void *)(ip + 1) > data_end)
+		return PARSE_MALFORMED;
+	if (ip->version != 6)
+		return PARSE_MALFORMED;
+	off = pkt->net_off + sizeof(*ip);
+	pkt->unusual = 0;
+	if (ip->nexthdr != IPPROTO_TCP) {
+		off = skip_ipv6_extensions(data, data_end, off, ip->nexthdr);
+		if (!off || off > HEADERS_MAX)
+			return PARSE_NOT_OURS;
+		pkt->unusual = 1;
+	}
+	payload = bpf_ntohs(ip->payload_len); /* 0: a jumbogram, not ours */
+	pkt->total_len = payload + sizeof(*ip);
+	if (payload < off - pkt->net_off - sizeof(*ip) + sizeof(struct tcphdr) ||
+	    pkt->total_len > frame_len - pkt->net_off)
+		return PARSE_MALFORMED;
+	pkt->is_ipv6 = 1;
+	pkt->tcp_off = off;
+	return parse_tcp(data, data_end, pkt, pkt->total_len - (off - pkt->net_off));
+}
+
+/*
+ * `frame_len` counts the whole frame, of which only data…data_end can be read (the rest may lie in fragments). `l3` is a constant:
+ * the interface has no link-layer header. On TC ingress the kernel has moved the outer VLAN tag out of the packet.
+ */
+static __always_inline enum mps_parse parse_packet(void *data, void *data_end, __u32 frame_len, bool l3,
+						   struct mps_packet *pkt)
+{
+	__be16 proto;
+
+	pkt->nr_vlans = 0;
+	if (l3) {
+		__u8 *first = data;
+
+		pkt->net_off = 0;
+		if ((void *)(first + 1) > data_end)
+			return PARSE_MALFORMED;
+		if (*first >> 4 == 4)
+			return parse_ipv4(data, data_end, pkt, frame_len);
+		if (*first >> 4 == 6)
+			return parse_ipv6(data, data_end, pkt, frame_len);
+		return PARSE_NOT_OURS;
+	}
+
+	struct ethhdr *eth = data;
+
+	if ((void *)(eth + 1) > data_end)
+		return PARSE_MALFORMED;
+	proto = eth->h_proto;
+	pkt->net_off = sizeof(*eth);
+#pragma unroll
+	for (int i = 0; i < MPS_MAX_VLANS; i++) {
+		__be16 *tag = data + sizeof(*eth) + i * ETH_VLAN_LEN;
+
+		if (!is_vlan(proto))
+			break;
+		if ((void *)(tag + 2) > data_end)
+			return PARSE_MALFORMED;
+		pkt->vlan_proto[i] = proto;
+		pkt->vlan_tci[i] = bpf_ntohs(tag[0]);
+		pkt->nr_vlans = i + 1;
+		proto = tag[1];
+		pkt->net_off += ETH_VLAN_LEN;
+	}
+	if (proto == bpf_htons(ETH_P_IP))
+		return parse_ipv4(data, data_end, pkt, frame_len);
+	if (proto == bpf_htons(ETH_P_IPV6))
+		return parse_ipv6(data, data_end, pkt, frame_len);
+	return PARSE_NOT_OURS;
+}
+
+#endif /* MPS_PARSE_BPF_H */

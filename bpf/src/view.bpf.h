@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* From a packet's socket to the view: the connection and its subflows as the kernel sees them now. */
+#ifndef MPS_VIEW_BPF_H
+#define MPS_VIEW_BPF_H
+
+#include "maps.bpf.h"
+#include "parse.bpf.h"
+
+/*
+ * The scalar facts of one packet's way through the data path. Functions that the verifier checks on their own take them together with
+ * pointers to map values: a struct that holds pointers cannot be passed to them.
+ */
+struct mps_pass {
+	__u64 now_ns;
+	__u32 ifindex;
+	__u32 self;        /* index of the packet's own subflow, MPS_MAX_SUBFLOWS if none */
+	__u32 established; /* bit i: sf[i] is fully established */
+	__u32 allowed;
+	__u32 restore;     /* go back to what the peers asked for */
+	__u32 pad;
+};
+
+/* What the walk of the kernel's list needs to know of the packet that started it. */
+struct mps_walk {
+	struct mps_view *view;
+	struct mps_conn *conn;
+	void *msk;
+	void *self_sk;
+	__u64 now_ns;
+	__u32 ifindex;
+	__u32 ack;
+	__u32 self;
+	__u32 established;
+	__u32 seen;
+	__u32 overflow;
+};
+
+/* Bytes that the packet's own ACK will take out of flight once the stack has seen it, 0 if it is old or absurd. */
+static __always_inline __u32 newly_acked(__u32 ack, __u32 snd_una, __u32 snd_nxt)
+{
+	__u32 acked = ack - snd_una;
+
+	return acked <= snd_nxt - snd_una ? acked : 0;
+}
+
+/* Kernel pointers of one subflow, as numbers: separately verified functions cannot take them otherwise. */
+struct mps_subflow_ref {
+	__u64 ctx; /* struct mptcp_subflow_context */
+	__u64 tp;  /* struct tcp_sock */
+	__u32 own; /* the packet at hand is this subflow's … */
+	__u32 ack; /* … and acknowledges up to here */
+};
+
+static __always_inline void read_subflow(struct mps_subflow_view *out, const struct mps_subflow_ref *ref, bool cast)
+{
+	struct mptcp_subflow_context *ctx = KPTR(struct mptcp_subflow_context, (void *)ref->ctx, cast);
+	struct tcp_sock *tp = KPTR(struct tcp_sock, (void *)ref->tp, cast);
+	struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+	__u32 write_seq = READ(tp, write_seq, cast), snd_nxt = READ(tp, snd_nxt, cast);
+	__u32 snd_una = READ(tp, snd_una, cast), mss = READ(tp, mss_cache, cast);
+	__u32 out_segs = READ(tp, packets_out, cast) + READ(tp, retrans_out, cast);
+	__u32 gone_segs = READ(tp, sacked_out, cast) + READ(tp, lost_out, cast);
+	__u32 cwnd = READ(tp, snd_cwnd, cast), ssthresh = READ(tp, snd_ssthresh, cast);
+	__u32 min_rtt = READ(tp, rtt_min.s[0].v, cast);
+	__u32 acked = ref->own ? newly_acked(ref->ack, snd_una, snd_nxt) : 0;
+	__u32 state = READ(sk, __sk_common.skc_state, cast), stale = READ_BITS(ctx, stale, cast);
+	__u32 retransmits = READ(tp, inet_conn.icsk_retransmits, cast);
+	__u32 joining = READ_BITS(ctx, request_join, cast) & ~READ_BITS(ctx, fully_established, cast), usable;
+	__u32 in_flight = out_segs > gone_segs ? out_segs - gone_segs : 0;
+
+	if (acked && mss) {
+		__u32 segs = (acked + mss - 1) / mss;
+
+		in_flight = in_flight > segs ? in_flight - segs : 0;
+		retransmits = 0;
+	}
+	/* __mptcp_subflow_active(), net/mptcp/protocol.h, and not stale */
+	usable = (is_equal(state, TCP_ESTABLISHED_STATE) | is_equal(state, TCP_CLOSE_WAIT_STATE)) & ~(joining | stale);
+	out->flags = MPS_SF_PRESENT | usable * MPS_SF_USABLE | stale * MPS_SF_STALE |
+		     (__u32)READ_BITS(ctx, backup, cast) * MPS_SF_BACKUP |
+		     (__u32)READ_BITS(ctx, request_bkup, cast) * MPS_SF_LOCAL_BACKUP |
+		     is_set(retransmits) * MPS_SF_TROUBLED | (ssthresh > cwnd ? MPS_SF_SLOW_START : 0) |
+		     is_equal(READ(sk, __sk_common.skc_family, cast), AF_INET6) * MPS_SF_IPV6;
+	out->bytes_acked = READ(tp, bytes_acked, cast) + acked;
+	out->pacing_rate = READ(ctx, avg_pacing_rate, cast);
+	out->srtt_us = READ(tp, srtt_us, cast) >> 3;
+	out->rttvar_us = READ(tp, mdev_us, cast) >> 2;
+	out->min_rtt_us = min_rtt == ~0u ? 0 : min_rtt;
+	out->cwnd_segs = cwnd;
+	out->ssthresh_segs = ssthresh;
+	out->in_flight_segs = in_flight;
+	out->mss_bytes = mss;
+	out->outstanding_bytes = write_seq - snd_una - acked;
+	out->notsent_bytes = write_seq - snd_nxt;
+	out->queued_bytes = READ(sk, sk_wmem_queued, cast);
+	out->snd_wnd_bytes = READ(tp, snd_wnd, cast);
+	out->delivered_segs = READ(tp, delivered, cast);
+	out->lost_segs = READ(tp, lost, cast);
+	out->retransmits = retransmits;
+	out->id = bpf_core_field_exists(ctx->subflow_id) ? READ(ctx, subflow_id, cast) : 0;
+}
+
+/*
+ * Fills one subflow of a view from its socket; returns whether the subflow is fully established. Global, so
+ * that the verifier checks it once and not once for every way of reaching it.
+ */
+__noinline int mps_read_subflow(struct mps_subflow_view *out, const struct mps_subflow_ref *ref)
+{
+	struct mptcp_subflow_context *ctx;
+
+	if (!out || !ref)
+		return 0;
+	ctx = (struct mptcp_subflow_context *)ref->ctx;
+	if (mps_rdonly_cast) {
+		ctx = KPTR(struct mptcp_subflow_context, (void *)ref->ctx, true);
+		read_subflow(out, ref, true);
+		return READ_BITS(ctx, fully_established, true);
+	}
+	read_subflow(out, ref, false);
+	return READ_BITS(ctx, fully_established, false);
+}
+
+/* The index that this connection keeps for the socket, else a free one, else MPS_MAX_SUBFLOWS. */
+__noinline int mps_find_index(const struct mps_conn *conn, const struct mps_subflow_ref *ref, __u32 hint)
+{
+	__u32 hole = MPS_MAX_SUBFLOWS;
+
+	if (!conn || !ref)
+		return MPS_MAX_SUBFLOWS;
+	if (conn->sf[hint & (MPS_MAX_SUBFLOWS - 1)].sk == ref->tp)
+		return hint & (MPS_MAX_SUBFLOWS - 1);
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		__u64 there = conn->sf[i].sk;
+
+		if (there == ref->tp)
+			return i;
+		if (!there && hole == MPS_MAX_SUBFLOWS)
+			hole = i;
+	}
+	return hole;
+}
+
+/*
+ * Walks msk->conn_list (at most one more than we can steer, to tell that there are more). The list belongs to the owner of the msk, who may
+ * change it meanwhile: entries live until RCU lets go, an unlinked one leads to a poisoned pointer, which reads as zero,
+ * and an entry of another connection is recognised by its `conn`. Returns true if the whole list was read.
+ */
+static __always_inline bool walk_subflows(struct mps_walk *w, struct list_head *head, bool cast)
+{
+	struct list_head *pos = READ(KPTR(struct list_head, head, cast), next, cast);
+
+	for (__u32 k = 0; k <= MPS_MAX_SUBFLOWS; k++) {
+		struct mptcp_subflow_context *ctx;
+		struct mps_subflow_view *out;
+		struct mps_conn_subflow *mine;
+		struct mps_subflow_ref ref;
+		void *ssk;
+		__u32 index;
+
+		if (pos == head)
+			return true;
+		if (k == MPS_MAX_SUBFLOWS) {
+			w->overflow = 1;
+			return true;
+		}
+		ctx = KPTR(struct mptcp_subflow_context, pos, cast); /* node is the first member, checked at load */
+		ssk = READ(ctx, tcp_sock, cast);
+		if (!ssk || (void *)READ(ctx, conn, cast) != w->msk)
+			return false;
+		pos = READ(ctx, node.next, cast);
+
+		ref.ctx = (__u64)ctx;
+		ref.tp = (__u64)ssk;
+		ref.own = ssk == w->self_sk;
+		ref.ack = w->ack;
+		index = mps_find_index(w->conn, &ref, k);
+		if (index >= MPS_MAX_SUBFLOWS) {
+			w->overflow = 1;
+			continue;
+		}
+		mine = &w->conn->sf[index];
+		out = &w->view->sf[index];
+		w->established |= mps_read_subflow(out, &ref) << index;
+		if (!out->id)
+			out->id = k + 1;
+		if (mine->sk != (__u64)ssk) {
+			/* Nobody has edited it yet, so the kernel's bit is the peer's own wish. */
+			__builtin_memset(mine, 0, sizeof(*mine));
+			mine->sk = (__u64)ssk;
+			mine->peer_backup = !!(out->flags & MPS_SF_BACKUP);
+			mine->fresh = 1;
+			mine->ifindex = socket_ifindex((struct sock *)ssk);
+			w->conn->path_epoch = 0; /* look its path up */
+		}
+		mine->id = out->id;
+		if (ref.own) {
+			w->self = index;
+			out->flags |= MPS_SF_SELF;
+		}
+		w->seen |= 1u << index;
+	}
+	return false;
+}
+
+/* Separate functions: each is verified once, and only the one this kernel can run is ever entered. */
+static __noinline int walk_subflows_fast(struct mps_walk *w, struct list_head *head)
+{
+	return walk_subflows(w, head, true);
+}
+
+static __noinline int walk_subflows_probing(struct mps_walk *w, struct list_head *head)
+{
+	return walk_subflows(w, head, false);
+}
+
+#endif /* MPS_VIEW_BPF_H */
