@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * active-standby: use the paths with the lowest priority value; the next tier only while no subflow of the better ones is alive
+ * (ATSSS active-standby, with any number of tiers). Within a tier the kernel's own rule shares.
+ *
+ * Going down a tier is immediate, going back up waits until the better tier has held for `hold_ms`, so that a flapping path
+ * costs one switch and not one for each flap. What peer or local endpoint asked to be a backup ranks
+ * behind the other subflows of its priority.
+ */
+#ifndef MPS_ACTIVE_STANDBY_CORE_H
+#define MPS_ACTIVE_STANDBY_CORE_H
+
+#include <mps/core.h>
+
+#define ACTIVE_STANDBY_PARAMS(P)                                                                             \
+	P(__u32, hold_ms, 1000, 0, 600000, "ms", "how long a better tier must have been alive before traffic returns to it")
+MPS_PARAMS(active_standby, ACTIVE_STANDBY_PARAMS)
+
+struct active_standby_state {
+	__u64 better_since_us; /* 0: no better tier is alive */
+	__u32 tier;            /* in use, plus 1; 0: none chosen yet */
+	__u32 waiting_for;     /* the better tier, plus 1 */
+};
+
+MPS_CORE __u32 active_standby_tier(const struct mps_subflow_view *sf)
+{
+	__u32 backup = !!(sf->flags & (MPS_SF_PEER_BACKUP | MPS_SF_LOCAL_BACKUP));
+
+	return (sf->priority & 0xffffff) * 2 + backup + 1;
+}
+
+MPS_CORE void active_standby_decide(const struct mps_view *v, struct mps_verdict *out,
+				    const struct active_standby_params *p, struct active_standby_state *st)
+{
+	__u32 candidates = mps_candidates(v), best = 0, present = 0;
+
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		__u32 tier = active_standby_tier(&v->sf[i]);
+
+		if (!(candidates >> i & 1))
+			continue;
+		if (!best || tier < best)
+			best = tier;
+		if (tier == st->tier)
+			present = 1;
+	}
+	if (!st->tier || !present || best > st->tier) {
+		st->tier = best;
+		st->better_since_us = 0;
+	} else if (best < st->tier) {
+		if (!st->better_since_us || st->waiting_for != best) {
+			st->better_since_us = v->now_us | 1;
+			st->waiting_for = best;
+		}
+		if (v->now_us - (st->better_since_us & ~1ull) >= (__u64)p->hold_ms * 1000) {
+			st->tier = best;
+			st->better_since_us = 0;
+		}
+	} else {
+		st->better_since_us = 0;
+	}
+	out->allowed = 0;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		if ((candidates >> i & 1) && active_standby_tier(&v->sf[i]) == st->tier)
+			out->allowed |= 1u << i;
+}
+
+#endif

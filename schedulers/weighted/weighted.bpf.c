@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <mps/policy.bpf.h>
+#include "weighted.core.h"
+
+MPS_POLICY(weighted, "weighted", "shares the bytes by path weight (ATSSS load-balancing)");

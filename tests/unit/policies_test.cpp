@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: MIT
+//
+// What each policy promises, case by case. The same views go through the compiled BPF objects in
+// tests/bpf/policy_test.cpp, which compares the two for equality.
+#include "catch.hpp"
+#include "cores.hpp"
+#include "views.hpp"
+
+#include <array>
+
+using namespace mps;
+using test::Connection;
+using test::Core;
+using test::Subflow;
+using test::view_of;
+
+namespace {
+
+const Core &core_named(std::string_view name) {
+    for (const Core &core : test::all_cores())
+        if (core.name == name)
+            return core;
+    throw std::invalid_argument(std::string(name));
+}
+
+// A connection under one policy: remembers the policy's state from decision to decision.
+class Steered {
+  public:
+    explicit Steered(std::string_view policy, const void *params = nullptr)
+        : core_(core_named(policy)), params_(params) {}
+
+    std::uint32_t allowed(std::initializer_list<Subflow> subflows, Connection connection = {}) {
+        return core_(view_of(subflows, connection), state_, params_).allowed;
+    }
+    std::uint32_t allowed(const mps_view &view) { return core_(view, state_, params_).allowed; }
+    mps_verdict verdict(std::initializer_list<Subflow> subflows) {
+        return core_(view_of(subflows), state_, params_);
+    }
+
+  private:
+    const Core &core_;
+    const void *params_;
+    mps_state state_{};
+};
+
+constexpr std::uint32_t first = 1, second = 2, third = 4;
+constexpr std::uint64_t ms = 1000;
+
+} // namespace
+
+/* ---------------------------------------------------------------- default */
+
+TEST_CASE("default asks for pass-through whatever the subflows are like", "[default]") {
+    Steered policy("default");
+
+    for (mps_verdict v : {policy.verdict({{}, {}}), policy.verdict({{.usable = false}, {}}),
+                          policy.verdict({{.troubled = true}, {.peer_backup = true}})}) {
+        CHECK(v.flags == MPS_VERDICT_PASS);
+        CHECK(v.allowed == (first | second));
+    }
+}
+
+/* --------------------------------------------------------- active-standby */
+
+TEST_CASE("the path with the lowest priority value is used alone", "[active-standby]") {
+    CHECK(Steered("active-standby").allowed({{.priority = 2}, {.priority = 1}, {.priority = 3}}) == second);
+    CHECK(Steered("active-standby").allowed({{.priority = 0}, {.priority = 255}}) == first);
+}
+
+TEST_CASE("paths of equal priority share a tier", "[active-standby]") {
+    CHECK(Steered("active-standby").allowed({{.priority = 1}, {.priority = 2}, {.priority = 1}}) ==
+          (first | third));
+    CHECK(Steered("active-standby").allowed({{}, {}, {}}) == (first | second | third));
+}
+
+TEST_CASE("the next tier takes over at once when the better one has nothing usable", "[active-standby]") {
+    Steered policy("active-standby");
+
+    CHECK(policy.allowed({{.priority = 0}, {.priority = 1}, {.priority = 2}}) == first);
+    CHECK(policy.allowed({{.usable = false, .priority = 0}, {.priority = 1}, {.priority = 2}}) == second);
+    CHECK(policy.allowed(
+              {{.usable = false, .priority = 0}, {.usable = false, .priority = 1}, {.priority = 2}}) ==
+          third);
+}
+
+TEST_CASE("a path in trouble counts as gone while another one is healthy", "[active-standby]") {
+    Steered policy("active-standby");
+
+    CHECK(policy.allowed({{.priority = 0}, {.priority = 1}}) == first);
+    CHECK(policy.allowed({{.troubled = true, .priority = 0}, {.priority = 1}}) == second);
+    // With all of them in trouble the order is as ever.
+    CHECK(Steered("active-standby")
+              .allowed({{.troubled = true, .priority = 0}, {.troubled = true, .priority = 1}}) == first);
+}
+
+TEST_CASE("traffic returns to a better tier only after it held for hold_ms", "[active-standby]") {
+    active_standby_params params{.reserved = 0, .hold_ms = 500};
+    Steered policy("active-standby", &params);
+    auto at = [&](std::uint64_t now_ms, bool better_usable) {
+        return policy.allowed({{.usable = better_usable, .priority = 0}, {.priority = 1}},
+                              {.now_us = now_ms * ms});
+    };
+
+    CHECK(at(0, true) == first);
+    CHECK(at(100, false) == second);
+    CHECK(at(200, true) == second); // back, the hold begins
+    CHECK(at(699, true) == second);
+    CHECK(at(701, true) == first);
+}
+
+TEST_CASE("a flap during the hold starts it over", "[active-standby]") {
+    active_standby_params params{.reserved = 0, .hold_ms = 500};
+    Steered policy("active-standby", &params);
+    auto at = [&](std::uint64_t now_ms, bool better_usable) {
+        return policy.allowed({{.usable = better_usable, .priority = 0}, {.priority = 1}},
+                              {.now_us = now_ms * ms});
+    };
+
+    CHECK(at(1000, true) == first);
+    CHECK(at(1100, false) == second);
+    CHECK(at(1200, true) == second);
+    CHECK(at(1600, false) == second);
+    CHECK(at(1650, true) == second);
+    CHECK(at(1750, true) == second); // 550 ms after the first return, 100 ms after the second
+    CHECK(at(2200, true) == first);
+}
+
+TEST_CASE("with hold_ms 0 traffic returns at once", "[active-standby]") {
+    active_standby_params params{.reserved = 0, .hold_ms = 0};
+    Steered policy("active-standby", &params);
+
+    CHECK(policy.allowed({{.usable = false, .priority = 0}, {.priority = 1}}, {.now_us = 1}) == second);
+    CHECK(policy.allowed({{.priority = 0}, {.priority = 1}}, {.now_us = 2}) == first);
+}
+
+TEST_CASE("what the peer or the local endpoint calls a backup ranks behind its equals", "[active-standby]") {
+    CHECK(Steered("active-standby").allowed({{.peer_backup = true}, {}}) == second);
+    CHECK(Steered("active-standby").allowed({{}, {.local_backup = true}}) == first);
+    CHECK(Steered("active-standby").allowed({{.peer_backup = true, .priority = 0}, {.priority = 1}}) ==
+          first);
+}
+
+TEST_CASE("a priority that the user changes moves traffic", "[active-standby]") {
+    active_standby_params params{.reserved = 0, .hold_ms = 0};
+    Steered policy("active-standby", &params);
+
+    CHECK(policy.allowed({{.priority = 0}, {.priority = 1}}) == first);
+    CHECK(policy.allowed({{.priority = 2}, {.priority = 1}}) == second);
+}
+
+/* ---------------------------------------------------------------- weighted */
+
+namespace {
+
+// Plays the kernel: in each round one of the allowed subflows, any of them, gets a burst of 64 KiB.
+std::array<double, 3> shares(std::array<std::uint32_t, 3> weights, std::size_t subflows, std::uint32_t seed,
+                             std::uint32_t lead_bytes = 65536) {
+    weighted_params params{.reserved = 0, .lead_bytes = lead_bytes};
+    std::array<double, 3> given{};
+    const Core &core = core_named("weighted");
+    test::Random random(seed);
+    mps_state state{};
+    mps_view view{};
+    double sum = 0;
+
+    for (std::uint32_t i = 0; i < subflows; i++) {
+        view.present |= 1u << i;
+        view.sf[i].flags = MPS_SF_PRESENT | MPS_SF_USABLE | MPS_SF_FRESH;
+        view.sf[i].weight = weights[i];
+        view.sf[i].bytes_acked = random() % 10000000; // from before
+    }
+    auto start = view;
+    for (int round = 0; round < 20000; round++) {
+        std::uint32_t allowed = core(view, state, &params).allowed,
+                      pick = random() % static_cast<std::uint32_t>(subflows);
+
+        for (std::size_t i = 0; i < subflows; i++)
+            view.sf[i].flags &= ~static_cast<std::uint32_t>(MPS_SF_FRESH);
+        while (!(allowed >> pick & 1))
+            pick = (pick + 1) % static_cast<std::uint32_t>(subflows);
+        view.sf[pick].bytes_acked += 65536;
+    }
+    for (std::size_t i = 0; i < subflows; i++)
+        sum += given[i] = static_cast<double>(view.sf[i].bytes_acked - start.sf[i].bytes_acked);
+    for (double &share : given)
+        share /= sum;
+    return given;
+}
+
+} // namespace
+
+TEST_CASE("bytes follow the weights, whichever allowed subflow the kernel takes", "[weighted]") {
+    struct Row {
+        std::array<std::uint32_t, 3> weights;
+        std::size_t subflows;
+    };
+    for (const Row &row : {Row{{1, 1, 0}, 2}, Row{{3, 1, 0}, 2}, Row{{1, 9, 0}, 2}, Row{{1, 1, 2}, 3},
+                           Row{{100, 250, 650}, 3}, Row{{1, 1000, 0}, 2}, Row{{10000, 10000, 0}, 2}}) {
+        for (std::uint32_t lead : {1024u, 65536u, 1048576u}) {
+            auto got = shares(row.weights, row.subflows, 42, lead);
+            double sum = row.weights[0] + row.weights[1] + row.weights[2];
+
+            for (std::size_t i = 0; i < row.subflows; i++) {
+                INFO("weight " << row.weights[i] << " of " << sum << ", lead " << lead);
+                CHECK(got[i] == Catch::Approx(row.weights[i] / sum).margin(0.005));
+            }
+        }
+    }
+}
+
+namespace {
+
+const weighted_params lead_of_64k{.reserved = 0, .lead_bytes = 65536};
+
+} // namespace
+
+TEST_CASE("a weight of 0 is taken as 1", "[weighted]") {
+    auto got = shares({0, 3, 0}, 2, 1);
+
+    CHECK(got[0] == Catch::Approx(0.25).margin(0.005));
+}
+
+TEST_CASE("the subflow that is furthest behind is allowed, the one ahead is parked", "[weighted]") {
+    Steered policy("weighted", &lead_of_64k);
+
+    CHECK(policy.allowed({{.fresh = true}, {.fresh = true}}) == (first | second));
+    CHECK(policy.allowed({{.bytes_acked = 60000}, {}}) == (first | second)); // within lead_bytes
+    CHECK(policy.allowed({{.bytes_acked = 70000}, {}}) == second);
+    CHECK(policy.allowed({{.bytes_acked = 70000}, {.outstanding_bytes = 5000}}) == (first | second));
+}
+
+TEST_CASE("a newcomer shares from its arrival on and owes nothing for what was before", "[weighted]") {
+    Steered policy("weighted", &lead_of_64k);
+
+    CHECK(policy.allowed({{.fresh = true}}) == first);
+    CHECK(policy.allowed({{.bytes_acked = 100000000}}) == first);
+    CHECK(policy.allowed({{.bytes_acked = 100000000}, {.fresh = true}}) == (first | second));
+    CHECK(policy.allowed({{.bytes_acked = 100060000}, {}}) == (first | second));
+    CHECK(policy.allowed({{.bytes_acked = 100070000}, {}}) == second);
+}
+
+TEST_CASE("after an outage a path gets its share again, not what it missed", "[weighted]") {
+    Steered policy("weighted", &lead_of_64k);
+
+    CHECK(policy.allowed({{.fresh = true}, {.fresh = true}}) == (first | second));
+    CHECK(policy.allowed({{.bytes_acked = 50000}, {.troubled = true}}) == first);
+    CHECK(policy.allowed({{.bytes_acked = 90000000}, {.troubled = true}}) == first);
+    CHECK(policy.allowed({{.bytes_acked = 90000000}, {}}) == (first | second));
+    CHECK(policy.allowed({{.bytes_acked = 90060000}, {}}) == (first | second));
+}
+
+TEST_CASE("new weights count from now on", "[weighted]") {
+    Steered policy("weighted", &lead_of_64k);
+
+    CHECK(policy.allowed({{.fresh = true, .weight = 1}, {.fresh = true, .weight = 1}}) == (first | second));
+    CHECK(policy.allowed({{.weight = 1, .bytes_acked = 5000000}, {.weight = 1, .bytes_acked = 5000000}}) ==
+          (first | second));
+    CHECK(policy.allowed({{.weight = 9, .bytes_acked = 5000000}, {.weight = 1, .bytes_acked = 5000000}}) ==
+          (first | second));
+    CHECK(policy.allowed({{.weight = 9, .bytes_acked = 5000000}, {.weight = 1, .bytes_acked = 5100000}}) ==
+          first);
+    CHECK(policy.allowed({{.weight = 9, .bytes_acked = 5900000}, {.weight = 1, .bytes_acked = 5100000}}) ==
+          (first | second));
+}
+
+TEST_CASE("what was under way when the policy took over counts, what was delivered before does not",
+          "[weighted]") {
+    Steered policy("weighted", &lead_of_64k);
+
+    CHECK(policy.allowed({{.fresh = true, .bytes_acked = 9000000, .outstanding_bytes = 100000},
+                          {.fresh = true, .bytes_acked = 4000000}}) == second);
+}
+
+TEST_CASE("a count of bytes that goes back for a moment parks nobody for ever", "[weighted]") {
+    Steered policy("weighted", &lead_of_64k);
+
+    CHECK(policy.allowed({{.fresh = true, .bytes_acked = 5000}, {.fresh = true, .bytes_acked = 5000}}) ==
+          (first | second));
+    CHECK(policy.allowed({{.bytes_acked = 4999}, {.bytes_acked = 5000}}) == (first | second));
+    CHECK(policy.allowed({{.bytes_acked = 4999}, {.bytes_acked = 4999}}) == (first | second));
+}
+
+TEST_CASE("dead paths take no part in the shares", "[weighted]") {
+    Steered policy("weighted", &lead_of_64k);
+
+    CHECK(policy.allowed({{.fresh = true}, {.fresh = true}, {.usable = false, .fresh = true}}) ==
+          (first | second));
+    CHECK(policy.allowed({{.bytes_acked = 9000000}, {.bytes_acked = 9000000}, {.usable = false}}) ==
+          (first | second));
+}
+
+/* ---------------------------------------------------------- smallest-delay */
+
+TEST_CASE("what the quickest path can hold goes there alone", "[smallest-delay]") {
+    CHECK(Steered("smallest-delay").allowed({{.srtt_us = 40000}, {.srtt_us = 10000}, {.srtt_us = 20000}}) ==
+          second);
+    CHECK(Steered("smallest-delay")
+              .allowed({{.srtt_us = 10000}, {.srtt_us = 40000}}, {.unsent_bytes = 14000}) == first);
+}
+
+TEST_CASE("further paths join in the order of their delay for what the quicker ones cannot hold",
+          "[smallest-delay]") {
+    // Each window takes 10 segments of 1400 octets.
+    auto allowed = [](std::uint64_t unsent) {
+        return Steered("smallest-delay")
+            .allowed({{.srtt_us = 40000}, {.srtt_us = 10000}, {.srtt_us = 20000}}, {.unsent_bytes = unsent});
+    };
+
+    CHECK(allowed(14000) == second);
+    CHECK(allowed(14001) == (second | third));
+    CHECK(allowed(28000) == (second | third));
+    CHECK(allowed(28001) == (first | second | third));
+    CHECK(allowed(100000000) == (first | second | third));
+}
+
+TEST_CASE("a window that is full lets the next path in", "[smallest-delay]") {
+    CHECK(Steered("smallest-delay")
+              .allowed({{.srtt_us = 10000, .in_flight_segs = 10}, {.srtt_us = 20000}}, {.unsent_bytes = 1}) ==
+          (first | second));
+}
+
+TEST_CASE("the preferred path changes only for one that is quicker by the margin", "[smallest-delay]") {
+    Steered policy("smallest-delay"); // margin 10 %
+
+    CHECK(policy.allowed({{.srtt_us = 20000}, {.srtt_us = 30000}}) == first);
+    CHECK(policy.allowed({{.srtt_us = 20000}, {.srtt_us = 19000}}) == first);
+    CHECK(policy.allowed({{.srtt_us = 20000}, {.srtt_us = 17000}}) == second);
+    CHECK(policy.allowed({{.srtt_us = 17000}, {.srtt_us = 18000}}) == second);
+}
+
+TEST_CASE("jitter wider than the margin does not make traffic jump", "[smallest-delay]") {
+    Steered policy("smallest-delay");
+
+    CHECK(policy.allowed({{.srtt_us = 20000, .rttvar_us = 8000}, {.srtt_us = 30000}}) == first);
+    CHECK(policy.allowed({{.srtt_us = 20000, .rttvar_us = 8000}, {.srtt_us = 13000}}) == first);
+    CHECK(policy.allowed({{.srtt_us = 20000, .rttvar_us = 8000}, {.srtt_us = 11000}}) == second);
+}
+
+TEST_CASE("a path without an RTT sample takes its delay from the handshake", "[smallest-delay]") {
+    CHECK(Steered("smallest-delay").allowed({{.srtt_us = 20000}, {.srtt_us = 0, .min_rtt_us = 5000}}) ==
+          second);
+    CHECK(Steered("smallest-delay").allowed({{.srtt_us = 20000}, {.srtt_us = 0, .min_rtt_us = 0}}) == first);
+}
+
+TEST_CASE("a path in trouble is left at once, whatever its delay was", "[smallest-delay]") {
+    Steered policy("smallest-delay");
+
+    CHECK(policy.allowed({{.srtt_us = 10000}, {.srtt_us = 90000}}) == first);
+    CHECK(policy.allowed({{.troubled = true, .srtt_us = 10000}, {.srtt_us = 90000}}) == second);
+}
+
+TEST_CASE("the preference does not pass to another subflow that took over the index", "[smallest-delay]") {
+    Steered policy("smallest-delay");
+
+    CHECK(policy.allowed({{.srtt_us = 10000}, {.srtt_us = 20000}}) == first);
+    CHECK(policy.allowed({{.fresh = true, .srtt_us = 20500}, {.srtt_us = 20000}}) == second);
+}
