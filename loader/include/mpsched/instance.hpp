@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: MIT
+//
+// libmpsched's main entry: the installation of mpsched in one network namespace.
+//
+//   auto instance = mps::Instance::open({.netns = "client"});
+//   auto attached = instance->attach({.interfaces = {"wan0", "lte0"}});
+//   auto used = instance->use({.policy = "weighted"});
+//
+// Nothing is remembered in the object: every answer is read from the kernel. Calls that change something take
+// a lock (one mpsched at a time on this machine), first repair what a killed command may have left, and
+// report success only after reading back. Calls that only read take no lock. One thread at a time per object;
+// the calling thread must stay in the network namespace that open() left it in.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "mpsched/error.hpp"
+#include "mpsched/features.hpp"
+#include "mpsched/params.hpp"
+
+namespace mps {
+
+// ---- interfaces
+
+enum class Mode {
+    automatic, // only as a wish: native if that pays, else tc
+    native,    // XDP in the driver
+    generic,   // XDP after the packet became an skb
+    tc,        // TC ingress (tcx where the kernel has it, else clsact)
+};
+
+// "auto", "native", "generic", "tc".
+[[nodiscard]] std::string_view to_string(Mode mode);
+[[nodiscard]] Result<Mode> parse_mode(std::string_view text);
+
+// What `mpsched path` sets; kept as long as the installation lives, whether or not the interface is attached.
+struct PathAttributes {
+    std::uint32_t weight = 1;    // 1..10000
+    std::uint32_t priority = 0;  // 0..255, lower is preferred
+    std::uint32_t cost = 0;      // 0..1000000, money per byte in the operator's own unit
+    std::string energy = "none"; // none, wifi, 3g, lte, 5g
+};
+
+struct PathStatus {
+    std::string name{}; // "" if the interface is gone
+    std::uint32_t ifindex = 0;
+    bool attached = false;
+    PathAttributes attributes{};
+};
+
+// One attached interface, as the kernel has it now.
+struct InterfaceStatus {
+    std::string name{};
+    std::uint32_t ifindex = 0;
+    Mode mode = Mode::tc;
+    std::string tc_hook{};         // "tcx" or "clsact"
+    bool layer3 = false;           // no link-layer header
+    std::uint32_t xdp_prog_id = 0; // 0 in mode tc
+    std::uint32_t tc_prog_id = 0;
+    PathAttributes attributes{};
+    std::string problem{}; // "" or what is wrong: half attached, program replaced, interface gone
+};
+
+struct AttachRequest {
+    std::vector<std::string> interfaces{}; // at least one; doubles are ignored
+    Mode mode = Mode::automatic;
+    // Replace a foreign XDP program instead of refusing.
+    bool force = false;
+};
+
+struct AttachedInterface {
+    std::string name{};
+    std::uint32_t ifindex = 0;
+    Mode mode = Mode::tc; // never automatic
+    std::string why{}; // why this mode, for people: "veth: native XDP there switches the peer's offloads off"
+    bool changed = true; // false: it was attached in this mode already
+};
+
+struct AttachResult {
+    std::vector<AttachedInterface> interfaces{};
+    std::vector<std::string> warnings{};
+};
+
+struct DetachRequest {
+    std::vector<std::string> interfaces{};
+    bool all = false;
+};
+
+struct DetachResult {
+    std::vector<std::string> interfaces{}; // those that were attached and no longer are
+    bool removed_everything = false;       // the last interface is gone, and with it every pin
+    std::uint32_t restored = 0;            // subflows whose backup bit had to be set back
+    std::vector<std::string> unrestored{}; // subflows that could not be set back to what their peer asked for
+    std::vector<std::string> warnings{};
+};
+
+// ---- policies
+
+struct PolicyInfo {
+    std::string name{};
+    std::string doc{};                   // one line
+    bool builtin = false;                // comes with this mpsched
+    std::optional<std::uint32_t> slot{}; // where it is loaded; the same policy may be loaded more than once
+    bool is_default = false;             // new connections without a rule get it
+    bool kept = false;                   // loaded by `policy load`: stays until `policy unload`
+    std::uint32_t rules = 0;             // rules that refer to this slot
+    std::uint32_t connections = 0;       // live connections on this slot
+    std::uint32_t state_bytes = 0;       // memory it uses for each connection
+    std::vector<Param> params{};         // live values if loaded, else defaults
+};
+
+struct RuleStatus {
+    std::string selector{}; // text that `--for` accepts
+    std::string policy{};
+    std::uint32_t slot = 0;
+};
+
+struct UseRequest {
+    std::string policy{}; // name (loaded or built-in), or path of an object file (contains '/' or ends in .o)
+    std::vector<Setting> params{}; // of the policy, or of the engine (engine_params())
+    std::optional<std::string>
+        selector{};        // --for; see selector.hpp. Without: the default for all connections
+    bool new_only = false; // connections already known keep their policy
+};
+
+struct UseResult {
+    std::string policy{};
+    std::uint32_t slot = 0;
+    std::string
+        previous{}; // policy that was the default (or the rule's) before, "" if there was no such rule
+    std::vector<Param> params{}; // of the policy, as read back
+    std::vector<std::string> warnings{};
+};
+
+// ---- observation
+
+struct SubflowStatus {
+    std::uint32_t id = 0;
+    std::uint32_t ifindex = 0;
+    std::string ifname{};          // "" if the interface is not known (no packet came yet, or it is gone)
+    std::string local{}, remote{}; // "192.0.2.1:443", "[2001:db8::1]:443"
+    std::string tcp_state{};       // "established", …
+    bool backup = false;           // the kernel's bit now
+    bool peer_backup = false;      // what the peer asked for
+    bool local_backup = false;     // the local endpoint has the backup flag
+    bool allowed = true;           // by the policy's last verdict
+    bool usable = false;           // the kernel may send on it now
+    bool stale = false;
+    bool steerable = false; // its interface is attached
+    std::uint32_t srtt_us = 0, rttvar_us = 0, min_rtt_us = 0;
+    std::uint32_t cwnd = 0;      // segments
+    std::uint32_t ssthresh = 0;  // segments
+    std::uint32_t in_flight = 0; // segments
+    std::uint32_t mss_bytes = 0;
+    std::uint32_t queued_bytes = 0;
+    std::uint32_t notsent_bytes = 0;
+    std::uint64_t bytes_acked = 0;
+    std::uint64_t pacing_rate = 0;         // bytes/s
+    std::uint32_t lost = 0, delivered = 0; // segments, cumulative
+};
+
+struct ConnectionStatus {
+    std::uint32_t token = 0; // RFC 8684 token of this host
+    std::string policy{};    // "default" when nothing steers it
+    std::uint32_t slot = 0;
+    bool tracked = false; // the data path has seen it; otherwise policy and allowed are not decided yet
+    std::vector<SubflowStatus> subflows{};
+};
+
+struct CounterValue {
+    std::string_view name{};
+    std::string_view text{}; // what it counts
+    std::uint64_t value = 0; // sum over all CPUs since the first attach
+};
+
+struct Status {
+    std::uint64_t netns_cookie = 0;
+    bool installed = false; // pins of this version exist in this network namespace
+    std::uint32_t abi = 0;
+    std::vector<InterfaceStatus> interfaces{};
+    std::vector<PathStatus> paths{}; // also of interfaces that are not attached
+    std::string default_policy = "default";
+    std::uint32_t default_slot = 0;
+    std::vector<PolicyInfo> policies{}; // loaded ones, by slot
+    std::vector<RuleStatus> rules{};    // in the order in which they are tried
+    std::vector<Param> engine{};        // live values of engine_params()
+    std::uint32_t connections = 0;      // MPTCP connections of this network namespace
+    // For people: half-made, stale or foreign pins, interfaces half attached. Empty is good.
+    std::vector<std::string> problems{};
+};
+
+// An installation of any network namespace, found by its pins.
+struct Installation {
+    enum class State {
+        complete,
+        stale,       // its network namespace is gone
+        unreachable, // its network namespace has neither name nor process: gone, or held by a descriptor only
+        half_made,   // left by a killed command
+        other_abi,   // made by another version of mpsched
+        foreign,     // our place, but not our objects
+    };
+    State state = State::complete;
+    std::string path{};             // below the bpf file system
+    std::uint64_t netns_cookie = 0; // 0 if not known
+    bool current = false;           // of the network namespace we are in
+    std::string text{};             // what was found, for people
+};
+
+[[nodiscard]] std::string_view to_string(Installation::State state);
+
+// ---- access
+
+struct OpenOptions {
+    // See enter_netns(). Empty: the current network namespace.
+    std::string netns{};
+    // Features to treat as missing; added to those in the environment variable MPS_WITHOUT.
+    Without without{};
+    // Mount point of the bpf file system. Empty: the environment variable MPS_BPFFS, else /sys/fs/bpf. In a
+    // private mount namespace without one, as inside `ip netns exec`, it is that of our oldest ancestor: pins
+    // must outlive us.
+    std::string bpffs{};
+    // How long to wait for another mpsched to finish.
+    std::uint32_t lock_timeout_ms = 10'000;
+};
+
+class Instance {
+  public:
+    // Enters the network namespace and looks what is there; nothing is created or changed, and "nothing
+    // there" is fine. Fails if a newer mpsched is at work in this network namespace. Foreign or damaged pins
+    // in our place are reported by status() and refused by everything else but detach(all), which removes
+    // them.
+    [[nodiscard]] static Result<Instance> open(OpenOptions options = {});
+
+    // Every installation on this machine, including what is stale, half-made or foreign. Needs no namespace.
+    [[nodiscard]] static Result<std::vector<Installation>> list_all(const OpenOptions &options = {});
+
+    // Removes what killed commands and vanished namespaces have left, in all namespaces, and tells what it
+    // removed. Foreign objects are not touched, other versions' only with `force`.
+    [[nodiscard]] static Result<std::vector<std::string>> repair(const OpenOptions &options = {},
+                                                                 bool force = false);
+
+    Instance(Instance &&) noexcept;
+    Instance &operator=(Instance &&) noexcept;
+    ~Instance();
+
+    // Do pins of ours exist in this network namespace?
+    [[nodiscard]] bool installed() const;
+
+    // All or nothing: if one interface fails, those done before in this call are undone.
+    [[nodiscard]] Result<AttachResult> attach(const AttachRequest &request);
+
+    // First gives every subflow back the backup bit its peer asked for (up to a second), then removes our
+    // programs. An interface that is not attached is no error, one that does not exist and is not known
+    // either is.
+    [[nodiscard]] Result<DetachResult> detach(const DetachRequest &request);
+
+    // Sets attributes (weight=, priority=, cost=, energy=) and returns all of them; no settings: only returns
+    // them. The interface need not be attached. Creates the installation if there is none.
+    [[nodiscard]] Result<PathStatus> path(const std::string &interface, const std::vector<Setting> &settings);
+
+    // Built-in and loaded policies: one entry for each built-in that is not loaded, one for each slot in use.
+    [[nodiscard]] Result<std::vector<PolicyInfo>> policies() const;
+
+    // One policy by name (all slots that hold it, or the built-in) or by object file. Unknown: the valid ones
+    // are listed.
+    [[nodiscard]] Result<std::vector<PolicyInfo>> policy(const std::string &name_or_file) const;
+
+    // Loads a policy into a free slot without using it, and keeps it there. Needs an installation.
+    [[nodiscard]] Result<PolicyInfo> load_policy(const std::string &name_or_file);
+
+    // Removes a loaded policy. Refused while a default, a rule or a live connection refers to it; says which.
+    [[nodiscard]] Result<void> unload_policy(const std::string &name);
+
+    // Loads and verifies the policy, then switches with one write. Nothing changes unless all of it works. A
+    // built-in or a file is loaded afresh (parameters: its defaults and those given); a policy kept by
+    // load_policy() is used as it is, with the given parameters set on it. Needs an installation.
+    [[nodiscard]] Result<UseResult> use(const UseRequest &request);
+
+    // Removes the rule with this selector; false if there is none.
+    [[nodiscard]] Result<bool> remove_rule(const std::string &selector);
+
+    // Changes live parameters of the default policy, or of every loaded copy of `policy`, and returns them
+    // all as read back (engine parameters included, at the end). Either all settings are valid and made, or
+    // none is.
+    [[nodiscard]] Result<std::vector<Param>> set(const std::vector<Setting> &settings,
+                                                 const std::string &policy = {});
+
+    [[nodiscard]] Result<Status> status() const;
+
+    // Every MPTCP connection of the network namespace with its subflows, by token. Needs an installation.
+    [[nodiscard]] Result<std::vector<ConnectionStatus>> connections() const;
+
+    // In the order of the table in abi.h. Needs an installation.
+    [[nodiscard]] Result<std::vector<CounterValue>> stats() const;
+
+    struct Impl;
+
+  private:
+    explicit Instance(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+} // namespace mps

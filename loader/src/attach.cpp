@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <fstream>
+#include <optional>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "hooks.hpp"
+#include "instance_impl.hpp"
+#include "interface_mode.hpp"
+#include "mpsched/netns.hpp"
+
+namespace mps {
+
+namespace {
+
+// What an interface was before we touched it, for undoing.
+struct Before {
+    NetDevice device;
+    std::optional<Mode> mode; // nullopt: not attached
+    std::optional<mps_path> path;
+    // A program of somebody else that we took off with `force`.
+    std::optional<ForeignXdp> foreign{};
+    Fd foreign_program{};
+};
+
+Result<Before> look(const Session &session, const NetDevice &device) {
+    const auto entry = session.path_table().find(device.ifindex);
+    if (!entry)
+        return std::unexpected(entry.error());
+    const auto hooks = read_hooks(session.paths, session.pins, device.ifindex);
+    if (!hooks)
+        return std::unexpected(hooks.error());
+    const auto xdp = read_xdp(device.ifindex, *hooks);
+    if (!xdp)
+        return std::unexpected(xdp.error());
+    Before before{.device = device, .mode = std::nullopt, .path = std::nullopt};
+    if (*entry)
+        before.path = (*entry)->path;
+    if (before.path && (before.path->flags & MPS_PATH_ATTACHED))
+        before.mode = xdp->own_mode.value_or(Mode::tc);
+    return before;
+}
+
+// Frees the XDP hook of a program that is not ours, if that is allowed.
+Result<void> clear_foreign_xdp(const Session &session, Before &before, bool force,
+                               std::vector<std::string> &warnings) {
+    const NetDevice &device = before.device;
+    const auto hooks = read_hooks(session.paths, session.pins, device.ifindex);
+    if (!hooks)
+        return std::unexpected(hooks.error());
+    const auto xdp = read_xdp(device.ifindex, *hooks);
+    if (!xdp)
+        return std::unexpected(xdp.error());
+    if (!xdp->foreign)
+        return {};
+    const std::string program = prog_text(xdp->foreign->prog_id);
+    if (!force) {
+        return fail(ErrorCode::failed,
+                    fmt::format("{} already has another XDP program: {}", device.name, program),
+                    "'--mode tc' works beside it; '--force' replaces it");
+    }
+    before.foreign = xdp->foreign;
+    if (auto done = remove_foreign_xdp(device, *xdp->foreign, before.foreign_program); !done)
+        return done;
+    warnings.push_back(fmt::format("{}: replaced XDP program {}", device.name, program));
+    return {};
+}
+
+// Attaches XDP and leaves only wakes to TC. From mode tc XDP comes first and from nothing TC does, so that
+// there is always one program that does the work, or none yet.
+std::expected<void, XdpFailure> switch_to_xdp(const Session &session, const Before &before, Mode mode,
+                                              bool tcx) {
+    const auto wakes = [&]() -> std::expected<void, XdpFailure> {
+        auto done = put_tc(session.paths, session.pins, before.device, TcRole::wakes, tcx);
+        if (!done)
+            return std::unexpected(XdpFailure{done.error()});
+        return {};
+    };
+    if (before.mode == Mode::tc) {
+        if (auto done = put_xdp(session.paths, session.pins, before.device, mode); !done)
+            return done;
+        return wakes();
+    }
+    if (auto done = wakes(); !done)
+        return done;
+    if (before.mode) {
+        // The kernel allows no native beside a generic program, so here is a gap of microseconds.
+        if (auto done = remove_xdp(session.paths, before.device.ifindex); !done)
+            return std::unexpected(XdpFailure{done.error()});
+    }
+    auto done = put_xdp(session.paths, session.pins, before.device, mode);
+    if (!done && before.mode)
+        (void)put_xdp(session.paths, session.pins, before.device, *before.mode);
+    return done;
+}
+
+Result<void> switch_to_tc(const Session &session, const Before &before, bool tcx) {
+    if (auto done = put_tc(session.paths, session.pins, before.device, TcRole::whole, tcx); !done)
+        return done;
+    return remove_xdp(session.paths, before.device.ifindex);
+}
+
+// The last step: from now on wakes may be sent here.
+Result<void> mark_attached(Session &session, const Before &before) {
+    mps_path path = before.path.value_or(default_path(before.device.ifindex));
+    path.flags = MPS_PATH_ATTACHED;
+    if (before.device.layer3())
+        path.flags |= MPS_PATH_L3;
+    if (auto done = session.path_table().put(path); !done)
+        return done;
+    return session.bump_path_epoch();
+}
+
+Result<AttachedInterface> attach_one(Session &session, Before &before, Mode wish, bool force, bool tcx,
+                                     std::vector<std::string> &warnings) {
+    const NetDevice &device = before.device;
+    AttachedInterface result{
+        .name = device.name, .ifindex = device.ifindex, .mode = wish, .why = "as asked for"};
+    if (before.mode && (wish == Mode::automatic || wish == *before.mode)) {
+        result.mode = *before.mode;
+        result.why = "it was attached already";
+        result.changed = false;
+        return result;
+    }
+    if (wish == Mode::automatic) {
+        const ModeChoice choice = choose_mode(device);
+        result.mode = choice.mode;
+        result.why = choice.why;
+    }
+    // A filter leaves no pin behind; with the path on record, repair knows where to look.
+    if (!before.path) {
+        if (auto done = session.path_table().put(default_path(device.ifindex)); !done)
+            return std::unexpected(done.error());
+    }
+    if (result.mode != Mode::tc) {
+        if (auto done = clear_foreign_xdp(session, before, force, warnings); !done)
+            return std::unexpected(done.error());
+        auto done = switch_to_xdp(session, before, result.mode, tcx);
+        if (!done) {
+            if (wish != Mode::automatic || !done.error().driver_refused)
+                return std::unexpected(done.error().error);
+            result.mode = Mode::tc;
+            result.why = fmt::format("the driver refuses native XDP: {}", errno_text(done.error().err));
+        }
+    }
+    if (result.mode == Mode::tc) {
+        if (auto done = switch_to_tc(session, before, tcx); !done)
+            return std::unexpected(done.error());
+    }
+    if (auto done = mark_attached(session, before); !done)
+        return std::unexpected(done.error());
+    return result;
+}
+
+// As well as it goes: the error that made us undo is the one to report.
+void undo(Session &session, const Before &before, bool tcx) {
+    const std::uint32_t ifindex = before.device.ifindex;
+    if (before.mode == Mode::tc) {
+        (void)switch_to_tc(session, before, tcx);
+    } else if (before.mode) {
+        Before now{.device = before.device, .mode = before.mode, .path = before.path};
+        if (const auto seen = look(session, before.device))
+            now.mode = seen->mode;
+        if (now.mode != before.mode)
+            (void)switch_to_xdp(session, now, *before.mode, tcx);
+    } else {
+        (void)remove_xdp(session.paths, ifindex);
+        (void)remove_tc(session.paths, session.pins, ifindex);
+    }
+    if (before.foreign)
+        put_foreign_xdp_back(before.device, *before.foreign, before.foreign_program);
+    if (before.path) {
+        (void)session.path_table().put(*before.path);
+    } else {
+        (void)session.path_table().remove(ifindex);
+    }
+    (void)session.bump_path_epoch();
+}
+
+// Programs would load and find no connection for ever. A kernel without MPTCP is told by the load itself.
+Result<void> require_mptcp_enabled() {
+    // Of the network namespace of whoever opens it.
+    std::ifstream file("/proc/sys/net/mptcp/enabled");
+    int enabled = 1;
+    if (file >> enabled && !enabled)
+        return fail(ErrorCode::unsupported, "MPTCP is switched off in this network namespace",
+                    "'sysctl -w net.mptcp.enabled=1' switches it on");
+    return {};
+}
+
+Result<std::vector<NetDevice>> resolve(const std::vector<std::string> &names) {
+    std::vector<NetDevice> devices;
+    if (names.empty())
+        return fail(ErrorCode::usage, "no interface is given",
+                    fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
+    for (const std::string &name : names) {
+        const auto device = net_device(name);
+        if (!device) {
+            return fail(ErrorCode::usage, fmt::format("there is no interface '{}'", name),
+                        fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
+        }
+        if (device->foreign_framing()) {
+            return fail(
+                ErrorCode::unsupported,
+                fmt::format("{} has a link layer that is not understood ({})", name, device->type_text()),
+                "Ethernet and layer 3 interfaces are supported");
+        }
+        const bool twice = std::any_of(devices.begin(), devices.end(),
+                                       [&](const NetDevice &d) { return d.ifindex == device->ifindex; });
+        if (!twice)
+            devices.push_back(*device);
+    }
+    return devices;
+}
+
+} // namespace
+
+Result<AttachResult> Instance::attach(const AttachRequest &request) {
+    const auto devices = resolve(request.interfaces);
+    if (!devices)
+        return std::unexpected(devices.error());
+    if (auto enabled = require_mptcp_enabled(); !enabled)
+        return std::unexpected(enabled.error());
+    bool created = false;
+    auto session = impl_->open_or_create(created);
+    if (!session)
+        return std::unexpected(session.error());
+
+    AttachResult result;
+    std::vector<Before> done;
+    std::optional<Error> failure;
+    for (const NetDevice &device : *devices) {
+        auto before = look(*session, device);
+        if (!before) {
+            failure = before.error();
+            break;
+        }
+        done.push_back(std::move(*before));
+        auto attached =
+            attach_one(*session, done.back(), request.mode, request.force, impl_->has_tcx(), result.warnings);
+        if (!attached) {
+            failure = attached.error();
+            break;
+        }
+        result.interfaces.push_back(std::move(*attached));
+    }
+    if (!failure)
+        return result;
+
+    while (!done.empty()) {
+        undo(*session, done.back(), impl_->has_tcx());
+        done.pop_back();
+    }
+    if (created) {
+        if (const auto bpffs = find_bpffs(impl_->options))
+            (void)impl_->remove_all(*bpffs);
+    }
+    return std::unexpected(*failure);
+}
+
+} // namespace mps

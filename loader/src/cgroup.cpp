@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+#include "cgroup.hpp"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <fmt/format.h>
+
+namespace mps {
+
+namespace {
+
+// The first cgroup2 mount. proc(5), mountinfo: mount point is the fifth field, the type follows " - ".
+std::string mount_point() {
+    std::ifstream mounts("/proc/self/mountinfo");
+    for (std::string line; std::getline(mounts, line);) {
+        const std::size_t separator = line.find(" - ");
+        if (separator == std::string::npos || !line.substr(separator + 3).starts_with("cgroup2 "))
+            continue;
+        std::istringstream fields(line);
+        std::string field;
+        for (int i = 0; i < 5; i++)
+            fields >> field;
+        return field;
+    }
+    return {};
+}
+
+// On 64-bit kernels the inode number of a cgroup's directory is its id (kernfs_node.id, 5.5).
+std::optional<std::uint64_t> inode(const std::string &path) {
+    struct stat status{};
+    if (::stat(path.c_str(), &status))
+        return std::nullopt;
+    if (!S_ISDIR(status.st_mode)) {
+        errno = ENOTDIR;
+        return std::nullopt;
+    }
+    return status.st_ino;
+}
+
+} // namespace
+
+Result<std::uint64_t> cgroup_id(std::string_view path) {
+    const std::string root = mount_point();
+    if (root.empty()) {
+        return fail(ErrorCode::unsupported, "cgroup v2 is not mounted here",
+                    "select by mark=, local= or remote= instead");
+    }
+    std::string full(path);
+    if (full != root && !full.starts_with(root + "/"))
+        full = fmt::format("{}/{}", root, path);
+    const auto id = inode(full);
+    if (!id) {
+        return fail(ErrorCode::usage, fmt::format("cgroup '{}': {}", path, errno_text(errno)),
+                    fmt::format("give a path below {}, as in /proc/PID/cgroup after '0::'", root));
+    }
+    return *id;
+}
+
+std::optional<std::string> cgroup_path(std::uint64_t id) {
+    const std::string root = mount_point();
+    if (root.empty())
+        return std::nullopt;
+    if (inode(root) == id)
+        return "/";
+    std::error_code error;
+    const auto options = std::filesystem::directory_options::skip_permission_denied;
+    for (std::filesystem::recursive_directory_iterator it(root, options, error), end; !error && it != end;
+         it.increment(error)) {
+        if (it->is_directory(error) && inode(it->path().string()) == id)
+            return it->path().string().substr(root.size());
+    }
+    return std::nullopt;
+}
+
+} // namespace mps

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "mpsched/error.hpp"
+
+namespace mps {
+
+// The id BPF programs see, of a cgroup v2 given as a path below the mount point or as the full path.
+[[nodiscard]] Result<std::uint64_t> cgroup_id(std::string_view path);
+
+// The path below the mount point, starting with '/'; nullopt if no such cgroup exists.
+[[nodiscard]] std::optional<std::string> cgroup_path(std::uint64_t id);
+
+} // namespace mps

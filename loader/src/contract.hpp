@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+//
+// What our pins must look like. Derived from the embedded data path object, so nothing is listed twice.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "fd.hpp"
+#include "kernel_objects.hpp"
+#include "mpsched/error.hpp"
+#include "pins.hpp"
+
+namespace mps {
+
+// Opened pins of one installation, each checked: type, name, sizes.
+struct Pins {
+    std::map<std::string, Fd, std::less<>> maps;
+    std::map<std::string, MapInfo, std::less<>> map_infos;
+    std::map<std::string, Fd, std::less<>> programs;
+    std::map<std::string, ProgInfo, std::less<>> program_infos;
+
+    // -1 if there is none of this name: the caller's kernel call then fails with EBADF.
+    [[nodiscard]] int map(std::string_view name) const;
+    [[nodiscard]] int program(std::string_view name) const;
+    // Name of ours among the pinned programs, "" if the id is none of them.
+    [[nodiscard]] std::string program_name(std::uint32_t id) const;
+};
+
+// Opens and checks all pins. Fails at the first that is missing or different, and says how it differs.
+[[nodiscard]] Result<Pins> open_pins(const InstallationPaths &paths);
+[[nodiscard]] Result<void> check_contract(const InstallationPaths &paths);
+
+// Loads the data path and pins it into `paths` (directories are made). With `rdonly_cast` false the slow way
+// of reading kernel structures is compiled in.
+[[nodiscard]] Result<void> load_data_path(const InstallationPaths &paths, bool rdonly_cast);
+
+} // namespace mps

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+//
+// Leaving without a trace: first every subflow gets back the backup bit that its peer asked for, then our
+// programs go.
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <set>
+#include <thread>
+
+#include <bpf/bpf.h>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "dump.hpp"
+#include "forged_ack.hpp"
+#include "hooks.hpp"
+#include "instance_impl.hpp"
+#include "log.hpp"
+#include "mpsched/netns.hpp"
+
+namespace mps {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// TCP_ESTABLISHED and TCP_CLOSE_WAIT: states in which this host may still send data.
+bool may_send(const mps_subflow_record &record) { return record.state == 1 || record.state == 8; }
+
+struct Restored {
+    std::set<std::uint64_t> touched; // sockets whose bit was wrong when first seen
+    std::vector<std::string> unrestored;
+};
+
+// `leaving`: interfaces whose subflows are to be restored.
+Result<std::vector<KnownSubflow>> wrong_subflows(const Pins &pins, const std::set<std::uint32_t> &leaving) {
+    const auto connections = known_connections(pins);
+    if (!connections)
+        return std::unexpected(connections.error());
+    std::vector<KnownSubflow> wrong;
+    for (const KnownConnection &connection : *connections) {
+        for (const KnownSubflow &subflow : connection.subflows) {
+            const bool concerned =
+                leaving.contains(subflow.ifindex()) || leaving.contains(subflow.record.rx_ifindex);
+            if (concerned && may_send(subflow.record) && subflow.backup() != subflow.peer_backup())
+                wrong.push_back(subflow);
+        }
+    }
+    return wrong;
+}
+
+// Until the kernel's bits are what the peers asked for, or `patience` is over.
+Result<void> restore(const Pins &pins, const std::set<std::uint32_t> &leaving,
+                     std::chrono::milliseconds patience, Restored &result) {
+    const auto deadline = Clock::now() + patience;
+    for (int round = 0;; round++) {
+        const auto wrong = wrong_subflows(pins, leaving);
+        if (!wrong)
+            return std::unexpected(wrong.error());
+        if (wrong->empty())
+            return {};
+        if (round && Clock::now() >= deadline) {
+            for (const KnownSubflow &subflow : *wrong) {
+                result.unrestored.push_back(fmt::format("{}: backup={}, its peer asked for {}",
+                                                        subflow.text(), subflow.backup() ? 1 : 0,
+                                                        subflow.peer_backup() ? 1 : 0));
+            }
+            return {};
+        }
+        for (const KnownSubflow &subflow : *wrong) {
+            result.touched.insert(subflow.record.sk);
+            // A busy subflow has ACKs of its own, which the data path edits; a forged one would count as a
+            // duplicate.
+            constexpr int patient_rounds = 4;
+            if (subflow.record.view.in_flight_segs && round < patient_rounds)
+                continue;
+            if (const auto done = inject_backup(pins, subflow, subflow.peer_backup()); !done)
+                log_lines(done.error().what);
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+}
+
+// Takes our programs off one interface and its path off the table, attributes that the user set excepted.
+Result<void> remove_interface(Session &session, std::uint32_t ifindex) {
+    const auto entry = session.path_table().find(ifindex);
+    if (!entry)
+        return std::unexpected(entry.error());
+    // Without the ATTACHED flag no more wakes are sent to it; LEAVING stays until its programs are gone.
+    if (*entry) {
+        mps_path path = (*entry)->path;
+        path.flags = (path.flags & ~static_cast<std::uint32_t>(MPS_PATH_ATTACHED)) | MPS_PATH_LEAVING;
+        if (auto done = session.path_table().put(path); !done)
+            return done;
+        if (auto done = session.bump_path_epoch(); !done)
+            return done;
+    }
+    if (auto done = remove_xdp(session.paths, ifindex); !done)
+        return done;
+    if (auto done = remove_tc(session.paths, session.pins, ifindex); !done)
+        return done;
+
+    const auto hooks = read_hooks(session.paths, session.pins, ifindex);
+    if (!hooks)
+        return std::unexpected(hooks.error());
+    if (hooks->any()) {
+        return fail(ErrorCode::failed,
+                    fmt::format("interface {} still has programs of ours", ifname_of(ifindex)),
+                    "something else attaches them: try again");
+    }
+    if (!*entry)
+        return {};
+    mps_path path = (*entry)->path;
+    path.flags &= MPS_PATH_L3;
+    auto done = is_plain(path) ? session.path_table().remove(ifindex) : session.path_table().put(path);
+    if (!done)
+        return done;
+    return session.bump_path_epoch();
+}
+
+std::vector<std::uint32_t> attached_interfaces(const std::vector<PathEntry> &entries) {
+    std::vector<std::uint32_t> result;
+    for (const PathEntry &entry : entries) {
+        if (entry.path.flags & MPS_PATH_ATTACHED)
+            result.push_back(entry.path.ifindex);
+    }
+    return result;
+}
+
+// Is what is pinned as links links?
+Result<void> check_links(const InstallationPaths &paths, const Pins &pins) {
+    for (const std::uint32_t ifindex : pinned_interfaces(paths)) {
+        if (const auto hooks = read_hooks(paths, pins, ifindex); !hooks)
+            return std::unexpected(hooks.error());
+    }
+    return {};
+}
+
+// For pins that cannot be trusted: no map is read, but nothing of ours stays.
+Result<DetachResult> remove_blindly(const OpenOptions &options, std::uint64_t cookie,
+                                    const std::string &reason) {
+    const auto bpffs = find_bpffs(options);
+    if (!bpffs)
+        return DetachResult{};
+    const auto lock = Lock::take(*bpffs, options.lock_timeout_ms);
+    if (!lock)
+        return std::unexpected(lock.error());
+    // Filters are not pinned: found by the names of their programs.
+    DetachResult result;
+    if (const auto devices = net_devices()) {
+        for (const NetDevice &device : *devices) {
+            if (remove_filter_by_name(device.ifindex))
+                result.interfaces.push_back(device.name);
+        }
+    }
+    std::error_code error;
+    for (const auto &entry : std::filesystem::directory_iterator(fmt::format("{}/mpsched", *bpffs), error)) {
+        const std::string path = fmt::format("{}/{}{}", entry.path().string(), installed_prefix, cookie);
+        // Links that somebody else holds open as well, and qdiscs of ours; what is none of these fails here.
+        const InstallationPaths paths{path};
+        for (const std::uint32_t ifindex : pinned_interfaces(paths)) {
+            (void)remove_xdp(paths, ifindex);
+            (void)remove_tc(paths, Pins{}, ifindex);
+        }
+        if (auto done = remove_installation(path); !done)
+            return std::unexpected(done.error());
+        std::filesystem::remove(entry.path(), error); // refuses unless it is empty
+    }
+    remove_empty_root(*bpffs);
+    result.removed_everything = true;
+    result.warnings.push_back(fmt::format("removed without restoring subflows: {}", reason));
+    return result;
+}
+
+} // namespace
+
+Result<DetachResult> Instance::detach(const DetachRequest &request) {
+    if (!request.all && request.interfaces.empty()) {
+        return fail(ErrorCode::usage, "no interface is given", "name interfaces, or --all");
+    }
+    if (const auto good = impl_->check_versions(true); !good)
+        return std::unexpected(good.error());
+    if (request.all) {
+        const auto versions = impl_->check_versions(false);
+        if (!versions)
+            return remove_blindly(impl_->options, impl_->cookie, versions.error().what);
+        if (impl_->installed()) {
+            const auto pins = open_pins(*impl_->paths());
+            if (!pins && pins.error().code != ErrorCode::not_permitted) {
+                return remove_blindly(impl_->options, impl_->cookie, pins.error().what);
+            }
+            if (pins) {
+                const auto links = check_links(*impl_->paths(), *pins);
+                if (!links && links.error().code != ErrorCode::not_permitted)
+                    return remove_blindly(impl_->options, impl_->cookie, links.error().what);
+            }
+        }
+    }
+
+    // Seen before the repair below forgets them: interfaces that vanished while attached have no name any
+    // more.
+    bool some_vanished = false;
+    if (const auto pins = impl_->installed() ? impl_->open_for_reading() : std::unexpected(not_installed());
+        pins) {
+        const auto entries = PathTable(*pins).entries();
+        some_vanished = entries && std::any_of(entries->begin(), entries->end(), [](const PathEntry &e) {
+                            return ifname_of(e.path.ifindex).empty();
+                        });
+    }
+    DetachResult result;
+    std::set<std::uint32_t> wanted;
+    for (const std::string &name : request.interfaces) {
+        const auto device = net_device(name);
+        if (device) {
+            wanted.insert(device->ifindex);
+        } else if (some_vanished) {
+            result.warnings.push_back(fmt::format(
+                "there is no interface '{}' any more; what was left of vanished ones is removed", name));
+        } else {
+            return fail(ErrorCode::usage, fmt::format("there is no interface '{}'", name),
+                        fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
+        }
+    }
+
+    auto session = impl_->open_for_changing();
+    // Nothing there is what was asked for.
+    if (!session && session.error().what == not_installed().what)
+        return result;
+    if (!session)
+        return std::unexpected(session.error());
+    const auto entries = session->path_table().entries();
+    if (!entries)
+        return std::unexpected(entries.error());
+    const std::vector<std::uint32_t> attached = attached_interfaces(*entries);
+    std::set<std::uint32_t> leaving;
+    for (const std::uint32_t ifindex : attached) {
+        if (request.all || wanted.contains(ifindex))
+            leaving.insert(ifindex);
+    }
+    // Paths that were only described go with the last interface that is let go, not by naming one that was
+    // not attached.
+    const bool everything =
+        leaving.size() == attached.size() && (request.all || some_vanished || !leaving.empty());
+    if (everything) {
+        const auto done = session->config.update([](mps_config &c) {
+            c.flags |= MPS_CONFIG_LEAVING;
+            c.path_epoch++;
+        });
+        if (!done)
+            return std::unexpected(done.error());
+    }
+    for (const PathEntry &entry : *entries) {
+        if (!leaving.contains(entry.path.ifindex))
+            continue;
+        mps_path path = entry.path;
+        path.flags |= MPS_PATH_LEAVING;
+        if (auto done = session->path_table().put(path); !done)
+            return std::unexpected(done.error());
+    }
+    if (auto done = session->bump_path_epoch(); !done)
+        return std::unexpected(done.error());
+
+    Restored restored;
+    auto done = restore(session->pins, leaving, std::chrono::milliseconds(1000), restored);
+    for (const std::uint32_t ifindex : leaving) {
+        if (!done)
+            break;
+        result.interfaces.push_back(ifname_of(ifindex));
+        done = remove_interface(*session, ifindex);
+    }
+    // A packet that was inside our programs when they went may have made a last edit.
+    if (done && !leaving.empty()) {
+        wait_for_running_programs();
+        restored.unrestored.clear();
+        done = restore(session->pins, leaving, std::chrono::milliseconds(200), restored);
+    }
+    if (!done)
+        return std::unexpected(done.error());
+    result.restored = static_cast<std::uint32_t>(restored.touched.size());
+    result.unrestored = std::move(restored.unrestored);
+    if (everything) {
+        const auto bpffs = find_bpffs(impl_->options);
+        if (auto removed = impl_->remove_all(bpffs.value_or("")); !removed)
+            return std::unexpected(removed.error());
+        result.removed_everything = true;
+    }
+    return result;
+}
+
+} // namespace mps

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+#include "dump.hpp"
+
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "addresses.hpp"
+
+namespace mps {
+
+Result<std::vector<mps_subflow_record>> dump_subflows(const Pins &pins) {
+    constexpr const char *what = "reading the subflows";
+    const Fd link(bpf_link_create(pins.program("mps_dump"), 0, BPF_TRACE_ITER, nullptr));
+    if (!link)
+        return std::unexpected(system_error(errno, what));
+    const Fd iterator(bpf_iter_create(link.get()));
+    if (!iterator)
+        return std::unexpected(system_error(errno, what));
+
+    std::vector<char> bytes;
+    std::size_t used = 0;
+    for (;;) {
+        bytes.resize(used + 64 * 1024);
+        const ssize_t length = ::read(iterator.get(), bytes.data() + used, bytes.size() - used);
+        // EAGAIN: the iterator gives way after a million sockets without a record (bpf_seq_read).
+        if (length < 0 && (errno == EAGAIN || errno == EINTR))
+            continue;
+        if (length < 0)
+            return std::unexpected(system_error(errno, what));
+        if (length == 0)
+            break;
+        used += static_cast<std::size_t>(length);
+    }
+    std::vector<mps_subflow_record> records(used / sizeof(mps_subflow_record));
+    if (!records.empty())
+        std::memcpy(records.data(), bytes.data(), records.size() * sizeof(mps_subflow_record));
+    const bool foreign = std::any_of(records.begin(), records.end(),
+                                     [](const mps_subflow_record &r) { return r.abi != MPS_ABI_VERSION; });
+    if (foreign || used % sizeof(mps_subflow_record)) {
+        return fail(ErrorCode::unsupported, "the pinned program mps_dump speaks another ABI",
+                    "'mpsched detach --all' removes what is there");
+    }
+    return records;
+}
+
+std::string KnownSubflow::text() const {
+    return fmt::format("{} - {}", endpoint_text(record.local, record.local_port),
+                       endpoint_text(record.remote, record.remote_port));
+}
+
+Result<std::vector<KnownConnection>> known_connections(const Pins &pins) {
+    const auto records = dump_subflows(pins);
+    if (!records)
+        return std::unexpected(records.error());
+    std::map<std::uint32_t, KnownConnection> connections;
+    for (const mps_subflow_record &record : *records) {
+        auto [it, is_new] = connections.try_emplace(record.token);
+        KnownConnection &connection = it->second;
+        if (is_new) {
+            connection.token = record.token;
+            auto known = read_value<mps_conn>(pins.map(MPS_MAP_CONNS), record.token);
+            if (!known)
+                return std::unexpected(known.error());
+            connection.known = *known;
+        }
+        KnownSubflow subflow{.record = record};
+        for (std::uint32_t i = 0; connection.known && i < MPS_MAX_SUBFLOWS; i++) {
+            if (!record.sk || connection.known->sf[i].sk != record.sk)
+                continue;
+            subflow.known = connection.known->sf[i];
+            subflow.position = i;
+        }
+        connection.subflows.push_back(std::move(subflow));
+    }
+    std::vector<KnownConnection> result;
+    for (auto &[token, connection] : connections) {
+        std::sort(
+            connection.subflows.begin(), connection.subflows.end(),
+            [](const KnownSubflow &a, const KnownSubflow &b) { return a.record.view.id < b.record.view.id; });
+        result.push_back(std::move(connection));
+    }
+    return result;
+}
+
+std::string tcp_state_text(std::uint32_t state) {
+    static constexpr std::array<std::string_view, 13> names{
+        "unknown", "established", "syn-sent", "syn-recv", "fin-wait-1", "fin-wait-2",  "time-wait",
+        "close",   "close-wait",  "last-ack", "listen",   "closing",    "new-syn-recv"};
+    return std::string(state < names.size() ? names[state] : names[0]);
+}
+
+} // namespace mps

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <mps/abi.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "contract.hpp"
+#include "mpsched/error.hpp"
+
+namespace mps {
+
+// Every MPTCP subflow of the current network namespace, in the kernel's order.
+[[nodiscard]] Result<std::vector<mps_subflow_record>> dump_subflows(const Pins &pins);
+
+// A subflow together with what the data path remembers of it.
+struct KnownSubflow {
+    mps_subflow_record record{};
+    std::optional<mps_conn_subflow> known{}; // nullopt: the data path has not seen it
+    std::uint32_t position = 0; // index into mps_conn.sf and bit of mps_conn.allowed; only if known
+
+    // The kernel's own bit, as it is now.
+    [[nodiscard]] bool backup() const { return record.view.flags & MPS_SF_BACKUP; }
+    // What the peer asked for: a subflow we never saw still has the bit that the peer gave it.
+    [[nodiscard]] bool peer_backup() const { return known ? known->peer_backup != 0 : backup(); }
+    // The attached interface its packets come through, else the one the kernel saw last.
+    [[nodiscard]] std::uint32_t ifindex() const {
+        return known && known->ifindex ? known->ifindex : record.rx_ifindex;
+    }
+    [[nodiscard]] std::string text() const; // "192.0.2.1:443 - 198.51.100.2:5001"
+};
+
+struct KnownConnection {
+    std::uint32_t token = 0;
+    std::optional<mps_conn> known{}; // the data path's entry, if there is one
+    std::vector<KnownSubflow> subflows{};
+};
+
+// The dump joined with mps_conns, by token.
+[[nodiscard]] Result<std::vector<KnownConnection>> known_connections(const Pins &pins);
+
+// "established", "close-wait" …; net/tcp_states.h.
+[[nodiscard]] std::string tcp_state_text(std::uint32_t state);
+
+} // namespace mps

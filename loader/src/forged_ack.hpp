@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+//
+// The one packet this library ever makes: a pure ACK with MP_PRIO, as if the peer had sent it, handed to this
+// host's own stack (it never touches a wire). It sets a subflow's backup bit when the subflow has no packets
+// that could carry the option.
+#pragma once
+
+#include <mps/abi.h>
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "contract.hpp"
+#include "dump.hpp"
+#include "mpsched/error.hpp"
+
+namespace mps {
+
+// An Ethernet frame: VLAN tags as `known` has them if `with_vlans`, IPv4 or IPv6, TCP with timestamps if the
+// connection has them. All checksums are right.
+[[nodiscard]] std::vector<std::uint8_t> forged_ack(const KnownSubflow &subflow, bool backup,
+                                                   const std::array<std::uint8_t, 6> &mac, bool with_vlans);
+
+// Hands it to the stack on the interface that the subflow's packets come from.
+[[nodiscard]] Result<void> inject_backup(const Pins &pins, const KnownSubflow &subflow, bool backup);
+
+} // namespace mps

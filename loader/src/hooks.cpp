@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: MIT
+#include "hooks.hpp"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/if_link.h>
+
+#include <cerrno>
+
+#include <fmt/format.h>
+
+#include "log.hpp"
+
+namespace mps {
+
+namespace {
+
+// Where our filter stands, so that it is found again without any record: first of all filters ("mps" as
+// handle).
+constexpr std::uint32_t filter_handle = 0x6d7073;
+constexpr std::uint32_t filter_priority = 1;
+
+int as_int(std::uint32_t ifindex) { return static_cast<int>(ifindex); }
+
+bpf_tc_hook ingress_hook(std::uint32_t ifindex) {
+    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = as_int(ifindex), .attach_point = BPF_TC_INGRESS);
+    return hook;
+}
+
+// Program id in the place of our filter, 0 if it is empty.
+std::uint32_t filter_program(std::uint32_t ifindex) {
+    const LibbpfMessages messages;
+    const bpf_tc_hook hook = ingress_hook(ifindex);
+    LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter_handle, .priority = filter_priority);
+    return bpf_tc_query(&hook, &options) ? 0 : options.prog_id;
+}
+
+Result<std::optional<LinkInfo>> read_link(const std::string &path) {
+    const auto fd = open_pin(path);
+    if (!fd)
+        return std::unexpected(fd.error());
+    if (!*fd)
+        return std::optional<LinkInfo>{};
+    if (object_kind((*fd)->get()) != ObjectKind::link) {
+        return fail(ErrorCode::failed, fmt::format("{} is not ours: it is no BPF link", path),
+                    "'mpsched detach --all' removes what is there");
+    }
+    auto info = link_info((*fd)->get());
+    if (!info)
+        return std::unexpected(info.error());
+    return std::optional(*info);
+}
+
+Result<void> remove_link(const std::string &path) {
+    const auto fd = open_pin(path);
+    if (fd && *fd) {
+        // The last reference detaches too, but somebody may hold another one; ENOLINK and the like: it is off
+        // already.
+        bpf_link_detach((*fd)->get());
+    }
+    return unpin(path);
+}
+
+Result<void> put_filter(const InstallationPaths &paths, const Pins &pins, const NetDevice &device,
+                        const std::string &program) {
+    const LibbpfMessages messages;
+    bpf_tc_hook hook = ingress_hook(device.ifindex);
+    // The mark comes first: killed after it, repair finds a mark without a qdisc; the other way round we
+    // would leave one.
+    const bool marked = open_pin(paths.clsact_mark(device.ifindex)).value_or(std::nullopt).has_value();
+    if (!marked) {
+        if (auto done = pin(pins.program(program), paths.clsact_mark(device.ifindex)); !done)
+            return done;
+    }
+    if (const int err = bpf_tc_hook_create(&hook)) {
+        if (err != -EEXIST) {
+            (void)unpin(paths.clsact_mark(device.ifindex));
+            return std::unexpected(
+                system_error(err, fmt::format("making a clsact qdisc on {}", device.name),
+                             "the kernel needs CONFIG_NET_SCH_INGRESS; see 'mpsched probe'"));
+        }
+        // Somebody else's, unless the mark was there before.
+        if (!marked) {
+            if (auto done = unpin(paths.clsact_mark(device.ifindex)); !done)
+                return done;
+        }
+    }
+    LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = pins.program(program), .flags = BPF_TC_F_REPLACE,
+                .handle = filter_handle, .priority = filter_priority);
+    if (const int err = bpf_tc_attach(&hook, &options)) {
+        return std::unexpected(system_error(
+            err, fmt::format("attaching to TC ingress of {}", device.name),
+            fmt::format("a filter of another kind may hold priority {}: 'tc filter show dev {} ingress'",
+                        filter_priority, device.name)));
+    }
+    return {};
+}
+
+} // namespace
+
+Result<Hooks> read_hooks(const InstallationPaths &paths, const Pins &pins, std::uint32_t ifindex) {
+    Hooks hooks;
+    const auto xdp = read_link(paths.xdp_link(ifindex));
+    if (!xdp)
+        return std::unexpected(xdp.error());
+    hooks.xdp = *xdp;
+    const auto tcx = read_link(paths.tc_link(ifindex));
+    if (!tcx)
+        return std::unexpected(tcx.error());
+    hooks.tcx = *tcx;
+    if (const std::uint32_t id = filter_program(ifindex); !pins.program_name(id).empty())
+        hooks.filter_prog_id = id;
+    const auto mark = open_pin(paths.clsact_mark(ifindex));
+    if (!mark)
+        return std::unexpected(mark.error());
+    hooks.clsact_is_ours = mark->has_value();
+    return hooks;
+}
+
+std::string xdp_program_name(bool layer3) { return layer3 ? "mps_xdp_l3" : "mps_xdp_eth"; }
+
+std::string tc_program_name(bool layer3, TcRole role) {
+    return fmt::format("{}_{}", role == TcRole::whole ? "mps_tc" : "mps_wake", layer3 ? "l3" : "eth");
+}
+
+Result<void> put_tc(const InstallationPaths &paths, const Pins &pins, const NetDevice &device, TcRole role,
+                    bool tcx) {
+    const std::string program = tc_program_name(device.layer3(), role);
+    const auto hooks = read_hooks(paths, pins, device.ifindex);
+    if (!hooks)
+        return std::unexpected(hooks.error());
+    const std::string path = paths.tc_link(device.ifindex);
+    if (hooks->tcx && hooks->tcx->ifindex) {
+        const auto link = open_pin(path);
+        if (!link)
+            return std::unexpected(link.error());
+        if (*link && bpf_link_update((*link)->get(), pins.program(program), nullptr)) {
+            return std::unexpected(
+                system_error(errno, fmt::format("replacing the TC program of {}", device.name)));
+        }
+    } else if (tcx && !hooks->filter_prog_id) {
+        if (hooks->tcx) {
+            if (auto done = unpin(path); !done)
+                return done;
+        }
+        const Fd link(bpf_link_create(pins.program(program), as_int(device.ifindex),
+                                      static_cast<bpf_attach_type>(attach_type_tcx_ingress), nullptr));
+        if (!link)
+            return std::unexpected(
+                system_error(errno, fmt::format("attaching to TC ingress of {}", device.name)));
+        if (auto done = pin(link.get(), path); !done)
+            return done;
+    } else if (auto done = put_filter(paths, pins, device, program); !done) {
+        return done;
+    }
+
+    const auto after = read_hooks(paths, pins, device.ifindex);
+    if (!after)
+        return std::unexpected(after.error());
+    if (pins.program_name(after->tc_prog_id()) != program) {
+        return fail(
+            ErrorCode::failed,
+            fmt::format("{} is not on TC ingress of {} although the kernel took it", program, device.name),
+            "something else changes the same hook: try again");
+    }
+    return {};
+}
+
+Result<void> remove_tc(const InstallationPaths &paths, const Pins &pins, std::uint32_t ifindex) {
+    if (auto done = remove_link(paths.tc_link(ifindex)); !done)
+        return done;
+    const LibbpfMessages messages;
+    bpf_tc_hook hook = ingress_hook(ifindex);
+    if (const std::uint32_t id = filter_program(ifindex); !pins.program_name(id).empty()) {
+        LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter_handle, .priority = filter_priority);
+        const int err = bpf_tc_detach(&hook, &options);
+        if (err && err != -ENOENT && err != -ENODEV) {
+            return std::unexpected(system_error(err, "removing our TC filter"));
+        }
+    }
+    const auto mark = open_pin(paths.clsact_mark(ifindex));
+    if (!mark)
+        return std::unexpected(mark.error());
+    if (!*mark)
+        return {};
+    // The qdisc was made by us, but others may use it by now. A device that is gone has taken it along.
+    const auto filters = count_clsact_filters(ifindex);
+    if (filters && *filters == 0) {
+        hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
+        bpf_tc_hook_destroy(&hook);
+    }
+    return unpin(paths.clsact_mark(ifindex));
+}
+
+bool remove_filter_by_name(std::uint32_t ifindex) {
+    const std::uint32_t id = filter_program(ifindex);
+    const auto program = id ? prog_by_id(id) : std::unexpected(Error{});
+    const auto info = program ? prog_info(program->get()) : std::unexpected(Error{});
+    if (!info || !(info->name.starts_with("mps_tc_") || info->name.starts_with("mps_wake_")))
+        return false;
+    const LibbpfMessages messages;
+    const bpf_tc_hook hook = ingress_hook(ifindex);
+    LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter_handle, .priority = filter_priority);
+    return !bpf_tc_detach(&hook, &options);
+}
+
+Result<XdpState> read_xdp(std::uint32_t ifindex, const Hooks &hooks) {
+    const LibbpfMessages messages;
+    LIBBPF_OPTS(bpf_xdp_query_opts, query);
+    if (const int err = bpf_xdp_query(as_int(ifindex), 0, &query)) {
+        if (err == -ENODEV)
+            return XdpState{};
+        return std::unexpected(system_error(err, "asking for the XDP program of an interface"));
+    }
+    // Native and generic programs exclude each other; hardware offload is reported as prog_id only.
+    const bool generic = query.skb_prog_id != 0;
+    const std::uint32_t id = generic             ? query.skb_prog_id
+                             : query.drv_prog_id ? query.drv_prog_id
+                                                 : query.prog_id;
+    XdpState state;
+    if (!id)
+        return state;
+    if (hooks.has_xdp() && hooks.xdp->prog_id == id) {
+        state.own_mode = generic ? Mode::generic : Mode::native;
+    } else {
+        state.foreign = ForeignXdp{id, generic};
+    }
+    return state;
+}
+
+Result<void> remove_foreign_xdp(const NetDevice &device, const ForeignXdp &foreign, Fd &removed) {
+    // Attached through a link, only the link can detach it.
+    for (std::uint32_t id = 0; !bpf_link_get_next_id(id, &id);) {
+        const Fd link(bpf_link_get_fd_by_id(id));
+        if (!link)
+            continue;
+        const auto info = link_info(link.get());
+        if (!info || info->type != BPF_LINK_TYPE_XDP || info->ifindex != device.ifindex ||
+            info->prog_id != foreign.prog_id) {
+            continue;
+        }
+        if (!bpf_link_detach(link.get()))
+            return {};
+        return std::unexpected(system_error(
+            errno, fmt::format("detaching {} from {}", prog_text(foreign.prog_id), device.name)));
+    }
+    const LibbpfMessages messages;
+    const std::uint32_t flags = foreign.generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
+    if (auto program = prog_by_id(foreign.prog_id))
+        removed = std::move(*program);
+    if (const int err = bpf_xdp_attach(as_int(device.ifindex), -1, flags, nullptr)) {
+        return std::unexpected(
+            system_error(err, fmt::format("detaching {} from {}", prog_text(foreign.prog_id), device.name)));
+    }
+    return {};
+}
+
+void put_foreign_xdp_back(const NetDevice &device, const ForeignXdp &foreign, const Fd &removed) {
+    const LibbpfMessages messages;
+    const std::uint32_t flags = foreign.generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
+    if (removed)
+        bpf_xdp_attach(as_int(device.ifindex), removed.get(), flags | XDP_FLAGS_UPDATE_IF_NOEXIST, nullptr);
+}
+
+std::expected<void, XdpFailure> put_xdp(const InstallationPaths &paths, const Pins &pins,
+                                        const NetDevice &device, Mode mode) {
+    const std::string path = paths.xdp_link(device.ifindex);
+    // A dead link of an earlier attachment.
+    if (auto done = unpin(path); !done)
+        return std::unexpected(XdpFailure{done.error()});
+    LIBBPF_OPTS(bpf_link_create_opts, options,
+                .flags = mode == Mode::generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
+    const Fd link(bpf_link_create(pins.program(xdp_program_name(device.layer3())), as_int(device.ifindex),
+                                  BPF_XDP, &options));
+    if (!link) {
+        const int err = errno;
+        const std::string driver = device.driver.empty() ? device.kind : device.driver;
+        XdpFailure failure{.error = {}, .err = err};
+        // EBUSY is a program that came between our look and now; everything else is the driver's own
+        // judgement.
+        failure.driver_refused = mode == Mode::native && err != EBUSY && err != EPERM && err != ENODEV;
+        failure.error =
+            system_error(err,
+                         fmt::format("attaching {} XDP to {}{}", to_string(mode), device.name,
+                                     driver.empty() ? "" : fmt::format(" (driver {})", driver)),
+                         err == EPERM ? ""
+                                      : fmt::format("try '--mode tc'{}",
+                                                    mode == Mode::native ? " or '--mode generic'" : ""));
+        if (failure.driver_refused)
+            failure.error.code = ErrorCode::unsupported;
+        return std::unexpected(std::move(failure));
+    }
+    if (auto done = pin(link.get(), path); !done)
+        return std::unexpected(XdpFailure{done.error()});
+
+    const auto hooks = read_hooks(paths, pins, device.ifindex);
+    if (!hooks)
+        return std::unexpected(XdpFailure{hooks.error()});
+    const auto state = read_xdp(device.ifindex, *hooks);
+    if (!state)
+        return std::unexpected(XdpFailure{state.error()});
+    if (state->own_mode != mode) {
+        return std::unexpected(
+            XdpFailure{Error{ErrorCode::failed,
+                             fmt::format("{} has no {} XDP program of ours although the kernel took it",
+                                         device.name, to_string(mode)),
+                             "something else changes the same hook: try again"}});
+    }
+    return {};
+}
+
+Result<void> remove_xdp(const InstallationPaths &paths, std::uint32_t ifindex) {
+    return remove_link(paths.xdp_link(ifindex));
+}
+
+} // namespace mps

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: MIT
+#include "mpsched/instance.hpp"
+
+#include <mps/abi.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "instance_impl.hpp"
+#include "kernel_probe.hpp"
+#include "log.hpp"
+#include "mpsched/netns.hpp"
+#include "numbers.hpp"
+
+namespace mps {
+
+namespace {
+
+bool is_directory(const std::string &path) {
+    struct stat status{};
+    return !::stat(path.c_str(), &status) && S_ISDIR(status.st_mode);
+}
+
+} // namespace
+
+Error not_installed() {
+    return Error{ErrorCode::failed, "mpsched is not attached in this network namespace",
+                 "'mpsched attach IFACE…' comes first"};
+}
+
+std::string_view to_string(Installation::State state) {
+    switch (state) {
+    case Installation::State::complete:
+        return "complete";
+    case Installation::State::stale:
+        return "stale";
+    case Installation::State::unreachable:
+        return "unreachable";
+    case Installation::State::half_made:
+        return "half-made";
+    case Installation::State::other_abi:
+        return "other version";
+    case Installation::State::foreign:
+        break;
+    }
+    return "foreign";
+}
+
+// ---- the rest
+
+std::optional<InstallationPaths> Instance::Impl::paths() const {
+    const auto bpffs = find_bpffs(options);
+    if (!bpffs)
+        return std::nullopt;
+    return InstallationPaths{PinLayout(*bpffs).installation(cookie)};
+}
+
+bool Instance::Impl::installed() const {
+    const auto where = paths();
+    return where && is_directory(where->base);
+}
+
+Result<void> Instance::Impl::check_versions(bool older_is_fine) const {
+    const auto bpffs = find_bpffs(options);
+    if (!bpffs)
+        return {};
+    std::error_code error;
+    for (const auto &entry : std::filesystem::directory_iterator(fmt::format("{}/mpsched", *bpffs), error)) {
+        const std::string name = entry.path().filename().string();
+        const auto version =
+            name.starts_with('v') ? parse_unsigned(std::string_view(name).substr(1)) : std::nullopt;
+        if (!version || *version == MPS_ABI_VERSION)
+            continue;
+        if (!is_directory(fmt::format("{}/{}{}", entry.path().string(), installed_prefix, cookie)))
+            continue;
+        if (*version > MPS_ABI_VERSION) {
+            return fail(
+                ErrorCode::unsupported,
+                fmt::format(
+                    "the pins of this network namespace were made by a newer mpsched (ABI {}, this one has {})",
+                    *version, MPS_ABI_VERSION),
+                "use that version, or detach with it first");
+        }
+        if (!older_is_fine) {
+            return fail(
+                ErrorCode::unsupported,
+                fmt::format(
+                    "the pins of this network namespace were made by an older mpsched (ABI {}, this one has {})",
+                    *version, MPS_ABI_VERSION),
+                "'mpsched detach --all' removes them");
+        }
+    }
+    return {};
+}
+
+bool Instance::Impl::has_tcx() const {
+    if (without.contains("tcx"))
+        return false;
+    if (!has_tcx_)
+        has_tcx_ = probe_tcx().answer == Answer::available;
+    return *has_tcx_;
+}
+
+Result<Pins> Instance::Impl::open_for_reading() const {
+    if (const auto good = check_versions(false); !good)
+        return std::unexpected(good.error());
+    if (!installed()) {
+        // Without rights the directory cannot be looked into, which is no proof that nothing is there.
+        if (const auto bpffs = find_bpffs(options); bpffs && ::access(bpffs->c_str(), X_OK)) {
+            return std::unexpected(system_error(errno, fmt::format("looking into {}", *bpffs)));
+        }
+        return std::unexpected(not_installed());
+    }
+    auto pins = open_pins(*paths());
+    // A detach that runs meanwhile takes the whole directory away at once.
+    if (!pins && !installed())
+        return std::unexpected(not_installed());
+    return pins;
+}
+
+Result<Session> Instance::Impl::session(Lock lock, const std::string &bpffs) const {
+    InstallationPaths where{PinLayout(bpffs).installation(cookie)};
+    auto pins = open_pins(where);
+    if (!pins)
+        return std::unexpected(pins.error());
+    auto config = LiveConfig::open(*pins);
+    if (!config)
+        return std::unexpected(config.error());
+    Session result{std::move(lock), std::move(where), std::move(*pins), std::move(*config)};
+    if (auto done = repair_installation(result, has_tcx()); !done)
+        return std::unexpected(done.error());
+    return result;
+}
+
+Result<Session> Instance::Impl::open_for_changing() const {
+    if (const auto good = check_versions(false); !good)
+        return std::unexpected(good.error());
+    const auto bpffs = find_bpffs(options);
+    if (!bpffs)
+        return std::unexpected(not_installed());
+    auto lock = Lock::take(*bpffs, options.lock_timeout_ms);
+    if (!lock)
+        return std::unexpected(lock.error());
+    if (const auto swept = sweep(*bpffs, cookie, false); !swept)
+        return std::unexpected(swept.error());
+    if (!installed()) {
+        remove_empty_root(*bpffs);
+        return std::unexpected(not_installed());
+    }
+    return session(std::move(*lock), *bpffs);
+}
+
+Result<Session> Instance::Impl::open_or_create(bool &created) const {
+    created = false;
+    if (const auto good = check_versions(false); !good)
+        return std::unexpected(good.error());
+    const auto bpffs = require_bpffs(options);
+    if (!bpffs)
+        return std::unexpected(bpffs.error());
+    auto lock = Lock::take(*bpffs, options.lock_timeout_ms);
+    if (!lock)
+        return std::unexpected(lock.error());
+    if (const auto swept = sweep(*bpffs, cookie, false); !swept)
+        return std::unexpected(swept.error());
+    if (installed())
+        return session(std::move(*lock), *bpffs);
+
+    const PinLayout layout(*bpffs);
+    for (const std::string &directory :
+         {std::filesystem::path(layout.root).parent_path().string(), layout.root}) {
+        if (auto done = make_directory(directory); !done)
+            return std::unexpected(done.error());
+    }
+    const bool rdonly_cast =
+        !without.contains("rdonly_cast") && probe_rdonly_cast().answer == Answer::available;
+    const InstallationPaths building{fmt::format("{}/{}{}", layout.root, building_prefix, ::getpid())};
+    auto done = load_data_path(building, rdonly_cast);
+    if (done && ::rename(building.base.c_str(), layout.installation(cookie).c_str())) {
+        done = std::unexpected(system_error(errno, fmt::format("renaming {}", building.base)));
+    }
+    if (!done) {
+        (void)remove_tree(building.base);
+        remove_empty_root(*bpffs);
+        return std::unexpected(done.error());
+    }
+    created = true;
+    return session(std::move(*lock), *bpffs);
+}
+
+Result<void> Instance::Impl::remove_all(const std::string &bpffs) const {
+    auto done = remove_installation(PinLayout(bpffs).installation(cookie));
+    remove_empty_root(bpffs);
+    return done;
+}
+
+// ----------------------------------------------------------------------------------------------------------
+// Instance
+
+Instance::Instance(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Instance::Instance(Instance &&) noexcept = default;
+Instance &Instance::operator=(Instance &&) noexcept = default;
+Instance::~Instance() = default;
+
+Result<Instance> Instance::open(OpenOptions options) {
+    capture_libbpf();
+    auto without = effective_without(options.without);
+    if (!without)
+        return std::unexpected(without.error());
+    if (!options.netns.empty()) {
+        if (auto entered = enter_netns(options.netns); !entered)
+            return std::unexpected(entered.error());
+    }
+    const auto cookie = netns_cookie();
+    if (!cookie)
+        return std::unexpected(cookie.error());
+    auto impl = std::make_unique<Impl>();
+    impl->options = std::move(options);
+    impl->without = std::move(*without);
+    impl->cookie = *cookie;
+    if (const auto good = impl->check_versions(true); !good)
+        return std::unexpected(good.error());
+    return Instance(std::move(impl));
+}
+
+bool Instance::installed() const { return impl_->installed(); }
+
+Result<std::vector<Installation>> Instance::list_all(const OpenOptions &options) {
+    capture_libbpf();
+    const auto bpffs = find_bpffs(options);
+    if (!bpffs)
+        return std::vector<Installation>{};
+    return find_installations(*bpffs, netns_cookie().value_or(0));
+}
+
+Result<std::vector<std::string>> Instance::repair(const OpenOptions &options, bool force) {
+    capture_libbpf();
+    const auto bpffs = find_bpffs(options);
+    if (!bpffs)
+        return std::vector<std::string>{};
+    const auto lock = Lock::take(*bpffs, options.lock_timeout_ms);
+    if (!lock)
+        return std::unexpected(lock.error());
+    auto removed = sweep(*bpffs, netns_cookie().value_or(0), force);
+    remove_empty_root(*bpffs);
+    return removed;
+}
+
+} // namespace mps

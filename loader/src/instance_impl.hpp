@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "contract.hpp"
+#include "live_config.hpp"
+#include "mpsched/instance.hpp"
+#include "pins.hpp"
+#include "slots.hpp"
+
+namespace mps {
+
+// An installation opened for changing: the lock is held, what killed commands left is repaired.
+struct Session {
+    Lock lock;
+    InstallationPaths paths;
+    Pins pins;
+    LiveConfig config;
+
+    [[nodiscard]] PathTable path_table() const { return PathTable(pins); }
+    [[nodiscard]] Slots slots() const { return Slots(paths, pins); }
+    [[nodiscard]] Result<void> bump_path_epoch() {
+        return config.update([](mps_config &c) { c.path_epoch++; });
+    }
+};
+
+struct Instance::Impl {
+    OpenOptions options;
+    Without without;
+    std::uint64_t cookie = 0;
+    mutable std::optional<bool> has_tcx_{};
+
+    // The current place of the pins; nullopt where no bpf file system is mounted.
+    [[nodiscard]] std::optional<InstallationPaths> paths() const;
+    [[nodiscard]] bool installed() const;
+    // "made by a newer mpsched", if there are pins of another version for this network namespace.
+    [[nodiscard]] Result<void> check_versions(bool older_is_fine) const;
+    [[nodiscard]] bool has_tcx() const;
+
+    // For reading. Fails if nothing is installed.
+    [[nodiscard]] Result<Pins> open_for_reading() const;
+    // For changing what must exist.
+    [[nodiscard]] Result<Session> open_for_changing() const;
+    // For changing; loads and pins the data path if there is none. `created` tells.
+    [[nodiscard]] Result<Session> open_or_create(bool &created) const;
+
+    [[nodiscard]] Result<Session> session(Lock lock, const std::string &bpffs) const;
+    // Removes the installation's pins and what becomes empty by that.
+    [[nodiscard]] Result<void> remove_all(const std::string &bpffs) const;
+};
+
+// Brings one installation into a state that a completed command could have left: see the rules in repair.cpp.
+[[nodiscard]] Result<void> repair_installation(Session &session, bool tcx);
+
+[[nodiscard]] Error not_installed();
+[[nodiscard]] std::string energy_name(std::uint32_t energy_class);
+[[nodiscard]] PathAttributes attributes_of(const mps_path &path);
+
+} // namespace mps

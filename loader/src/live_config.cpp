@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+#include "live_config.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include <fmt/format.h>
+
+namespace mps {
+
+namespace {
+
+template <class T>
+void store_if_changed(T &live, T wanted) {
+    if (__atomic_load_n(&live, __ATOMIC_RELAXED) != wanted)
+        __atomic_store_n(&live, wanted, __ATOMIC_RELEASE);
+}
+
+} // namespace
+
+Result<LiveConfig> LiveConfig::open(const Pins &pins) {
+    const auto info = pins.map_infos.find(MPS_MAP_CONFIG);
+    // sizeof is asserted by the contract: open_pins() compared value_size with the object's.
+    if (info == pins.map_infos.end() || info->second.value_size < sizeof(mps_config)) {
+        return fail(ErrorCode::failed, "the configuration map is missing or too small",
+                    "'mpsched detach --all' removes what is there");
+    }
+    LiveConfig config;
+    config.fd_ = pins.map(MPS_MAP_CONFIG);
+    config.mapped_ = MappedValue::open(config.fd_, info->second);
+    return config;
+}
+
+Result<mps_config> LiveConfig::read() const {
+    auto value = read_value<mps_config>(fd_, 0);
+    if (!value)
+        return std::unexpected(value.error());
+    return value->value_or(mps_config{});
+}
+
+Result<void> LiveConfig::update(const std::function<void(mps_config &)> &change) {
+    auto wanted = read();
+    if (!wanted)
+        return std::unexpected(wanted.error());
+    change(*wanted);
+    if (mapped_) {
+        auto *live = static_cast<mps_config *>(mapped_.data());
+        for (unsigned i = 0; i < MPS_MAX_SLOTS; i++)
+            store_if_changed(live->slot_serial[i], wanted->slot_serial[i]);
+        store_if_changed(live->dwell_us, wanted->dwell_us);
+        store_if_changed(live->nr_rules, wanted->nr_rules);
+        store_if_changed(live->flags, wanted->flags);
+        store_if_changed(live->path_epoch, wanted->path_epoch);
+        store_if_changed(live->choice, wanted->choice);
+    } else if (auto done = write_value(fd_, 0, *wanted, MPS_MAP_CONFIG); !done) {
+        return done;
+    }
+    const auto now = read();
+    if (!now)
+        return std::unexpected(now.error());
+    if (std::memcmp(&*now, &*wanted, sizeof *wanted) != 0) {
+        return fail(ErrorCode::failed, "the configuration does not read back as written",
+                    "something else writes to our maps: try again");
+    }
+    return {};
+}
+
+Result<mps_config> read_config(const Pins &pins) {
+    const auto live = LiveConfig::open(pins);
+    if (!live)
+        return std::unexpected(live.error());
+    return live->read();
+}
+
+mps_path default_path(std::uint32_t ifindex) {
+    return mps_path{.ifindex = ifindex,
+                    .flags = 0,
+                    .weight = 1,
+                    .priority = 0,
+                    .cost = 0,
+                    .energy_class = MPS_ENERGY_NONE};
+}
+
+bool is_plain(const mps_path &path) {
+    const mps_path plain = default_path(path.ifindex);
+    return !(path.flags & ~static_cast<std::uint32_t>(MPS_PATH_L3)) && path.weight == plain.weight &&
+           path.priority == plain.priority && path.cost == plain.cost &&
+           path.energy_class == plain.energy_class;
+}
+
+Result<std::vector<PathEntry>> PathTable::entries() const {
+    std::vector<PathEntry> result;
+    for (std::uint32_t index = 1; index < MPS_MAX_PATHS; index++) {
+        const auto path = read_value<mps_path>(pins_.map(MPS_MAP_PATHS), index);
+        if (!path)
+            return std::unexpected(path.error());
+        if (*path && (*path)->ifindex)
+            result.push_back({index, **path});
+    }
+    return result;
+}
+
+Result<std::optional<PathEntry>> PathTable::find(std::uint32_t ifindex) const {
+    const auto all = entries();
+    if (!all)
+        return std::unexpected(all.error());
+    const auto it =
+        std::find_if(all->begin(), all->end(), [&](const PathEntry &e) { return e.path.ifindex == ifindex; });
+    return it == all->end() ? std::optional<PathEntry>{} : std::optional(*it);
+}
+
+Result<void> PathTable::put(const mps_path &path) {
+    const auto all = entries();
+    if (!all)
+        return std::unexpected(all.error());
+    std::uint32_t index = 0;
+    for (const PathEntry &entry : *all) {
+        if (entry.path.ifindex == path.ifindex)
+            index = entry.index;
+    }
+    for (std::uint32_t candidate = 1; !index && candidate < MPS_MAX_PATHS; candidate++) {
+        const bool used =
+            std::any_of(all->begin(), all->end(), [&](const PathEntry &e) { return e.index == candidate; });
+        if (!used)
+            index = candidate;
+    }
+    if (!index) {
+        return fail(ErrorCode::failed,
+                    fmt::format("there is no room for another interface: {} are in use", MPS_MAX_PATHS - 1),
+                    "detach interfaces that are not needed");
+    }
+    if (auto done = write_value(pins_.map(MPS_MAP_PATHS), index, path, MPS_MAP_PATHS); !done)
+        return done;
+    return write_value(pins_.map(MPS_MAP_PATH_INDEX), path.ifindex, index, MPS_MAP_PATH_INDEX);
+}
+
+Result<void> PathTable::remove(std::uint32_t ifindex) {
+    const auto entry = find(ifindex);
+    if (!entry)
+        return std::unexpected(entry.error());
+    if (auto done = delete_key(pins_.map(MPS_MAP_PATH_INDEX), ifindex, MPS_MAP_PATH_INDEX); !done)
+        return done;
+    if (!*entry)
+        return {};
+    return write_value(pins_.map(MPS_MAP_PATHS), (*entry)->index, mps_path{}, MPS_MAP_PATHS);
+}
+
+} // namespace mps

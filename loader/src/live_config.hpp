@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+//
+// mps_config and the two path maps, as running programs see them.
+#pragma once
+
+#include <mps/abi.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "contract.hpp"
+#include "kernel_objects.hpp"
+#include "mpsched/error.hpp"
+
+namespace mps {
+
+[[nodiscard]] constexpr std::uint32_t rule_epoch(const mps_config &config) {
+    return static_cast<std::uint32_t>(config.choice >> 32);
+}
+[[nodiscard]] constexpr std::uint32_t default_slot(const mps_config &config) {
+    return static_cast<std::uint32_t>(config.choice);
+}
+
+class LiveConfig {
+  public:
+    [[nodiscard]] static Result<LiveConfig> open(const Pins &pins);
+
+    [[nodiscard]] Result<mps_config> read() const;
+    // Stores the members that `change` changed, one at a time and `choice` last: what it refers to is there
+    // by then. Reads back and fails if the kernel holds something else.
+    [[nodiscard]] Result<void> update(const std::function<void(mps_config &)> &change);
+
+  private:
+    MappedValue mapped_;
+    int fd_ = -1;
+};
+
+[[nodiscard]] Result<mps_config> read_config(const Pins &pins);
+
+struct PathEntry {
+    std::uint32_t index = 0;
+    mps_path path{};
+};
+
+// The maps mps_paths and mps_path_index. After changes the caller bumps path_epoch.
+class PathTable {
+  public:
+    explicit PathTable(const Pins &pins) : pins_(pins) {}
+
+    // Every entry in use, by index.
+    [[nodiscard]] Result<std::vector<PathEntry>> entries() const;
+    [[nodiscard]] Result<std::optional<PathEntry>> find(std::uint32_t ifindex) const;
+    // Writes the entry of path.ifindex, making one if there is none. Fails when all are in use.
+    [[nodiscard]] Result<void> put(const mps_path &path);
+    [[nodiscard]] Result<void> remove(std::uint32_t ifindex);
+
+  private:
+    const Pins &pins_;
+};
+
+[[nodiscard]] mps_path default_path(std::uint32_t ifindex);
+// Nothing in it that could not be made anew.
+[[nodiscard]] bool is_plain(const mps_path &path);
+
+} // namespace mps

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT
+#include "netlink.hpp"
+
+#include <libmnl/libmnl.h>
+#include <linux/ethtool.h>
+#include <linux/genetlink.h>
+#include <linux/if_link.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <functional>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "fd.hpp"
+
+// linux/if_arp.h, which cannot be included beside net/if.h.
+#ifndef ARPHRD_RAWIP
+#define ARPHRD_RAWIP 519
+#endif
+#ifndef ARPHRD_IP6GRE
+#define ARPHRD_IP6GRE 823
+#endif
+#ifndef ARPHRD_NONE
+#define ARPHRD_NONE 0xFFFE
+#endif
+
+namespace mps {
+
+namespace {
+
+using Callback = std::function<void(const nlmsghdr *)>;
+
+int call_back(const nlmsghdr *message, void *data) {
+    (*static_cast<const Callback *>(data))(message);
+    return MNL_CB_OK;
+}
+
+// libmnl's own loops do not compile as C++.
+using OnAttribute = std::function<void(const nlattr *)>;
+int on_attribute(const nlattr *attribute, void *data) {
+    (*static_cast<const OnAttribute *>(data))(attribute);
+    return MNL_CB_OK;
+}
+void for_each_attribute(const nlmsghdr *message, std::size_t header_size, const OnAttribute &act) {
+    mnl_attr_parse(message, static_cast<unsigned>(header_size), on_attribute,
+                   const_cast<OnAttribute *>(&act));
+}
+void for_each_nested(const nlattr *outer, const OnAttribute &act) {
+    mnl_attr_parse_nested(outer, on_attribute, const_cast<OnAttribute *>(&act));
+}
+
+struct CloseSocket {
+    void operator()(mnl_socket *socket) const { mnl_socket_close(socket); }
+};
+
+// Sends one request and calls `on_message` for each answer. 0 or an errno.
+int transact(int bus, nlmsghdr *request, const Callback &on_message) {
+    const std::unique_ptr<mnl_socket, CloseSocket> socket(mnl_socket_open2(bus, SOCK_CLOEXEC));
+    if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0)
+        return errno;
+    request->nlmsg_seq = 1;
+    if (mnl_socket_sendto(socket.get(), request, request->nlmsg_len) < 0)
+        return errno;
+    std::array<char, 32768> buffer;
+    for (;;) {
+        const ssize_t length = mnl_socket_recvfrom(socket.get(), buffer.data(), buffer.size());
+        if (length < 0)
+            return errno;
+        const int next =
+            mnl_cb_run(buffer.data(), static_cast<std::size_t>(length), 1,
+                       mnl_socket_get_portid(socket.get()), call_back, const_cast<Callback *>(&on_message));
+        if (next < 0)
+            return errno;
+        if (next == MNL_CB_STOP)
+            return 0;
+    }
+}
+
+std::string read_driver(const std::string &ifname) {
+    const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ethtool_drvinfo info{};
+    info.cmd = ETHTOOL_GDRVINFO;
+    ifreq request{};
+    ifname.copy(request.ifr_name, IFNAMSIZ - 1);
+    request.ifr_data = reinterpret_cast<char *>(&info);
+    if (!socket || ::ioctl(socket.get(), SIOCETHTOOL, &request))
+        return {};
+    return {info.driver, strnlen(info.driver, sizeof info.driver)};
+}
+
+NetDevice parse_link(const nlmsghdr *message) {
+    const auto *header = static_cast<const ifinfomsg *>(mnl_nlmsg_get_payload(message));
+    NetDevice device;
+    device.ifindex = static_cast<std::uint32_t>(header->ifi_index);
+    device.type = header->ifi_type;
+    device.up = header->ifi_flags & IFF_UP;
+    for_each_attribute(message, sizeof *header, [&](const nlattr *attribute) {
+        switch (mnl_attr_get_type(attribute)) {
+        case IFLA_IFNAME:
+            device.name = mnl_attr_get_str(attribute);
+            break;
+        case IFLA_MTU:
+            device.mtu = mnl_attr_get_u32(attribute);
+            break;
+        case IFLA_ADDRESS:
+            std::memcpy(device.mac.data(), mnl_attr_get_payload(attribute),
+                        std::min<std::size_t>(device.mac.size(), mnl_attr_get_payload_len(attribute)));
+            break;
+        case IFLA_LINKINFO:
+            for_each_nested(attribute, [&](const nlattr *nested) {
+                if (mnl_attr_get_type(nested) == IFLA_INFO_KIND)
+                    device.kind = mnl_attr_get_str(nested);
+            });
+            break;
+        }
+    });
+    return device;
+}
+
+// Dump (no name, no index) or one interface.
+int get_links(std::string_view name, std::uint32_t ifindex, std::vector<NetDevice> &devices) {
+    alignas(nlmsghdr) std::array<char, 256> buffer;
+    nlmsghdr *request = mnl_nlmsg_put_header(buffer.data());
+    request->nlmsg_type = RTM_GETLINK;
+    const bool dump = name.empty() && !ifindex;
+    request->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | (dump ? NLM_F_DUMP : NLM_F_ACK));
+    auto *header = static_cast<ifinfomsg *>(mnl_nlmsg_put_extra_header(request, sizeof(ifinfomsg)));
+    header->ifi_index = static_cast<int>(ifindex);
+    if (!name.empty())
+        mnl_attr_put(request, IFLA_IFNAME, name.size() + 1, std::string(name).c_str());
+    return transact(NETLINK_ROUTE, request, [&](const nlmsghdr *message) {
+        if (message->nlmsg_type == RTM_NEWLINK)
+            devices.push_back(parse_link(message));
+    });
+}
+
+std::optional<NetDevice> get_link(std::string_view name, std::uint32_t ifindex) {
+    std::vector<NetDevice> devices;
+    if (get_links(name, ifindex, devices) || devices.empty())
+        return std::nullopt;
+    devices.front().driver = read_driver(devices.front().name);
+    return std::move(devices.front());
+}
+
+struct GenlRequest {
+    alignas(nlmsghdr) std::array<char, 256> buffer;
+    nlmsghdr *message;
+
+    GenlRequest(std::uint16_t family, std::uint8_t command) {
+        message = mnl_nlmsg_put_header(buffer.data());
+        message->nlmsg_type = family;
+        message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+        auto *header = static_cast<genlmsghdr *>(mnl_nlmsg_put_extra_header(message, sizeof(genlmsghdr)));
+        header->cmd = command;
+        header->version = 1;
+    }
+};
+
+} // namespace
+
+bool NetDevice::layer3() const {
+    switch (type) {
+    case ARPHRD_NONE:
+    case ARPHRD_RAWIP:
+    case ARPHRD_TUNNEL:
+    case ARPHRD_TUNNEL6:
+    case ARPHRD_SIT:
+    case ARPHRD_IPGRE:
+    case ARPHRD_IP6GRE:
+    case ARPHRD_PPP:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool NetDevice::foreign_framing() const {
+    return type != ARPHRD_ETHER && type != ARPHRD_LOOPBACK && !layer3();
+}
+
+std::string NetDevice::type_text() const {
+    switch (type) {
+    case ARPHRD_ETHER:
+        return "ethernet";
+    case ARPHRD_LOOPBACK:
+        return "loopback";
+    case ARPHRD_NONE:
+        return "none (layer 3)";
+    case ARPHRD_RAWIP:
+        return "raw IP (layer 3)";
+    case ARPHRD_PPP:
+        return "ppp (layer 3)";
+    default:
+        return layer3() ? "tunnel (layer 3)" : fmt::format("type {}", type);
+    }
+}
+
+Result<std::vector<NetDevice>> net_devices() {
+    std::vector<NetDevice> devices;
+    if (const int err = get_links({}, 0, devices))
+        return std::unexpected(system_error(err, "listing the interfaces"));
+    std::sort(devices.begin(), devices.end(),
+              [](const NetDevice &a, const NetDevice &b) { return a.ifindex < b.ifindex; });
+    for (NetDevice &device : devices)
+        device.driver = read_driver(device.name);
+    return devices;
+}
+
+std::optional<NetDevice> net_device(std::string_view name) {
+    // Longer names would be refused with an error that says nothing.
+    if (name.empty() || name.size() >= IFNAMSIZ)
+        return std::nullopt;
+    return get_link(name, 0);
+}
+
+std::optional<NetDevice> net_device(std::uint32_t ifindex) {
+    if (!ifindex)
+        return std::nullopt;
+    return get_link({}, ifindex);
+}
+
+std::string ifname_of(std::uint32_t ifindex) {
+    std::array<char, IF_NAMESIZE> name{};
+    return if_indextoname(ifindex, name.data()) ? name.data() : "";
+}
+
+Result<unsigned> count_clsact_filters(std::uint32_t ifindex) {
+    unsigned count = 0;
+    for (const std::uint32_t parent : {TC_H_MIN_INGRESS, TC_H_MIN_EGRESS}) {
+        alignas(nlmsghdr) std::array<char, 256> buffer;
+        nlmsghdr *request = mnl_nlmsg_put_header(buffer.data());
+        request->nlmsg_type = RTM_GETTFILTER;
+        request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+        auto *header = static_cast<tcmsg *>(mnl_nlmsg_put_extra_header(request, sizeof(tcmsg)));
+        header->tcm_family = AF_UNSPEC;
+        header->tcm_ifindex = static_cast<int>(ifindex);
+        header->tcm_parent = TC_H_MAKE(TC_H_CLSACT, parent);
+        const int err = transact(NETLINK_ROUTE, request, [&](const nlmsghdr *message) {
+            if (message->nlmsg_type == RTM_NEWTFILTER)
+                count++;
+        });
+        if (err)
+            return std::unexpected(system_error(err, "listing the filters of an interface"));
+    }
+    return count;
+}
+
+std::optional<bool> driver_has_xdp(std::uint32_t ifindex) {
+    // include/uapi/linux/netdev.h, newer than Debian 12's headers.
+    constexpr std::uint8_t netdev_cmd_dev_get = 1;
+    constexpr std::uint16_t netdev_a_dev_ifindex = 1;
+    constexpr std::uint16_t netdev_a_dev_xdp_features = 3;
+    constexpr std::uint64_t netdev_xdp_act_basic = 1;
+
+    std::uint16_t family = 0;
+    GenlRequest lookup(GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
+    mnl_attr_put_strz(lookup.message, CTRL_ATTR_FAMILY_NAME, "netdev");
+    int err = transact(NETLINK_GENERIC, lookup.message, [&](const nlmsghdr *message) {
+        for_each_attribute(message, sizeof(genlmsghdr), [&](const nlattr *attribute) {
+            if (mnl_attr_get_type(attribute) == CTRL_ATTR_FAMILY_ID)
+                family = mnl_attr_get_u16(attribute);
+        });
+    });
+    if (err || !family)
+        return std::nullopt;
+
+    std::optional<bool> answer;
+    GenlRequest get(family, netdev_cmd_dev_get);
+    mnl_attr_put_u32(get.message, netdev_a_dev_ifindex, ifindex);
+    err = transact(NETLINK_GENERIC, get.message, [&](const nlmsghdr *message) {
+        for_each_attribute(message, sizeof(genlmsghdr), [&](const nlattr *attribute) {
+            if (mnl_attr_get_type(attribute) != netdev_a_dev_xdp_features)
+                return;
+            std::uint64_t features = 0;
+            std::memcpy(&features, mnl_attr_get_payload(attribute),
+                        std::min<std::size_t>(sizeof features, mnl_attr_get_payload_len(attribute)));
+            answer = features & netdev_xdp_act_basic;
+        });
+    });
+    return err ? std::nullopt : answer;
+}
+
+} // namespace mps

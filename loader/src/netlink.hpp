@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+//
+// What libbpf's netlink calls do not tell: interfaces, filters on a hook, and a driver's XDP features.
+// All of it is about the current network namespace (sysfs is not asked: it shows the namespace of its mount).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mpsched/error.hpp"
+
+namespace mps {
+
+struct NetDevice {
+    std::string name{};
+    std::uint32_t ifindex = 0;
+    std::uint16_t type = 0; // ARPHRD_*
+    std::uint32_t mtu = 0;
+    bool up = false;
+    std::string kind{};                // rtnetlink kind: "veth", "tun", "vlan"; "" for physical devices
+    std::string driver{};              // ethtool driver name, "" if unknown
+    std::array<std::uint8_t, 6> mac{}; // first six bytes of the link-layer address
+
+    // Packets come without link-layer header.
+    [[nodiscard]] bool layer3() const;
+    // Neither Ethernet framing nor bare IP: nothing we could parse.
+    [[nodiscard]] bool foreign_framing() const;
+    // "ethernet", "loopback", "none (layer 3)", "ppp (layer 3)", "type 24".
+    [[nodiscard]] std::string type_text() const;
+};
+
+// In order of their index.
+[[nodiscard]] Result<std::vector<NetDevice>> net_devices();
+// nullopt: no such interface.
+[[nodiscard]] std::optional<NetDevice> net_device(std::string_view name);
+[[nodiscard]] std::optional<NetDevice> net_device(std::uint32_t ifindex);
+// "" if the interface is gone.
+[[nodiscard]] std::string ifname_of(std::uint32_t ifindex);
+
+// How many filters the clsact (or ingress) qdisc of an interface carries, ingress and egress together.
+[[nodiscard]] Result<unsigned> count_clsact_filters(std::uint32_t ifindex);
+
+// NETDEV_XDP_ACT_BASIC of the driver: may a native XDP program be attached? 6.3 (netdev generic netlink
+// family); nullopt where the kernel cannot tell.
+[[nodiscard]] std::optional<bool> driver_has_xdp(std::uint32_t ifindex);
+
+} // namespace mps

@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: MIT
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "addresses.hpp"
+#include "dump.hpp"
+#include "hooks.hpp"
+#include "instance_impl.hpp"
+#include "mpsched/netns.hpp"
+#include "mpsched/selector.hpp"
+#include "numbers.hpp"
+
+namespace mps {
+
+namespace {
+
+constexpr std::array<std::string_view, MPS_ENERGY_MAX> energy_names{"none", "wifi", "3g", "lte", "5g"};
+
+struct CounterRow {
+    std::string_view name;
+    std::string_view text;
+};
+constexpr CounterRow counter_rows[] = {
+#define MPS_COUNTER_ROW(id, name, text) {name, text},
+    MPS_COUNTERS(MPS_COUNTER_ROW)
+#undef MPS_COUNTER_ROW
+};
+static_assert(std::size(counter_rows) == MPS_C_MAX);
+
+struct PathField {
+    std::string_view key;
+    std::uint32_t min, max;
+    std::uint32_t mps_path::*member;
+};
+// Ranges as in abi.h, struct mps_path.
+constexpr PathField path_fields[] = {
+    {"weight", 1, 10000, &mps_path::weight},
+    {"priority", 0, 255, &mps_path::priority},
+    {"cost", 0, 1000000, &mps_path::cost},
+};
+
+Result<void> set_attribute(mps_path &path, const Setting &setting) {
+    if (setting.key == "energy") {
+        const auto it = std::find(energy_names.begin(), energy_names.end(), setting.value);
+        if (it == energy_names.end()) {
+            return fail(ErrorCode::usage, fmt::format("energy={}: unknown class", setting.value),
+                        fmt::format("there are: {}", fmt::join(energy_names, ", ")));
+        }
+        path.energy_class = static_cast<std::uint32_t>(it - energy_names.begin());
+        return {};
+    }
+    for (const PathField &field : path_fields) {
+        if (field.key != setting.key)
+            continue;
+        const auto value = parse_unsigned(setting.value);
+        if (!value || *value < field.min || *value > field.max) {
+            return fail(
+                ErrorCode::usage,
+                fmt::format("{}={}: {}", field.key, setting.value, value ? "out of range" : "not a number"),
+                fmt::format("the range is {}..{}", field.min, field.max));
+        }
+        path.*field.member = static_cast<std::uint32_t>(*value);
+        return {};
+    }
+    return fail(
+        ErrorCode::usage, fmt::format("a path has no attribute '{}'", setting.key),
+        "there are: weight (1..10000), priority (0..255), cost (0..1000000), energy (none, wifi, 3g, lte, 5g)");
+}
+
+PathStatus path_status(const mps_path &path) {
+    return PathStatus{.name = ifname_of(path.ifindex),
+                      .ifindex = path.ifindex,
+                      .attached = (path.flags & MPS_PATH_ATTACHED) != 0,
+                      .attributes = attributes_of(path)};
+}
+
+// One interface as the kernel has it; what is wrong with it goes into `problem`.
+Result<InterfaceStatus> interface_status(const InstallationPaths &paths, const Pins &pins,
+                                         std::uint32_t ifindex, const std::optional<mps_path> &path) {
+    const auto hooks = read_hooks(paths, pins, ifindex);
+    if (!hooks)
+        return std::unexpected(hooks.error());
+    const auto device = net_device(ifindex);
+    InterfaceStatus status{.name = device ? device->name : "", .ifindex = ifindex};
+    if (path)
+        status.attributes = attributes_of(*path);
+    if (!device) {
+        status.problem = "the interface is gone";
+        return status;
+    }
+    const auto xdp = read_xdp(ifindex, *hooks);
+    if (!xdp)
+        return std::unexpected(xdp.error());
+    status.layer3 = device->layer3();
+    status.mode = xdp->own_mode.value_or(Mode::tc);
+    status.tc_hook = hooks->tcx ? "tcx" : "clsact";
+    status.tc_prog_id = hooks->tc_prog_id();
+    if (xdp->own_mode)
+        status.xdp_prog_id = hooks->xdp->prog_id;
+
+    const std::string tc = pins.program_name(status.tc_prog_id);
+    const std::string wanted = tc_program_name(status.layer3, xdp->own_mode ? TcRole::wakes : TcRole::whole);
+    if (!path || !(path->flags & MPS_PATH_ATTACHED)) {
+        status.problem = "half attached";
+    } else if (tc.empty()) {
+        status.problem = "the TC program is gone";
+    } else if (hooks->xdp && !xdp->own_mode) {
+        status.problem =
+            xdp->foreign ? fmt::format("our XDP program was replaced by {}", prog_text(xdp->foreign->prog_id))
+                         : "our XDP program was taken off";
+    } else if (tc != wanted) {
+        status.problem = fmt::format("TC runs {} instead of {}", tc, wanted);
+    } else if (path->flags & MPS_PATH_LEAVING) {
+        status.problem = "half detached";
+    }
+    if (!status.problem.empty())
+        status.problem += ": any command that changes something repairs it";
+    return status;
+}
+
+SubflowStatus subflow_status(const KnownSubflow &subflow, const KnownConnection &connection,
+                             const std::set<std::uint32_t> &attached) {
+    const mps_subflow_record &record = subflow.record;
+    const mps_subflow_view &view = record.view;
+    const auto has = [&](std::uint32_t flag) { return (view.flags & flag) != 0; };
+    // An empty set of allowed subflows means all (abi.h, struct mps_verdict).
+    const bool allowed =
+        !subflow.known || !connection.known->allowed || (connection.known->allowed >> subflow.position & 1);
+    return SubflowStatus{.id = view.id,
+                         .ifindex = subflow.ifindex(),
+                         .ifname = ifname_of(subflow.ifindex()),
+                         .local = endpoint_text(record.local, record.local_port),
+                         .remote = endpoint_text(record.remote, record.remote_port),
+                         .tcp_state = tcp_state_text(record.state),
+                         .backup = subflow.backup(),
+                         .peer_backup = subflow.peer_backup(),
+                         .local_backup = has(MPS_SF_LOCAL_BACKUP),
+                         .allowed = allowed,
+                         .usable = has(MPS_SF_USABLE),
+                         .stale = has(MPS_SF_STALE),
+                         .steerable = attached.contains(subflow.ifindex()),
+                         .srtt_us = view.srtt_us,
+                         .rttvar_us = view.rttvar_us,
+                         .min_rtt_us = view.min_rtt_us,
+                         .cwnd = view.cwnd_segs,
+                         .ssthresh = view.ssthresh_segs,
+                         .in_flight = view.in_flight_segs,
+                         .mss_bytes = view.mss_bytes,
+                         .queued_bytes = view.queued_bytes,
+                         .notsent_bytes = view.notsent_bytes,
+                         .bytes_acked = view.bytes_acked,
+                         .pacing_rate = view.pacing_rate,
+                         .lost = view.lost_segs,
+                         .delivered = view.delivered_segs};
+}
+
+std::string policy_name(const std::vector<Slot> &slots, std::uint32_t number) {
+    const auto it =
+        std::find_if(slots.begin(), slots.end(), [&](const Slot &s) { return s.number == number; });
+    if (it == slots.end())
+        return "default";
+    return it->policy ? it->policy->header.name : fmt::format("slot {}", number);
+}
+
+} // namespace
+
+std::string energy_name(std::uint32_t energy_class) {
+    return std::string(energy_class < energy_names.size() ? energy_names[energy_class] : energy_names[0]);
+}
+
+PathAttributes attributes_of(const mps_path &path) {
+    return PathAttributes{.weight = path.weight,
+                          .priority = path.priority,
+                          .cost = path.cost,
+                          .energy = energy_name(path.energy_class)};
+}
+
+Result<PathStatus> Instance::path(const std::string &interface, const std::vector<Setting> &settings) {
+    const auto device = net_device(interface);
+    if (!device) {
+        return fail(ErrorCode::usage, fmt::format("there is no interface '{}'", interface),
+                    fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
+    }
+    mps_path trial = default_path(device->ifindex);
+    for (const Setting &setting : settings) {
+        if (auto done = set_attribute(trial, setting); !done)
+            return std::unexpected(done.error());
+    }
+    if (settings.empty()) {
+        const auto pins = impl_->open_for_reading();
+        if (!pins) {
+            if (pins.error().what == not_installed().what)
+                return path_status(trial);
+            return std::unexpected(pins.error());
+        }
+        const auto entry = PathTable(*pins).find(device->ifindex);
+        if (!entry)
+            return std::unexpected(entry.error());
+        return path_status(*entry ? (*entry)->path : trial);
+    }
+    bool created = false;
+    auto session = impl_->open_or_create(created);
+    if (!session)
+        return std::unexpected(session.error());
+    const auto entry = session->path_table().find(device->ifindex);
+    if (!entry)
+        return std::unexpected(entry.error());
+    mps_path wanted = *entry ? (*entry)->path : default_path(device->ifindex);
+    for (const Setting &setting : settings) {
+        if (auto done = set_attribute(wanted, setting); !done)
+            return std::unexpected(done.error());
+    }
+    if (auto done = session->path_table().put(wanted); !done)
+        return std::unexpected(done.error());
+    if (auto done = session->bump_path_epoch(); !done)
+        return std::unexpected(done.error());
+    const auto now = session->path_table().find(device->ifindex);
+    if (!now)
+        return std::unexpected(now.error());
+    if (!*now)
+        return fail(ErrorCode::failed, "the path does not read back as written",
+                    "something else writes to our maps: try again");
+    return path_status((*now)->path);
+}
+
+Result<Status> Instance::status() const {
+    Status status{.netns_cookie = impl_->cookie, .abi = MPS_ABI_VERSION, .engine = engine_params()};
+    const auto bpffs = find_bpffs(impl_->options);
+    if (bpffs) {
+        for (const Installation &one : find_installations(*bpffs, impl_->cookie)) {
+            // What stands in our own place is judged below; what other versions have elsewhere is no problem
+            // of ours.
+            if (one.state == Installation::State::complete || one.state == Installation::State::other_abi ||
+                one.current)
+                continue;
+            // A command that is at work now is not half-made; its repair, if it should be killed, is for the
+            // next one.
+            if (one.state == Installation::State::half_made && builder_is_alive(one.path))
+                continue;
+            status.problems.push_back(
+                fmt::format("{} pins at {}: {}", to_string(one.state), one.path, one.text));
+        }
+    }
+    const auto pins = impl_->open_for_reading();
+    if (!pins) {
+        if (pins.error().code == ErrorCode::not_permitted)
+            return std::unexpected(pins.error());
+        if (pins.error().what != not_installed().what) {
+            status.problems.push_back(fmt::format("{}; {}", pins.error().what, pins.error().hint));
+        }
+        return status;
+    }
+    status.installed = true;
+    const InstallationPaths where = *impl_->paths();
+    const auto config = read_config(*pins);
+    if (!config)
+        return std::unexpected(config.error());
+    status.engine.front().value = config->dwell_us;
+
+    const auto entries = PathTable(*pins).entries();
+    if (!entries)
+        return std::unexpected(entries.error());
+    std::set<std::uint32_t> interfaces;
+    for (const std::uint32_t ifindex : pinned_interfaces(where))
+        interfaces.insert(ifindex);
+    for (const PathEntry &entry : *entries) {
+        status.paths.push_back(path_status(entry.path));
+        if (entry.path.flags & MPS_PATH_ATTACHED)
+            interfaces.insert(entry.path.ifindex);
+    }
+    for (const std::uint32_t ifindex : interfaces) {
+        const auto entry = std::find_if(entries->begin(), entries->end(),
+                                        [&](const PathEntry &e) { return e.path.ifindex == ifindex; });
+        auto one = interface_status(where, *pins, ifindex,
+                                    entry == entries->end() ? std::nullopt : std::optional(entry->path));
+        if (!one)
+            return std::unexpected(one.error());
+        if (!one->problem.empty()) {
+            status.problems.push_back(
+                fmt::format("{}: {}", one->name.empty() ? fmt::format("interface {}", ifindex) : one->name,
+                            one->problem));
+        }
+        status.interfaces.push_back(std::move(*one));
+    }
+
+    auto policies_now = policies();
+    if (!policies_now)
+        return std::unexpected(policies_now.error());
+    for (PolicyInfo &info : *policies_now) {
+        if (info.slot)
+            status.policies.push_back(std::move(info));
+    }
+    const Slots table(where, *pins);
+    const auto slots = table.read();
+    if (!slots)
+        return std::unexpected(slots.error());
+    for (const Slot &slot : *slots) {
+        if (!slot.trouble.empty())
+            status.problems.push_back(fmt::format("slot {}: {}", slot.number, slot.trouble));
+        if (slot.half_filled)
+            status.problems.push_back(fmt::format("slot {}: half filled", slot.number));
+    }
+    status.default_slot = default_slot(*config);
+    status.default_policy = policy_name(*slots, status.default_slot);
+    const auto rules = table.rules();
+    if (!rules)
+        return std::unexpected(rules.error());
+    for (const mps_rule &rule : *rules) {
+        if (rule.fields)
+            status.rules.push_back({format_selector(rule), policy_name(*slots, rule.slot), rule.slot});
+    }
+    if (config->flags & MPS_CONFIG_LEAVING) {
+        status.problems.push_back("half detached: any command that changes something repairs it");
+    }
+    const auto records = dump_subflows(*pins);
+    if (!records)
+        return std::unexpected(records.error());
+    std::set<std::uint32_t> tokens;
+    for (const mps_subflow_record &record : *records)
+        tokens.insert(record.token);
+    status.connections = static_cast<std::uint32_t>(tokens.size());
+    return status;
+}
+
+Result<std::vector<ConnectionStatus>> Instance::connections() const {
+    const auto pins = impl_->open_for_reading();
+    if (!pins)
+        return std::unexpected(pins.error());
+    const auto known = known_connections(*pins);
+    if (!known)
+        return std::unexpected(known.error());
+    const auto slots = Slots(*impl_->paths(), *pins).read();
+    if (!slots)
+        return std::unexpected(slots.error());
+    const auto entries = PathTable(*pins).entries();
+    if (!entries)
+        return std::unexpected(entries.error());
+    std::set<std::uint32_t> attached;
+    for (const PathEntry &entry : *entries) {
+        if (entry.path.flags & MPS_PATH_ATTACHED)
+            attached.insert(entry.path.ifindex);
+    }
+    std::vector<ConnectionStatus> result;
+    for (const KnownConnection &connection : *known) {
+        ConnectionStatus status{
+            .token = connection.token, .policy = "default", .tracked = connection.known.has_value()};
+        if (connection.known) {
+            status.slot = connection.known->slot;
+            status.policy = policy_name(*slots, status.slot);
+        }
+        for (const KnownSubflow &subflow : connection.subflows) {
+            status.subflows.push_back(subflow_status(subflow, connection, attached));
+        }
+        result.push_back(std::move(status));
+    }
+    return result;
+}
+
+Result<std::vector<CounterValue>> Instance::stats() const {
+    const auto pins = impl_->open_for_reading();
+    if (!pins)
+        return std::unexpected(pins.error());
+    const int cpus = libbpf_num_possible_cpus();
+    if (cpus < 1)
+        return std::unexpected(system_error(cpus, "counting the processors"));
+    // One value for each CPU, each rounded up to 8 bytes; the contract has compared value_size with the
+    // object's.
+    constexpr std::size_t words = (sizeof(mps_counters) + 7) / 8;
+    static_assert(sizeof(mps_counters) == MPS_C_MAX * sizeof(std::uint64_t));
+    std::vector<std::uint64_t> values(words * static_cast<std::size_t>(cpus));
+    const std::uint32_t key = 0;
+    if (bpf_map_lookup_elem(pins->map(MPS_MAP_COUNTERS), &key, values.data())) {
+        return std::unexpected(system_error(errno, "reading the counters"));
+    }
+    std::vector<CounterValue> result;
+    for (std::size_t i = 0; i < MPS_C_MAX; i++) {
+        CounterValue counter{counter_rows[i].name, counter_rows[i].text, 0};
+        for (std::size_t cpu = 0; cpu < static_cast<std::size_t>(cpus); cpu++)
+            counter.value += values[cpu * words + i];
+        result.push_back(counter);
+    }
+    return result;
+}
+
+} // namespace mps

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+//
+// What a command killed at any instant may have left, and what becomes of it:
+//
+//   LEAVING flags                           nobody is leaving while we hold the lock: cleared
+//   pins or a path of a vanished interface  removed
+//   an attached interface without TC        its TC program is attached again
+//   an attached interface without XDP       whose TC program only does wakes: goes on in mode tc
+//   XDP and a whole TC program together     a change of mode: TC goes back to wakes
+//   a whole TC program and a pinned XDP link that is attached nowhere     the pin is removed
+//   neither                                 somebody else took both away: it is not attached
+//   links of an interface that is not attached   removed
+//   a path with nothing but defaults        removed
+//   slots nobody refers to                  emptied
+#include <algorithm>
+#include <set>
+
+#include "hooks.hpp"
+#include "instance_impl.hpp"
+
+namespace mps {
+
+namespace {
+
+Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx) {
+    const auto entry = session.path_table().find(ifindex);
+    if (!entry)
+        return std::unexpected(entry.error());
+    const auto hooks = read_hooks(session.paths, session.pins, ifindex);
+    if (!hooks)
+        return std::unexpected(hooks.error());
+    const auto device = net_device(ifindex);
+    bool attached = device && *entry && ((*entry)->path.flags & MPS_PATH_ATTACHED);
+
+    if (attached) {
+        const std::string tc = session.pins.program_name(hooks->tc_prog_id());
+        const bool whole = tc == tc_program_name(device->layer3(), TcRole::whole);
+        const bool wakes = tc == tc_program_name(device->layer3(), TcRole::wakes);
+        Result<void> done;
+        if (hooks->has_xdp()) {
+            if (!wakes)
+                done = put_tc(session.paths, session.pins, *device, TcRole::wakes, tcx);
+        } else if (wakes) {
+            done = put_tc(session.paths, session.pins, *device, TcRole::whole, tcx);
+            if (done && hooks->xdp)
+                done = remove_xdp(session.paths, ifindex);
+        } else if (!whole) {
+            attached = false;
+        } else if (hooks->xdp) {
+            done = remove_xdp(session.paths, ifindex);
+        }
+        if (!done)
+            return std::unexpected(done.error());
+    }
+    if (!attached && hooks->any()) {
+        if (auto done = remove_xdp(session.paths, ifindex); !done)
+            return std::unexpected(done.error());
+        if (auto done = remove_tc(session.paths, session.pins, ifindex); !done)
+            return std::unexpected(done.error());
+    }
+    if (!*entry)
+        return false;
+
+    mps_path path = (*entry)->path;
+    path.flags &= ~static_cast<std::uint32_t>(MPS_PATH_LEAVING);
+    if (!attached)
+        path.flags &= ~static_cast<std::uint32_t>(MPS_PATH_ATTACHED);
+    if (!device || (!attached && is_plain(path))) {
+        if (auto done = session.path_table().remove(ifindex); !done)
+            return std::unexpected(done.error());
+        return true;
+    }
+    if (path.flags == (*entry)->path.flags)
+        return false;
+    if (auto done = session.path_table().put(path); !done)
+        return std::unexpected(done.error());
+    return true;
+}
+
+} // namespace
+
+Result<void> repair_installation(Session &session, bool tcx) {
+    const auto entries = session.path_table().entries();
+    if (!entries)
+        return std::unexpected(entries.error());
+    std::set<std::uint32_t> interfaces;
+    for (const PathEntry &entry : *entries)
+        interfaces.insert(entry.path.ifindex);
+    for (const std::uint32_t ifindex : pinned_interfaces(session.paths))
+        interfaces.insert(ifindex);
+
+    bool paths_changed = false;
+    for (const std::uint32_t ifindex : interfaces) {
+        const auto changed = repair_interface(session, ifindex, tcx);
+        if (!changed)
+            return std::unexpected(changed.error());
+        paths_changed |= *changed;
+    }
+    const auto config = session.config.read();
+    if (!config)
+        return std::unexpected(config.error());
+    if (paths_changed || (config->flags & MPS_CONFIG_LEAVING)) {
+        const auto done = session.config.update([](mps_config &c) {
+            c.flags &= ~static_cast<std::uint32_t>(MPS_CONFIG_LEAVING);
+            c.path_epoch++;
+        });
+        if (!done)
+            return done;
+    }
+    return session.slots().collect();
+}
+
+} // namespace mps

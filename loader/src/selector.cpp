@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: MIT
+#include "mpsched/selector.hpp"
+
+#include <mps/abi.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "addresses.hpp"
+#include "cgroup.hpp"
+#include "mpsched/netns.hpp"
+#include "netlink.hpp"
+#include "numbers.hpp"
+
+namespace mps {
+
+namespace {
+
+constexpr std::string_view syntax_hint =
+    "parts: remote=ADDR[/PREFIX][:PORT] local=ADDR[/PREFIX][:PORT] rport=PORT lport=PORT mark=VALUE[/MASK] "
+    "cgroup=PATH dev=IFACE, separated by commas";
+
+std::unexpected<Error> bad_part(std::string_view part, std::string_view reason,
+                                std::string_view hint = syntax_hint) {
+    return fail(ErrorCode::usage, fmt::format("selector part '{}': {}", part, reason), std::string(hint));
+}
+
+struct Endpoint {
+    bool has_address = false;
+    bool has_port = false;
+    std::array<std::uint8_t, 16> address{};
+    std::uint8_t prefix = 0;
+    std::uint16_t port = 0;
+};
+
+Result<std::uint16_t> parse_port(std::string_view part, std::string_view text) {
+    const auto port = parse_unsigned(text);
+    if (!port || *port < 1 || *port > 65535)
+        return bad_part(part, fmt::format("'{}' is no port (1..65535)", text));
+    return static_cast<std::uint16_t>(*port);
+}
+
+// Host bits below the prefix would never match anything the data path masks: they are cleared.
+void clear_host_bits(std::array<std::uint8_t, 16> &address, unsigned prefix) {
+    for (unsigned bit = prefix; bit < 128; bit++) {
+        address[bit / 8] = static_cast<std::uint8_t>(address[bit / 8] & ~(0x80u >> bit % 8));
+    }
+}
+
+// ADDR[/PREFIX][:PORT]; an IPv6 address with port stands in brackets, its prefix inside or behind them.
+Result<Endpoint> parse_endpoint(std::string_view part, std::string_view text) {
+    Endpoint endpoint;
+    std::string host(text);
+    std::string_view port;
+    if (text.starts_with('[')) {
+        const std::size_t close = text.find(']');
+        if (close == text.npos)
+            return bad_part(part, "']' is missing");
+        const std::string_view rest = text.substr(close + 1);
+        const std::size_t colon = std::min(rest.find(':'), rest.size());
+        if (colon > 0 && rest[0] != '/')
+            return bad_part(part, fmt::format("'{}' after ']' is not :PORT", rest));
+        host = fmt::format("{}{}", text.substr(1, close - 1), rest.substr(0, colon));
+        port = rest.substr(colon);
+    } else if (std::count(text.begin(), text.end(), ':') == 1) {
+        host.resize(text.find(':'));
+        port = text.substr(host.size());
+    }
+    if (!port.empty()) {
+        const auto number = parse_port(part, port.substr(1));
+        if (!number)
+            return std::unexpected(number.error());
+        endpoint.port = *number;
+        endpoint.has_port = true;
+    }
+    if (host == "*") {
+        if (!endpoint.has_port)
+            return bad_part(part, "'*' alone selects nothing");
+        return endpoint;
+    }
+
+    std::string prefix_digits;
+    const std::size_t slash = host.find('/');
+    const bool has_prefix = slash != host.npos;
+    if (has_prefix) {
+        prefix_digits = host.substr(slash + 1);
+        host.resize(slash);
+    }
+    unsigned width = 32;
+    if (inet_pton(AF_INET, host.c_str(), endpoint.address.data() + 12) == 1) {
+        std::copy(ipv4_mapped_prefix.begin(), ipv4_mapped_prefix.end(), endpoint.address.begin());
+    } else if (inet_pton(AF_INET6, host.c_str(), endpoint.address.data()) == 1) {
+        width = 128;
+    } else {
+        return bad_part(part, fmt::format("'{}' is no IP address", host));
+    }
+    unsigned prefix = width;
+    if (has_prefix) {
+        const auto number = parse_unsigned(prefix_digits);
+        if (!number || *number > width) {
+            return bad_part(part, fmt::format("'{}' is no prefix length (0..{})", prefix_digits, width));
+        }
+        prefix = static_cast<unsigned>(*number);
+    }
+    prefix += 128 - width;
+    clear_host_bits(endpoint.address, prefix);
+    endpoint.prefix = static_cast<std::uint8_t>(prefix);
+    endpoint.has_address = true;
+    return endpoint;
+}
+
+// "#7": an interface index or cgroup id that has no name any more.
+std::optional<std::uint64_t> parse_raw_id(std::string_view text) {
+    if (!text.starts_with('#'))
+        return std::nullopt;
+    return parse_unsigned(text.substr(1));
+}
+
+Result<void> parse_part(mps_rule &rule, std::string_view part) {
+    const std::size_t equals = part.find('=');
+    if (equals == part.npos)
+        return bad_part(part, "there is no '='");
+    const std::string_view key = part.substr(0, equals);
+    const std::string_view value = part.substr(equals + 1);
+
+    std::uint32_t fields = 0;
+    if (key == "remote" || key == "local") {
+        const bool remote = key == "remote";
+        const auto endpoint = parse_endpoint(part, value);
+        if (!endpoint)
+            return std::unexpected(endpoint.error());
+        if (endpoint->has_address) {
+            fields |= remote ? MPS_RULE_REMOTE : MPS_RULE_LOCAL;
+            std::memcpy(remote ? rule.remote : rule.local, endpoint->address.data(),
+                        endpoint->address.size());
+            (remote ? rule.remote_prefix : rule.local_prefix) = endpoint->prefix;
+        }
+        if (endpoint->has_port) {
+            fields |= remote ? MPS_RULE_REMOTE_PORT : MPS_RULE_LOCAL_PORT;
+            (remote ? rule.remote_port : rule.local_port) = endpoint->port;
+        }
+    } else if (key == "rport" || key == "lport") {
+        const auto port = parse_port(part, value);
+        if (!port)
+            return std::unexpected(port.error());
+        fields = key == "rport" ? MPS_RULE_REMOTE_PORT : MPS_RULE_LOCAL_PORT;
+        (key == "rport" ? rule.remote_port : rule.local_port) = *port;
+    } else if (key == "mark") {
+        const std::size_t slash = value.find('/');
+        const auto mark = parse_unsigned(value.substr(0, slash));
+        const auto mask = slash == value.npos ? std::optional<std::uint64_t>(UINT32_MAX)
+                                              : parse_unsigned(value.substr(slash + 1));
+        if (!mark || !mask || *mark > UINT32_MAX || *mask > UINT32_MAX) {
+            return bad_part(part, "a mark is VALUE or VALUE/MASK, each of 32 bits");
+        }
+        if (*mark & ~*mask)
+            return bad_part(part, "the value has bits outside of the mask, so nothing would match");
+        fields = MPS_RULE_MARK;
+        rule.mark = static_cast<std::uint32_t>(*mark);
+        rule.mark_mask = static_cast<std::uint32_t>(*mask);
+    } else if (key == "cgroup") {
+        fields = MPS_RULE_CGROUP;
+        if (const auto raw = parse_raw_id(value)) {
+            rule.cgroup_id = *raw;
+        } else {
+            const auto id = cgroup_id(value);
+            if (!id)
+                return std::unexpected(id.error());
+            rule.cgroup_id = *id;
+        }
+    } else if (key == "dev") {
+        fields = MPS_RULE_IFINDEX;
+        if (const auto raw = parse_raw_id(value); raw && *raw <= UINT32_MAX) {
+            rule.ifindex = static_cast<std::uint32_t>(*raw);
+        } else {
+            const auto device = net_device(value);
+            if (!device) {
+                return bad_part(part, "there is no such interface",
+                                fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
+            }
+            rule.ifindex = device->ifindex;
+        }
+    } else {
+        return bad_part(part, fmt::format("'{}' is not known", key));
+    }
+    if (rule.fields & fields)
+        return bad_part(part, "said twice");
+    rule.fields |= fields;
+    return {};
+}
+
+std::string prefix_text(const std::uint8_t (&address)[16], unsigned prefix) {
+    const std::span<const std::uint8_t, 16> bytes(address);
+    // ::ffff:0:0/95 and shorter prefixes are IPv6 ones, whatever the address looks like.
+    if (is_ipv4_mapped(bytes) && prefix >= 96) {
+        return prefix == 128 ? address_text(bytes) : fmt::format("{}/{}", address_text(bytes), prefix - 96);
+    }
+    return prefix == 128 ? address_text(bytes) : fmt::format("{}/{}", address_text(bytes), prefix);
+}
+
+std::string side_text(std::string_view key, bool has_address, const std::uint8_t (&address)[16],
+                      unsigned prefix, bool has_port, std::uint16_t port) {
+    if (!has_address)
+        return fmt::format("{}={}", key == "remote" ? "rport" : "lport", port);
+    const std::string text = prefix_text(address, prefix);
+    if (!has_port)
+        return fmt::format("{}={}", key, text);
+    return text.find(':') == text.npos ? fmt::format("{}={}:{}", key, text, port)
+                                       : fmt::format("{}=[{}]:{}", key, text, port);
+}
+
+} // namespace
+
+Result<mps_rule> parse_selector(std::string_view text) {
+    mps_rule rule{};
+    if (text.empty())
+        return fail(ErrorCode::usage, "the selector is empty", std::string(syntax_hint));
+    while (true) {
+        const std::size_t comma = text.find(',');
+        const auto done = parse_part(rule, text.substr(0, comma));
+        if (!done)
+            return std::unexpected(done.error());
+        if (comma == text.npos)
+            break;
+        text.remove_prefix(comma + 1);
+    }
+    return rule;
+}
+
+std::string format_selector(const mps_rule &rule) {
+    const auto has = [&](std::uint32_t field) { return (rule.fields & field) != 0; };
+    std::vector<std::string> parts;
+    if (has(MPS_RULE_REMOTE) || has(MPS_RULE_REMOTE_PORT)) {
+        parts.push_back(side_text("remote", has(MPS_RULE_REMOTE), rule.remote, rule.remote_prefix,
+                                  has(MPS_RULE_REMOTE_PORT), rule.remote_port));
+    }
+    if (has(MPS_RULE_LOCAL) || has(MPS_RULE_LOCAL_PORT)) {
+        parts.push_back(side_text("local", has(MPS_RULE_LOCAL), rule.local, rule.local_prefix,
+                                  has(MPS_RULE_LOCAL_PORT), rule.local_port));
+    }
+    if (has(MPS_RULE_MARK)) {
+        parts.push_back(rule.mark_mask == UINT32_MAX
+                            ? fmt::format("mark={:#x}", rule.mark)
+                            : fmt::format("mark={:#x}/{:#x}", rule.mark, rule.mark_mask));
+    }
+    if (has(MPS_RULE_CGROUP)) {
+        const auto path = cgroup_path(rule.cgroup_id);
+        parts.push_back(path ? fmt::format("cgroup={}", *path) : fmt::format("cgroup=#{}", rule.cgroup_id));
+    }
+    if (has(MPS_RULE_IFINDEX)) {
+        const std::string name = ifname_of(rule.ifindex);
+        parts.push_back(name.empty() ? fmt::format("dev=#{}", rule.ifindex) : fmt::format("dev={}", name));
+    }
+    return fmt::format("{}", fmt::join(parts, ","));
+}
+
+bool same_selector(const mps_rule &a, const mps_rule &b) {
+    mps_rule left = a;
+    mps_rule right = b;
+    left.slot = right.slot = 0;
+    return std::memcmp(&left, &right, sizeof left) == 0;
+}
+
+} // namespace mps

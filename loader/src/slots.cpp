@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+#include "slots.hpp"
+
+#include <bpf/bpf.h>
+#include <linux/membarrier.h>
+#include <mps/abi.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "dump.hpp"
+
+namespace mps {
+
+namespace {
+
+// Program id in a PROG_ARRAY, 0 if the slot is empty.
+Result<std::uint32_t> program_in(int map_fd, std::uint32_t slot) {
+    const auto id = read_value<std::uint32_t>(map_fd, slot);
+    if (!id)
+        return std::unexpected(id.error());
+    return id->value_or(0);
+}
+
+bool same_policy(const LivePolicy &a, const LivePolicy &b) {
+    return a.header.name == b.header.name && a.header.doc == b.header.doc && a.tag == b.tag &&
+           a.section == b.section;
+}
+
+} // namespace
+
+void wait_for_running_programs() {
+    // MEMBARRIER_CMD_GLOBAL is synchronize_rcu(), and BPF programs of the network run inside RCU read
+    // sections.
+    if (::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+}
+
+Result<std::vector<Slot>> Slots::read() const {
+    std::vector<Slot> slots;
+    for (std::uint32_t number = 1; number < MPS_MAX_SLOTS; number++) {
+        const auto xdp = program_in(pins_.map(MPS_MAP_XDP_SLOTS), number);
+        if (!xdp)
+            return std::unexpected(xdp.error());
+        const auto tc = program_in(pins_.map(MPS_MAP_TC_SLOTS), number);
+        if (!tc)
+            return std::unexpected(tc.error());
+        if (!*xdp && !*tc)
+            continue;
+        Slot slot{.number = number};
+        slot.half_filled = !*xdp || !*tc;
+        auto fd = prog_by_id(*xdp ? *xdp : *tc);
+        if (!fd)
+            return std::unexpected(fd.error());
+        auto policy = live_policy(fd->get());
+        if (policy) {
+            slot.policy = std::move(*policy);
+        } else {
+            slot.trouble = policy.error().what;
+        }
+        slots.push_back(std::move(slot));
+    }
+    return slots;
+}
+
+Result<std::vector<mps_rule>> Slots::rules() const {
+    const auto config = read_config(pins_);
+    if (!config)
+        return std::unexpected(config.error());
+    std::vector<mps_rule> rules;
+    for (std::uint32_t i = 0; i < std::min<std::uint32_t>(config->nr_rules, MPS_MAX_RULES); i++) {
+        const auto rule = read_value<mps_rule>(pins_.map(MPS_MAP_RULES), i);
+        if (!rule)
+            return std::unexpected(rule.error());
+        rules.push_back(rule->value_or(mps_rule{}));
+    }
+    return rules;
+}
+
+Result<std::map<std::uint32_t, SlotUse>> Slots::uses() const {
+    const auto config = read_config(pins_);
+    if (!config)
+        return std::unexpected(config.error());
+    const auto all_rules = rules();
+    if (!all_rules)
+        return std::unexpected(all_rules.error());
+    const auto connections = known_connections(pins_);
+    if (!connections)
+        return std::unexpected(connections.error());
+
+    std::map<std::uint32_t, SlotUse> uses;
+    for (std::uint32_t number = 0; number < MPS_MAX_SLOTS; number++)
+        uses[number];
+    uses[default_slot(*config)].is_default = true;
+    for (std::uint32_t i = 0; i < all_rules->size(); i++) {
+        if ((*all_rules)[i].fields)
+            uses[(*all_rules)[i].slot].rules.push_back(i);
+    }
+    for (const KnownConnection &connection : *connections) {
+        if (connection.known && connection.known->rule_epoch == rule_epoch(*config))
+            uses[connection.known->slot].connections++;
+    }
+    for (const std::uint32_t slot : pinned_policies(paths_))
+        uses[slot].kept = true;
+    return uses;
+}
+
+Result<std::uint32_t> Slots::fill(const LoadedPolicy &loaded, bool share) {
+    const auto ours = live_policy(loaded.xdp.get());
+    if (!ours)
+        return std::unexpected(ours.error());
+    const auto slots = read();
+    if (!slots)
+        return std::unexpected(slots.error());
+    std::uint32_t free = 0;
+    for (std::uint32_t number = 1; number < MPS_MAX_SLOTS; number++) {
+        const auto it =
+            std::find_if(slots->begin(), slots->end(), [&](const Slot &s) { return s.number == number; });
+        if (it == slots->end()) {
+            if (!free)
+                free = number;
+        } else if (share && it->policy && !it->half_filled && same_policy(*it->policy, *ours)) {
+            return number;
+        }
+    }
+    if (!free) {
+        return fail(ErrorCode::failed, fmt::format("all {} policy slots are in use", MPS_MAX_SLOTS - 1),
+                    "'mpsched policy list' shows by what; unload a policy or drop a rule");
+    }
+    const auto put = [&](std::string_view map, int program) -> Result<void> {
+        return write_value(pins_.map(map), free, static_cast<std::uint32_t>(program), map);
+    };
+    auto done = put(MPS_MAP_XDP_SLOTS, loaded.xdp.get());
+    if (done)
+        done = put(MPS_MAP_TC_SLOTS, loaded.tc.get());
+    if (done) {
+        auto config = LiveConfig::open(pins_);
+        done = config ? config->update([&](mps_config &c) { c.slot_serial[free]++; })
+                      : std::unexpected(config.error());
+    }
+    // Read back: the kernel tells which program it holds.
+    const auto held = program_in(pins_.map(MPS_MAP_XDP_SLOTS), free);
+    if (done && (!held || *held != ours->xdp_prog_id)) {
+        done = fail(ErrorCode::failed, fmt::format("slot {} does not hold the policy it was given", free),
+                    "something else writes to our maps: try again");
+    }
+    if (!done) {
+        (void)clear(free);
+        return std::unexpected(done.error());
+    }
+    return free;
+}
+
+Result<void> Slots::clear(std::uint32_t slot) {
+    if (auto done = unpin(paths_.kept_policy(slot)); !done)
+        return done;
+    if (auto done = delete_key(pins_.map(MPS_MAP_XDP_SLOTS), slot, MPS_MAP_XDP_SLOTS); !done)
+        return done;
+    return delete_key(pins_.map(MPS_MAP_TC_SLOTS), slot, MPS_MAP_TC_SLOTS);
+}
+
+Result<void> Slots::collect() {
+    const auto slots = read();
+    if (!slots)
+        return std::unexpected(slots.error());
+    // A pin for a slot that was never filled, or was emptied: left by a killed command.
+    for (const std::uint32_t kept : pinned_policies(paths_)) {
+        const bool filled =
+            std::any_of(slots->begin(), slots->end(), [&](const Slot &s) { return s.number == kept; });
+        if (filled)
+            continue;
+        if (auto done = unpin(paths_.kept_policy(kept)); !done)
+            return done;
+    }
+    if (slots->empty())
+        return {};
+    const auto all_uses = uses();
+    if (!all_uses)
+        return std::unexpected(all_uses.error());
+    bool waited = false;
+    for (const Slot &slot : *slots) {
+        if (all_uses->at(slot.number).referred())
+            continue;
+        if (!waited)
+            wait_for_running_programs();
+        waited = true;
+        if (auto done = clear(slot.number); !done)
+            return done;
+    }
+    return {};
+}
+
+} // namespace mps

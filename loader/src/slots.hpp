@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+//
+// Policy slots: what is loaded where, who refers to it, filling and emptying.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "contract.hpp"
+#include "live_config.hpp"
+#include "mpsched/error.hpp"
+#include "pins.hpp"
+#include "policy_object.hpp"
+
+namespace mps {
+
+// Who refers to a slot. Connections count if they would use it again: those that choose anew at their next
+// packet do not.
+struct SlotUse {
+    bool is_default = false;
+    std::vector<std::uint32_t> rules{}; // indices
+    std::uint32_t connections = 0;
+    bool kept = false;
+
+    [[nodiscard]] bool referred() const { return is_default || !rules.empty() || connections || kept; }
+};
+
+struct Slot {
+    std::uint32_t number = 0;
+    // A program that is no policy of this ABI in a slot is reported, not hidden: then there is no policy, but
+    // an error.
+    std::optional<LivePolicy> policy{};
+    std::string trouble{};
+    bool half_filled = false; // only one of the two hook types
+};
+
+class Slots {
+  public:
+    Slots(const InstallationPaths &paths, const Pins &pins) : paths_(paths), pins_(pins) {}
+
+    // Slots that hold anything, by number.
+    [[nodiscard]] Result<std::vector<Slot>> read() const;
+    // For every slot number.
+    [[nodiscard]] Result<std::map<std::uint32_t, SlotUse>> uses() const;
+    [[nodiscard]] Result<std::vector<mps_rule>> rules() const;
+
+    // Puts a loaded policy into a free slot, or finds the slot that holds the very same (name, code,
+    // parameters).
+    [[nodiscard]] Result<std::uint32_t> fill(const LoadedPolicy &loaded, bool share);
+    [[nodiscard]] Result<void> clear(std::uint32_t slot);
+    // Empties slots that nobody refers to. Packets that are being handled now still find theirs.
+    [[nodiscard]] Result<void> collect();
+
+  private:
+    const InstallationPaths &paths_;
+    const Pins &pins_;
+};
+
+// Returns when every BPF program that was running at the call has ended.
+void wait_for_running_programs();
+
+} // namespace mps
