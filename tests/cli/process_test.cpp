@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: MIT
+// Copyright mpsched contributors
+//
+// The command line as a process: documents, exit codes, streams, signals. Mostly with the fake loader, which needs no
+// rights; what needs no loader is asked of the real program.
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "catch.hpp"
+#include "process.hpp"
+#include "table/command_table.hpp"
+
+namespace {
+
+using Json = nlohmann::json;
+using Words = std::vector<std::string>;
+using mps::test::Outcome;
+using mps::test::RunOptions;
+
+Outcome fake(Words words, const RunOptions &options = {}) {
+    words.insert(words.begin(), MPS_FAKE_CLI);
+    return mps::test::run(words, options);
+}
+
+// Exactly one document, or the test fails.
+Json document(const Outcome &outcome) {
+    INFO("stdout: " << outcome.out);
+    INFO("stderr: " << outcome.err);
+    const Json parsed = Json::parse(outcome.out, nullptr, false);
+    REQUIRE_FALSE(parsed.is_discarded());
+    CHECK(outcome.out.ends_with('\n'));
+    return parsed;
+}
+
+// A file for the fake loader's calls.
+class CallLog {
+  public:
+    CallLog() : path_(std::filesystem::temp_directory_path() / ("mpsched-cli-" + std::to_string(getpid()))) {
+        std::filesystem::remove(path_);
+    }
+    ~CallLog() { std::filesystem::remove(path_); }
+    CallLog(const CallLog &) = delete;
+    CallLog &operator=(const CallLog &) = delete;
+
+    [[nodiscard]] std::string setting() const { return "MPS_FAKE_LOG=" + path_.string(); }
+    [[nodiscard]] std::string text() const {
+        std::ifstream file(path_);
+        return {std::istreambuf_iterator<char>(file), {}};
+    }
+
+  private:
+    std::filesystem::path path_;
+};
+
+const std::vector<Words> every_command{
+    {"status"},
+    {"conns"},
+    {"stats"},
+    {"stats", "--all"},
+    {"probe"},
+    {"attach", "wan0", "lte0"},
+    {"detach", "--all"},
+    {"detach", "wan0"},
+    {"repair"},
+    {"use", "weighted"},
+    {"unuse", "rport=443"},
+    {"set", "dwell_us=2000"},
+    {"policy", "list"},
+    {"policy", "list", "--names"},
+    {"policy", "show", "weighted"},
+    {"policy", "load", "x.o"},
+    {"policy", "unload", "weighted"},
+    {"path"},
+    {"path", "wan0"},
+    {"path", "wan0", "weight=3"},
+    {"help"},
+    {"help", "use"},
+    {"version"},
+};
+
+// Those that ask the loader.
+std::vector<Words> loader_commands() {
+    std::vector<Words> all;
+    for (const Words &words : every_command)
+        if (words[0] != "help" && words[0] != "version" && words[0] != "probe")
+            all.push_back(words);
+    return all;
+}
+
+} // namespace
+
+TEST_CASE("every command gives exactly one JSON document with --json", "[cli]") {
+    for (Words words : every_command) {
+        words.emplace_back("--json");
+        INFO(words[0] << " " << words[1]);
+        const Outcome outcome = fake(words);
+        CHECK(outcome.exit_code == 0);
+        CHECK(outcome.err.empty());
+        const Json got = document(outcome);
+        CHECK((got.is_object() || got.is_array()));
+        CHECK_FALSE(outcome.out.contains('\x1b'));
+    }
+    // And nobody forgot to list a command here.
+    for (const mps::table::Command &command : mps::table::commands()) {
+        INFO(command.name());
+        CHECK(std::ranges::any_of(every_command, [&](const Words &words) {
+            return words[0] == command.verb && (command.sub_verb.empty() || words[1] == command.sub_verb);
+        }));
+    }
+}
+
+TEST_CASE("every command writes text for people, without colours into a pipe", "[cli]") {
+    for (const Words &words : every_command) {
+        INFO(words[0]);
+        const Outcome outcome = fake(words);
+        CHECK(outcome.exit_code == 0);
+        CHECK_FALSE(outcome.out.empty());
+        CHECK(outcome.out.ends_with('\n'));
+        CHECK_FALSE(outcome.out.contains('\x1b'));
+        CHECK_FALSE(outcome.out.contains(" \n"));
+    }
+}
+
+TEST_CASE("status, conns and stats have the keys that scripts rely on", "[cli]") {
+    const Json status = document(fake({"status", "--json"}));
+    CHECK(status["interfaces"][0]["name"] == "wan0");
+    CHECK(status["interfaces"][0]["ifindex"] == 2);
+    CHECK(status["interfaces"][0]["mode"] == "native");
+    CHECK(status["default_policy"] == "weighted");
+    CHECK(status["policies"][0]["name"] == "weighted");
+    CHECK(status["policies"][0]["slot"] == 1);
+    CHECK(status["policies"][0]["params"]["quantum_ms"] == 25);
+    CHECK(status["connections"] == 2);
+
+    const Json conns = document(fake({"conns", "--json"}));
+    REQUIRE(conns.is_array());
+    REQUIRE(conns.size() == 2);
+    CHECK(conns[1]["token"] == 0x7a3b12cd);
+    CHECK(conns[1]["policy"] == "weighted");
+    const Json &subflow = conns[1]["subflows"][1];
+    for (const char *key : {"id", "ifname", "local", "remote", "backup", "peer_backup", "srtt_us", "cwnd",
+                            "in_flight", "queued_bytes", "bytes_acked", "allowed"}) {
+        INFO(key);
+        CHECK(subflow.contains(key));
+    }
+    CHECK(subflow["allowed"] == false);
+    CHECK(document(fake({"conns", "--policy", "weighted", "--json"})).size() == 1);
+
+    const Json stats = document(fake({"stats", "--json"}));
+    CHECK(stats == Json{{"seen", 1234567}, {"malformed", 0}});
+}
+
+TEST_CASE("commands that change something say what", "[cli]") {
+    CHECK(document(fake({"attach", "wan0", "--json"}))["interfaces"][0]["mode"] == "tc");
+    CHECK(document(fake({"attach", "wan0", "--json"}))["warnings"] == Json{"lte0 is down"});
+    CHECK(document(fake({"detach", "--all", "--json"}))["interfaces"] == Json{"wan0", "lte0"});
+    const Json used = document(fake({"use", "weighted", "--for", "rport=443", "--json"}));
+    CHECK(used["policy"] == "weighted");
+    CHECK(used["for"] == "rport=443");
+    CHECK(used["previous"] == "default");
+    CHECK(used["params"]["quantum_ms"] == 25);
+    CHECK(document(fake({"set", "dwell_us=1000", "--json"}))["changed"] == Json{{"dwell_us", 1000}});
+    CHECK(document(fake({"path", "wan0", "weight=3", "--json"}))["weight"] == 3);
+}
+
+TEST_CASE("what was asked for reaches the loader as it was written", "[cli]") {
+    const CallLog log;
+    const RunOptions options{.environment = {log.setting()}};
+    CHECK(fake({"attach", "wan0", "lte0", "--mode", "generic", "--netns", "client", "--force"}, options)
+              .exit_code == 0);
+    CHECK(fake({"use", "./my.o", "-s", "a=1", "-s", "b= 2", "--for", "mark=1,rport=2", "--new-only"}, options)
+              .exit_code == 0);
+    CHECK(fake({"set", "a=-1", "b=0x10", "--policy", "weighted"}, options).exit_code == 0);
+    CHECK(fake({"probe", "--netns", "client"}, options).exit_code == 0);
+    CHECK(fake({"path", "wan0", "weight=18446744073709551616"}, options).exit_code == 0);
+    const std::string text = log.text();
+    INFO(text);
+    CHECK(text.contains(
+        "open netns=[client]\nattach [\"wan0\", \"lte0\"] mode=generic force=true\nattached\n"));
+    CHECK(text.contains("use [./my.o] [a]=[1] [b]=[ 2] for=[mark=1,rport=2] new_only=true\n"));
+    CHECK(text.contains("set policy=[weighted] [a]=[-1] [b]=[0x10]\n"));
+    CHECK(text.contains("enter_netns client\nprobe\n"));
+    CHECK(text.contains("path [wan0] [weight]=[18446744073709551616]\n"));
+}
+
+TEST_CASE("an error of the library is two lines for people and one document for scripts", "[cli]") {
+    for (const int code : {1, 2, 3, 4}) {
+        const RunOptions options{.environment = {"MPS_FAKE_ERROR=" + std::to_string(code) +
+                                                 "|it went wrong|do this|R1 invalid\nR2 too"}};
+        for (Words words : loader_commands()) {
+            INFO(words[0] << " code " << code);
+            const Outcome people = fake(words, options);
+            CHECK(people.exit_code == code);
+            CHECK(people.out.empty());
+            CHECK(people.err == "mpsched: it went wrong\n    R1 invalid\n    R2 too\n  hint: do this\n");
+
+            words.insert(words.begin(), "--json");
+            const Outcome script = fake(words, options);
+            CHECK(script.exit_code == code);
+            CHECK(script.err.empty());
+            CHECK(document(script) == Json{{"error",
+                                            {{"what", "it went wrong"},
+                                             {"hint", "do this"},
+                                             {"code", code},
+                                             {"detail", {"R1 invalid", "R2 too"}}}}});
+        }
+    }
+}
+
+TEST_CASE("usage errors exit with 2, in both forms", "[cli]") {
+    const std::vector<Words> cases{
+        {"stauts"},
+        {"status", "extra"},
+        {"attach"},
+        {"attach", "wan0", "--mode", "foo"},
+        {"attach", "wan0", "--mode"},
+        {"policy"},
+        {"policy", "lst"},
+        {"use"},
+        {"detach"},
+        {"detach", "--all", "wan0"},
+        {"use", "weighted", "-s", "quantum_ms"},
+        {"use", "weighted", "-s", "=1"},
+        {"use", "weighted", "-s", "a=1", "-s", "a=2"},
+        {"set", "a=1", "a=1"},
+        {"path", "weight=3"},
+        {"unuse", "rport=1"},
+        {"conns", "--policy", "nosuch"},
+        {"policy", "show", "nosuch"},
+        {"help", "nosuch"},
+        {"--unknown"},
+        {},
+    };
+    for (Words words : cases) {
+        INFO((words.empty() ? "nothing" : words[0]));
+        const Outcome people = fake(words);
+        CHECK(people.exit_code == 2);
+        CHECK(people.out.empty());
+        INFO(people.err);
+        CHECK(people.err.starts_with("mpsched: "));
+        CHECK(people.err.contains("\n  hint: "));
+
+        words.insert(words.begin(), "--json");
+        const Outcome script = fake(words);
+        CHECK(script.exit_code == 2);
+        CHECK(script.err.empty());
+        const Json error = document(script);
+        CHECK(error["error"]["code"] == 2);
+        CHECK_FALSE(error["error"]["what"].get<std::string>().empty());
+        CHECK_FALSE(error["error"]["hint"].get<std::string>().empty());
+    }
+}
+
+TEST_CASE("the real program answers what needs no kernel", "[cli]") {
+    const Outcome version = mps::test::run({MPS_CLI, "--version"});
+    CHECK(version.exit_code == 0);
+    CHECK(version.out.starts_with("mpsched "));
+    CHECK(version.out.contains("(ABI "));
+    CHECK(document(mps::test::run({MPS_CLI, "--json", "version"})).contains("abi"));
+    CHECK(mps::test::run({MPS_CLI}).exit_code == 2);
+    CHECK(mps::test::run({MPS_CLI, "stauts"}).err.contains("did you mean 'status'"));
+    CHECK(mps::test::run({MPS_CLI, "use", "--help"}).out.contains("SELECTOR"));
+}
+
+TEST_CASE("an unforeseen exception is an error like any other", "[cli]") {
+    const RunOptions options{.environment = {"MPS_FAKE_THROW=1"}};
+    const Outcome people = fake({"status"}, options);
+    CHECK(people.exit_code == 1);
+    CHECK(people.err.starts_with("mpsched: internal error: thrown\n  hint: "));
+    CHECK(document(fake({"status", "--json"}, options))["error"]["code"] == 1);
+}
+
+TEST_CASE("nothing from outside reaches the terminal raw", "[cli]") {
+    for (const Words &words : std::vector<Words>{{"attach", "a\x1b[31m\nb"},
+                                                 {"use", "a\x1b[2Jb"},
+                                                 {"use", "weighted", "--for", "\x1b]0;x\x07"},
+                                                 {"policy", "show", "\x1b[5m"},
+                                                 {"policy", "unload", "\x1b[5m"},
+                                                 {"unuse", "\x1b[5m"},
+                                                 {"path", "\x1b[5m"}}) {
+        const Outcome outcome = fake(words);
+        CHECK_FALSE(outcome.out.contains('\x1b'));
+        CHECK_FALSE(outcome.err.contains('\x1b'));
+        CHECK_FALSE(outcome.out.contains('\x07'));
+    }
+    // Not UTF-8 in a JSON document.
+    CHECK(document(fake({"attach", "\xff", "--json"})).contains("interfaces"));
+    const RunOptions hostile{.environment = {"MPS_FAKE_ERROR=1|a\x1b[31mb|c\rd|e\x1b[0m"}};
+    CHECK_FALSE(fake({"status"}, hostile).err.contains('\x1b'));
+}
+
+TEST_CASE("an absent kernel feature is exit code 3 with the whole report", "[cli]") {
+    const RunOptions options{.environment = {"MPS_FAKE_EMPTY=1"}};
+    const Outcome people = fake({"probe"}, options);
+    CHECK(people.exit_code == 3);
+    CHECK(people.out.contains("missing"));
+    CHECK(people.out.contains("hint: use a kernel with CONFIG_MPTCP"));
+    CHECK(people.err.contains("mpsched cannot work here: mptcp"));
+    const Outcome script = fake({"probe", "--json"}, options);
+    CHECK(script.exit_code == 3);
+    CHECK(document(script)["usable"] == false);
+    CHECK(script.err.empty());
+}
+
+TEST_CASE("nothing installed is an answer, not an error", "[cli]") {
+    const RunOptions options{.environment = {"MPS_FAKE_EMPTY=1"}};
+    CHECK(fake({"status"}, options).out.contains("mpsched attach IFACE"));
+    CHECK(document(fake({"status", "--json"}, options))["interfaces"] == Json::array());
+    CHECK(document(fake({"conns", "--json"}, options)) == Json::array());
+}
+
+TEST_CASE("a policy chosen while no interface is attached comes with a warning", "[cli]") {
+    const RunOptions options{.environment = {"MPS_FAKE_EMPTY=1"}};
+    const Outcome people = fake({"use", "weighted"}, options);
+    CHECK(people.exit_code == 0);
+    CHECK(people.err.contains("mpsched: warning: no interface is attached"));
+    CHECK(document(fake({"use", "weighted", "--json"}, options))["warnings"].size() == 1);
+    CHECK(fake({"use", "weighted"}).err.empty());
+}
+
+TEST_CASE("zero counters are hidden unless asked for", "[cli]") {
+    CHECK_FALSE(fake({"stats"}).out.contains("malformed"));
+    CHECK(fake({"stats", "--all"}).out.contains("malformed"));
+    CHECK(fake({"stats"}).out.contains("1 234 567"));
+}
+
+TEST_CASE("status tells problems and how to repair them", "[cli]") {
+    const std::string text = fake({"status"}).out;
+    CHECK(text.contains("problems\n  lte0: program replaced by another one\n"));
+    CHECK(text.contains("mpsched repair"));
+}
+
+TEST_CASE("verbose goes to standard error and leaves the document alone", "[cli]") {
+    const Outcome outcome = fake({"status", "--json", "-v"});
+    CHECK(outcome.err == "libbpf: open netns=[]\n");
+    CHECK(document(outcome).contains("interfaces"));
+}
+
+TEST_CASE("a reader that goes away is no trouble, a full disk is", "[cli]") {
+    const CallLog log;
+    const Outcome gone =
+        fake({"attach", "wan0"}, {.environment = {log.setting()}, .output = RunOptions::Output::broken_pipe});
+    CHECK(gone.exit_code == 0);
+    CHECK(gone.signal == 0);
+    CHECK_FALSE(gone.err.contains("cannot write"));
+    CHECK(log.text().contains("attached"));
+    const Outcome full = fake({"status"}, {.output = RunOptions::Output::full_device});
+    CHECK(full.exit_code == 1);
+    CHECK(full.err.contains("cannot write to standard output"));
+    CHECK(fake({"status", "--json"}, {.output = RunOptions::Output::full_device}).exit_code == 1);
+    CHECK(fake({"status"}, {.output = RunOptions::Output::closed}).exit_code == 0);
+}
+
+TEST_CASE("a signal during a change lets it finish and be reported, then ends the process", "[cli]") {
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+        const CallLog log;
+        bool sent = false;
+        const Outcome outcome =
+            fake({"attach", "wan0", "--json"}, {.environment = {log.setting(), "MPS_FAKE_HOLD=300"},
+                                                .on_error_output = [&](pid_t child, const std::string &) {
+                                                    if (!sent)
+                                                        kill(child, signal);
+                                                    sent = true;
+                                                }});
+        REQUIRE(sent);
+        CHECK(outcome.signal == signal);
+        CHECK(log.text().contains("attached"));
+        CHECK(document(outcome)["interfaces"][0]["name"] == "wan0");
+    }
+}
+
+TEST_CASE("a second signal ends a change at once", "[cli]") {
+    const CallLog log;
+    bool sent = false;
+    const Outcome outcome =
+        fake({"attach", "wan0"}, {.environment = {log.setting(), "MPS_FAKE_HOLD=5000"},
+                                  .on_error_output = [&](pid_t child, const std::string &) {
+                                      if (!sent) {
+                                          kill(child, SIGINT);
+                                          usleep(100'000);
+                                          kill(child, SIGINT);
+                                      }
+                                      sent = true;
+                                  }});
+    CHECK(outcome.signal == SIGINT);
+    CHECK(outcome.out.empty());
+    CHECK_FALSE(log.text().contains("attached"));
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+//
+// What a command gets and what it gives back. A command prints nothing: it returns both forms of its answer, and
+// main() writes one of them when everything is done. So output is never half-done, and an error never follows it.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "mpsched/error.hpp"
+#include "mpsched/instance.hpp"
+#include "output/table.hpp"
+
+namespace mps::cli {
+
+// Keys stay in the order in which a command writes them.
+using Json = nlohmann::ordered_json;
+
+struct Globals {
+    bool json = false;
+    bool verbose = false;
+    std::string netns;
+};
+
+struct Context {
+    Globals globals;
+    output::Style style; // of standard output
+
+    [[nodiscard]] OpenOptions open_options() const { return {.netns = globals.netns}; }
+    [[nodiscard]] Result<Instance> open() const { return Instance::open(open_options()); }
+};
+
+struct Reply {
+    Json json;
+    std::string text; // for people; ends with a newline unless empty
+    // Things that need attention although the command succeeded: on standard error, and "warnings" in JSON if that
+    // is an object.
+    std::vector<std::string> warnings{};
+    int exit_code = 0;
+};
+
+using Run = std::function<Result<Reply>(const Context &)>;
+
+[[nodiscard]] std::unexpected<Error> usage_error(std::string what, std::string hint = {});
+
+} // namespace mps::cli

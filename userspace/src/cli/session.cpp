@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+
+#include "cli/session.hpp"
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <optional>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "cli/command.hpp"
+#include "cli/parser.hpp"
+#include "cli/signals.hpp"
+#include "mpsched/log.hpp"
+#include "output/text.hpp"
+
+namespace mps::cli {
+
+namespace {
+
+using output::Paint;
+using output::Style;
+
+// False if it could not be written. A reader that has gone away is no trouble: nobody is left to tell.
+bool write_all(std::FILE *stream, const std::string &text) {
+    errno = 0;
+    if (std::fwrite(text.data(), 1, text.size(), stream) == text.size() && std::fflush(stream) == 0)
+        return true;
+    return errno == EPIPE;
+}
+
+std::string dump(const Json &document) {
+    return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+int code_of(const Error &error) { return static_cast<int>(error.code); }
+
+int report(const Error &error, bool json) {
+    if (json) {
+        Json body{{"what", error.what}, {"hint", error.hint}, {"code", code_of(error)}};
+        if (!error.detail.empty())
+            body["detail"] = text::lines(error.detail);
+        if (!write_all(stdout, dump({{"error", std::move(body)}})))
+            std::perror("mpsched: cannot write to standard output");
+        return code_of(error);
+    }
+    const Style style = Style::for_fd(STDERR_FILENO);
+    std::string text = fmt::format("{} {}\n", style(Paint::bad, "mpsched:"), text::printable(error.what));
+    for (const std::string &line : text::lines(text::printable(error.detail, true)))
+        text += "    " + line + "\n";
+    if (!error.hint.empty())
+        text += fmt::format("  {} {}\n", style(Paint::bold, "hint:"), text::printable(error.hint));
+    write_all(stderr, text);
+    return code_of(error);
+}
+
+int report(Reply reply, const Invocation &invocation) {
+    std::string document;
+    if (invocation.globals.json) {
+        if (reply.json.is_object() && (invocation.command->changes || !reply.warnings.empty()))
+            reply.json["warnings"] = reply.warnings;
+        document = dump(reply.json);
+    } else {
+        document = std::move(reply.text);
+    }
+    if (!write_all(stdout, document)) {
+        std::perror("mpsched: cannot write to standard output");
+        return static_cast<int>(ErrorCode::failed);
+    }
+    if (!invocation.globals.json) {
+        const Style style = Style::for_fd(STDERR_FILENO);
+        for (const std::string &warning : reply.warnings)
+            write_all(stderr, fmt::format("{} {}\n", style(Paint::warn, "mpsched: warning:"),
+                                          text::printable(warning)));
+    }
+    return reply.exit_code;
+}
+
+int run_invocation(const Invocation &invocation) {
+    if (invocation.globals.verbose)
+        set_log_sink([](std::string_view line) { write_all(stderr, text::printable(line, true) + "\n"); });
+    const Context context{.globals = invocation.globals,
+                          .style = invocation.globals.json ? Style() : Style::for_fd(STDOUT_FILENO)};
+    std::optional<SignalHold> hold;
+    if (invocation.command->changes)
+        hold.emplace();
+    auto reply = invocation.run(context);
+    return reply ? report(std::move(*reply), invocation) : report(reply.error(), invocation.globals.json);
+}
+
+} // namespace
+
+int run_session(const std::vector<std::string> &words) {
+    // A reader that goes away must not end us in the middle of a change; writes report EPIPE instead.
+    std::signal(SIGPIPE, SIG_IGN);
+    const bool json = wants_json(words);
+    int exit_code = 0;
+    try {
+        const auto invocation = parse(words);
+        exit_code = invocation ? run_invocation(*invocation) : report(invocation.error(), json);
+    } catch (const std::exception &error) {
+        exit_code = report(Error{.code = ErrorCode::failed,
+                                 .what = fmt::format("internal error: {}", error.what()),
+                                 .hint = "this is a bug in mpsched; please report it with the command line"},
+                           json);
+    }
+    if (const int signal = SignalHold::pending(); signal != 0)
+        std::raise(signal);
+    return exit_code;
+}
+
+} // namespace mps::cli

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+//
+// One file for each command: a struct of its options, setup_<command>() that ties it to the table, and run.
+#pragma once
+
+#include "cli/binder.hpp"
+
+namespace mps::cli {
+
+void setup_attach(Binder &binder);
+void setup_conns(Binder &binder);
+void setup_detach(Binder &binder);
+void setup_help(Binder &binder);
+void setup_path(Binder &binder);
+void setup_policy_list(Binder &binder);
+void setup_policy_load(Binder &binder);
+void setup_policy_show(Binder &binder);
+void setup_policy_unload(Binder &binder);
+void setup_probe(Binder &binder);
+void setup_repair(Binder &binder);
+void setup_set(Binder &binder);
+void setup_stats(Binder &binder);
+void setup_status(Binder &binder);
+void setup_unuse(Binder &binder);
+void setup_use(Binder &binder);
+void setup_version(Binder &binder);
+
+struct CommandCode {
+    std::string_view name; // as in the command table
+    void (*setup)(Binder &);
+};
+
+inline constexpr CommandCode command_codes[] = {
+    {"attach", setup_attach},
+    {"conns", setup_conns},
+    {"detach", setup_detach},
+    {"help", setup_help},
+    {"path", setup_path},
+    {"policy list", setup_policy_list},
+    {"policy load", setup_policy_load},
+    {"policy show", setup_policy_show},
+    {"policy unload", setup_policy_unload},
+    {"probe", setup_probe},
+    {"repair", setup_repair},
+    {"set", setup_set},
+    {"stats", setup_stats},
+    {"status", setup_status},
+    {"unuse", setup_unuse},
+    {"use", setup_use},
+    {"version", setup_version},
+};
+
+} // namespace mps::cli

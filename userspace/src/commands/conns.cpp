@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "commands/commands.hpp"
+#include "output/text.hpp"
+
+namespace mps::cli {
+
+namespace {
+
+using output::Align;
+using output::Paint;
+
+struct ConnsOptions {
+    std::optional<std::string> policy;
+};
+
+Json subflow_json(const SubflowStatus &one) {
+    return {{"id", one.id},
+            {"ifname", one.ifname},
+            {"ifindex", one.ifindex},
+            {"local", one.local},
+            {"remote", one.remote},
+            {"state", one.tcp_state},
+            {"allowed", one.allowed},
+            {"usable", one.usable},
+            {"stale", one.stale},
+            {"steerable", one.steerable},
+            {"backup", one.backup},
+            {"peer_backup", one.peer_backup},
+            {"local_backup", one.local_backup},
+            {"srtt_us", one.srtt_us},
+            {"rttvar_us", one.rttvar_us},
+            {"min_rtt_us", one.min_rtt_us},
+            {"cwnd", one.cwnd},
+            {"ssthresh", one.ssthresh},
+            {"in_flight", one.in_flight},
+            {"mss_bytes", one.mss_bytes},
+            {"queued_bytes", one.queued_bytes},
+            {"notsent_bytes", one.notsent_bytes},
+            {"bytes_acked", one.bytes_acked},
+            {"pacing_rate", one.pacing_rate},
+            {"lost", one.lost},
+            {"delivered", one.delivered}};
+}
+
+// What is unusual about a subflow.
+std::string notes(const SubflowStatus &one) {
+    std::vector<std::string> all;
+    if (one.tcp_state != "established")
+        all.push_back(one.tcp_state);
+    if (!one.usable && one.tcp_state == "established")
+        all.emplace_back(one.stale ? "stale" : "not usable");
+    if (!one.steerable)
+        all.emplace_back("interface not attached");
+    if (one.peer_backup)
+        all.emplace_back("peer asked for backup");
+    if (one.local_backup)
+        all.emplace_back("backup endpoint");
+    // The verdict and the kernel's bit differ while an edit is under way, or where nothing decides.
+    if (one.backup && one.allowed && !one.peer_backup)
+        all.emplace_back("kernel: backup");
+    return text::join(all);
+}
+
+std::string connection_text(const ConnectionStatus &connection, const output::Style &style) {
+    std::string all =
+        fmt::format("{}  {}{}  {}\n", style(Paint::bold, fmt::format("{:08x}", connection.token)),
+                    text::printable(connection.policy),
+                    connection.tracked ? fmt::format(" (slot {})", connection.slot) : " (not decided yet)",
+                    text::count(connection.subflows.size(), "subflow"));
+    output::Table table({{"id", Align::right},
+                         {"interface"},
+                         {"local"},
+                         {"remote"},
+                         {"verdict"},
+                         {"rtt", Align::right},
+                         {"cwnd", Align::right},
+                         {"in flight", Align::right},
+                         {"queued", Align::right},
+                         {"acked", Align::right},
+                         {"rate", Align::right},
+                         {"", Align::left, true}});
+    for (const SubflowStatus &one : connection.subflows) {
+        const bool decided = connection.tracked;
+        table.add(
+            {fmt::to_string(one.id),
+             one.ifname.empty() ? (one.ifindex == 0 ? "-" : fmt::format("#{}", one.ifindex)) : one.ifname,
+             one.local,
+             one.remote,
+             {!decided      ? "-"
+              : one.allowed ? "allowed"
+                            : "parked",
+              !decided      ? Paint::none
+              : one.allowed ? Paint::good
+                            : Paint::warn},
+             one.srtt_us == 0 ? "-" : text::duration(one.srtt_us),
+             fmt::to_string(one.cwnd),
+             fmt::to_string(one.in_flight),
+             text::bytes(one.queued_bytes),
+             text::bytes(one.bytes_acked),
+             one.pacing_rate == 0 ? "-" : text::bit_rate(one.pacing_rate),
+             {notes(one), Paint::dim}});
+    }
+    return all + table.render(style, 2);
+}
+
+Result<Reply> run_conns(const Context &context, const ConnsOptions &options) {
+    const auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    if (options.policy)
+        if (const auto known = instance->policy(*options.policy); !known)
+            return std::unexpected(known.error());
+    const auto connections = instance->connections();
+    if (!connections)
+        return std::unexpected(connections.error());
+
+    Reply reply{.json = Json::array(), .text = {}};
+    for (const ConnectionStatus &connection : *connections) {
+        if (options.policy && connection.policy != *options.policy)
+            continue;
+        Json one{{"token", connection.token},
+                 {"policy", connection.policy},
+                 {"slot", connection.slot},
+                 {"tracked", connection.tracked},
+                 {"subflows", Json::array()}};
+        for (const SubflowStatus &subflow : connection.subflows)
+            one["subflows"].push_back(subflow_json(subflow));
+        reply.json.push_back(std::move(one));
+        reply.text += (reply.text.empty() ? "" : "\n") + connection_text(connection, context.style);
+    }
+    if (reply.text.empty())
+        reply.text = options.policy ? fmt::format("no connection uses {}\n", text::printable(*options.policy))
+                                    : "no MPTCP connections in this network namespace\n";
+    return reply;
+}
+
+} // namespace
+
+void setup_conns(Binder &binder) {
+    auto options = std::make_shared<ConnsOptions>();
+    binder.option("--policy", options->policy);
+    binder.run([options](const Context &context) { return run_conns(context, *options); });
+}
+
+} // namespace mps::cli

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "commands/commands.hpp"
+#include "output/text.hpp"
+
+namespace mps::cli {
+
+namespace {
+
+struct DetachOptions {
+    std::vector<std::string> interfaces;
+    bool all = false;
+};
+
+Result<Reply> run_detach(const Context &context, const DetachOptions &options) {
+    if (options.all && !options.interfaces.empty())
+        return usage_error("'detach' takes interfaces or --all, not both", "leave one of them out");
+    if (!options.all && options.interfaces.empty())
+        return usage_error("'detach' needs IFACE or --all", "'mpsched status' shows what is attached");
+    auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    auto result = instance->detach({.interfaces = options.interfaces, .all = options.all});
+    if (!result)
+        return std::unexpected(result.error());
+
+    Reply reply{.json = {{"interfaces", result->interfaces},
+                         {"removed_everything", result->removed_everything},
+                         {"restored", result->restored},
+                         {"unrestored", result->unrestored}},
+                .text = {},
+                .warnings = result->warnings};
+    if (result->interfaces.empty()) {
+        reply.text = "nothing was attached\n";
+    } else {
+        reply.text = fmt::format("detached {}\n", text::printable(text::join(result->interfaces)));
+        if (result->restored != 0)
+            reply.text += fmt::format("gave {} back the backup bit the peer had asked for\n",
+                                      text::count(result->restored, "subflow"));
+        if (result->removed_everything)
+            reply.text += "nothing of mpsched is left in this network namespace\n";
+    }
+    for (const std::string &subflow : result->unrestored)
+        reply.warnings.push_back(
+            fmt::format("could not be set back to what its peer asked for: {}", subflow));
+    return reply;
+}
+
+} // namespace
+
+void setup_detach(Binder &binder) {
+    auto options = std::make_shared<DetachOptions>();
+    binder.argument("IFACE", options->interfaces);
+    binder.flag("--all", options->all);
+    binder.run([options](const Context &context) { return run_detach(context, *options); });
+}
+
+} // namespace mps::cli

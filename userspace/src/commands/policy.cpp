@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "commands/commands.hpp"
+#include "commands/render.hpp"
+#include "output/text.hpp"
+
+namespace mps::cli {
+
+namespace {
+
+using output::Paint;
+
+std::string slot_text(const PolicyInfo &policy) { return policy.slot ? fmt::to_string(*policy.slot) : "-"; }
+
+// ------------------------------------------------------------------------------------------------------------- list
+
+struct ListOptions {
+    bool names = false;
+};
+
+Result<Reply> run_list(const Context &context, const ListOptions &options) {
+    const auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    const auto policies = instance->policies();
+    if (!policies)
+        return std::unexpected(policies.error());
+
+    Reply reply{.json = Json::array(), .text = {}};
+    output::Table table({{"policy"},
+                         {"slot", output::Align::right, true},
+                         {"used as", output::Align::left, true},
+                         {"what it does"}});
+    std::vector<std::string> names;
+    for (const PolicyInfo &policy : *policies) {
+        if (names.empty() || names.back() != policy.name)
+            names.push_back(policy.name);
+        reply.json.push_back(policy_json(policy));
+        table.add({{policy.name, policy.is_default ? Paint::bold : Paint::none},
+                   slot_text(policy),
+                   policy_use(policy),
+                   policy.doc});
+    }
+    if (options.names) {
+        reply.json = names;
+        for (const std::string &name : names)
+            reply.text += text::printable(name) + "\n";
+    } else {
+        reply.text = table.render(context.style);
+    }
+    return reply;
+}
+
+// ------------------------------------------------------------------------------------------------------------- show
+
+struct ShowOptions {
+    std::string policy;
+    bool names = false;
+};
+
+std::string describe(const PolicyInfo &policy, const output::Style &style) {
+    std::string all =
+        style(Paint::bold, text::printable(policy.name)) + "  " + text::printable(policy.doc) + "\n";
+    if (policy.slot) {
+        const std::string uses = policy_use(policy);
+        all += fmt::format("loaded in slot {}{}\n", *policy.slot, uses.empty() ? ", not used" : ": " + uses);
+    } else {
+        all += "not loaded; values are the defaults\n";
+    }
+    if (policy.params.empty())
+        all += "no parameters\n";
+    else
+        all += "\n" + param_table(policy.params, style, 2);
+    return all;
+}
+
+Result<Reply> run_show(const Context &context, const ShowOptions &options) {
+    const auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    const auto policies = instance->policy(options.policy);
+    if (!policies)
+        return std::unexpected(policies.error());
+
+    Reply reply{.json = Json::array(), .text = {}};
+    if (options.names) {
+        if (!policies->empty()) {
+            for (const Param &param : policies->front().params) {
+                reply.json.push_back(param.name);
+                reply.text += text::printable(param.name) + "\n";
+            }
+        }
+        return reply;
+    }
+    for (const PolicyInfo &policy : *policies) {
+        Json one = policy_json(policy);
+        one["parameters"] = param_descriptions(policy.params);
+        reply.json.push_back(std::move(one));
+        reply.text += (reply.text.empty() ? "" : "\n") + describe(policy, context.style);
+    }
+    return reply;
+}
+
+// ----------------------------------------------------------------------------------------------------- load, unload
+
+struct LoadOptions {
+    std::string file;
+};
+
+Result<Reply> run_load(const Context &context, const LoadOptions &options) {
+    auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    const auto policy = instance->load_policy(options.file);
+    if (!policy)
+        return std::unexpected(policy.error());
+    Reply reply{.json = policy_json(*policy), .text = {}};
+    reply.text = fmt::format("loaded {} into slot {}; 'mpsched use {}' switches to it\n",
+                             context.style(Paint::bold, text::printable(policy->name)), slot_text(*policy),
+                             text::printable(policy->name));
+    return reply;
+}
+
+struct UnloadOptions {
+    std::string name;
+};
+
+Result<Reply> run_unload(const Context &context, const UnloadOptions &options) {
+    auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    if (const auto unloaded = instance->unload_policy(options.name); !unloaded)
+        return std::unexpected(unloaded.error());
+    return Reply{.json = {{"unloaded", options.name}},
+                 .text = fmt::format("unloaded {}\n", text::printable(options.name))};
+}
+
+} // namespace
+
+void setup_policy_list(Binder &binder) {
+    auto options = std::make_shared<ListOptions>();
+    binder.flag("--names", options->names);
+    binder.run([options](const Context &context) { return run_list(context, *options); });
+}
+
+void setup_policy_show(Binder &binder) {
+    auto options = std::make_shared<ShowOptions>();
+    binder.argument("POLICY", options->policy);
+    binder.flag("--names", options->names);
+    binder.run([options](const Context &context) { return run_show(context, *options); });
+}
+
+void setup_policy_load(Binder &binder) {
+    auto options = std::make_shared<LoadOptions>();
+    binder.argument("FILE", options->file);
+    binder.run([options](const Context &context) { return run_load(context, *options); });
+}
+
+void setup_policy_unload(Binder &binder) {
+    auto options = std::make_shared<UnloadOptions>();
+    binder.argument("NAME", options->name);
+    binder.run([options](const Context &context) { return run_unload(context, *options); });
+}
+
+} // namespace mps::cli

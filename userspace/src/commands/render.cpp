@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+
+#include "commands/render.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "output/text.hpp"
+
+namespace mps::cli {
+
+using output::Align;
+using output::Paint;
+using output::Table;
+
+Json param_values(const std::vector<Param> &params) {
+    Json all = Json::object();
+    for (const Param &param : params)
+        all[param.name] = param.value;
+    return all;
+}
+
+Json param_descriptions(const std::vector<Param> &params) {
+    Json all = Json::array();
+    for (const Param &param : params)
+        all.push_back({{"name", param.name},
+                       {"type", param.type},
+                       {"value", param.value},
+                       {"default", param.default_value},
+                       {"min", param.min},
+                       {"max", param.max},
+                       {"unit", param.unit},
+                       {"text", param.text}});
+    return all;
+}
+
+std::string with_unit(std::int64_t value, const std::string &unit) {
+    // µs can be written in two ways; parameters come from BTF, where people type "us".
+    return unit.empty() ? fmt::to_string(value) : fmt::format("{} {}", value, unit == "us" ? "µs" : unit);
+}
+
+std::string param_table(const std::vector<Param> &params, const output::Style &style, std::size_t indent) {
+    Table table({{"parameter"},
+                 {"value", Align::right},
+                 {"default", Align::right},
+                 {"range"},
+                 {"unit", Align::left, true},
+                 {"what it does"}});
+    for (const Param &param : params)
+        table.add(
+            {param.name,
+             {fmt::to_string(param.value), param.value == param.default_value ? Paint::none : Paint::bold},
+             fmt::to_string(param.default_value),
+             fmt::format("{}..{}", param.min, param.max),
+             param.unit == "us" ? "µs" : param.unit,
+             param.text});
+    return table.render(style, indent);
+}
+
+std::string param_lines(const std::vector<Param> &params, const output::Style &style, std::size_t indent) {
+    Table table({{""}, {""}, {""}});
+    for (const Param &param : params)
+        table.add({param.name,
+                   with_unit(param.value, param.unit),
+                   {param.value == param.default_value
+                        ? ""
+                        : fmt::format("default {}", with_unit(param.default_value, param.unit)),
+                    Paint::dim}});
+    return table.render(style, indent);
+}
+
+Json policy_json(const PolicyInfo &policy) {
+    return {{"name", policy.name},
+            {"doc", policy.doc},
+            {"builtin", policy.builtin},
+            {"slot", policy.slot ? Json(*policy.slot) : Json(nullptr)},
+            {"is_default", policy.is_default},
+            {"kept", policy.kept},
+            {"rules", policy.rules},
+            {"connections", policy.connections},
+            {"state_bytes", policy.state_bytes},
+            {"params", param_values(policy.params)}};
+}
+
+std::string policy_use(const PolicyInfo &policy) {
+    std::vector<std::string> uses;
+    if (policy.is_default)
+        uses.emplace_back("default");
+    if (policy.kept)
+        uses.emplace_back("kept");
+    if (policy.rules != 0)
+        uses.push_back(text::count(policy.rules, "rule"));
+    if (policy.connections != 0)
+        uses.push_back(text::count(policy.connections, "connection"));
+    return text::join(uses);
+}
+
+Json path_json(const PathStatus &path) {
+    return {{"name", path.name},
+            {"ifindex", path.ifindex},
+            {"attached", path.attached},
+            {"weight", path.attributes.weight},
+            {"priority", path.attributes.priority},
+            {"cost", path.attributes.cost},
+            {"energy", path.attributes.energy}};
+}
+
+Result<std::vector<Setting>> parse_settings(const std::vector<std::string> &words) {
+    std::vector<Setting> all;
+    for (const std::string &word : words) {
+        auto setting = parse_setting(word);
+        if (!setting)
+            return std::unexpected(setting.error());
+        if (std::ranges::find(all, setting->key, &Setting::key) != all.end())
+            return usage_error(fmt::format("{} is set twice", text::quoted(setting->key)),
+                               "give each key once");
+        all.push_back(std::move(*setting));
+    }
+    return all;
+}
+
+std::string heading(const output::Style &style, std::string_view text) {
+    return style(Paint::bold, text) + "\n";
+}
+
+} // namespace mps::cli

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+//
+// What several commands show: parameters, policies, paths.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/command.hpp"
+
+namespace mps::cli {
+
+// {"quantum_ms": 10, …}
+[[nodiscard]] Json param_values(const std::vector<Param> &params);
+// With type, default, range, unit and text.
+[[nodiscard]] Json param_descriptions(const std::vector<Param> &params);
+// "10 ms"
+[[nodiscard]] std::string with_unit(std::int64_t value, const std::string &unit);
+// One line for each: name, value, default, range, text.
+[[nodiscard]] std::string param_table(const std::vector<Param> &params, const output::Style &style,
+                                      std::size_t indent);
+// One line for each: name and value.
+[[nodiscard]] std::string param_lines(const std::vector<Param> &params, const output::Style &style,
+                                      std::size_t indent);
+
+// What `policy list`, `policy show` and `policy load` tell of one.
+[[nodiscard]] Json policy_json(const PolicyInfo &policy);
+// "default, kept, 2 rules, 20 connections"
+[[nodiscard]] std::string policy_use(const PolicyInfo &policy);
+
+[[nodiscard]] Json path_json(const PathStatus &path);
+
+// Parses all; a key that occurs twice is a usage error.
+[[nodiscard]] Result<std::vector<Setting>> parse_settings(const std::vector<std::string> &words);
+
+// A heading of the answer for people.
+[[nodiscard]] std::string heading(const output::Style &style, std::string_view text);
+
+} // namespace mps::cli

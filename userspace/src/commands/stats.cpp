@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+
+#include <memory>
+
+#include "commands/commands.hpp"
+#include "output/text.hpp"
+
+namespace mps::cli {
+
+namespace {
+
+struct StatsOptions {
+    bool all = false;
+};
+
+Result<Reply> run_stats(const Context &context, const StatsOptions &options) {
+    const auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    const auto counters = instance->stats();
+    if (!counters)
+        return std::unexpected(counters.error());
+
+    Reply reply{.json = Json::object(), .text = {}};
+    output::Table table({{"counter"}, {"value", output::Align::right}, {"what it counts"}});
+    for (const CounterValue &counter : *counters) {
+        reply.json[std::string(counter.name)] = counter.value;
+        if (counter.value != 0 || options.all)
+            table.add({counter.name, text::grouped(counter.value), {counter.text, output::Paint::dim}});
+    }
+    reply.text = table.empty() ? "all counters are zero; 'mpsched stats --all' lists them\n"
+                               : table.render(context.style);
+    return reply;
+}
+
+} // namespace
+
+void setup_stats(Binder &binder) {
+    auto options = std::make_shared<StatsOptions>();
+    binder.flag("--all", options->all);
+    binder.run([options](const Context &context) { return run_stats(context, *options); });
+}
+
+} // namespace mps::cli

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "commands/commands.hpp"
+#include "commands/render.hpp"
+#include "output/text.hpp"
+
+namespace mps::cli {
+
+namespace {
+
+using output::Align;
+using output::Paint;
+
+Json interface_json(const InterfaceStatus &one) {
+    return {{"name", one.name},
+            {"ifindex", one.ifindex},
+            {"mode", to_string(one.mode)},
+            {"tc_hook", one.tc_hook},
+            {"layer3", one.layer3},
+            {"xdp_prog_id", one.xdp_prog_id},
+            {"tc_prog_id", one.tc_prog_id},
+            {"weight", one.attributes.weight},
+            {"priority", one.attributes.priority},
+            {"cost", one.attributes.cost},
+            {"energy", one.attributes.energy},
+            {"problem", one.problem.empty() ? Json(nullptr) : Json(one.problem)}};
+}
+
+Json status_json(const Status &status) {
+    Json all{{"installed", status.installed},
+             {"abi", status.abi},
+             {"netns_cookie", status.netns_cookie},
+             {"interfaces", Json::array()},
+             {"default_policy", status.default_policy},
+             {"default_slot", status.default_slot},
+             {"policies", Json::array()},
+             {"rules", Json::array()},
+             {"paths", Json::array()},
+             {"engine", param_values(status.engine)},
+             {"connections", status.connections},
+             {"problems", status.problems}};
+    for (const InterfaceStatus &one : status.interfaces)
+        all["interfaces"].push_back(interface_json(one));
+    for (const PolicyInfo &policy : status.policies)
+        all["policies"].push_back(policy_json(policy));
+    for (const RuleStatus &rule : status.rules)
+        all["rules"].push_back({{"selector", rule.selector}, {"policy", rule.policy}, {"slot", rule.slot}});
+    for (const PathStatus &path : status.paths)
+        all["paths"].push_back(path_json(path));
+    return all;
+}
+
+std::string interface_text(const Status &status, const output::Style &style) {
+    if (status.interfaces.empty())
+        return "  none; 'mpsched attach IFACE…' attaches them\n";
+    output::Table table({{"name"},
+                         {"mode"},
+                         {"tc hook"},
+                         {"weight", Align::right},
+                         {"priority", Align::right},
+                         {"cost", Align::right},
+                         {"energy"},
+                         {"", Align::left, true}});
+    for (const InterfaceStatus &one : status.interfaces)
+        table.add({{one.name.empty() ? fmt::format("#{}", one.ifindex) : one.name, Paint::bold},
+                   to_string(one.mode),
+                   one.tc_hook,
+                   fmt::to_string(one.attributes.weight),
+                   fmt::to_string(one.attributes.priority),
+                   fmt::to_string(one.attributes.cost),
+                   one.attributes.energy,
+                   {one.problem, Paint::bad}});
+    return table.render(style, 2);
+}
+
+std::string policy_text(const Status &status, const output::Style &style) {
+    std::string all;
+    for (const PolicyInfo &policy : status.policies) {
+        const std::string uses = policy_use(policy);
+        all += fmt::format("  {}  slot {}{}\n", style(Paint::bold, text::printable(policy.name)),
+                           policy.slot ? fmt::to_string(*policy.slot) : "-",
+                           uses.empty() ? ", not used" : ": " + uses);
+        if (!policy.params.empty())
+            all += param_lines(policy.params, style, 4);
+    }
+    return all;
+}
+
+std::string status_text(const Status &status, const output::Style &style) {
+    std::string all = heading(style, "interfaces") + interface_text(status, style);
+    if (status.installed) {
+        all += fmt::format("\n{}  {}\n", style(Paint::bold, "default policy"),
+                           status.default_slot == 0 && status.default_policy == "default"
+                               ? "default (the kernel's own scheduling)"
+                               : text::printable(status.default_policy));
+        if (!status.rules.empty()) {
+            all += "\n" + heading(style, "rules, the first that matches decides");
+            output::Table rules({{""}, {""}});
+            for (const RuleStatus &rule : status.rules)
+                rules.add({rule.selector, {rule.policy, Paint::bold}});
+            all += rules.render(style, 2);
+        }
+        if (!status.policies.empty())
+            all += "\n" + heading(style, "loaded policies") + policy_text(status, style);
+        if (!status.engine.empty())
+            all += "\n" + heading(style, "engine") + param_lines(status.engine, style, 2);
+    }
+    all += fmt::format("\n{}  {}\n", style(Paint::bold, "connections"), status.connections);
+
+    std::vector<std::string> problems = status.problems;
+    for (const InterfaceStatus &one : status.interfaces)
+        if (!one.problem.empty() &&
+            std::ranges::none_of(problems, [&](const auto &text) { return text.contains(one.problem); }))
+            problems.push_back(fmt::format("{}: {}", one.name, one.problem));
+    if (!problems.empty()) {
+        all += "\n" + style(Paint::bad, "problems") + "\n";
+        for (const std::string &problem : problems)
+            all += text::wrap(text::printable(problem), 100, 2) + "\n";
+        if (std::ranges::none_of(problems, [](const auto &text) { return text.contains("mpsched repair"); }))
+            all += "  to repair: mpsched repair\n";
+    }
+    return all;
+}
+
+Result<Reply> run_status(const Context &context) {
+    const auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    const auto status = instance->status();
+    if (!status)
+        return std::unexpected(status.error());
+    return Reply{.json = status_json(*status), .text = status_text(*status, context.style)};
+}
+
+} // namespace
+
+void setup_status(Binder &binder) { binder.run(run_status); }
+
+} // namespace mps::cli

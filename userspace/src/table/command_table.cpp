@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: MIT
+
+#include "table/command_table.hpp"
+
+#include <algorithm>
+
+namespace mps::table {
+
+std::span<const Command> commands() {
+    static const std::vector<Command> all{
+        {
+            .verb = "status",
+            .group = Group::look,
+            .summary = "what is attached, which policies are in use, and whether anything is wrong",
+            .description =
+                {
+                    "Everything shown is read from the kernel at that moment. Problems come with the command that "
+                    "repairs them.",
+                },
+            .examples = {{"status", "in the current network namespace"},
+                         {"--netns client status --json", "in another one, as one JSON document"}},
+        },
+        {
+            .verb = "conns",
+            .group = Group::look,
+            .summary = "the MPTCP connections and their subflows as the kernel sees them",
+            .description =
+                {
+                    "One block for each connection: its token, its policy, and a line for each subflow. A subflow is "
+                    "'allowed' or 'parked' by the policy's last verdict; '-' means that no policy has decided yet.",
+                },
+            .options = {{.name = "--policy",
+                         .value = "NAME",
+                         .complete = Complete::policy,
+                         .text = "only connections steered by this policy"}},
+            .examples = {{"conns", "all connections"},
+                         {"conns --policy weighted", "only those that weighted steers"}},
+        },
+        {
+            .verb = "stats",
+            .group = Group::look,
+            .summary = "the data path's counters, with what each of them counts",
+            .description =
+                {
+                    "Sums over all CPUs since the first attach. Counters that are zero are left out unless --all is "
+                    "given; with --json all are there.",
+                },
+            .options = {{.name = "--all", .text = "show counters that are zero as well"}},
+            .examples = {{"stats", "what happened so far"},
+                         {"stats --json", "counter names and values for a script"}},
+        },
+        {
+            .verb = "probe",
+            .group = Group::look,
+            .summary = "what this kernel and these interfaces can do, and why not",
+            .description =
+                {
+                    "Asks the kernel by doing (loading a few instructions, attaching them in a scratch network "
+                    "namespace), never by comparing versions. Exit code 3 if something required is missing.",
+                },
+            .examples = {{"probe", "before the first attach"}},
+        },
+        {
+            .verb = "attach",
+            .group = Group::interfaces,
+            .changes = true,
+            .summary = "put the data path on interfaces",
+            .description =
+                {
+                    "Attach every interface that carries subflows. A second attach adds interfaces. Until a policy is "
+                    "chosen with 'use' the kernel schedules as always. All or nothing: if one interface fails, those "
+                    "done before in this call are undone.",
+                    "An interface whose XDP hook is taken by another program is refused; '--mode tc' works beside it, "
+                    "--force replaces it.",
+                },
+            .arguments = {{.name = "IFACE",
+                           .many = true,
+                           .complete = Complete::interface,
+                           .text = "network interface"}},
+            .options = {{.name = "--mode",
+                         .value = "MODE",
+                         .allowed = {"auto", "native", "generic", "tc"},
+                         .default_value = "auto",
+                         .complete = Complete::one_of,
+                         .text = "the hook (XDP in the driver, generic XDP, TC)"},
+                        {.name = "--force", .text = "replace another program that holds the XDP hook"}},
+            .examples = {{"attach wan0 lte0", "both paths, the best mode for each"},
+                         {"attach wan0 --mode tc", "beside another XDP program"}},
+        },
+        {
+            .verb = "detach",
+            .group = Group::interfaces,
+            .changes = true,
+            .summary = "take the data path off interfaces",
+            .description =
+                {
+                    "First gives every subflow back what its peer asked for, then removes our programs. Connections "
+                    "go on. With the last interface everything is gone, policies and path attributes included.",
+                },
+            .arguments = {{.name = "IFACE",
+                           .required = false,
+                           .many = true,
+                           .complete = Complete::interface,
+                           .text = "network interface"}},
+            .options = {{.name = "--all", .text = "every attached interface of the network namespace"}},
+            .examples = {{"detach lte0", "only this one"}, {"detach --all", "leave no trace"}},
+        },
+        {
+            .verb = "repair",
+            .group = Group::interfaces,
+            .changes = true,
+            .summary = "remove what killed commands and vanished network namespaces have left",
+            .description =
+                {
+                    "Looks at all network namespaces of this machine. Objects that are not ours are never touched; "
+                    "those of another version of mpsched only with --force.",
+                },
+            .options = {{.name = "--force",
+                         .text = "also remove installations of other versions of mpsched"}},
+            .examples = {{"repair", "when 'status' reports a problem"}},
+        },
+        {
+            .verb = "use",
+            .group = Group::policies,
+            .changes = true,
+            .summary = "switch connections to a policy, all interfaces at once",
+            .description =
+                {
+                    "Loads and verifies the policy, then switches with a single write to the kernel: running "
+                    "connections follow at their next packet. A policy that fails to load changes nothing.",
+                    "With --for only the connections that the selector names get the policy (a rule); without, it "
+                    "becomes the default for all connections that no rule names. 'use default' gives them back to the "
+                    "kernel.",
+                },
+            .arguments = {{.name = "POLICY",
+                           .complete = Complete::policy_or_file,
+                           .text = "name of a policy, or file of a policy object"}},
+            .options = {{.name = "--set",
+                         .short_name = "-s",
+                         .value = "key=value",
+                         .repeats = true,
+                         .complete = Complete::parameter,
+                         .text = "set a parameter of the policy; may be repeated"},
+                        {.name = "--for",
+                         .value = "SELECTOR",
+                         .complete = Complete::selector,
+                         .text = "only for these connections"},
+                        {.name = "--new-only", .text = "connections that exist keep their policy"}},
+            .examples = {{"use weighted", "share by the weights of the paths"},
+                         {"use active-standby --for remote=203.0.113.0/24:443",
+                          "one service on the good line only"},
+                         {"use ./ratio.bpf.o -s hold_ms=200", "a policy of your own"}},
+        },
+        {
+            .verb = "unuse",
+            .group = Group::policies,
+            .changes = true,
+            .summary = "remove the rule that 'use --for' made",
+            .arguments = {{.name = "SELECTOR",
+                           .complete = Complete::selector,
+                           .text = "as it was given to --for; 'status' shows it"}},
+            .examples = {{"unuse remote=203.0.113.0/24:443", "these connections follow the default again"}},
+        },
+        {
+            .verb = "set",
+            .group = Group::policies,
+            .changes = true,
+            .summary = "change parameters of a policy while it runs",
+            .description =
+                {
+                    "Without --policy those of the default policy. Either all values are valid and set, or none is. "
+                    "'policy show NAME' tells names, ranges and units.",
+                },
+            .arguments = {{.name = "key=value",
+                           .many = true,
+                           .complete = Complete::parameter,
+                           .text = "parameter and its new value"}},
+            .options = {{.name = "--policy",
+                         .value = "NAME",
+                         .complete = Complete::policy,
+                         .text = "parameters of this loaded policy instead of the default one"}},
+            .examples = {{"set dwell_us=2000", "edit a subflow at most every 2 ms"}},
+        },
+        {
+            .verb = "policy",
+            .sub_verb = "list",
+            .group = Group::policies,
+            .summary = "the policies that can be used, and which are loaded",
+            .options = {{.name = "--names", .text = "only the names, one a line"}},
+            .examples = {{"policy list", ""}},
+        },
+        {
+            .verb = "policy",
+            .sub_verb = "show",
+            .group = Group::policies,
+            .summary = "what a policy does, and its parameters",
+            .arguments = {{.name = "POLICY",
+                           .complete = Complete::policy_or_file,
+                           .text = "name of a policy, or file of a policy object"}},
+            .options = {{.name = "--names", .text = "only the names of its parameters, one a line"}},
+            .examples = {{"policy show weighted", ""}},
+        },
+        {
+            .verb = "policy",
+            .sub_verb = "load",
+            .group = Group::policies,
+            .changes = true,
+            .summary = "load a policy without using it, and keep it loaded",
+            .description =
+                {
+                    "Shows whether the kernel's verifier accepts it. Nothing follows it until 'use'.",
+                },
+            .arguments = {{.name = "FILE",
+                           .complete = Complete::policy_or_file,
+                           .text = "policy object (my.bpf.o), or name of a policy"}},
+            .examples = {{"policy load ./ratio.bpf.o", ""}},
+        },
+        {
+            .verb = "policy",
+            .sub_verb = "unload",
+            .group = Group::policies,
+            .changes = true,
+            .summary = "remove a loaded policy",
+            .description =
+                {
+                    "Refused while it is the default, a rule names it, or a connection still follows it.",
+                },
+            .arguments = {{.name = "NAME", .complete = Complete::policy, .text = "a loaded policy"}},
+            .examples = {{"policy unload ratio", ""}},
+        },
+        {
+            .verb = "path",
+            .group = Group::paths,
+            .changes = true,
+            .summary = "set or show what policies know of an interface: weight, priority, cost, energy",
+            .description =
+                {
+                    "Without settings shows them; without an interface those of all interfaces. They take effect at "
+                    "once, and last as long as the installation.",
+                },
+            .arguments = {{.name = "IFACE",
+                           .required = false,
+                           .complete = Complete::interface,
+                           .text = "network interface; need not be attached"},
+                          {.name = "key=value",
+                           .required = false,
+                           .many = true,
+                           .complete = Complete::path_attribute,
+                           .text = "attribute and its new value"}},
+            .examples = {{"path wan0 weight=3", "three times the share of a path of weight 1"},
+                         {"path lte0 priority=1 cost=20 energy=lte", "standby, metered"},
+                         {"path", "show all"}},
+        },
+        {
+            .verb = "help",
+            .summary = "help on a command",
+            .arguments = {{.name = "COMMAND",
+                           .required = false,
+                           .many = true,
+                           .complete = Complete::command,
+                           .text = "one of the commands"}},
+            .examples = {{"help policy show", ""}},
+        },
+        {
+            .verb = "version",
+            .summary = "version of mpsched and of its binary interface to policies and pins",
+            .examples = {{"version --json", ""}},
+        },
+    };
+    return all;
+}
+
+std::span<const Option> global_options() {
+    static const std::vector<Option> all{
+        {.name = "--json", .text = "exactly one JSON document on standard output, errors included"},
+        {.name = "--netns",
+         .value = "NAME",
+         .complete = Complete::netns,
+         .text = "work in this network namespace (name, path or process id)"},
+        {.name = "--verbose",
+         .short_name = "-v",
+         .text = "complete verifier logs and libbpf's messages on standard error"},
+        {.name = "--help", .short_name = "-h", .text = "this help; after a command, help on that command"},
+        {.name = "--version", .text = "same as 'mpsched version'"},
+    };
+    return all;
+}
+
+std::span<const Example> examples() {
+    static const std::vector<Example> all{
+        {"probe", "can this machine do it?"},
+        {"attach wan0 lte0", "put the data path on both paths"},
+        {"path wan0 weight=3", "wan0 is to carry three quarters"},
+        {"use weighted", "switch all connections to 'weighted'"},
+        {"status", "see that it worked"},
+        {"use active-standby --for rport=443", "HTTPS on the better line only"},
+        {"detach --all", "back to the kernel's own scheduler, no trace left"},
+    };
+    return all;
+}
+
+std::span<const ExitCode> exit_codes() {
+    static const std::vector<ExitCode> all{
+        {0, "done"},
+        {1, "failed"},
+        {2, "usage: the request itself is wrong (unknown name, value out of range)"},
+        {3, "not supported by this kernel, interface or version"},
+        {4, "not permitted: a capability is missing"},
+    };
+    return all;
+}
+
+std::span<const Term> selector_terms() {
+    static const std::vector<Term> all{
+        {"remote=ADDR[/PREFIX][:PORT]",
+         "the peer's address; IPv6 as 2001:db8::/32 or [2001:db8::/32]:443; *:443 is any address"},
+        {"local=ADDR[/PREFIX][:PORT]", "this host's address"},
+        {"rport=PORT", "the peer's port alone, 1..65535"},
+        {"lport=PORT", "this host's port alone"},
+        {"mark=VALUE[/MASK]", "the socket's mark (SO_MARK), decimal or 0x…"},
+        {"cgroup=PATH", "a cgroup v2, itself and all below it"},
+        {"dev=IFACE", "the attached interface on which the connection's packet arrived"},
+    };
+    return all;
+}
+
+std::span<const Term> path_attributes() {
+    static const std::vector<Term> all{
+        {"weight=1..10000", "share of the bytes, relative to the other paths; default 1"},
+        {"priority=0..255", "lower is preferred; default 0"},
+        {"cost=0..1000000", "money per byte in a unit of your own; default 0"},
+        {"energy=none|wifi|3g|lte|5g", "kind of radio; default none"},
+    };
+    return all;
+}
+
+std::span<const Term> environment() {
+    static const std::vector<Term> all{
+        {"NO_COLOR", "if set and not empty, no colours"},
+        {"MPS_BPFFS", "mount point of the bpf file system to keep pins in, instead of /sys/fs/bpf"},
+        {"MPS_WITHOUT",
+         "comma separated names of features (see 'probe') to treat as missing, to test fallbacks"},
+    };
+    return all;
+}
+
+std::string_view group_title(Group group) {
+    switch (group) {
+    case Group::look:
+        return "See";
+    case Group::interfaces:
+        return "Interfaces";
+    case Group::policies:
+        return "Policies";
+    case Group::paths:
+        return "Paths";
+    case Group::other:
+        return "Other";
+    }
+    return "";
+}
+
+std::string Command::name() const {
+    std::string text(verb);
+    if (!sub_verb.empty()) {
+        text += ' ';
+        text += sub_verb;
+    }
+    return text;
+}
+
+std::string Command::synopsis() const {
+    std::string text = name();
+    for (const Argument &argument : arguments) {
+        text += ' ';
+        if (!argument.required)
+            text += '[';
+        text += argument.name;
+        if (argument.many)
+            text += "…";
+        if (!argument.required)
+            text += ']';
+    }
+    for (const Option &option : options) {
+        text += " [";
+        text += option.short_name.empty() ? option.name : option.short_name;
+        if (!option.is_flag()) {
+            text += ' ';
+            if (option.allowed.empty()) {
+                text += option.value;
+            } else {
+                for (std::size_t i = 0; i < option.allowed.size(); i++) {
+                    text += i == 0 ? "" : "|";
+                    text += option.allowed[i];
+                }
+            }
+        }
+        text += ']';
+        if (option.repeats)
+            text += "…";
+    }
+    return text;
+}
+
+const Command *find_command(std::string_view name) {
+    const auto all = commands();
+    const auto found = std::ranges::find_if(all, [&](const Command &one) { return one.name() == name; });
+    return found == all.end() ? nullptr : &*found;
+}
+
+std::vector<std::string_view> verbs() {
+    std::vector<std::string_view> all;
+    for (const Command &command : commands())
+        if (std::ranges::find(all, command.verb) == all.end())
+            all.push_back(command.verb);
+    return all;
+}
+
+std::vector<std::string_view> sub_verbs(std::string_view verb) {
+    std::vector<std::string_view> all;
+    for (const Command &command : commands())
+        if (command.verb == verb && !command.sub_verb.empty())
+            all.push_back(command.sub_verb);
+    return all;
+}
+
+} // namespace mps::table

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: MIT
+
+#include "table/generate.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "output/text.hpp"
+#include "table/command_table.hpp"
+#include "table/help.hpp"
+
+namespace mps::table {
+
+namespace {
+
+// ------------------------------------------------------------------------------------------------------------- roff
+
+// The table's one-line texts begin like table cells.
+std::string sentence(std::string_view text) {
+    std::string all(text);
+    if (!all.empty() && all.front() >= 'a' && all.front() <= 'z')
+        all.front() = static_cast<char>(all.front() - 'a' + 'A');
+    return all + ".";
+}
+
+// Text to roff: hyphens of options stay hyphens, letters beyond ASCII become escapes that every roff knows, and no
+// line begins with a control character.
+std::string roff(std::string_view text) {
+    std::string all;
+    for (std::size_t i = 0; i < text.size(); i++) {
+        const auto c = static_cast<unsigned char>(text[i]);
+        if (c == '\\')
+            all += "\\e";
+        else if (c == '-')
+            all += "\\-";
+        else if (c == '\'')
+            all += "\\(aq";
+        else if (c == '.' && i == 0)
+            all += "\\&.";
+        else if (c < 0x80)
+            all += text[i];
+        else {
+            const std::size_t length = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+            std::uint32_t code = c & (0xffU >> (length + 1));
+            for (std::size_t k = 1; k < length && i + 1 < text.size(); k++)
+                code = code << 6 | (static_cast<unsigned char>(text[++i]) & 0x3fU);
+            all += fmt::format("\\[u{:04X}]", code);
+        }
+    }
+    return all;
+}
+
+std::string roff_bold(std::string_view text) { return "\\fB" + roff(text) + "\\fR"; }
+
+std::string roff_item(std::string_view term, std::string_view text) {
+    return fmt::format(".TP\n{}\n{}\n", roff_bold(term), roff(text));
+}
+
+std::string roff_option(const Option &option) {
+    std::string term = option.short_name.empty() ? "" : roff_bold(option.short_name) + ", ";
+    term += roff_bold(option.name);
+    if (!option.is_flag())
+        term += " \\fI" + roff(option.value) + "\\fR";
+    std::string text(option.text);
+    if (!option.allowed.empty())
+        text += ": " + text::join(option.allowed);
+    if (!option.default_value.empty())
+        text += fmt::format(" (default {})", option.default_value);
+    return fmt::format(".TP\n{}\n{}\n", term, roff(text));
+}
+
+std::string roff_command(const Command &command) {
+    std::string all = fmt::format(".SS \"{}\"\n", roff(command.synopsis()));
+    all += roff(sentence(command.summary)) + "\n";
+    for (const std::string_view paragraph : command.description)
+        all += ".PP\n" + roff(paragraph) + "\n";
+    for (const Argument &argument : command.arguments)
+        all += fmt::format(".TP\n\\fI{}\\fR\n{}\n", roff(argument.name), roff(argument.text));
+    for (const Option &option : command.options)
+        all += roff_option(option);
+    for (const Example &example : command.examples) {
+        all +=
+            fmt::format(".PP\n.RS 4\n.nf\n{}\n.fi\n.RE\n", roff(fmt::format("{} {}", program, example.line)));
+        if (!example.text.empty())
+            all += fmt::format(".RS 8\n{}\n.RE\n", roff(example.text));
+    }
+    return all;
+}
+
+// ------------------------------------------------------------------------------------------------------------- bash
+
+std::string words_of_options(std::span<const Option> options) {
+    std::string all;
+    for (const Option &option : options) {
+        if (!option.short_name.empty())
+            all += (all.empty() ? "" : " ") + std::string(option.short_name);
+        all += (all.empty() ? "" : " ") + std::string(option.name);
+    }
+    return all;
+}
+
+std::string attribute_names() {
+    std::string all;
+    for (const Term &term : path_attributes())
+        all += (all.empty() ? "" : " ") + std::string(term.term.substr(0, term.term.find('=') + 1));
+    return all;
+}
+
+std::string selector_names() {
+    std::string all;
+    for (const Term &term : selector_terms())
+        all += (all.empty() ? "" : " ") + std::string(term.term.substr(0, term.term.find('=') + 1));
+    return all;
+}
+
+// The shell function call that offers values of a kind.
+std::string bash_offer(Complete kind, const std::vector<std::string_view> &allowed) {
+    switch (kind) {
+    case Complete::nothing:
+        return ":";
+    case Complete::one_of:
+        return fmt::format("_mpsched_words \"{}\"", text::join(allowed, " "));
+    case Complete::interface:
+        return "_mpsched_interfaces";
+    case Complete::netns:
+        return "_mpsched_netns";
+    case Complete::policy:
+        return "_mpsched_policies";
+    case Complete::policy_or_file:
+        return "_mpsched_policies; _mpsched_files";
+    case Complete::file:
+        return "_mpsched_files";
+    case Complete::parameter:
+        return "_mpsched_parameters";
+    case Complete::path_attribute:
+        return fmt::format("_mpsched_keys \"{}\"", attribute_names());
+    case Complete::selector:
+        return fmt::format("_mpsched_keys \"{}\"", selector_names());
+    case Complete::command:
+        return fmt::format("_mpsched_words \"{}\"", text::join(verbs(), " "));
+    }
+    return ":";
+}
+
+std::string option_pattern(const Option &option) {
+    return option.short_name.empty() ? std::string(option.name)
+                                     : fmt::format("{} | {}", option.short_name, option.name);
+}
+
+// The cases of `case $command:$previous` in which an option's value is due.
+std::string bash_value_cases() {
+    std::string all;
+    for (const Option &option : global_options())
+        if (!option.is_flag())
+            all += fmt::format("    *:{})\n        {}\n        _mpsched_trim\n        return\n        ;;\n",
+                               option.name, bash_offer(option.complete, option.allowed));
+    for (const Command &command : commands()) {
+        for (const Option &option : command.options) {
+            if (option.is_flag())
+                continue;
+            std::string pattern = fmt::format("\"{}:{}\"", command.name(), option.name);
+            if (!option.short_name.empty())
+                pattern += fmt::format(" | \"{}:{}\"", command.name(), option.short_name);
+            all += fmt::format("    {})\n        {}\n        _mpsched_trim\n        return\n        ;;\n",
+                               pattern, bash_offer(option.complete, option.allowed));
+        }
+    }
+    return all;
+}
+
+std::string bash_command_cases() {
+    std::string all;
+    for (const std::string_view verb : verbs())
+        if (const auto seconds = sub_verbs(verb); !seconds.empty())
+            all += fmt::format("    {})\n        _mpsched_words \"{}\"\n        ;;\n", verb,
+                               text::join(seconds, " "));
+    for (const Command &command : commands()) {
+        all += fmt::format("    \"{}\")\n", command.name());
+        if (command.options.empty() && command.arguments.empty())
+            all += "        :\n";
+        if (!command.options.empty())
+            all += fmt::format("        [[ $cur == -* ]] && _mpsched_words \"{}\"\n",
+                               words_of_options(command.options));
+        for (std::size_t i = 0; i < command.arguments.size(); i++) {
+            const Argument &argument = command.arguments[i];
+            const std::string offer = bash_offer(argument.complete, {});
+            if (offer == ":")
+                continue;
+            if (argument.many && i == 0)
+                all += fmt::format("        {}\n", offer);
+            else if (argument.many)
+                all +=
+                    fmt::format("        ((arguments >= {})) && {{\n            {}\n        }}\n", i, offer);
+            else
+                all +=
+                    fmt::format("        ((arguments == {})) && {{\n            {}\n        }}\n", i, offer);
+        }
+        all += "        ;;\n";
+    }
+    return all;
+}
+
+// Options whose value is the next word, for skipping it when looking for the verb.
+std::string bash_takes_value() {
+    std::vector<std::string> patterns;
+    const auto add = [&](const Option &option) {
+        if (!option.is_flag() && std::ranges::find(patterns, option_pattern(option)) == patterns.end())
+            patterns.push_back(option_pattern(option));
+    };
+    for (const Option &option : global_options())
+        add(option);
+    for (const Command &command : commands())
+        for (const Option &option : command.options)
+            add(option);
+    return text::join(patterns, " | ");
+}
+
+void replace(std::string &text, std::string_view mark, std::string_view by) {
+    for (std::size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + by.size()))
+        text.replace(at, mark.size(), by);
+}
+
+std::string group_verbs() {
+    std::vector<std::string_view> all;
+    for (const std::string_view verb : verbs())
+        if (!sub_verbs(verb).empty())
+            all.push_back(verb);
+    return text::join(all, " ");
+}
+
+// -------------------------------------------------------------------------------------------------------- markdown
+
+std::string cell(std::string_view text) {
+    std::string all;
+    for (const char c : text) {
+        if (c == '|')
+            all += '\\';
+        all += c;
+    }
+    return all;
+}
+
+} // namespace
+
+std::string generate_man(std::string_view version) {
+    std::string all = ".\\\" Generated from mpsched's command table: do not edit.\n";
+    all += fmt::format(".TH MPSCHED 1 \"\" \"mpsched {}\" \"User Commands\"\n", version);
+    all += fmt::format(".SH NAME\nmpsched \\- {}\n", roff(tagline));
+    all += ".SH SYNOPSIS\n.B mpsched\n[\\fB\\-\\-json\\fR] [\\fB\\-\\-netns\\fR \\fINAME\\fR] [\\fB\\-v\\fR] "
+           "\\fICOMMAND\\fR \\&...\n";
+    all += ".SH DESCRIPTION\n";
+    all +=
+        roff(
+            "mpsched makes the packet scheduler of Linux's Multipath TCP pluggable, on unmodified kernels: eBPF "
+            "programs attached to the interfaces steer the kernel's choice of a subflow as a policy decides. "
+            "Policies can be swapped while connections run. What is attached outlives the command.") +
+        "\n";
+    all += ".SH OPTIONS\nAccepted anywhere on the line.\n";
+    for (const Option &option : global_options())
+        all += roff_option(option);
+    all += ".SH COMMANDS\n";
+    for (const Command &command : commands())
+        all += roff_command(command);
+    all += ".SH SELECTORS\nParts are separated by commas and must all match; a part may occur once.\n";
+    for (const Term &term : selector_terms())
+        all += roff_item(term.term, term.text);
+    all += ".SH \"PATH ATTRIBUTES\"\n";
+    for (const Term &term : path_attributes())
+        all += roff_item(term.term, term.text);
+    all += ".SH \"EXIT STATUS\"\n";
+    for (const ExitCode &code : exit_codes())
+        all += roff_item(std::to_string(code.code), code.text);
+    all += ".SH ENVIRONMENT\n";
+    for (const Term &term : environment())
+        all += roff_item(term.term, term.text);
+    all += ".SH FILES\n" + roff_item("/sys/fs/bpf/mpsched/",
+                                     "programs, maps and links, one folder for each network "
+                                     "namespace");
+    all += ".SH EXAMPLES\n";
+    for (const Example &example : examples())
+        all += roff_item(fmt::format("{} {}", program, example.line), example.text);
+    all += ".SH \"SEE ALSO\"\n.BR ip\\-mptcp (8),\n.BR bpftool (8),\n.BR ss (8)\n";
+    return all;
+}
+
+std::string generate_bash(std::string_view frame) {
+    std::string script(frame);
+    replace(script, "@TAKES_VALUE@", bash_takes_value());
+    replace(script, "@GROUP_VERBS@", group_verbs());
+    replace(script, "@VALUE_CASES@", bash_value_cases());
+    replace(script, "@GLOBAL_OPTIONS@", words_of_options(global_options()));
+    replace(script, "@VERBS@", text::join(verbs(), " "));
+    replace(script, "@COMMAND_CASES@", bash_command_cases());
+    return script;
+}
+
+std::string generate_markdown() {
+    std::string all =
+        "<!-- Generated from userspace/src/table/command_table.cpp. After a change there:\n"
+        "     build/bin/tools/mpsched-generate markdown >docs/commands.md -->\n\n# Commands\n\n";
+    all += fmt::format("`{} [--json] [--netns NAME] [-v] COMMAND …`\n\n", program);
+    all += "Global options are accepted anywhere on the line.\n\n| option | |\n|---|---|\n";
+    const auto option_row = [](const Option &option) {
+        std::string term = option.short_name.empty() ? "" : fmt::format("`{}`, ", option.short_name);
+        term += fmt::format("`{}{}{}`", option.name, option.is_flag() ? "" : " ", option.value);
+        std::string text(option.text);
+        if (!option.allowed.empty())
+            text += ": " + text::join(option.allowed);
+        if (!option.default_value.empty())
+            text += fmt::format(" (default {})", option.default_value);
+        return fmt::format("| {} | {} |\n", cell(term), cell(text));
+    };
+    for (const Option &option : global_options())
+        all += option_row(option);
+    for (const Command &command : commands()) {
+        all += fmt::format("\n## {}\n\n`{} {}`\n\n{}\n", command.name(), program, command.synopsis(),
+                           sentence(command.summary));
+        for (const std::string_view paragraph : command.description)
+            all += fmt::format("\n{}\n", paragraph);
+        if (!command.arguments.empty() || !command.options.empty()) {
+            all += "\n| | |\n|---|---|\n";
+            for (const Argument &argument : command.arguments)
+                all += fmt::format("| `{}` | {} |\n", cell(argument.name), cell(argument.text));
+            for (const Option &option : command.options)
+                all += option_row(option);
+        }
+        if (!command.examples.empty()) {
+            all += "\n```sh\n";
+            for (const Example &example : command.examples)
+                all += fmt::format("{} {}{}{}\n", program, example.line, example.text.empty() ? "" : "  # ",
+                                   example.text);
+            all += "```\n";
+        }
+    }
+    const auto terms = [&](std::string_view title, std::string_view intro, std::span<const Term> list) {
+        all += fmt::format("\n## {}\n\n{}| | |\n|---|---|\n", title, intro);
+        for (const Term &term : list)
+            all += fmt::format("| `{}` | {} |\n", cell(term.term), cell(term.text));
+    };
+    terms("Selectors", "Parts are separated by commas and must all match; a part may occur once.\n\n",
+          selector_terms());
+    terms("Path attributes", "", path_attributes());
+    terms("Environment", "", environment());
+    all += "\n## Exit codes\n\n| | |\n|---|---|\n";
+    for (const ExitCode &code : exit_codes())
+        all += fmt::format("| {} | {} |\n", code.code, code.text);
+    return all;
+}
+
+} // namespace mps::table

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+//
+// Manual page, shell completion and docs/commands.md from the command table.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace mps::table {
+
+[[nodiscard]] std::string generate_man(std::string_view version);
+// `frame` is completion.bash.in: the script with @MARKS@ where the table comes in.
+[[nodiscard]] std::string generate_bash(std::string_view frame);
+[[nodiscard]] std::string generate_markdown();
+
+} // namespace mps::table
