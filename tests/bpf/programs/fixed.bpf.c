@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <mps/policy.bpf.h>
+#include "fixed.core.h"
+
+MPS_POLICY(fixed, "fixed", "answers what its parameters say");

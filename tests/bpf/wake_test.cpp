@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MIT
+//
+// Wakes: the packet that a clone is turned into, octet by octet, and that the kernel takes it for what it is.
+#include "catch.hpp"
+#include "decode.hpp"
+#include "packet.hpp"
+#include "rig.hpp"
+
+#include <arpa/inet.h>
+#include <bit>
+#include <cstring>
+#include <fmt/format.h>
+#include <memory>
+#include <unistd.h>
+
+#include <mpsched/lab/counters.hpp>
+
+using namespace mps;
+using namespace mps::packet;
+using mps::test::Flow;
+using mps::test::Inside;
+using mps::test::Ran;
+using mps::test::Reading;
+using mps::test::Rig;
+
+namespace {
+
+constexpr int tc_unspec = -1;
+
+Packet usual_ack(const Flow &flow) {
+    Packet rest = flow.tcp() / nop() / nop() / timestamp() / dss{.data_ack64 = 7};
+
+    return flow.ipv6 ? Ethernet() / flow.ipv6_header() / rest : Ethernet() / flow.ipv4() / rest;
+}
+
+template <class Address>
+void put(__be32 (&to)[4], const Address &address) {
+    std::memcpy(to, address.octets().data(), address.octets().size());
+}
+
+__be16 wire(std::uint16_t host) { return static_cast<__be16>(host << 8 | host >> 8); }
+
+mps_wake a_wake(bool ipv6, bool tstamp, bool backup, std::uint32_t ifindex) {
+    mps_wake w{};
+
+    w.state = MPS_WAKE_SENT;
+    w.ifindex = ifindex;
+    if (ipv6) {
+        put(w.saddr, Ipv6Address("2001:db8:9::1"));
+        put(w.daddr, Ipv6Address("2001:db8:9::2"));
+    } else {
+        put(w.saddr, Ipv4Address("203.0.113.1"));
+        put(w.daddr, Ipv4Address("203.0.113.2"));
+    }
+    w.sport = wire(443);
+    w.dport = wire(50000);
+    w.seq = 0xfffffffe;
+    w.ack = 0x80000000;
+    w.tsval = 0x01020304;
+    w.tsecr = 0x05060708;
+    w.window = 0xabcd;
+    w.is_ipv6 = ipv6;
+    w.has_tstamp = tstamp;
+    w.backup = backup;
+    return w;
+}
+
+Packet written(const mps_wake &w) {
+    TCP tcp{.sport = 443, .dport = 50000, .seq = w.seq, .ack_seq = w.ack, .window = w.window};
+    Packet net = w.is_ipv6 ? Packet(IPv6{.src = "2001:db8:9::1", .dst = "2001:db8:9::2"})
+                           : Packet(IPv4{.src = "203.0.113.1", .dst = "203.0.113.2", .id = 0});
+    Packet prio = mp_prio{.backup = w.backup != 0} / nop();
+
+    if (w.has_tstamp)
+        return Ethernet() / net / tcp / nop() / nop() / timestamp{.value = w.tsval, .echo = w.tsecr} / prio;
+    return Ethernet() / net / tcp / prio;
+}
+
+std::int64_t mib(const Rig &rig, std::string_view name) {
+    auto counters = lab::read_counters(rig.network().a());
+    REQUIRE(counters);
+    return counters->get_or(name, 0);
+}
+
+} // namespace
+
+TEST_CASE("a wake is a pure ACK with MP_PRIO, whatever packet lends its body") {
+    static Rig rig(lab::Family::ipv4, Reading::cast);
+    Inside inside(rig.network().a());
+    const std::uint32_t ifindex = rig.flows()[0].ifindex, index = 17;
+    const std::vector<std::pair<std::string, Packet>> carriers = {
+        {"a short TCP segment", Ethernet() / IPv4() / TCP() / Payload(20)},
+        {"a long TCP segment", Ethernet() / IPv4() / TCP() / timestamp() / Payload(1400)},
+        {"UDP", Ethernet() / IPv4{.options = {1, 1, 1, 1}} / UDP() / Payload(300)},
+        {"the shortest frame a test run takes", Ethernet() / IPv4() / ICMP() / Payload(12)},
+        {"an IPv6 segment", Ethernet() / IPv6() / TCP() / Payload(10)},
+        {"an IPv6 segment with extension headers", Ethernet() / IPv6() / hop_by_hop() / TCP() / Payload(900)},
+    };
+
+    for (const auto &[name, carrier] : carriers) {
+        for (bool ipv6 : {false, true}) {
+            for (bool tstamp : {false, true}) {
+                for (bool backup : {false, true}) {
+                    mps_wake w = a_wake(ipv6, tstamp, backup, ifindex);
+                    Bytes expected = written(w).build();
+
+                    for (const char *program : {"mps_wake_eth", "mps_tc_eth"}) {
+                        rig.clear_wakes();
+                        rig.put_wake(index, w);
+                        auto landed = rig.counter(MPS_C_WAKE_LANDED),
+                             parking = rig.counter(MPS_C_WAKE_LANDED_BACKUP);
+                        Ran ran = test::run_tc(rig.program(program), carrier.build(), ifindex,
+                                               {.mark = rig.wake_magic() | index});
+                        INFO(name << " carries an " << (ipv6 ? "IPv6" : "IPv4") << " wake in " << program);
+                        INFO(compare(expected, ran.packet, Link::ethernet));
+                        CHECK(ran.packet == expected);
+                        CHECK(ran.verdict == tc_unspec);
+                        CHECK(ran.mark == 0);
+                        CHECK(rig.get_wake(index).state == MPS_WAKE_FREE);
+                        CHECK(rig.counter(MPS_C_WAKE_LANDED) == landed + 1);
+                        CHECK(rig.counter(MPS_C_WAKE_LANDED_BACKUP) == parking + (backup ? 1 : 0));
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("our mark on a packet that no wake explains changes nothing") {
+    static Rig rig(lab::Family::ipv4, Reading::cast);
+    Inside inside(rig.network().a());
+    const std::uint32_t ifindex = rig.flows()[0].ifindex, other = rig.flows()[1].ifindex;
+    Bytes packet = (Ethernet() / IPv4() / TCP() / Payload(50)).build();
+    auto stray = [&](std::uint32_t mark) {
+        auto before = rig.counter(MPS_C_WAKE_STRAY);
+        Ran ran = test::run_tc(rig.program("mps_wake_eth"), packet, ifindex, {.mark = mark});
+        CHECK(ran.packet == packet);
+        CHECK(ran.verdict == tc_unspec);
+        CHECK(ran.mark == mark);
+        return rig.counter(MPS_C_WAKE_STRAY) - before;
+    };
+
+    rig.clear_wakes();
+    CHECK(stray(rig.wake_magic() | 3) == 1);             // free
+    CHECK(stray(rig.wake_magic() | MPS_MAX_WAKES) == 1); // no such entry
+    CHECK(stray(rig.wake_magic() | 0xffff) == 1);        // no such entry
+    CHECK(stray(0) == 0);                                // not our mark
+    CHECK(stray((rig.wake_magic() ^ 0x10000) | 3) == 0); // not our mark
+    for (mps_wake_state state : {MPS_WAKE_FILLING, MPS_WAKE_READY}) {
+        mps_wake w = a_wake(false, true, true, ifindex);
+        w.state = state;
+        rig.put_wake(3, w);
+        CHECK(stray(rig.wake_magic() | 3) == 1);
+        CHECK(rig.get_wake(3).state == state);
+    }
+    rig.put_wake(3, a_wake(false, true, true, other)); // meant for another interface
+    CHECK(stray(rig.wake_magic() | 3) == 1);
+    CHECK(rig.get_wake(3).state == MPS_WAKE_SENT);
+}
+
+TEST_CASE("a wake parks and activates an idle subflow in the kernel, and nothing else happens") {
+    auto family = GENERATE(lab::Family::ipv4, lab::Family::ipv6);
+    auto program = GENERATE("mps_wake_eth", "mps_tc_eth");
+    Rig rig(family, Reading::cast);
+    Inside inside(rig.network().a());
+
+    rig.attach_tc(program);
+    rig.show_every_subflow();
+    for (std::size_t busy : {0u, 1u}) {
+        const Flow &carrier = rig.flows()[busy], &idle = rig.flows()[1 - busy];
+        // Out of every window, so that of this packet only its clone can matter to the stack.
+        Bytes ack = usual_ack(carrier).build();
+
+        for (bool backup : {true, false}) {
+            std::int64_t prio_before = mib(rig, "MPTcpExtMPPrioRx"),
+                         dup_before = mib(rig, "TcpExtTCPDSACKRecv");
+            auto queued = rig.counter(MPS_C_WAKE_QUEUED), sent = rig.counter(MPS_C_WAKE_SENT),
+                 landed = rig.counter(MPS_C_WAKE_LANDED);
+            std::uint32_t bit = 1u << rig.index_of(idle);
+
+            INFO((backup ? "parking" : "activating") << " the subflow on " << idle.local);
+            REQUIRE(rig.kernel_backup(idle) == !backup);
+            rig.decide(backup ? 0xffu & ~bit : 0xffu);
+            Ran ran = test::run_tc(rig.program("mps_tc_eth"), ack, carrier.ifindex);
+            CHECK(ran.packet == ack);
+            CHECK(rig.counter(MPS_C_WAKE_QUEUED) == queued + 1);
+            CHECK(rig.counter(MPS_C_WAKE_SENT) == sent + 1);
+            // The clone goes through the backlog of this CPU.
+            for (int i = 0; i < 100 && rig.kernel_backup(idle) != backup; i++)
+                usleep(1000);
+            CHECK(rig.kernel_backup(idle) == backup);
+            CHECK(rig.counter(MPS_C_WAKE_LANDED) == landed + 1);
+            CHECK(mib(rig, "MPTcpExtMPPrioRx") == prio_before + 1);
+            CHECK(mib(rig, "TcpInCsumErrors") == 0);
+            CHECK(mib(rig, "TcpExtTCPDSACKRecv") == dup_before);
+            CHECK(rig.kernel_backup(carrier) == false);
+        }
+    }
+    CHECK(rig.counter(MPS_C_WAKE_STRAY) == 0);
+    CHECK(rig.counter(MPS_C_WAKE_FAILED) == 0);
+    CHECK(rig.sample().subflows.size() == 2);
+    CHECK_FALSE(rig.sample().fallback);
+}
+
+TEST_CASE("a queued wake repeats what the connection knows") {
+    auto family = GENERATE(lab::Family::ipv4, lab::Family::ipv6);
+    Rig rig(family, Reading::cast);
+    Inside inside(rig.network().a());
+    const Flow &carrier = rig.flows()[0], &idle = rig.flows()[1];
+    auto address = [&](const __be32(&words)[4]) {
+        char text[INET6_ADDRSTRLEN] = {};
+        inet_ntop(idle.ipv6 ? AF_INET6 : AF_INET, words, text, sizeof(text));
+        return std::string(text);
+    };
+
+    rig.show_every_subflow();
+    rig.decide(0xffu & ~(1u << rig.index_of(idle)));
+    test::run_xdp(rig.program("mps_xdp_eth"), usual_ack(carrier).build(), carrier.ifindex);
+    REQUIRE(rig.wakes_ready() != 0);
+    mps_wake w = rig.get_wake(static_cast<std::uint32_t>(std::countr_zero(rig.wakes_ready())));
+
+    CHECK(w.state == MPS_WAKE_READY);
+    CHECK(w.ifindex == idle.ifindex);
+    CHECK(w.backup == 1);
+    CHECK(w.is_ipv6 == idle.ipv6);
+    CHECK(address(w.saddr) == idle.remote);
+    CHECK(address(w.daddr) == idle.local);
+    CHECK(w.sport == wire(idle.remote_port));
+    CHECK(w.dport == wire(idle.local_port));
+    CHECK(w.has_tstamp == 1);
+    for (const mps_subflow_record &record : rig.dump()) {
+        if (record.local_port != idle.local_port)
+            continue;
+        CHECK(w.seq == record.rcv_nxt);
+        CHECK(w.ack == record.snd_una);
+        CHECK(w.tsval == record.tsval);
+        CHECK(w.tsecr == record.tsecr);
+        CHECK(w.window == record.view.snd_wnd_bytes >> rig.send_window_shift());
+    }
+}
+
+TEST_CASE("a wake that no packet came to carry expires") {
+    Rig rig(lab::Family::ipv4, Reading::cast);
+    Inside inside(rig.network().a());
+    const Flow &carrier = rig.flows()[0], &idle = rig.flows()[1];
+    Bytes ack = usual_ack(carrier).build();
+
+    rig.show_every_subflow();
+    rig.decide(0xffu & ~(1u << rig.index_of(idle)));
+    test::run_xdp(rig.program("mps_xdp_eth"), ack, carrier.ifindex);
+    REQUIRE(rig.counter(MPS_C_WAKE_QUEUED) == 1);
+    REQUIRE(rig.wakes_ready() != 0);
+    usleep(250000);
+    test::run_tc(rig.program("mps_wake_eth"), ack, carrier.ifindex);
+    CHECK(rig.counter(MPS_C_WAKE_SENT) == 0);
+    CHECK(rig.counter(MPS_C_WAKE_EXPIRED) == 1);
+    CHECK(rig.wakes_ready() == 0);
+    CHECK_FALSE(rig.kernel_backup(idle));
+    // And the next decision asks again. Attached only now: before, any neighbour solicitation could have
+    // carried the wake.
+    rig.attach_tc("mps_wake_eth");
+    test::run_xdp(rig.program("mps_xdp_eth"), ack, carrier.ifindex);
+    test::run_tc(rig.program("mps_wake_eth"), ack, carrier.ifindex);
+    CHECK(rig.counter(MPS_C_WAKE_SENT) == 1);
+    for (int i = 0; i < 100 && !rig.kernel_backup(idle); i++)
+        usleep(1000);
+    CHECK(rig.kernel_backup(idle));
+}
+
+TEST_CASE("a wake that is under way is not asked for twice") {
+    Rig rig(lab::Family::ipv4, Reading::cast);
+    Inside inside(rig.network().a());
+    const Flow &carrier = rig.flows()[0], &idle = rig.flows()[1];
+    Bytes ack = usual_ack(carrier).build();
+
+    rig.show_every_subflow();
+    rig.decide(0xffu & ~(1u << rig.index_of(idle)));
+    for (int i = 0; i < 5; i++)
+        test::run_xdp(rig.program("mps_xdp_eth"), ack, carrier.ifindex);
+    CHECK(rig.counter(MPS_C_WAKE_QUEUED) == 1);
+    CHECK(rig.counter(MPS_C_WAKE_BUSY) == 4);
+}

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fmt/format.h>
+#include <net/if.h>
+
+#include "scratch.hpp"
+
+using namespace mps;
+using mps::test::run;
+using mps::test::Scratch;
+
+namespace {
+
+// An XDP program that is not ours, attached without a link, as `ip link set … xdp` does. Returns its id.
+std::uint32_t attach_foreign_xdp(const char *interface) {
+    const bpf_insn pass[] = {
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = XDP_PASS},
+        {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+    const int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "somebody_elses", "GPL", pass, 2, nullptr);
+    REQUIRE(fd >= 0);
+    REQUIRE(bpf_xdp_attach(static_cast<int>(if_nametoindex(interface)), fd, 0, nullptr) == 0);
+    bpf_prog_info info{};
+    std::uint32_t length = sizeof info;
+    REQUIRE(bpf_obj_get_info_by_fd(fd, &info, &length) == 0);
+    ::close(fd);
+    return info.id;
+}
+
+std::uint32_t xdp_on(const char *interface) {
+    std::uint32_t id = 0;
+    REQUIRE(bpf_xdp_query_id(static_cast<int>(if_nametoindex(interface)), 0, &id) == 0);
+    return id;
+}
+
+struct WithoutFeature {
+    explicit WithoutFeature(const char *names) { ::setenv("MPS_WITHOUT", names, 1); }
+    ~WithoutFeature() { ::unsetenv("MPS_WITHOUT"); }
+};
+
+} // namespace
+
+TEST_CASE("attach and detach leave status and kernel in agreement, in every mode and change of mode") {
+    const std::string without = GENERATE("", "tcx", "rdonly_cast");
+    INFO("without " << without);
+    const WithoutFeature forced(without.c_str());
+    Scratch scratch;
+    scratch.add_veth();
+    Instance instance = scratch.instance();
+    CHECK_FALSE(instance.installed());
+    for (const Mode mode :
+         {Mode::tc, Mode::native, Mode::generic, Mode::tc, Mode::generic, Mode::native, Mode::tc}) {
+        INFO("mode " << to_string(mode));
+        const auto attached = instance.attach({.interfaces = {"v0", "v1", "v0"}, .mode = mode});
+        REQUIRE(attached);
+        CHECK(attached->interfaces.size() == 2);
+        const auto status = instance.status();
+        REQUIRE(status);
+        REQUIRE(status->interfaces.size() == 2);
+        for (const InterfaceStatus &interface : status->interfaces) {
+            CHECK(interface.mode == mode);
+            CHECK(interface.problem.empty());
+            CHECK(interface.tc_hook == (without == "tcx" ? "clsact" : "tcx"));
+            CHECK(interface.xdp_prog_id == xdp_on(interface.name.c_str()));
+            CHECK((interface.xdp_prog_id == 0) == (mode == Mode::tc));
+        }
+        CHECK(status->problems.empty());
+    }
+    const auto again = instance.attach({.interfaces = {"v0"}});
+    REQUIRE(again);
+    CHECK_FALSE(again->interfaces[0].changed);
+
+    const auto one = instance.detach({.interfaces = {"v0"}});
+    REQUIRE(one);
+    CHECK(one->interfaces == std::vector<std::string>{"v0"});
+    CHECK_FALSE(one->removed_everything);
+    CHECK(instance.status()->interfaces.size() == 1);
+    const auto rest = instance.detach({.all = true});
+    REQUIRE(rest);
+    CHECK(rest->removed_everything);
+    CHECK(scratch.pins() == 0);
+    CHECK(xdp_on("v0") == 0);
+    run("test -z \"$(tc qdisc show | grep clsact)\"");
+    // And once more: what was asked for is already so.
+    CHECK(instance.detach({.all = true}));
+    CHECK(instance.detach({.interfaces = {"v0"}}));
+}
+
+TEST_CASE("auto chooses tc where native XDP costs more than it gives, and says why") {
+    Scratch scratch;
+    scratch.add_veth();
+    run("ip tuntap add dev t0 mode tun && ip link set t0 up");
+    Instance instance = scratch.instance();
+    const auto attached = instance.attach({.interfaces = {"v0", "t0", "lo"}});
+    REQUIRE(attached);
+    for (const AttachedInterface &interface : attached->interfaces) {
+        CHECK(interface.mode == Mode::tc);
+        CHECK_FALSE(interface.why.empty());
+    }
+    const auto status = instance.status();
+    REQUIRE(status);
+    for (const InterfaceStatus &interface : status->interfaces)
+        CHECK(interface.layer3 == (interface.name == "t0"));
+    REQUIRE(instance.detach({.all = true}));
+}
+
+TEST_CASE("an unknown interface is a usage error that lists the valid ones, and nothing is changed") {
+    Scratch scratch;
+    scratch.add_veth();
+    Instance instance = scratch.instance();
+    for (const auto &interfaces :
+         {std::vector<std::string>{"v0", "nosuch"}, {""}, {"a-name-that-is-too-long"}, {}}) {
+        const auto attached = instance.attach({.interfaces = interfaces});
+        REQUIRE_FALSE(attached);
+        CHECK(attached.error().code == ErrorCode::usage);
+        CHECK(attached.error().hint.find("v0") != std::string::npos);
+    }
+    CHECK(instance.detach({.interfaces = {"nosuch"}}).error().code == ErrorCode::usage);
+    CHECK(instance.detach({}).error().code == ErrorCode::usage);
+    CHECK(instance.path("nosuch", {{"weight", "2"}}).error().code == ErrorCode::usage);
+    CHECK(scratch.pins() == 0);
+}
+
+TEST_CASE("somebody else's XDP program stays unless forced, and tc works beside it") {
+    Scratch scratch;
+    scratch.add_veth();
+    Instance instance = scratch.instance();
+    const std::uint32_t foreign = attach_foreign_xdp("v1");
+
+    // All or nothing: v0 came first and is undone.
+    const auto refused = instance.attach({.interfaces = {"v0", "v1"}, .mode = Mode::native});
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == ErrorCode::failed);
+    CHECK(refused.error().what.find("somebody_elses") != std::string::npos);
+    CHECK(refused.error().hint.find("--mode tc") != std::string::npos);
+    CHECK(xdp_on("v0") == 0);
+    CHECK(xdp_on("v1") == foreign);
+    CHECK(scratch.pins() == 0);
+
+    // Forced, but another interface fails: the program is back where it was.
+    run("ip tuntap add dev t9 mode tun");
+    const auto failed = instance.attach({.interfaces = {"v1", "t9"}, .mode = Mode::native, .force = true});
+    REQUIRE_FALSE(failed);
+    CHECK(failed.error().code == ErrorCode::unsupported);
+    CHECK(xdp_on("v1") == foreign);
+    CHECK(scratch.pins() == 0);
+
+    REQUIRE(instance.attach({.interfaces = {"v1"}, .mode = Mode::tc}));
+    CHECK(xdp_on("v1") == foreign);
+    const auto forced = instance.attach({.interfaces = {"v1"}, .mode = Mode::native, .force = true});
+    REQUIRE(forced);
+    CHECK(forced->warnings.size() == 1);
+    CHECK(xdp_on("v1") != foreign);
+    REQUIRE(instance.detach({.all = true}));
+    CHECK(xdp_on("v1") == 0);
+}
+
+TEST_CASE("somebody else's clsact qdisc and filter stay") {
+    const WithoutFeature forced("tcx");
+    Scratch scratch;
+    scratch.add_veth();
+    run("tc qdisc add dev v0 clsact && tc filter add dev v0 egress protocol all bpf bytecode '1,6 0 0 0'");
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"v0", "v1"}}));
+    // Ours, but with a guest by the time we leave.
+    run("tc filter add dev v1 egress protocol all bpf bytecode '1,6 0 0 0'");
+    REQUIRE(instance.detach({.all = true}));
+    run("tc filter show dev v0 egress | grep -q bytecode");
+    run("tc filter show dev v1 egress | grep -q bytecode");
+    run("test -z \"$(tc filter show dev v0 ingress; tc filter show dev v1 ingress)\"");
+}
+
+TEST_CASE("an interface that disappears while attached is reported and cleaned up") {
+    Scratch scratch;
+    scratch.add_veth();
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"v0", "v1", "lo"}, .mode = Mode::generic}));
+    run("ip link del v0");
+    const auto status = instance.status();
+    REQUIRE(status);
+    CHECK(status->problems.size() == 2);
+    // The name is gone, what was attached to it can still be let go.
+    const auto detached = instance.detach({.interfaces = {"v0"}});
+    REQUIRE(detached);
+    CHECK(detached->warnings.size() == 1);
+    CHECK(instance.status()->problems.empty());
+    CHECK(instance.status()->interfaces.size() == 1);
+    REQUIRE(instance.detach({.all = true}));
+    CHECK(scratch.pins() == 0);
+}
+
+TEST_CASE("a program taken away by somebody else is reported, and the next command mends it") {
+    Scratch scratch;
+    scratch.add_veth();
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"v0"}, .mode = Mode::native}));
+    const std::string link = fmt::format("{}/links/{}-xdp", scratch.installation(), if_nametoindex("v0"));
+    const int fd = bpf_obj_get(link.c_str());
+    REQUIRE(bpf_link_detach(fd) == 0);
+    ::close(fd);
+    CHECK(instance.status()->problems.size() == 1);
+    REQUIRE(instance.set({{"dwell_us", "5"}}));
+    const auto status = instance.status();
+    REQUIRE(status);
+    CHECK(status->problems.empty());
+    REQUIRE(status->interfaces.size() == 1);
+    CHECK(status->interfaces[0].mode == Mode::tc);
+    REQUIRE(instance.detach({.all = true}));
+}
+
+TEST_CASE("path attributes are range checked, outlive detach and need no attached interface") {
+    Scratch scratch;
+    scratch.add_veth();
+    Instance instance = scratch.instance();
+    // Nothing is made by looking.
+    CHECK(instance.path("v0", {})->attributes.weight == 1);
+    CHECK(scratch.pins() == 0);
+    for (const Setting &wrong : {Setting{"weight", "0"},
+                                 {"weight", "10001"},
+                                 {"priority", "256"},
+                                 {"cost", "1000001"},
+                                 {"energy", "coal"},
+                                 {"weight", "x"},
+                                 {"weight", ""},
+                                 {"colour", "red"}}) {
+        INFO(wrong.key << "=" << wrong.value);
+        const auto path = instance.path("v0", {{"weight", "5"}, wrong});
+        REQUIRE_FALSE(path);
+        CHECK(path.error().code == ErrorCode::usage);
+    }
+    CHECK(scratch.pins() == 0);
+    const auto set = instance.path("v0", {{"weight", "3"}, {"energy", "lte"}});
+    REQUIRE(set);
+    CHECK(set->attributes.weight == 3);
+    CHECK(set->attributes.energy == "lte");
+    CHECK_FALSE(set->attached);
+    REQUIRE(instance.attach({.interfaces = {"v0", "v1"}}));
+    const auto status = instance.status();
+    REQUIRE(status);
+    for (const InterfaceStatus &interface : status->interfaces)
+        CHECK(interface.attributes.weight == (interface.name == "v0" ? 3 : 1));
+    REQUIRE(instance.path("v0", {{"priority", "2"}}));
+    REQUIRE(instance.detach({.interfaces = {"v0"}}));
+    const auto kept = instance.path("v0", {});
+    REQUIRE(kept);
+    CHECK(kept->attributes.weight == 3);
+    CHECK(kept->attributes.priority == 2);
+    CHECK_FALSE(kept->attached);
+    REQUIRE(instance.detach({.all = true}));
+    CHECK(scratch.pins() == 0);
+}
+
+TEST_CASE("two commands at once: the second waits for its turn, then says who is in the way") {
+    Scratch scratch;
+    scratch.add_veth();
+    const int holder = ::open(scratch.bpffs().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    REQUIRE(::flock(holder, LOCK_EX) == 0);
+    Instance instance = scratch.instance();
+    const auto attached = instance.attach({.interfaces = {"v0"}});
+    REQUIRE_FALSE(attached);
+    CHECK(attached.error().code == ErrorCode::failed);
+    CHECK(attached.error().what.find(std::to_string(::getpid())) != std::string::npos);
+    // Reading needs no turn.
+    CHECK(instance.status());
+    ::close(holder);
+    CHECK(instance.attach({.interfaces = {"v0"}}));
+}
+
+TEST_CASE("killed at any moment, the next command recovers") {
+    const std::string without = GENERATE("", "tcx");
+    INFO("without " << without);
+    const WithoutFeature forced(without.c_str());
+    Scratch scratch;
+    scratch.add_veth();
+    std::srand(1);
+    for (int round = 0; round < 40; round++) {
+        const pid_t child = ::fork();
+        if (!child) {
+            // What succeeds is of no interest here, only what a kill leaves.
+            auto victim = Instance::open(scratch.options());
+            for (int step = round; victim; step++) {
+                switch (step % 5) {
+                case 0:
+                    (void)victim->attach({.interfaces = {"v0", "v1"}, .mode = Mode::native});
+                    break;
+                case 1:
+                    (void)victim->use({.policy = "active-standby"});
+                    break;
+                case 2:
+                    (void)victim->attach({.interfaces = {"v0", "v1"}, .mode = Mode::generic});
+                    break;
+                case 3:
+                    (void)victim->use({.policy = "smallest-delay", .selector = "rport=443"});
+                    break;
+                default:
+                    (void)victim->detach({.all = true});
+                }
+            }
+            ::_exit(0);
+        }
+        std::this_thread::sleep_for(std::chrono::microseconds(std::rand() % 300'000));
+        ::kill(child, SIGKILL);
+        REQUIRE(::waitpid(child, nullptr, 0) == child);
+
+        Instance instance = scratch.instance();
+        CHECK(instance.status());
+        const auto attached = instance.attach({.interfaces = {"v0", "v1"}});
+        if (!attached)
+            FAIL(attached.error().what);
+        const auto status = instance.status();
+        REQUIRE(status);
+        CHECK(status->problems.empty());
+        CHECK(status->interfaces.size() == 2);
+        for (const PolicyInfo &policy : status->policies)
+            CHECK((policy.is_default || policy.rules));
+    }
+    REQUIRE(scratch.instance().detach({.all = true}));
+    CHECK(scratch.pins() == 0);
+    CHECK(xdp_on("v0") == 0);
+    run("test -z \"$(tc qdisc show | grep clsact)\"");
+}

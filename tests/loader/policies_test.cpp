@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <algorithm>
+#include <fstream>
+
+#include <fmt/format.h>
+
+#include "scratch.hpp"
+
+using namespace mps;
+using mps::test::Scratch;
+
+namespace {
+
+std::int64_t value_of(const std::vector<Param> &params, const std::string &name) {
+    for (const Param &param : params) {
+        if (param.name == name)
+            return param.value;
+    }
+    FAIL("there is no parameter " << name);
+    return 0;
+}
+
+const PolicyInfo *find(const std::vector<PolicyInfo> &policies, const std::string &name) {
+    const auto it =
+        std::find_if(policies.begin(), policies.end(), [&](const PolicyInfo &p) { return p.name == name; });
+    return it == policies.end() ? nullptr : &*it;
+}
+
+} // namespace
+
+TEST_CASE("built-in policies are listed with their parameters before anything is attached") {
+    Scratch scratch;
+    const auto policies = scratch.instance().policies();
+    REQUIRE(policies);
+    for (const char *name : {"default", "weighted", "active-standby", "smallest-delay"}) {
+        INFO(name);
+        const PolicyInfo *policy = find(*policies, name);
+        REQUIRE(policy);
+        CHECK(policy->builtin);
+        CHECK_FALSE(policy->slot);
+        CHECK_FALSE(policy->doc.empty());
+    }
+    for (const Param &param : find(*policies, "weighted")->params) {
+        CHECK(param.min <= param.value);
+        CHECK(param.value <= param.max);
+        CHECK(param.value == param.default_value);
+        CHECK_FALSE(param.text.empty());
+    }
+    CHECK(scratch.pins() == 0);
+}
+
+TEST_CASE("use switches, cleans up after the old policy and is what the kernel says") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    CHECK(instance.use({.policy = "weighted"}).error().hint.find("attach") != std::string::npos);
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    CHECK(instance.status()->default_policy == "default");
+    CHECK(instance.status()->default_slot == 0);
+
+    const auto used =
+        instance.use({.policy = "active-standby", .params = {{"hold_ms", "42"}, {"dwell_us", "9"}}});
+    REQUIRE(used);
+    CHECK(used->previous == "default");
+    CHECK(value_of(used->params, "hold_ms") == 42);
+    auto status = *instance.status();
+    CHECK(status.default_policy == "active-standby");
+    CHECK(status.default_slot == used->slot);
+    CHECK(value_of(status.engine, "dwell_us") == 9);
+    REQUIRE(status.policies.size() == 1);
+    CHECK(value_of(status.policies[0].params, "hold_ms") == 42);
+
+    // The very same again keeps its slot, and with it the state of its connections.
+    CHECK(instance.use({.policy = "active-standby", .params = {{"hold_ms", "42"}}})->slot == used->slot);
+    const auto next = instance.use({.policy = "smallest-delay"});
+    REQUIRE(next);
+    CHECK(next->previous == "active-standby");
+    CHECK(instance.status()->policies.size() == 1);
+    CHECK(instance.use({.policy = "default"})->previous == "smallest-delay");
+    CHECK(instance.status()->default_policy == "default");
+}
+
+TEST_CASE("a use that cannot be done changes nothing") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    REQUIRE(instance.use({.policy = "active-standby", .params = {{"hold_ms", "42"}}}));
+    const UseRequest wrong[] = {
+        {.policy = "nosuch"},
+        {.policy = ""},
+        {.policy = "./nosuch.o"},
+        {.policy = "smallest-delay", .params = {{"hold_ms", "1"}}},
+        {.policy = "active-standby", .params = {{"hold_ms", "600001"}}},
+        {.policy = "active-standby", .params = {{"hold_ms", "x"}}},
+        {.policy = "active-standby", .params = {{"hold_ms", "1"}, {"hold_ms", "2"}}},
+        {.policy = "smallest-delay", .params = {{"dwell_us", "10000001"}}},
+        {.policy = "smallest-delay", .selector = "colour=red"},
+    };
+    for (const UseRequest &request : wrong) {
+        INFO(request.policy);
+        const auto used = instance.use(request);
+        REQUIRE_FALSE(used);
+        CHECK(used.error().code == ErrorCode::usage);
+        CHECK_FALSE(used.error().hint.empty());
+        const auto status = instance.status();
+        REQUIRE(status);
+        CHECK(status->default_policy == "active-standby");
+        CHECK(status->policies.size() == 1);
+        CHECK(value_of(status->policies[0].params, "hold_ms") == 42);
+        CHECK(value_of(status->engine, "dwell_us") == 1000);
+        CHECK(status->rules.empty());
+    }
+    CHECK(instance.use({.policy = "nosuch"}).error().hint.find("weighted") != std::string::npos);
+}
+
+TEST_CASE("policy objects that must be refused are, each for its own reason, and nothing is changed") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    const struct {
+        const char *name;
+        ErrorCode code;
+        const char *what; // a part of it
+    } cases[] = {
+        {"wrong_abi", ErrorCode::unsupported, "is built for ABI 2, this mpsched has ABI 1"},
+        {"no_info", ErrorCode::failed, "no section .rodata.mps"},
+        {"short_info", ErrorCode::failed, "has 4 bytes instead of"},
+        {"no_name", ErrorCode::failed, "is no name"},
+        {"endless_name", ErrorCode::failed, "is no name"},
+        {"large_state", ErrorCode::unsupported, "of state"},
+        {"no_tc", ErrorCode::failed, "no program mps_policy_tc"},
+        {"other_scratch", ErrorCode::unsupported, "mps_scratch does not fit ABI 1"},
+        {"bad_tag", ErrorCode::unsupported, "broken description"},
+        {"null_scratch", ErrorCode::failed, "map_value_or_null"},
+        {"packet_access", ErrorCode::failed, "verifier refused"},
+        {"state_overrun", ErrorCode::failed, "verifier refused"},
+        {"unbounded_loop", ErrorCode::failed, "verifier refused"},
+        {"long_loop", ErrorCode::failed, "verifier refused"},
+    };
+    for (const auto &bad : cases) {
+        INFO(bad.name);
+        const std::string path = fmt::format("{}/{}.bpf.o", MPS_BAD_POLICY_DIR, bad.name);
+        const auto used = instance.use({.policy = path});
+        REQUIRE_FALSE(used);
+        const Error &error = used.error();
+        INFO(error.what << " / " << error.hint << " / " << error.detail);
+        CHECK(error.code == bad.code);
+        CHECK(error.what.find(bad.what) != std::string::npos);
+        CHECK_FALSE(error.hint.empty());
+        // The verifier takes its time, and it is the same one.
+        if (error.detail.empty())
+            CHECK(instance.load_policy(path).error().what == error.what);
+        const auto status = instance.status();
+        REQUIRE(status);
+        CHECK(status->policies.empty());
+        CHECK(status->default_slot == 0);
+    }
+}
+
+TEST_CASE("files that are no objects are refused") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    const std::string file = scratch.bpffs() + "-text.o";
+    std::ofstream(file) << "not an object";
+    CHECK(instance.load_policy(file).error().what.find("is no BPF object") != std::string::npos);
+    std::ofstream(file, std::ios::trunc).flush();
+    CHECK_FALSE(instance.load_policy(file));
+    std::remove(file.c_str());
+    CHECK(instance.load_policy("/").error().code == ErrorCode::usage);
+    CHECK(instance.load_policy("/proc/self/exe").error().code == ErrorCode::failed);
+}
+
+TEST_CASE("a loaded policy stays until it is unloaded, which is refused while it is in use") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    const auto loaded = instance.load_policy("active-standby");
+    REQUIRE(loaded);
+    CHECK(loaded->kept);
+    CHECK_FALSE(loaded->is_default);
+    CHECK(instance.load_policy("active-standby").error().what.find("loaded already") != std::string::npos);
+    // Other commands leave it alone.
+    REQUIRE(instance.use({.policy = "smallest-delay"}));
+    REQUIRE(instance.set({{"hold_ms", "77"}}, "active-standby"));
+    CHECK(find(instance.status()->policies, "active-standby"));
+    // It is used as it is, with what was set.
+    const auto used = instance.use({.policy = "active-standby"});
+    REQUIRE(used);
+    CHECK(used->slot == *loaded->slot);
+    CHECK(value_of(used->params, "hold_ms") == 77);
+    REQUIRE(instance.use({.policy = "active-standby", .selector = "rport=443"}));
+    const auto refused = instance.unload_policy("active-standby");
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().what.find("it is the default policy") != std::string::npos);
+    CHECK(refused.error().what.find("rport=443") != std::string::npos);
+    REQUIRE(instance.use({.policy = "default"}));
+    CHECK_FALSE(instance.unload_policy("active-standby"));
+    REQUIRE(instance.use({.policy = "default", .selector = "rport=443"}));
+    REQUIRE(instance.unload_policy("active-standby"));
+    CHECK_FALSE(find(instance.status()->policies, "active-standby"));
+    CHECK(instance.unload_policy("active-standby").error().code == ErrorCode::usage);
+    CHECK(instance.unload_policy("nosuch").error().code == ErrorCode::usage);
+}
+
+TEST_CASE("set changes live parameters, all of them or none") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    // Without a policy there is only the engine.
+    CHECK(value_of(*instance.set({{"dwell_us", "5"}}), "dwell_us") == 5);
+    CHECK(instance.set({{"hold_ms", "5"}}).error().code == ErrorCode::usage);
+    REQUIRE(instance.use({.policy = "smallest-delay"}));
+    const auto set = instance.set({{"margin_pct", "20"}, {"dwell_us", "6"}});
+    REQUIRE(set);
+    CHECK(value_of(*set, "margin_pct") == 20);
+    CHECK(value_of(*set, "dwell_us") == 6);
+    CHECK(instance.set({{"margin_pct", "30"}, {"dwell_us", "10000001"}}).error().code == ErrorCode::usage);
+    CHECK(instance.set({{"dwell_us", "8"}, {"margin_pct", "101"}}).error().code == ErrorCode::usage);
+    const auto now = instance.set({});
+    REQUIRE(now);
+    CHECK(value_of(*now, "margin_pct") == 20);
+    CHECK(value_of(*now, "dwell_us") == 6);
+}
+
+TEST_CASE("rules keep their order, are replaced by the same selector and removed one by one") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    REQUIRE(instance.use({.policy = "active-standby", .selector = "rport=1"}));
+    REQUIRE(instance.use({.policy = "default", .selector = "rport=2"}));
+    REQUIRE(instance.use({.policy = "smallest-delay", .selector = "remote=*:3"}));
+    const auto replaced = instance.use({.policy = "smallest-delay", .selector = "rport=1"});
+    REQUIRE(replaced);
+    CHECK(replaced->previous == "active-standby");
+    auto status = *instance.status();
+    REQUIRE(status.rules.size() == 3);
+    CHECK(status.rules[0].selector == "rport=1");
+    CHECK(status.rules[0].policy == "smallest-delay");
+    CHECK(status.rules[1].policy == "default");
+    CHECK(status.default_policy == "default");
+    CHECK_FALSE(find(status.policies, "active-standby"));
+    // Two rules share what is the same.
+    CHECK(status.rules[0].slot == status.rules[2].slot);
+
+    CHECK(*instance.remove_rule("rport=1"));
+    CHECK_FALSE(*instance.remove_rule("rport=1"));
+    CHECK(instance.remove_rule("nonsense").error().code == ErrorCode::usage);
+    status = *instance.status();
+    REQUIRE(status.rules.size() == 2);
+    CHECK(status.rules[0].selector == "rport=2");
+    CHECK(status.rules[1].selector == "rport=3");
+}
+
+TEST_CASE("the table of rules and the slots have an end") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    for (int i = 0; i < 15; i++) {
+        const auto used = instance.use({.policy = "active-standby",
+                                        .params = {{"hold_ms", std::to_string(i)}},
+                                        .selector = fmt::format("rport={}", i + 1)});
+        if (!used)
+            FAIL(used.error().what);
+    }
+    const auto full = instance.use({.policy = "smallest-delay"});
+    REQUIRE_FALSE(full);
+    CHECK(full.error().what.find("all 15 policy slots are in use") != std::string::npos);
+    CHECK(instance.status()->default_slot == 0);
+    for (int i = 15; i < 32; i++)
+        REQUIRE(instance.use({.policy = "active-standby",
+                              .params = {{"hold_ms", "1"}},
+                              .selector = fmt::format("rport={}", i + 1)}));
+    const auto one_more =
+        instance.use({.policy = "active-standby", .params = {{"hold_ms", "1"}}, .selector = "rport=99"});
+    REQUIRE_FALSE(one_more);
+    CHECK(one_more.error().what.find("all 32 rules are in use") != std::string::npos);
+}
+
+TEST_CASE("every counter has a name and a meaning") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    CHECK_FALSE(instance.stats());
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    const auto stats = instance.stats();
+    REQUIRE(stats);
+    CHECK(stats->size() > 20);
+    for (const CounterValue &counter : *stats) {
+        CHECK_FALSE(counter.name.empty());
+        CHECK_FALSE(counter.text.empty());
+    }
+    CHECK(instance.connections()->empty());
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string>
+
+#include "mpsched/instance.hpp"
+
+namespace mps::test {
+
+// A network namespace and a bpf file system of the test's own, for as long as the object lives; nothing the test does
+// reaches the rest of the machine. Skips the test without root.
+class Scratch {
+  public:
+    Scratch();
+    ~Scratch();
+    Scratch(const Scratch &) = delete;
+    Scratch &operator=(const Scratch &) = delete;
+
+    [[nodiscard]] const std::string &bpffs() const { return bpffs_; }
+    [[nodiscard]] OpenOptions options() const;
+    // Fails the test if it cannot be opened.
+    [[nodiscard]] Instance instance() const;
+    // Adds the pair v0, v1.
+    void add_veth() const;
+    // BPFFS/mpsched/v1/net-COOKIE
+    [[nodiscard]] std::string installation() const;
+    // Entries below BPFFS that are not the kernel's own.
+    [[nodiscard]] std::size_t pins() const;
+
+  private:
+    std::string bpffs_;
+    int old_netns_ = -1;
+};
+
+// Runs a shell command; fails the test if it does.
+void run(const std::string &command);
+
+} // namespace mps::test

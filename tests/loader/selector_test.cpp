@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+#include "catch.hpp"
+
+#include <string>
+
+#include <mps/abi.h>
+
+#include "mpsched/selector.hpp"
+
+using namespace mps;
+
+TEST_CASE("selectors are read, and written as they are best read again") {
+    const struct {
+        const char *text;
+        const char *canonical;
+    } cases[] = {
+        {"remote=203.0.113.0/24:443", "remote=203.0.113.0/24:443"},
+        {"remote=203.0.113.77/24", "remote=203.0.113.0/24"},
+        {"remote=203.0.113.7", "remote=203.0.113.7"},
+        {"remote=203.0.113.7/32:1", "remote=203.0.113.7:1"},
+        {"remote=0.0.0.0/0", "remote=0.0.0.0/0"},
+        {"local=2001:db8::1", "local=2001:db8::1"},
+        {"local=2001:db8:ffff::/32", "local=2001:db8::/32"},
+        {"remote=[2001:db8::/32]:443", "remote=[2001:db8::/32]:443"},
+        {"remote=[2001:db8::]/32:443", "remote=[2001:db8::/32]:443"},
+        {"remote=[2001:db8::1]", "remote=2001:db8::1"},
+        {"remote=::/0", "remote=::/0"},
+        {"remote=*:443", "rport=443"},
+        {"rport=443,lport=0x50", "rport=443,lport=80"},
+        {"remote=192.0.2.1,rport=443", "remote=192.0.2.1:443"},
+        {"lport=80,remote=192.0.2.1", "remote=192.0.2.1,lport=80"},
+        {"mark=1", "mark=0x1"},
+        {"mark=0x10/0xff", "mark=0x10/0xff"},
+        {"dev=lo", "dev=lo"},
+        {"dev=#4000000", "dev=#4000000"},
+        {"cgroup=#12345678901", "cgroup=#12345678901"},
+    };
+    for (const auto &example : cases) {
+        INFO(example.text);
+        const auto rule = parse_selector(example.text);
+        REQUIRE(rule);
+        CHECK(format_selector(*rule) == example.canonical);
+        const auto again = parse_selector(example.canonical);
+        REQUIRE(again);
+        CHECK(same_selector(*rule, *again));
+    }
+}
+
+TEST_CASE("IPv4 is written as mapped IPv6, host bits and slot cleared") {
+    const auto rule = parse_selector("remote=203.0.113.77/24:443,mark=0x1/0xff");
+    REQUIRE(rule);
+    CHECK(rule->fields == (MPS_RULE_REMOTE | MPS_RULE_REMOTE_PORT | MPS_RULE_MARK));
+    CHECK(rule->remote_prefix == 120);
+    const unsigned char expected[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 203, 0, 113, 0};
+    CHECK(std::equal(expected, expected + 16, rule->remote));
+    CHECK(rule->remote_port == 443);
+    CHECK(rule->mark == 1);
+    CHECK(rule->mark_mask == 0xff);
+    CHECK(rule->slot == 0);
+}
+
+TEST_CASE("selectors that make no sense are usage errors that name the part") {
+    for (const char *text : {"",
+                             "remote",
+                             "remote=",
+                             "remote=*",
+                             "remote=nonsense",
+                             "remote=1.2.3",
+                             "remote=1.2.3.4/33",
+                             "remote=1.2.3.4/",
+                             "remote=1.2.3.4/-1",
+                             "remote=1.2.3.4:",
+                             "remote=1.2.3.4:0",
+                             "remote=1.2.3.4:65536",
+                             "remote=[2001:db8::1",
+                             "remote=[2001:db8::1]x",
+                             "remote=[2001:db8::1]:",
+                             "remote=2001:db8::/129",
+                             "remote=[2001:db8::/32]/32:1",
+                             "rport=x",
+                             "rport=1,rport=2",
+                             "remote=*:1,rport=1",
+                             "remote=1.1.1.1,remote=2.2.2.2",
+                             "mark=",
+                             "mark=x",
+                             "mark=1/",
+                             "mark=0x100000000",
+                             "mark=3/1",
+                             "dev=no-such-interface-here",
+                             "dev=nosuch",
+                             "cgroup=/no/such/group",
+                             "colour=red",
+                             "rport=1,,lport=2",
+                             "rport=1,"}) {
+        INFO(text);
+        const auto rule = parse_selector(text);
+        REQUIRE_FALSE(rule);
+        CHECK((rule.error().code == ErrorCode::usage || std::string(text).starts_with("cgroup=")));
+        CHECK_FALSE(rule.error().hint.empty());
+    }
+    CHECK(parse_selector("lport=1,rport=x").error().what.find("'rport=x'") != std::string::npos);
+}
+
+TEST_CASE("rules differ by what they select, not by their slot") {
+    auto a = *parse_selector("rport=443");
+    auto b = a;
+    b.slot = 7;
+    CHECK(same_selector(a, b));
+    CHECK_FALSE(same_selector(a, *parse_selector("lport=443")));
+    CHECK_FALSE(same_selector(a, *parse_selector("rport=443,mark=0/1")));
+}
