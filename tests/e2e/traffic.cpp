@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: MIT
+#include "traffic.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
+#include <thread>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace mps::e2e {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_between(Clock::time_point from, Clock::time_point to) {
+    return std::chrono::duration<double>(to - from).count();
+}
+
+std::vector<double> ratios(const std::vector<double> &parts) {
+    double sum = 0;
+    for (const double part : parts) {
+        sum += part;
+    }
+    std::vector<double> result(parts.size(), 0);
+    for (std::size_t i = 0; sum > 0 && i < parts.size(); ++i) {
+        result[i] = parts[i] / sum;
+    }
+    return result;
+}
+
+std::vector<std::string> split(std::string_view words) {
+    std::istringstream in{std::string(words)};
+    std::vector<std::string> all;
+    for (std::string word; in >> word;) {
+        all.push_back(word);
+    }
+    return all;
+}
+
+} // namespace
+
+// ------------------------------------------------------------------------------------------------- mpsched
+
+// Beside the folder of the tests, wherever the build was copied to.
+std::string Cli::default_binary() {
+    return (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "mpsched").string();
+}
+
+lab::ProcessResult Cli::try_run(std::string_view words) const {
+    auto argv = split(words);
+    argv.insert(argv.begin(), {binary_, "--netns", netns_});
+    return must(lab::run_process(argv, {.timeout = 30s}));
+}
+
+lab::ProcessResult Cli::operator()(std::string_view words) const {
+    auto result = try_run(words);
+    if (!result.ok()) {
+        FAIL("mpsched " << words << ": exit code " << result.exit_code << "\n" << result.out << result.err);
+    }
+    return result;
+}
+
+Json Cli::json(std::string_view words) const {
+    const auto result = (*this)(fmt::format("--json {}", words));
+    auto parsed = Json::parse(result.out, nullptr, false);
+    if (parsed.is_discarded()) {
+        FAIL("mpsched --json " << words << " is not JSON:\n" << result.out);
+    }
+    return parsed;
+}
+
+Attachment::Attachment(const lab::Namespace &ns, const std::vector<std::string> &devices,
+                       std::string_view mode)
+    : cli_(ns), guard_([cli = Cli(ns)] { std::ignore = cli.try_run("detach --all"); }) {
+    cli_(fmt::format("attach {} --mode {}", fmt::join(devices, " "), mode));
+}
+
+Attachment::~Attachment() {
+    if (attached_) {
+        std::ignore = cli_.try_run("detach --all");
+    }
+}
+
+void Attachment::detach() {
+    cli_("detach --all");
+    attached_ = false;
+    guard_.dismiss();
+}
+
+// -------------------------------------------------------------------------------------------- measurements
+
+std::string Window::text() const {
+    std::string all;
+    for (std::size_t i = 0; i < mbit.size(); ++i) {
+        all += fmt::format("{}{:.1f} ({:.1f} %)", i == 0 ? "" : " : ", mbit[i], share[i] * 100);
+    }
+    return fmt::format("{} Mbit/s over {:.2f} s", all, seconds);
+}
+
+Meter::Meter(const lab::Namespace &ns, std::vector<std::string> devices)
+    : ns_(ns), devices_(std::move(devices)) {
+    restart();
+}
+
+std::vector<std::uint64_t> Meter::bytes() const {
+    const auto counters = must(lab::read_counters(ns_));
+    std::vector<std::uint64_t> all;
+    for (const auto &device : devices_) {
+        all.push_back(counters.devices.at(device).rx_bytes);
+    }
+    return all;
+}
+
+void Meter::restart() {
+    start_ = bytes();
+    began_ = Clock::now();
+}
+
+Window Meter::read() {
+    const auto now = bytes();
+    const auto at = Clock::now();
+    Window window{.seconds = seconds_between(began_, at), .mbit = {}, .share = {}};
+    for (std::size_t i = 0; i < now.size(); ++i) {
+        window.mbit.push_back(static_cast<double>(now[i] - start_[i]) * 8 / 1e6 / window.seconds);
+        window.total_mbit += window.mbit.back();
+    }
+    window.share = ratios(window.mbit);
+    start_ = now;
+    began_ = at;
+    return window;
+}
+
+Window Meter::over(std::chrono::milliseconds duration) {
+    restart();
+    std::this_thread::sleep_for(duration);
+    return read();
+}
+
+Delivered delivered(const lab::Transfer &transfer, std::size_t paths,
+                    const std::function<std::optional<std::size_t>(const lab::SubflowSample &)> &path_of) {
+    Delivered result{.at = Clock::now(), .per_path = std::vector<std::uint64_t>(paths), .total = 0};
+    for (const auto &connection : transfer.sample()) {
+        std::uint64_t sum = 0;
+        for (const auto &subflow : connection.subflows) {
+            sum += subflow.bytes_acked;
+            if (const auto path = path_of(subflow)) {
+                result.per_path.at(*path) += subflow.bytes_acked;
+            }
+        }
+        // Before Linux 6.5 only the subflows count, and what was sent twice counts twice.
+        result.total += connection.bytes_acked != 0 ? connection.bytes_acked : sum;
+    }
+    return result;
+}
+
+Delivered delivered(const lab::Transfer &transfer, const lab::Network &network) {
+    return delivered(transfer, network.path_count(), [&](const lab::SubflowSample &subflow) {
+        return network.path_of(subflow.local_address);
+    });
+}
+
+double goodput_mbit(const Delivered &from, const Delivered &to) {
+    return static_cast<double>(to.total - from.total) * 8 / 1e6 / seconds_between(from.at, to.at);
+}
+
+std::vector<double> shares(const Delivered &from, const Delivered &to) {
+    std::vector<double> moved;
+    for (std::size_t i = 0; i < to.per_path.size(); ++i) {
+        moved.push_back(static_cast<double>(to.per_path[i] - from.per_path[i]));
+    }
+    return ratios(moved);
+}
+
+void check_clean(const lab::TransferResult &result) {
+    REQUIRE_FALSE(result.connections.empty());
+    for (const auto &connection : result.connections) {
+        INFO((connection.error ? connection.error->what : std::string("no error")));
+        CHECK(connection.complete);
+        CHECK(connection.verified);
+        CHECK_FALSE(connection.fallback);
+        CHECK_FALSE(connection.error.has_value());
+    }
+}
+
+Health::Health(const lab::Namespace &a, const lab::Namespace &b)
+    : a_(a), b_(b), before_a_(must(lab::read_counters(a))), before_b_(must(lab::read_counters(b))) {}
+
+void Health::check() const {
+    for (const bool at_a : {true, false}) {
+        const auto moved = must(lab::read_counters(at_a ? a_ : b_)) - (at_a ? before_a_ : before_b_);
+        for (const auto *name : {"TcpInCsumErrors",
+                                 "TcpInErrs",
+                                 "TcpEstabResets",
+                                 "TcpAttemptFails",
+                                 "TcpExtTCPAbortOnData",
+                                 "TcpExtTCPAbortOnTimeout",
+                                 "TcpExtTCPAbortOnMemory",
+                                 "TcpExtTCPAbortFailed",
+                                 "MPTcpExtMPCapableFallbackACK",
+                                 "MPTcpExtMPCapableFallbackSYNACK",
+                                 "MPTcpExtMPFallbackTokenInit",
+                                 "MPTcpExtMPFailTx",
+                                 "MPTcpExtMPFailRx",
+                                 "MPTcpExtMPFastcloseTx",
+                                 "MPTcpExtMPFastcloseRx",
+                                 "MPTcpExtMPRstTx",
+                                 "MPTcpExtMPRstRx",
+                                 "MPTcpExtDSSCorruptionFallback",
+                                 "MPTcpExtDSSCorruptionReset",
+                                 "MPTcpExtDataCsumErr",
+                                 "MPTcpExtDSSNotMatching",
+                                 "MPTcpExtDSSFallback"}) {
+            INFO((at_a ? "host A: " : "host B: ") << name);
+            CHECK(moved.get_or(name, 0) == 0);
+        }
+    }
+}
+
+std::vector<double> single_path_goodput(const lab::Network &network, const lab::Server &server) {
+    must(network.a().ip("mptcp limits set subflows 0 add_addr_accepted 0"));
+    std::vector<lab::Transfer> transfers;
+    for (std::size_t i = 0; i < network.path_count(); ++i) {
+        transfers.push_back(
+            must(lab::Transfer::start(network.a(), {.address = network.server_address(),
+                                                    .port = server.port(),
+                                                    .local_address = network.address(lab::Side::a, i),
+                                                    .sample_interval = 0ms})));
+    }
+    std::this_thread::sleep_for(700ms);
+    std::vector<Delivered> before;
+    for (std::size_t i = 0; i < transfers.size(); ++i) {
+        before.push_back(delivered(transfers[i], network));
+    }
+    std::this_thread::sleep_for(1s);
+    std::vector<double> rates;
+    for (std::size_t i = 0; i < transfers.size(); ++i) {
+        const auto now = delivered(transfers[i], network);
+        // Each has stayed on its own path.
+        REQUIRE(shares(before[i], now)[i] == 1.0);
+        rates.push_back(goodput_mbit(before[i], now));
+    }
+    for (auto &transfer : transfers) {
+        transfer.stop();
+    }
+    for (auto &transfer : transfers) {
+        check_clean(transfer.wait());
+    }
+    must(network.a().ip("mptcp limits set subflows 8 add_addr_accepted 8"));
+    return rates;
+}
+
+double wait_until(const std::function<bool()> &holds, std::chrono::milliseconds timeout,
+                  std::chrono::milliseconds interval) {
+    const auto began = Clock::now();
+    for (;;) {
+        const bool now = holds();
+        const double took = seconds_between(began, Clock::now());
+        if (now) {
+            return took;
+        }
+        if (took > std::chrono::duration<double>(timeout).count()) {
+            return -1;
+        }
+        std::this_thread::sleep_for(interval);
+    }
+}
+
+// ----------------------------------------------------------------------------------------------- transfers
+
+lab::Server serve(const lab::Network &network) {
+    return must(lab::Server::start(network.b(), {.family = network.spec().family}));
+}
+
+lab::Transfer upload(const lab::Network &network, const lab::Server &server, lab::TransferSpec spec) {
+    if (spec.address.empty()) {
+        spec.address = network.server_address();
+    }
+    spec.port = server.port();
+    auto transfer = must(lab::Transfer::start(network.a(), std::move(spec)));
+    REQUIRE(transfer.wait_for_subflows(network.path_count()));
+    return transfer;
+}
+
+lab::TransferSpec light_traffic() {
+    return {
+        .direction = lab::Direction::requests, .request_bytes = 300, .response_bytes = 20, .think_time = 3ms};
+}
+
+void check_wakes_land(const IdleSubflow &idle) {
+    constexpr int toggles = 40;
+    const Cli mpsched(idle.steered);
+    // Nothing is under way at these two moments, so the counters of both sides belong together.
+    const auto stats_before = mpsched.json("stats");
+    const auto prio_before = mp_prio_received(idle.steered);
+    for (int i = 0; i < toggles; ++i) {
+        mpsched(fmt::format("path {} priority={}", idle.device, i % 2));
+        CHECK(wait_until([&] { return mp_prio_received(idle.steered) > prio_before + i; }, 1s, 2ms) >= 0);
+    }
+    std::this_thread::sleep_for(100ms);
+    const auto stats_after = mpsched.json("stats");
+    const auto prio = mp_prio_received(idle.steered) - prio_before;
+    const auto counted = [&](const char *counter) {
+        return stats_after.at(counter).get<std::int64_t>() - stats_before.at(counter).get<std::int64_t>();
+    };
+    const auto inserted = counted("inserted");
+    const auto parking = counted("wake_landed_backup");
+    const auto activating = counted("wake_landed") - parking;
+    const auto line = fmt::format("{}: MPPrioRx {}, inserted {}, wakes {} activating and {} parking",
+                                  idle.label, prio, inserted, activating, parking);
+    report(line);
+    INFO(line);
+    INFO(stats_after.dump());
+    CHECK(std::abs(static_cast<double>(prio - inserted - parking - activating)) <=
+          0.01 * static_cast<double>(prio));
+    CHECK(prio >= toggles);
+    CHECK(activating >= toggles / 4);
+    CHECK(parking >= toggles / 4);
+    CHECK(counted("wake_failed") == 0);
+    CHECK(counted("wake_stray") == 0);
+    CHECK(counted("edit_failed") == 0);
+}
+
+bool kernel_backup(const lab::Namespace &ns, const std::string &remote) {
+    bool found = false;
+    bool backup = false;
+    std::istringstream lines(must(ns.spawn_checked({"ss", "-tinHO", "state", "established"})).out);
+    for (std::string line; std::getline(lines, line);) {
+        std::istringstream columns(line);
+        std::string receive_queue, send_queue, local, peer;
+        columns >> receive_queue >> send_queue >> local >> peer;
+        const std::string label = "tcp-ulp-mptcp flags:";
+        const auto flags = line.find(label);
+        if (flags == std::string::npos || peer.substr(0, peer.find_last_of(':')) != remote) {
+            continue;
+        }
+        std::istringstream rest(line.substr(flags + label.size()));
+        std::string letters;
+        rest >> letters;
+        // b would be the wish of our own endpoint.
+        backup = backup || letters.find('B') != std::string::npos;
+        found = true;
+    }
+    if (!found) {
+        FAIL("ss shows no subflow to " << remote);
+    }
+    return backup;
+}
+
+std::int64_t mp_prio_received(const lab::Namespace &ns) {
+    return must(must(lab::read_counters(ns)).get("MPTcpExtMPPrioRx"));
+}
+
+TemporaryFolder::TemporaryFolder() {
+    auto pattern = (std::filesystem::temp_directory_path() / "mpsched-e2e-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr) {
+        FAIL("no temporary folder");
+    }
+    path_ = pattern;
+}
+
+TemporaryFolder::~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+}
+
+void report(const std::string &line) {
+    std::fputs(fmt::format("    {}\n", line).c_str(), stdout);
+    std::fflush(stdout);
+}
+
+} // namespace mps::e2e

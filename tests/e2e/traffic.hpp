@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT
+//
+// What the end-to-end tests of steering share: the real mpsched command, the data path as an object that takes itself
+// off again, and measurements from the kernel's own counters (never from what our tool says).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <mpsched/lab/cleanup.hpp>
+#include <mpsched/lab/counters.hpp>
+#include <mpsched/lab/error.hpp>
+#include <mpsched/lab/network.hpp>
+#include <mpsched/lab/process.hpp>
+#include <mpsched/lab/transfer.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include "catch.hpp"
+
+namespace mps::e2e {
+
+using Json = nlohmann::json;
+using namespace std::chrono_literals;
+
+/// The value of a Result that has to be there; else the test fails with the error's text.
+template <class T>
+T must(lab::Result<T> result) {
+    if (!result) {
+        FAIL(result.error().what << "\n" << result.error().hint);
+    }
+    if constexpr (!std::is_void_v<T>) {
+        return std::move(*result);
+    }
+}
+
+inline constexpr const char *modes[] = {"tc", "native", "generic"};
+
+/// `mpsched --netns NAME …` of the same build.
+class Cli {
+  public:
+    explicit Cli(const lab::Namespace &ns) : netns_(ns.name()) {}
+    Cli(const lab::Namespace &ns, std::string binary) : netns_(ns.name()), binary_(std::move(binary)) {}
+
+    /// Words as typed, separated by blanks. The command has to succeed.
+    lab::ProcessResult operator()(std::string_view words) const;
+    Json json(std::string_view words) const;
+    lab::ProcessResult try_run(std::string_view words) const;
+
+    static std::string default_binary();
+
+  private:
+    std::string netns_;
+    std::string binary_ = default_binary();
+};
+
+/// The data path on devices of a namespace; `detach --all` at the end of its life, also after a failed check.
+class Attachment {
+  public:
+    Attachment(const lab::Namespace &ns, const std::vector<std::string> &devices,
+               std::string_view mode = "auto");
+    Attachment(const Attachment &) = delete;
+    Attachment &operator=(const Attachment &) = delete;
+    ~Attachment();
+
+    void detach(); ///< has to succeed
+
+  private:
+    Cli cli_;
+    bool attached_ = true;
+    lab::CleanupGuard guard_;
+};
+
+/// What devices of one host received in a stretch of time, by the kernel's byte counters.
+struct Window {
+    double seconds = 0;
+    std::vector<double> mbit; ///< 10^6 bit/s, link layer
+    std::vector<double> share;
+    double total_mbit = 0;
+
+    std::string text() const;
+};
+
+class Meter {
+  public:
+    Meter(const lab::Namespace &ns, std::vector<std::string> devices);
+
+    /// From now (or from the last call) on.
+    void restart();
+    Window read();
+    Window over(std::chrono::milliseconds duration);
+
+  private:
+    std::vector<std::uint64_t> bytes() const;
+
+    const lab::Namespace &ns_;
+    std::vector<std::string> devices_;
+    std::vector<std::uint64_t> start_;
+    std::chrono::steady_clock::time_point began_;
+};
+
+/// Payload that subflows of some connections had acknowledged, by path, and what the connections delivered.
+struct Delivered {
+    std::chrono::steady_clock::time_point at;
+    std::vector<std::uint64_t> per_path;
+    std::uint64_t total = 0;
+};
+Delivered delivered(const lab::Transfer &transfer, std::size_t paths,
+                    const std::function<std::optional<std::size_t>(const lab::SubflowSample &)> &path_of);
+Delivered delivered(const lab::Transfer &transfer, const lab::Network &network);
+/// 10^6 bit/s of contents between two readings.
+double goodput_mbit(const Delivered &from, const Delivered &to);
+std::vector<double> shares(const Delivered &from, const Delivered &to);
+
+/// Every connection ended in order, with the right SHA-256, without reset and without fallback.
+void check_clean(const lab::TransferResult &result);
+
+/// What must not happen on either host while traffic is steered: resets, fallbacks, bad checksums.
+class Health {
+  public:
+    explicit Health(const lab::Namespace &a, const lab::Namespace &b);
+    void check() const;
+
+  private:
+    const lab::Namespace &a_;
+    const lab::Namespace &b_;
+    lab::Counters before_a_;
+    lab::Counters before_b_;
+};
+
+/// Goodput of each path alone, all measured at once, each by a connection of one subflow.
+std::vector<double> single_path_goodput(const lab::Network &network, const lab::Server &server);
+
+/// Polls until it holds; returns the seconds it took, or a negative number after the time-out.
+double wait_until(const std::function<bool()> &holds, std::chrono::milliseconds timeout,
+                  std::chrono::milliseconds interval = 20ms);
+
+lab::Server serve(const lab::Network &network);
+lab::Transfer upload(const lab::Network &network, const lab::Server &server, lab::TransferSpec spec = {});
+
+/// Where one device's idle subflow is allowed and parked in turn.
+struct IdleSubflow {
+    const lab::Namespace &steered;
+    std::string device;
+    std::string label; ///< for the report
+};
+
+/// While active-standby steers light traffic over other paths, moves the idle subflow between the tiers: each time the
+/// kernel has to receive an MP_PRIO, and as many as the data path counts. Activating and parking take turns.
+void check_wakes_land(const IdleSubflow &idle);
+
+/// Small requests, so that subflows are idle most of the time.
+lab::TransferSpec light_traffic();
+
+/// Is subflow->backup set for (one of) the host's subflows to this address of its peer? As ss(8) shows it.
+bool kernel_backup(const lab::Namespace &ns, const std::string &remote);
+
+/// MP_PRIO options that the kernel of a namespace has accepted so far.
+std::int64_t mp_prio_received(const lab::Namespace &ns);
+
+/// A folder that is gone with the object.
+class TemporaryFolder {
+  public:
+    TemporaryFolder();
+    TemporaryFolder(const TemporaryFolder &) = delete;
+    TemporaryFolder &operator=(const TemporaryFolder &) = delete;
+    ~TemporaryFolder();
+
+    std::string operator/(std::string_view name) const { return path_ + "/" + std::string(name); }
+    const std::string &path() const { return path_; }
+
+  private:
+    std::string path_;
+};
+
+/// One line of a measurement, shown whether the test passes or not.
+void report(const std::string &line);
+
+} // namespace mps::e2e

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+//
+// weighted: bytes in the ratio of the weights, and as much of them as the weights allow.
+#include <algorithm>
+#include <thread>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "traffic.hpp"
+
+using namespace mps::lab;
+using namespace mps::e2e;
+
+namespace {
+
+constexpr double share_tolerance = 0.03;
+constexpr double throughput_floor = 0.95;
+
+// One transfer whose weights change while it runs; the shares are judged by what host B's devices received.
+void check_weights(const NetworkSpec &spec, const char *mode,
+                   const std::vector<std::vector<int>> &all_weights) {
+    const auto network = must(Network::create(spec));
+    const auto server = serve(network);
+    const auto alone = single_path_goodput(network, server);
+    const Health health(network.a(), network.b());
+    Attachment attachment(network.a(), network.devices(), mode);
+    const Cli mpsched(network.a());
+    mpsched("use weighted");
+
+    auto transfer = upload(network, server);
+    Meter meter(network.b(), network.devices());
+    std::this_thread::sleep_for(500ms);
+    for (const auto &weights : all_weights) {
+        int sum = 0;
+        for (std::size_t i = 0; i < weights.size(); ++i) {
+            mpsched(fmt::format("path {} weight={}", network.devices()[i], weights[i]));
+            sum += weights[i];
+        }
+        // The goodput of the path that is the first to be full sets the pace.
+        double possible = 1e9;
+        for (std::size_t i = 0; i < weights.size(); ++i) {
+            possible = std::min(possible, alone[i] * sum / weights[i]);
+        }
+        std::this_thread::sleep_for(600ms);
+        const auto before = delivered(transfer, network);
+        const auto window = meter.over(2s);
+        const auto after = delivered(transfer, network);
+        const double goodput = goodput_mbit(before, after);
+        const auto line =
+            fmt::format("{} {} first {} weights {}: {}; goodput {:.1f} of {:.1f} possible ({:.3f})", mode,
+                        spec.family == Family::ipv6 ? "IPv6" : "IPv4", spec.first_path,
+                        fmt::join(weights, ":"), window.text(), goodput, possible, goodput / possible);
+        report(line);
+        INFO(line);
+        for (std::size_t i = 0; i < weights.size(); ++i) {
+            const double target = static_cast<double>(weights[i]) / sum;
+            CHECK(window.share[i] == Approx(target).margin(share_tolerance));
+            CHECK(shares(before, after)[i] == Approx(target).margin(share_tolerance));
+        }
+        CHECK(goodput >= throughput_floor * possible);
+    }
+    transfer.stop();
+    check_clean(transfer.wait());
+    health.check();
+}
+
+NetworkSpec two_paths(Family family, std::size_t first_path) {
+    return {.paths = {{.name = "dsl", .rate_mbit = 50}, {.name = "lte", .rate_mbit = 50}},
+            .family = family,
+            .first_path = first_path};
+}
+
+const std::vector<std::vector<int>> pairs{{1, 1}, {3, 1}, {1, 9}};
+
+} // namespace
+
+// Every mode with both families, and either path first in every family.
+TEST_CASE("weights on two paths are kept in mode tc", "[e2e][weighted]") {
+    check_weights(two_paths(Family::ipv4, 0), "tc", pairs);
+    check_weights(two_paths(Family::ipv6, 1), "tc", pairs);
+}
+
+TEST_CASE("weights on two paths are kept in mode native", "[e2e][weighted]") {
+    check_weights(two_paths(Family::ipv4, 1), "native", pairs);
+    check_weights(two_paths(Family::ipv6, 0), "native", pairs);
+}
+
+TEST_CASE("weights on two paths are kept in mode generic", "[e2e][weighted]") {
+    check_weights(two_paths(Family::ipv4, 0), "generic", pairs);
+    check_weights(two_paths(Family::ipv6, 1), "generic", pairs);
+}
+
+TEST_CASE("weights on three paths are kept in every mode", "[e2e][weighted]") {
+    for (std::size_t i = 0; i < std::size(modes); ++i) {
+        check_weights({.paths = {{.name = "dsl", .rate_mbit = 50},
+                                 {.name = "lte", .rate_mbit = 50},
+                                 {.name = "sat", .rate_mbit = 50}},
+                       .family = i == 1 ? Family::ipv6 : Family::ipv4,
+                       .first_path = i},
+                      modes[i], {{1, 1, 2}});
+    }
+}

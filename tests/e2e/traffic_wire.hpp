@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+//
+// Paths that the laboratory's networks do not have: devices without a link layer (tun), and delay. A wire in user space
+// joins a tun or tap device of one host with one of the other.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <mpsched/lab/fd.hpp>
+#include <mpsched/lab/netns.hpp>
+#include <mpsched/lab/network.hpp>
+
+#include "traffic.hpp"
+
+namespace mps::e2e {
+
+enum class Kind {
+    veth,
+    tun, ///< packets start at IP
+    tap, ///< Ethernet
+};
+
+struct WiredPath {
+    std::string name;
+    Kind kind = Kind::tun;
+    double rate_mbit = 0;               ///< 0: unshaped
+    std::chrono::microseconds delay{0}; ///< one way; not for veth
+};
+
+/// Copies packets between two tun or tap devices, each after `delay`.
+class Wire {
+  public:
+    Wire(lab::Fd a, lab::Fd b, std::chrono::microseconds delay);
+    Wire(const Wire &) = delete;
+    Wire &operator=(const Wire &) = delete;
+    ~Wire();
+
+  private:
+    void run() const;
+
+    lab::Fd a_;
+    lab::Fd b_;
+    std::chrono::microseconds delay_;
+    std::atomic<bool> stopping_{false};
+    std::thread thread_;
+};
+
+/// Two hosts like those of lab::Network: A joins from every path, and routes by source. The first subflow takes path 0.
+class WiredNetwork {
+  public:
+    explicit WiredNetwork(std::vector<WiredPath> paths, lab::Family family = lab::Family::ipv4);
+
+    const lab::Namespace &a() const { return a_; }
+    const lab::Namespace &b() const { return b_; }
+    std::vector<std::string> devices() const;
+    std::string address(lab::Side side, std::size_t path) const;
+    std::optional<std::size_t> path_of(const lab::SubflowSample &subflow) const;
+
+    lab::Server serve() const;
+    /// To B's address on a path; waits for all subflows.
+    lab::Transfer start(const lab::Server &server, lab::TransferSpec spec = {},
+                        std::size_t first_path = 0) const;
+    Delivered delivered(const lab::Transfer &transfer) const;
+
+  private:
+    std::vector<WiredPath> paths_;
+    lab::Family family_;
+    lab::Namespace a_;
+    lab::Namespace b_;
+    std::vector<std::unique_ptr<Wire>> wires_; // before the namespaces go
+};
+
+} // namespace mps::e2e
