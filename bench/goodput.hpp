@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+//
+// Bulk transfers over unshaped paths with the data path attached, against the same link without it.
+#pragma once
+
+#include "rig.hpp"
+
+#include <string>
+#include <vector>
+
+namespace mps::bench {
+
+struct Goodput {
+    std::string name;
+    double with_mbit = 0;
+    double without_mbit = 0;
+    double ratio = 0;
+    double target = 0.97;
+};
+
+struct Repetitions {
+    unsigned count = 7;
+    unsigned milliseconds = 1000;
+};
+
+// XDP mode against an empty XDP program, TC mode against no program; both directions. The policy is `default`, so
+// every packet is decided on and nothing is changed.
+std::vector<Goodput> measure_goodput(test::Rig &rig, int default_xdp, int default_tc,
+                                     Repetitions repetitions);
+
+} // namespace mps::bench
