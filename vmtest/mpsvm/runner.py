@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: MIT
+# Copyright mpsched contributors
+"""Runs one command in one VM, from the kernel in the cache to the verdict. Leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from . import accel, cache, cpio, guest, qemu, store, verdict
+from .catalog import Catalog, Kernel
+from .control import Reader, Record
+
+BOOT_LIMIT_S = 180.0
+POLL_S = 0.02
+DEFAULT_OUTPUT_LIMIT = 256 << 20
+DRAIN_LIMIT_S = 5.0
+
+Sink = Callable[[bytes], None]
+
+
+class Stopped(Exception):
+    """The run was stopped from outside."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What to run, and how."""
+
+    kernel: Kernel
+    words: Sequence[str]
+    virtual_time: bool = True
+    smp: int = 1
+    seed: int = 1
+    memory_mib: int = 0  # 0: as much as is needed
+    timeout_s: float = 300.0
+    output_limit: int = DEFAULT_OUTPUT_LIMIT  # bytes
+    modules: Sequence[str] = ()
+    extras: Sequence[guest.Extra] = ()
+    folder: str = "/"
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+    path: Sequence[str] = ()  # in front of the guest's PATH
+    shell: bool = False
+
+
+@dataclasses.dataclass
+class Result:
+    """How it went."""
+
+    verdict: verdict.Verdict
+    console: str
+    files: dict[str, bytes]  # what the guest sent with vmctl put
+    notes: list[tuple[str, ...]]  # and with vmctl say note
+    wall_s: float
+    boot_s: float  # until /init ran; 0 if it never did
+
+
+@contextlib.contextmanager
+def work_folder() -> Iterator[Path]:
+    """A folder for one run, removed afterwards. Also removes those that killed runs have left."""
+    parent = Path(tempfile.gettempdir())
+    for old in parent.glob("mps-vm-*"):
+        _sweep(old)
+    folder = Path(tempfile.mkdtemp(prefix="mps-vm-"))
+    # Held as long as we live; the kernel lets go of it when we are killed.
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _sweep(folder: Path) -> None:
+    try:
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return  # somebody else's, or just being made
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        pass
+    finally:
+        os.close(lock)
+
+
+class _Tail:
+    """Follows a file that QEMU writes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self.total = 0  # bytes read so far
+
+    def read(self) -> bytes:
+        """What came since the last call, at most 1 MiB."""
+        if self._file is None:
+            try:
+                self._file = open(self._path, "rb")  # noqa: SIM115 (closed by close)
+            except FileNotFoundError:
+                return b""
+        data = self._file.read(1 << 20)
+        self.total += len(data)
+        return data
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _initramfs(job: Job, files: store.KernelFiles, work: Path) -> Path:
+    destination = work / "initramfs"
+    with open(destination, "wb") as out:
+        with open(guest.base(), "rb") as base:
+            shutil.copyfileobj(base, out, 1 << 20)
+        guest.write_modules(out, files.tree, job.modules)
+        writer = cpio.Writer(out)
+        if job.shell:
+            terminal = shutil.get_terminal_size()
+            writer.data("vm/shell", guest.shell_script(job.folder, job.environment, job.path, terminal), 0o755)
+        else:
+            writer.data("vm/command", guest.command_script(job.words, job.folder, job.environment, job.path), 0o755)
+        writer.folder(job.folder)
+        guest.add_extras(writer, job.extras)
+        writer.finish()
+    return destination
+
+
+def run(
+    job: Job,
+    catalog: Catalog,
+    *,
+    output: Sink,
+    error: Sink,
+    say: Callable[[str], None],
+    stop: threading.Event | None = None,
+    today: datetime.date | None = None,
+) -> Result:
+    """Runs a job. `output` and `error` get the command's bytes as they come, `say` lines for people.
+
+    Raises VmError if the VM could not even be prepared, and Stopped when `stop` is set.
+    """
+    arguments = (job, catalog, output, error, say, stop, today or datetime.date.today())
+    try:
+        return _run(*arguments)
+    except cache.Damaged as damaged:
+        say(f"kernel {job.kernel.name} is fetched again: {damaged}")
+        store.refresh(job.kernel, force=True)
+    return _run(*arguments)
+
+
+def _run(
+    job: Job,
+    catalog: Catalog,
+    output: Sink,
+    error: Sink,
+    say: Callable[[str], None],
+    stop: threading.Event | None,
+    today: datetime.date,
+) -> Result:
+    with work_folder() as work, store.ready(job.kernel, work) as files:
+        initramfs = _initramfs(job, files, work)
+        kvm, why = (False, "") if job.virtual_time else accel.kvm_works(files.vmlinux)
+        machine = qemu.Machine(
+            virtual_time=job.virtual_time,
+            kvm=kvm,
+            smp=job.smp,
+            seed=job.seed,
+            memory_mib=job.memory_mib or qemu.memory_for(initramfs.stat().st_size),
+        )
+        say(
+            f"kernel {job.kernel.name}{f' ({files.release})' if files.release else ''}, {machine.describe()}"
+            + (f"; no KVM: {why}" if why else "")
+        )
+        ports = qemu.Ports(work / "console", None if job.shell else work / "output", work / "error", work / "control")
+        line = qemu.command(machine, files.vmlinux, initramfs, ports)
+        started = time.monotonic()
+        process = qemu.start(line, work / "qemu", terminal=job.shell)
+        try:
+            seen, records, boot_s = _watch(job, process, ports, output, error, stop)
+        finally:
+            qemu.stop(process)
+        seen.console = ports.console.read_text(errors="replace") if ports.console.exists() else ""
+        seen.qemu_messages = (work / "qemu").read_text(errors="replace")
+        judged = verdict.judge(seen, job.kernel.name, catalog.allow, today)
+        return Result(
+            verdict=judged,
+            console=seen.console,
+            files={record.words[1]: record.body for record in records if record.words[0] == "file"},
+            notes=[record.words[1:] for record in records if record.words[0] == "note"],
+            wall_s=time.monotonic() - started,
+            boot_s=boot_s,
+        )
+
+
+def _watch(
+    job: Job,
+    process: subprocess.Popen[bytes],
+    ports: qemu.Ports,
+    output: Sink,
+    error: Sink,
+    stop: threading.Event | None,
+) -> tuple[verdict.Observed, list[Record], float]:
+    """Passes on what the guest writes until the VM ends or a limit is reached."""
+    seen = verdict.Observed(qemu_status=None, boot_limit_s=BOOT_LIMIT_S, timeout_s=job.timeout_s)
+    reader = Reader()
+    control = _Tail(ports.control)
+    tails = [(_Tail(ports.error), error)]
+    if ports.output is not None:
+        tails.append((_Tail(ports.output), output))
+    started = time.monotonic()
+    command_since = 0.0
+    try:
+        while True:
+            # Asked first: what it wrote before it ended is then seen below.
+            ended = process.poll()
+            moved = False
+            for tail, sink in tails:
+                if data := tail.read():
+                    sink(data)
+                    moved = True
+            while data := control.read():
+                moved = True
+                for record in reader.feed(data):
+                    seen.records.append(record)
+                    if record.words[0] == "begin":
+                        command_since = time.monotonic()
+            now = time.monotonic()
+            if sum(tail.total for tail, _ in tails) + control.total > job.output_limit:
+                seen.output_limited = True
+                break
+            if ended is not None:
+                if not moved:
+                    seen.qemu_status = ended
+                    break
+                continue
+            if stop is not None and stop.is_set():
+                raise Stopped
+            limit_s = job.timeout_s if command_since else BOOT_LIMIT_S
+            if not job.shell and now - (command_since or started) > limit_s:
+                seen.timed_out = True
+                break
+            if not moved:
+                time.sleep(POLL_S)
+    finally:
+        control.close()
+        for tail, _ in tails:
+            tail.close()
+    return seen, seen.records, command_since - started if command_since else 0.0

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+# Copyright mpsched contributors
+"""Result files of test binaries, and what the probe says."""
+
+import json
+import unittest
+
+from mpsvm import results
+from mpsvm.catalog import Kernel, TestRule
+
+BINARY = results.TestBinary("e2e", "lab_test", 180)
+
+
+def document(**changes: object) -> bytes:
+    values: dict[str, object] = {
+        "binary": "lab_test", "complete": True, "passed": ["a", "b"], "failed": [], "skipped": [], "running": "",
+    }  # fmt: skip
+    return json.dumps(values | changes).encode()
+
+
+class Binaries(unittest.TestCase):
+    def judged(self, data: bytes | None, exit_status: int | None = 0, *rules: TestRule, **more: bool) -> results.Tally:
+        return results.judge("7.2", BINARY, data, exit_status, rules, **more)
+
+    def test_green(self) -> None:
+        tally = self.judged(document())
+        self.assertEqual((2, [], []), (tally.passed, tally.failures, tally.skips))
+
+    def test_failures_are_named(self) -> None:
+        self.assertEqual(["7.2: lab_test: c"], self.judged(document(failed=["c"]), 1).failures)
+
+    def test_what_cannot_be_believed_is_a_failure(self) -> None:
+        for data, exit_status, complaint in (
+            (None, 0, "no result file"),
+            (None, None, "the VM ended first"),
+            (b"{", 0, "no result file"),
+            (b'{"passed": 3}', 0, "no result file"),
+            (document(complete="yes"), 0, "no result file"),
+            (document(complete=False, running="c"), 139, r"ended before its end \(exit status 139\), in: c"),
+            (document(complete=False, running="c"), None, "the VM ended first"),
+            (document(complete=False, running="c"), 124, "longer than 180 s, in: c"),
+            (document(), 3, "exit status 3 although no test case failed"),
+            (document(), None, "the VM ended first although"),
+            (document(passed=[]), 4, "ran no test case"),
+        ):
+            self.assertRegex("\n".join(self.judged(data, exit_status).failures), complaint)
+
+    def test_with_a_filter_nothing_may_run(self) -> None:
+        self.assertEqual([], self.judged(document(passed=[]), 4, filtered=True).failures)
+
+    def test_skips_need_a_rule(self) -> None:
+        data = document(skipped=[{"name": "needs a moon", "reason": "no moon"}])
+        self.assertIn("does not allow", self.judged(data).failures[0])
+        tally = self.judged(data, 0, TestRule("needs *", "there is none", ("7.2",)))
+        self.assertEqual(([], 1), (tally.failures, len(tally.skips)))
+        self.assertEqual(1, len(self.judged(data, 0, TestRule("needs *", "there is none", ("6.1",))).failures))
+
+
+class Manifest(unittest.TestCase):
+    def test_lines(self) -> None:
+        self.assertEqual([BINARY], results.read_manifest("# tier name timeout_s\ne2e lab_test 180\n"))
+
+    def test_a_bad_line(self) -> None:
+        with self.assertRaisesRegex(ValueError, "line 1"):
+            results.read_manifest("e2e lab_test\n")
+
+
+class Probe(unittest.TestCase):
+    KERNEL = Kernel("6.1", expect=("mptcp",), expect_missing=("tcx",))
+
+    def judged(self, **answers: str) -> results.Capabilities:
+        features = [{"name": name, "answer": answer, "detail": ""} for name, answer in answers.items()]
+        return results.judge_probe(self.KERNEL, json.dumps({"features": features}).encode())
+
+    def test_as_expected(self) -> None:
+        self.assertEqual(
+            ([], 2), (lambda c: (c.failures, c.as_expected))(self.judged(mptcp="available", tcx="missing"))
+        )
+
+    def test_an_expected_capability_that_is_not_found_fails(self) -> None:
+        for answer in ("missing", "unknown"):
+            self.assertIn("mptcp is " + answer, self.judged(mptcp=answer, tcx="missing").failures[0])
+        self.assertIn("unheard of", self.judged(tcx="missing").failures[0])
+
+    def test_one_that_came_unexpectedly_fails_so_that_the_file_is_kept_true(self) -> None:
+        self.assertIn("tcx is available", self.judged(mptcp="available", tcx="available").failures[0])
+
+    def test_one_that_the_file_does_not_name_is_remarked(self) -> None:
+        self.assertEqual(1, len(self.judged(mptcp="available", tcx="missing", new="available").remarks))
+
+    def test_no_answer_fails(self) -> None:
+        for data in (None, b"", b"{}", b'{"features": [1]}'):
+            self.assertTrue(results.judge_probe(self.KERNEL, data).failures)
+
+
+if __name__ == "__main__":
+    unittest.main()
