@@ -74,6 +74,11 @@ std::string peer_text(const SocketAddress &address) {
     return is_v4 ? fmt::format("{}:{}", text.data(), port) : fmt::format("[{}]:{}", text.data(), port);
 }
 
+std::string wrong_text(std::uint64_t bytes, std::uint64_t first) {
+    return bytes == 0 ? std::string("no byte of the contents is wrong")
+                      : fmt::format("{} bytes are wrong, the first at offset {}", bytes, first);
+}
+
 int protocol_number(Protocol protocol) {
     return protocol == Protocol::mptcp ? abi::ipproto_mptcp : IPPROTO_TCP;
 }
@@ -187,14 +192,19 @@ struct Server::Impl {
         std::atomic<std::uint64_t> progress{0};
         switch (hello->mode) {
         case wire::Mode::upload: {
-            auto received = wire::receive_contents(stream, verify, progress);
+            auto received = wire::receive_contents(stream, hello->seed, verify, progress);
             served.bytes = progress;
             if (!received) {
                 return std::unexpected(received.error());
             }
             served.verified = received->verified;
             return stream.send_value(wire::Verdict{
-                received->bytes, received->complete && (received->verified || !verify) ? 1U : 0U, 0});
+                .magic = wire::verdict_magic,
+                .same = received->complete && (received->verified || !verify) ? 1U : 0U,
+                .bytes = received->bytes,
+                .wrong_bytes = received->wrong_bytes,
+                .first_wrong = received->first_wrong,
+            });
         }
         case wire::Mode::download: {
             auto sent = wire::send_contents(
@@ -253,7 +263,12 @@ struct Server::Impl {
             return std::unexpected(trailer.error());
         }
         served.verified = trailer->bytes == served.bytes && trailer->sha256 == received_hash.finish();
-        if (auto done = stream.send_value(wire::Verdict{served.bytes, served.verified ? 1U : 0U, 0}); !done) {
+        if (auto done = stream.send_value(wire::Verdict{.magic = wire::verdict_magic,
+                                                        .same = served.verified ? 1U : 0U,
+                                                        .bytes = served.bytes,
+                                                        .wrong_bytes = 0,
+                                                        .first_wrong = 0});
+            !done) {
             return done;
         }
         return stream.send_value(wire::Trailer{sent, sent_hash.finish()});
@@ -473,7 +488,7 @@ struct Transfer::Impl {
         case Direction::upload:
             return upload(connection, stream, seed);
         case Direction::download:
-            return download(connection, stream);
+            return download(connection, stream, seed);
         case Direction::requests:
             return requests(connection, stream, seed);
         }
@@ -485,14 +500,18 @@ struct Transfer::Impl {
         if (!verdict) {
             return std::unexpected(verdict.error());
         }
+        if (verdict->magic != wire::verdict_magic) {
+            return fail("the server's verdict on the contents arrived damaged", "", EBADMSG);
+        }
         auto &result = connection.result;
         std::lock_guard lock(connection.mutex);
         result.bytes = verdict->bytes;
         result.complete = verdict->bytes == sent;
         result.verified = spec.verify && result.complete && verdict->same == 1;
         if (!result.complete || (spec.verify && !result.verified)) {
-            return fail(fmt::format("{} bytes were sent, {} arrived, and their SHA-256 {}", sent,
-                                    verdict->bytes, verdict->same == 1 ? "is right" : "is wrong"),
+            return fail(fmt::format("{} bytes were sent, {} arrived, and their SHA-256 {}; {}", sent,
+                                    verdict->bytes, verdict->same == 1 ? "is right" : "is wrong",
+                                    wrong_text(verdict->wrong_bytes, verdict->first_wrong)),
                         "", EBADMSG);
         }
         return {};
@@ -507,7 +526,7 @@ struct Transfer::Impl {
         return take_verdict(connection, stream, *sent);
     }
 
-    Result<void> download(ClientConnection &connection, wire::Stream &stream) {
+    Result<void> download(ClientConnection &connection, wire::Stream &stream, std::uint64_t seed) {
         // The server ends its stream in order when it sees our direction closed; a thread of its own waits
         // for the moment.
         std::atomic<bool> received_all{false};
@@ -519,7 +538,7 @@ struct Transfer::Impl {
                 ::shutdown(connection.fd.get(), SHUT_WR);
             }
         });
-        auto received = wire::receive_contents(stream, spec.verify, connection.progress);
+        auto received = wire::receive_contents(stream, seed, spec.verify, connection.progress);
         received_all = true;
         closer.join();
         auto &result = connection.result;
@@ -531,7 +550,9 @@ struct Transfer::Impl {
         result.complete = received->complete;
         result.verified = received->verified;
         if (!result.complete || (spec.verify && !result.verified)) {
-            return fail("what arrived is not what was sent", "", EBADMSG);
+            return fail(fmt::format("what arrived is not what was sent: {}",
+                                    wrong_text(received->wrong_bytes, received->first_wrong)),
+                        "", EBADMSG);
         }
         return {};
     }

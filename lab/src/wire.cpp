@@ -17,6 +17,18 @@ namespace {
 // Upper bound for noticing an abort.
 constexpr auto abort_check = std::chrono::milliseconds(50);
 
+// Notes where a piece that starts behind `received.bytes` differs.
+void compare(std::span<const std::uint8_t> got, std::span<const std::uint8_t> right, Received &received) {
+    if (std::ranges::equal(got, right)) {
+        return;
+    }
+    for (std::size_t i = 0; i < got.size(); ++i) {
+        if (got[i] != right[i] && received.wrong_bytes++ == 0) {
+            received.first_wrong = received.bytes + i;
+        }
+    }
+}
+
 std::unexpected<Error> aborted() { return fail("the transfer was aborted", "", ECANCELED); }
 
 } // namespace
@@ -120,7 +132,9 @@ Result<std::uint64_t> send_contents(Stream &stream, std::uint64_t seed, bool ver
     constexpr std::size_t header = sizeof(std::uint32_t);
     std::vector<std::uint8_t> frame(header + piece_bytes);
     Contents contents(seed);
-    contents.fill(std::span(frame).subspan(header));
+    if (!verify) {
+        contents.fill(std::span(frame).subspan(header));
+    }
     Sha256 hash;
     std::uint64_t sent = 0;
     while ((limit == 0 || sent < limit) && !stop()) {
@@ -148,8 +162,11 @@ Result<std::uint64_t> send_contents(Stream &stream, std::uint64_t seed, bool ver
     return sent;
 }
 
-Result<Received> receive_contents(Stream &stream, bool verify, std::atomic<std::uint64_t> &progress) {
+Result<Received> receive_contents(Stream &stream, std::uint64_t seed, bool verify,
+                                  std::atomic<std::uint64_t> &progress) {
     std::vector<std::uint8_t> piece(piece_bytes);
+    std::vector<std::uint8_t> expected(piece_bytes);
+    Contents source(seed);
     Sha256 hash;
     Received received;
     for (;;) {
@@ -174,6 +191,9 @@ Result<Received> receive_contents(Stream &stream, bool verify, std::atomic<std::
         }
         if (verify) {
             hash.update(contents);
+            const auto right = std::span(expected).first(*length);
+            source.fill(right);
+            compare(contents, right, received);
         }
         received.bytes += *length;
         progress += *length;

@@ -23,7 +23,8 @@ struct evp_md_ctx_st;
 
 namespace mps::lab::wire {
 
-inline constexpr std::uint32_t hello_magic = 0x6d70734c; // "mpsL"
+inline constexpr std::uint32_t hello_magic = 0x6d70734c;   // "mpsL"
+inline constexpr std::uint32_t verdict_magic = 0x6d707356; // "mpsV"
 inline constexpr std::uint32_t piece_bytes = 64 * 1024;
 inline constexpr std::uint32_t max_frame_bytes = 64 * 1024 * 1024;
 
@@ -50,11 +51,13 @@ struct Trailer {
 static_assert(sizeof(Trailer) == 40);
 
 struct Verdict {
+    std::uint32_t magic; // a damaged verdict is no verdict on the contents
+    std::uint32_t same;  // 1: number of bytes and digest are what the trailer says
     std::uint64_t bytes;
-    std::uint32_t same; // 1: number of bytes and digest are what the trailer says
-    std::uint32_t pad;
+    std::uint64_t wrong_bytes; // that are not what the seed in the greeting gives
+    std::uint64_t first_wrong; // offset of the first of them
 };
-static_assert(sizeof(Verdict) == 16);
+static_assert(sizeof(Verdict) == 32);
 
 /// SHA-256 by libcrypto.
 class Sha256 {
@@ -121,9 +124,12 @@ struct Received {
     std::uint64_t bytes = 0;
     bool complete = false; // as many bytes as the trailer says
     bool verified = false; // and the same digest
+    std::uint64_t wrong_bytes = 0;
+    std::uint64_t first_wrong = 0;
 };
 
-/// Receives frames until the trailer.
-Result<Received> receive_contents(Stream &stream, bool verify, std::atomic<std::uint64_t> &progress);
+/// Receives frames until the trailer. With `verify` it also tells where contents differ from what `seed` gives.
+Result<Received> receive_contents(Stream &stream, std::uint64_t seed, bool verify,
+                                  std::atomic<std::uint64_t> &progress);
 
 } // namespace mps::lab::wire
