@@ -169,7 +169,8 @@ __noinline int mps_add_paths(struct mps_conn *conn, struct mps_view *view, const
 		if (mine->fresh)
 			sf->flags |= MPS_SF_FRESH;
 		age_ns = p->now_ns - mine->seen_ns;
-		sf->last_rcv_age_us = mine->seen_ns && age_ns < 4294967295000ull ? age_ns / 1000 : 4294967295u;
+		sf->last_rcv_age_us =
+			mine->seen_ns && age_ns < 4294967295000ull ? age_ns / 1000 : 4294967295u;
 	}
 	conn->path_epoch = epoch;
 	return 0;
@@ -303,8 +304,9 @@ static __always_inline __u32 safe_verdict(const struct mps_scratch *s, struct mp
  * needs is returned, to be written into the packet. Nothing is done twice within the dwell time, which also covers the
  * packets that passed here but have not been processed by the stack yet.
  */
-__noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *view, const struct mps_config *config,
-				 struct mps_counters *counters, const struct mps_pass *p)
+__noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *view,
+				 const struct mps_config *config, struct mps_counters *counters,
+				 const struct mps_pass *p)
 {
 	int want_self = WANT_NOTHING;
 	__u64 dwell_ns;
@@ -327,7 +329,8 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 		path = bpf_map_lookup_elem(&mps_paths, &index);
 		if (!path || !(path->flags & MPS_PATH_ATTACHED))
 			continue;
-		want = p->restore || (path->flags & MPS_PATH_LEAVING) ? mine->peer_backup : !(p->allowed >> i & 1);
+		want = p->restore || (path->flags & MPS_PATH_LEAVING) ? mine->peer_backup
+								      : !(p->allowed >> i & 1);
 		if (want == !!(flags & MPS_SF_BACKUP))
 			continue;
 		if (!(p->established >> i & 1)) {
@@ -358,8 +361,9 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 }
 
 /* After the policy: which subflows are to be allowed, or that they go back to what the peers asked for. */
-__noinline int mps_conclude(struct mps_conn *conn, const struct mps_scratch *s, const struct mps_config *config,
-			    struct mps_counters *counters, struct mps_pass *p)
+__noinline int mps_conclude(struct mps_conn *conn, const struct mps_scratch *s,
+			    const struct mps_config *config, struct mps_counters *counters,
+			    struct mps_pass *p)
 {
 	if (!conn || !s || !config || !counters || !p)
 		return 0;
@@ -394,8 +398,9 @@ static __always_inline bool wants_policy(const struct mps_config *config, const 
 }
 
 /* What became of the edit of the packet's own subflow. Without room, an idle subflow can still be woken. */
-__noinline int mps_account_edit(struct mps_conn *conn, const struct mps_view *view, struct mps_counters *counters,
-				const struct mps_pass *p, int result_and_backup)
+__noinline int mps_account_edit(struct mps_conn *conn, const struct mps_view *view,
+				struct mps_counters *counters, const struct mps_pass *p,
+				int result_and_backup)
 {
 	__u32 result = result_and_backup >> 1, backup = result_and_backup & 1;
 	struct mps_conn_subflow *mine;
@@ -504,8 +509,8 @@ static __always_inline int handle_xdp(struct xdp_md *ctx, bool l3)
 	COUNT(counters, SEEN);
 	p.now_ns = bpf_ktime_get_ns();
 	p.ifindex = ctx->ingress_ifindex;
-	conn = build_view(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, &pkt, &p, &scratch->view, config,
-			  counters);
+	conn = build_view(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, &pkt, &p, &scratch->view,
+			  config, counters);
 	if (!conn)
 		return XDP_PASS;
 	prepare_policy(scratch, conn);
@@ -519,14 +524,12 @@ static __always_inline int handle_xdp(struct xdp_md *ctx, bool l3)
 	return XDP_PASS;
 }
 
-SEC("xdp.frags")
-int mps_xdp_eth(struct xdp_md *ctx)
+SEC("xdp.frags") int mps_xdp_eth(struct xdp_md *ctx)
 {
 	return handle_xdp(ctx, false);
 }
 
-SEC("xdp.frags")
-int mps_xdp_l3(struct xdp_md *ctx)
+SEC("xdp.frags") int mps_xdp_l3(struct xdp_md *ctx)
 {
 	return handle_xdp(ctx, true);
 }
@@ -561,7 +564,8 @@ __noinline int mps_parse_tc(struct __sk_buff *skb, struct mps_packet *pkt, __u32
 
 	if (!pkt)
 		return PARSE_NOT_OURS;
-	if (!l3 && data + sizeof(struct ethhdr) <= data_end && ((struct ethhdr *)data)->h_proto != skb->protocol) {
+	if (!l3 && data + sizeof(struct ethhdr) <= data_end &&
+	    ((struct ethhdr *)data)->h_proto != skb->protocol) {
 		if (mps_restore_mac(skb))
 			return PARSE_NOT_OURS;
 		data = (void *)(long)skb->data;
@@ -613,8 +617,8 @@ static __always_inline int handle_tc(struct __sk_buff *skb, bool l3)
 	COUNT(counters, SEEN);
 	p.now_ns = bpf_ktime_get_ns();
 	p.ifindex = skb->ifindex;
-	conn = build_view(skb, (void *)(long)skb->data, (void *)(long)skb->data_end, &pkt, &p, &scratch->view, config,
-			  counters);
+	conn = build_view(skb, (void *)(long)skb->data, (void *)(long)skb->data_end, &pkt, &p, &scratch->view,
+			  config, counters);
 	if (!conn)
 		return TC_ACT_UNSPEC;
 	prepare_policy(scratch, conn);
@@ -623,26 +627,24 @@ static __always_inline int handle_tc(struct __sk_buff *skb, bool l3)
 	mps_conclude(conn, scratch, config, counters, &p);
 	want = mps_apply_verdict(conn, &scratch->view, config, counters, &p);
 	if (want >= 0 && !pkt.fin)
-		mps_account_edit(conn, &scratch->view, counters, &p, mps_edit_tc(skb, &pkt, want) << 1 | want);
+		mps_account_edit(conn, &scratch->view, counters, &p,
+				 mps_edit_tc(skb, &pkt, want) << 1 | want);
 	if (mps_wakes_ready)
 		mps_send_wakes(skb, counters, l3);
 	return TC_ACT_UNSPEC;
 }
 
-SEC("tc")
-int mps_tc_eth(struct __sk_buff *skb)
+SEC("tc") int mps_tc_eth(struct __sk_buff *skb)
 {
 	return handle_tc(skb, false);
 }
 
-SEC("tc")
-int mps_tc_l3(struct __sk_buff *skb)
+SEC("tc") int mps_tc_l3(struct __sk_buff *skb)
 {
 	return handle_tc(skb, true);
 }
 
-SEC("tc")
-int mps_wake_eth(struct __sk_buff *skb)
+SEC("tc") int mps_wake_eth(struct __sk_buff *skb)
 {
 	int verdict;
 
@@ -650,8 +652,7 @@ int mps_wake_eth(struct __sk_buff *skb)
 	return verdict;
 }
 
-SEC("tc")
-int mps_wake_l3(struct __sk_buff *skb)
+SEC("tc") int mps_wake_l3(struct __sk_buff *skb)
 {
 	int verdict;
 
@@ -660,8 +661,7 @@ int mps_wake_l3(struct __sk_buff *skb)
 }
 
 /* Carries forged ACKs from user space: `detach` has no packets of its own to edit. */
-SEC("xdp")
-int mps_inject(struct xdp_md *ctx MPS_UNUSED)
+SEC("xdp") int mps_inject(struct xdp_md *ctx MPS_UNUSED)
 {
 	return XDP_PASS;
 }
@@ -681,8 +681,7 @@ static __always_inline void put_endpoint(__u8 *to, struct sock_common *sc, bool 
 }
 
 /* Dumps every MPTCP subflow of the reader's network namespace as a stream of struct mps_subflow_record. */
-SEC("iter/tcp")
-int mps_dump(struct bpf_iter__tcp *it)
+SEC("iter/tcp") int mps_dump(struct bpf_iter__tcp *it)
 {
 	struct sock_common *sc = it->sk_common;
 	struct mps_subflow_record rec = {};

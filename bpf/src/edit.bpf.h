@@ -92,8 +92,8 @@ static __always_inline enum mps_edit_result can_edit(void *ctx, const struct mps
  * The usual packet: Ethernet, no VLAN, plain IP header, so `headers` (up to the options) is a constant and
  * the move is a row of loads and stores.
  */
-static __always_inline enum mps_edit_result insert_prio_plain(struct xdp_md *ctx, const struct mps_packet *pkt,
-							      __u32 backup, const __u32 headers)
+static __always_inline enum mps_edit_result
+insert_prio_plain(struct xdp_md *ctx, const struct mps_packet *pkt, __u32 backup, const __u32 headers)
 {
 	__u32 segment = l4_len(pkt);
 	struct tcphdr *tcp;
@@ -209,7 +209,8 @@ __noinline int mps_edit_tc(struct __sk_buff *skb, const struct mps_packet *pkt, 
 	moved &= 255;
 	if (moved > HEADERS_MAX - PRIO_BYTES || moved < 40)
 		return EDIT_FAILED;
-	bpf_skb_store_bytes(skb, net_off, edit_at(buf, net_off & 31), moved + PRIO_BYTES, BPF_F_RECOMPUTE_CSUM);
+	bpf_skb_store_bytes(skb, net_off, edit_at(buf, net_off & 31), moved + PRIO_BYTES,
+			    BPF_F_RECOMPUTE_CSUM);
 	return EDIT_DONE;
 }
 

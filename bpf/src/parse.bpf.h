@@ -29,24 +29,24 @@
 #define HEADERS_MAX 252
 
 enum mps_parse {
-	PARSE_NOT_OURS,  /* not TCP, no MPTCP option, a fragment, SYN or RST */
+	PARSE_NOT_OURS, /* not TCP, no MPTCP option, a fragment, SYN or RST */
 	PARSE_MALFORMED,
 	PARSE_MPTCP,
 };
 
 struct mps_packet {
-	__u32 net_off;     /* of the IP header, from the packet's start */
+	__u32 net_off; /* of the IP header, from the packet's start */
 	__u32 tcp_off;
 	__u32 options_len; /* bytes of TCP options */
 	__u32 payload_len; /* bytes after the TCP header */
 	__u32 total_len;   /* of the IP packet */
 	__u32 ack;
 	__u8 is_ipv6;
-	__u8 has_prio;     /* the peer's own MP_PRIO is in this packet */
+	__u8 has_prio; /* the peer's own MP_PRIO is in this packet */
 	__u8 prio_backup;
 	__u8 fin;
 	__u8 nr_vlans;
-	__u8 unusual;      /* IP options or extension headers: edited the general way */
+	__u8 unusual; /* IP options or extension headers: edited the general way */
 	__u16 vlan_tci[MPS_MAX_VLANS];
 	__be16 vlan_proto[MPS_MAX_VLANS];
 };
@@ -156,7 +156,8 @@ static __always_inline bool is_vlan(__be16 proto)
 	return proto == bpf_htons(ETH_P_8021Q) || proto == bpf_htons(ETH_P_8021AD);
 }
 
-static __always_inline enum mps_parse parse_tcp(void *data, void *data_end, struct mps_packet *pkt, __u32 l4_len)
+static __always_inline enum mps_parse parse_tcp(void *data, void *data_end, struct mps_packet *pkt,
+						__u32 l4_len)
 {
 	struct tcphdr *tcp = data + pkt->tcp_off;
 	__u32 header_len;
@@ -183,7 +184,8 @@ static __always_inline enum mps_parse parse_tcp(void *data, void *data_end, stru
 	return PARSE_MPTCP;
 }
 
-static __always_inline enum mps_parse parse_ipv4(void *data, void *data_end, struct mps_packet *pkt, __u32 frame_len)
+static __always_inline enum mps_parse parse_ipv4(void *data, void *data_end, struct mps_packet *pkt,
+						 __u32 frame_len)
 {
 	struct iphdr *ip = data + pkt->net_off;
 	__u32 header_len, total;
@@ -231,7 +233,8 @@ static __noinline __u32 skip_ipv6_extensions(void *data, void *data_end, __u32 o
 	return next == IPPROTO_TCP ? off : 0;
 }
 
-static __always_inline enum mps_parse parse_ipv6(void *data, void *data_end, struct mps_packet *pkt, __u32 frame_len)
+static __always_inline enum mps_parse parse_ipv6(void *data, void *data_end, struct mps_packet *pkt,
+						 __u32 frame_len)
 {
 	struct ipv6hdr *ip = data + pkt->net_off;
 	__u32 off, payload;

@@ -16,7 +16,7 @@ struct mps_pass {
 	__u32 self;        /* index of the packet's own subflow, MPS_MAX_SUBFLOWS if none */
 	__u32 established; /* bit i: sf[i] is fully established */
 	__u32 allowed;
-	__u32 restore;     /* go back to what the peers asked for */
+	__u32 restore; /* go back to what the peers asked for */
 	__u32 pad;
 };
 
@@ -51,7 +51,8 @@ struct mps_subflow_ref {
 	__u32 ack; /* … and acknowledges up to here */
 };
 
-static __always_inline void read_subflow(struct mps_subflow_view *out, const struct mps_subflow_ref *ref, bool cast)
+static __always_inline void read_subflow(struct mps_subflow_view *out, const struct mps_subflow_ref *ref,
+					 bool cast)
 {
 	struct mptcp_subflow_context *ctx = KPTR(struct mptcp_subflow_context, (void *)ref->ctx, cast);
 	struct tcp_sock *tp = KPTR(struct tcp_sock, (void *)ref->tp, cast);
@@ -75,7 +76,8 @@ static __always_inline void read_subflow(struct mps_subflow_view *out, const str
 		retransmits = 0;
 	}
 	/* __mptcp_subflow_active(), net/mptcp/protocol.h, and not stale */
-	usable = (is_equal(state, TCP_ESTABLISHED_STATE) | is_equal(state, TCP_CLOSE_WAIT_STATE)) & ~(joining | stale);
+	usable = (is_equal(state, TCP_ESTABLISHED_STATE) | is_equal(state, TCP_CLOSE_WAIT_STATE)) &
+		 ~(joining | stale);
 	out->flags = MPS_SF_PRESENT | usable * MPS_SF_USABLE | stale * MPS_SF_STALE |
 		     (__u32)READ_BITS(ctx, backup, cast) * MPS_SF_BACKUP |
 		     (__u32)READ_BITS(ctx, request_bkup, cast) * MPS_SF_LOCAL_BACKUP |
@@ -163,7 +165,8 @@ static __always_inline bool walk_subflows(struct mps_walk *w, struct list_head *
 			w->overflow = 1;
 			return true;
 		}
-		ctx = KPTR(struct mptcp_subflow_context, pos, cast); /* node is the first member, checked at load */
+		ctx = KPTR(struct mptcp_subflow_context, pos,
+			   cast); /* node is the first member, checked at load */
 		ssk = READ(ctx, tcp_sock, cast);
 		if (!ssk || (void *)READ(ctx, conn, cast) != w->msk)
 			return false;

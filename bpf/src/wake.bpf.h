@@ -43,7 +43,8 @@ static __always_inline __u32 wake_index(__u64 sk)
 }
 
 /* Takes the entry of this subflow if it is free or was left behind. */
-static __always_inline bool claim_wake(struct mps_wake *w, __u32 index, __u64 now_ns, struct mps_counters *counters)
+static __always_inline bool claim_wake(struct mps_wake *w, __u32 index, __u64 now_ns,
+				       struct mps_counters *counters)
 {
 	__u32 state = w->state;
 
@@ -58,8 +59,8 @@ static __always_inline bool claim_wake(struct mps_wake *w, __u32 index, __u64 no
 }
 
 /* Queues a wake for sf[i]; returns true if it is under way. */
-__noinline int mps_queue_wake(const struct mps_conn_subflow *mine, struct mps_counters *counters, __u64 now_ns,
-			      __u32 backup, __u32 l3)
+__noinline int mps_queue_wake(const struct mps_conn_subflow *mine, struct mps_counters *counters,
+			      __u64 now_ns, __u32 backup, __u32 l3)
 {
 	__u32 index, snd_wnd = 0, wscale;
 	struct mps_wake *w;
@@ -86,7 +87,8 @@ __noinline int mps_queue_wake(const struct mps_conn_subflow *mine, struct mps_co
 		struct in6_addr a;
 
 		bpf_core_read(&a, sizeof(a), &sk->__sk_common.skc_v6_daddr);
-		w->is_ipv6 = !(a.s6_addr32[0] == 0 && a.s6_addr32[1] == 0 && a.s6_addr32[2] == bpf_htonl(0xffff));
+		w->is_ipv6 =
+			!(a.s6_addr32[0] == 0 && a.s6_addr32[1] == 0 && a.s6_addr32[2] == bpf_htonl(0xffff));
 	}
 	if (w->is_ipv6) {
 		bpf_core_read(&w->saddr, sizeof(w->saddr), &sk->__sk_common.skc_v6_daddr);
@@ -315,8 +317,10 @@ static __always_inline int store_wake_ipv4(struct __sk_buff *skb, const struct m
 	if (bpf_skb_change_tail(skb, net_off + total, 0))
 		return -1;
 	if (len == sizeof(p.t))
-		return bpf_skb_store_bytes(skb, net_off, &p, sizeof(p), BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH);
-	return bpf_skb_store_bytes(skb, net_off, &p, sizeof(p) - 12, BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH);
+		return bpf_skb_store_bytes(skb, net_off, &p, sizeof(p),
+					   BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH);
+	return bpf_skb_store_bytes(skb, net_off, &p, sizeof(p) - 12,
+				   BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH);
 }
 
 static __always_inline int store_wake_ipv6(struct __sk_buff *skb, const struct mps_wake *w, __u32 net_off)
@@ -340,8 +344,10 @@ static __always_inline int store_wake_ipv6(struct __sk_buff *skb, const struct m
 	if (bpf_skb_change_tail(skb, net_off + sizeof(p.ip) + len, 0))
 		return -1;
 	if (len == sizeof(p.t))
-		return bpf_skb_store_bytes(skb, net_off, &p, sizeof(p), BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH);
-	return bpf_skb_store_bytes(skb, net_off, &p, sizeof(p) - 12, BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH);
+		return bpf_skb_store_bytes(skb, net_off, &p, sizeof(p),
+					   BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH);
+	return bpf_skb_store_bytes(skb, net_off, &p, sizeof(p) - 12,
+				   BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH);
 }
 
 /* Turns the clone into the wake. Returns 0, or -1 if some helper refused. */

@@ -2,4 +2,5 @@
 #include <mps/policy.bpf.h>
 #include "active-standby.core.h"
 
-MPS_POLICY(active_standby, "active-standby", "lowest path priority that is alive, the next tier otherwise (ATSSS active-standby)");
+MPS_POLICY(active_standby, "active-standby",
+	   "lowest path priority that is alive, the next tier otherwise (ATSSS active-standby)");

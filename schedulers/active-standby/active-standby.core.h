@@ -13,7 +13,8 @@
 #include <mps/core.h>
 
 #define ACTIVE_STANDBY_PARAMS(P)                                                                             \
-	P(__u32, hold_ms, 1000, 0, 600000, "ms", "how long a better tier must have been alive before traffic returns to it")
+	P(__u32, hold_ms, 1000, 0, 600000, "ms",                                                             \
+	  "how long a better tier must have been alive before traffic returns to it")
 MPS_PARAMS(active_standby, ACTIVE_STANDBY_PARAMS)
 
 struct active_standby_state {

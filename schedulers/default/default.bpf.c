@@ -2,4 +2,5 @@
 #include <mps/policy.bpf.h>
 #include "default.core.h"
 
-MPS_POLICY(default_policy, "default", "pass-through: the kernel's own rule, with the backups the peers asked for");
+MPS_POLICY(default_policy, "default",
+	   "pass-through: the kernel's own rule, with the backups the peers asked for");

@@ -13,7 +13,8 @@
 #include <mps/core.h>
 
 #define SMALLEST_DELAY_PARAMS(P)                                                                             \
-	P(__u32, margin_pct, 10, 0, 100, "%", "how much quicker another subflow must be to become the preferred one") \
+	P(__u32, margin_pct, 10, 0, 100, "%",                                                                \
+	  "how much quicker another subflow must be to become the preferred one")                            \
 	P(__u32, rttvar_factor, 1, 0, 16, "", "times the RTT deviation that it must be quicker as well")
 MPS_PARAMS(smallest_delay, SMALLEST_DELAY_PARAMS)
 
@@ -51,7 +52,8 @@ MPS_CORE_PART __u32 smallest_delay_quickest(const struct mps_view *v, __u32 amon
 MPS_CORE void smallest_delay_decide(const struct mps_view *v, struct mps_verdict *out,
 				    const struct smallest_delay_params *p, struct smallest_delay_state *st)
 {
-	__u32 left = mps_candidates(v), preferred = st->preferred - 1, best = smallest_delay_quickest(v, left);
+	__u32 left = mps_candidates(v), preferred = st->preferred - 1,
+	      best = smallest_delay_quickest(v, left);
 	__u64 room = 0;
 
 	out->allowed = 0;

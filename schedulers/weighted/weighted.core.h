@@ -42,11 +42,12 @@ MPS_CORE __u64 weighted_time(const struct mps_view *v, const struct weighted_sta
 	/* Another CPU may be processing an ACK while we read, so the sum can be a little less than it was. */
 	if (bytes >> 63)
 		bytes = 0;
-	return ((bytes < WEIGHTED_MOST ? bytes : WEIGHTED_MOST) << WEIGHTED_SHIFT) / weighted_weight(&v->sf[i]);
+	return ((bytes < WEIGHTED_MOST ? bytes : WEIGHTED_MOST) << WEIGHTED_SHIFT) /
+	       weighted_weight(&v->sf[i]);
 }
 
-MPS_CORE void weighted_decide(const struct mps_view *v, struct mps_verdict *out, const struct weighted_params *p,
-			      struct weighted_state *st)
+MPS_CORE void weighted_decide(const struct mps_view *v, struct mps_verdict *out,
+			      const struct weighted_params *p, struct weighted_state *st)
 {
 	__u32 candidates = mps_candidates(v), running = st->running & candidates;
 	__u64 behind = ~0ull;

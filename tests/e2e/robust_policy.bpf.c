@@ -26,19 +26,19 @@
 MPS_PARAMS(robust, ROBUST_PARAMS)
 
 struct robust_state {
-	__u64 unused;
+    __u64 unused;
 };
 
-static __attribute__((always_inline)) inline void robust_decide(const struct mps_view *v, struct mps_verdict *out,
-								 const struct robust_params *p,
-								 struct robust_state *st)
-{
+static __attribute__((always_inline)) inline void robust_decide(const struct mps_view *v,
+                                                                struct mps_verdict *out,
+                                                                const struct robust_params *p,
+                                                                struct robust_state *st) {
 #ifdef FAULT_UNSAFE
-	/* The token is any number: the verifier must see that this leaves the map's value. */
-	out->allowed = v->sf[v->token].flags + p->patience_ms;
+    /* The token is any number: the verifier must see that this leaves the map's value. */
+    out->allowed = v->sf[v->token].flags + p->patience_ms;
 #else
-	out->allowed = v->present;
-	st->unused = p->patience_ms;
+    out->allowed = v->present;
+    st->unused = p->patience_ms;
 #endif
 }
 

@@ -101,42 +101,42 @@ enum mps_subflow_flag {
 
 /* One subflow as the kernel sees it now. Kernel fields are named after struct tcp_sock. */
 struct mps_subflow_view {
-	__u64 bytes_acked;      /* tcp_sock.bytes_acked, RFC 4898 tcpEStatsAppHCThruOctetsAcked */
-	__u64 pacing_rate;      /* bytes/s, mptcp_subflow_context.avg_pacing_rate: what `default` divides by */
-	__u32 flags;            /* enum mps_subflow_flag */
-	__u32 id;               /* kernel's subflow_id (6.5+), else position in the connection, from 1 */
+	__u64 bytes_acked; /* tcp_sock.bytes_acked, RFC 4898 tcpEStatsAppHCThruOctetsAcked */
+	__u64 pacing_rate; /* bytes/s, mptcp_subflow_context.avg_pacing_rate: what `default` divides by */
+	__u32 flags;       /* enum mps_subflow_flag */
+	__u32 id;          /* kernel's subflow_id (6.5+), else position in the connection, from 1 */
 	__u32 ifindex;
-	__u32 srtt_us;          /* smoothed RTT; 0 = no sample yet */
-	__u32 rttvar_us;        /* mean deviation (mdev_us) */
-	__u32 min_rtt_us;       /* least RTT in the kernel's window; 0 = no sample yet */
+	__u32 srtt_us;    /* smoothed RTT; 0 = no sample yet */
+	__u32 rttvar_us;  /* mean deviation (mdev_us) */
+	__u32 min_rtt_us; /* least RTT in the kernel's window; 0 = no sample yet */
 	__u32 cwnd_segs;
 	__u32 ssthresh_segs;
-	__u32 in_flight_segs;   /* tcp_packets_in_flight(), less what this packet acknowledges */
+	__u32 in_flight_segs; /* tcp_packets_in_flight(), less what this packet acknowledges */
 	__u32 mss_bytes;
-	__u32 outstanding_bytes;/* write_seq - snd_una: put on this subflow and not yet acknowledged */
-	__u32 notsent_bytes;    /* write_seq - snd_nxt */
-	__u32 queued_bytes;     /* sk_wmem_queued: what `default` divides by the pacing rate */
+	__u32 outstanding_bytes; /* write_seq - snd_una: put on this subflow and not yet acknowledged */
+	__u32 notsent_bytes;     /* write_seq - snd_nxt */
+	__u32 queued_bytes;      /* sk_wmem_queued: what `default` divides by the pacing rate */
 	__u32 snd_wnd_bytes;
 	__u32 delivered_segs;
-	__u32 lost_segs;        /* tcp_sock.lost: cumulative */
-	__u32 retransmits;      /* icsk_retransmits: consecutive RTOs */
-	__u32 weight;           /* path attributes, see struct mps_path */
+	__u32 lost_segs;   /* tcp_sock.lost: cumulative */
+	__u32 retransmits; /* icsk_retransmits: consecutive RTOs */
+	__u32 weight;      /* path attributes, see struct mps_path */
 	__u32 priority;
 	__u32 cost;
 	__u32 energy_class;
-	__u32 last_rcv_age_us;  /* since the last data or ACK on it reached the kernel; 4294967295 = never */
+	__u32 last_rcv_age_us; /* since the last data or ACK on it reached the kernel; 4294967295 = never */
 };
 MPS_STATIC_ASSERT(sizeof(struct mps_subflow_view) == 104, "mps_subflow_view layout");
 
 /* One connection at the moment of a decision. */
 struct mps_view {
-	__u64 now_us;           /* monotonic */
-	__u64 unsent_bytes;     /* msk->write_seq - snd_nxt: written by the application, on no subflow yet */
-	__u64 unacked_bytes;    /* msk->snd_nxt - snd_una */
-	__u64 window_bytes;     /* msk->wnd_end - snd_nxt, 0 if closed: what the peer still accepts */
-	__u32 token;            /* RFC 8684 3.2, the local token */
-	__u32 present;          /* bit i: sf[i] holds a subflow */
-	__u32 self;             /* index on which the packet arrived, MPS_MAX_SUBFLOWS if none */
+	__u64 now_us;        /* monotonic */
+	__u64 unsent_bytes;  /* msk->write_seq - snd_nxt: written by the application, on no subflow yet */
+	__u64 unacked_bytes; /* msk->snd_nxt - snd_una */
+	__u64 window_bytes;  /* msk->wnd_end - snd_nxt, 0 if closed: what the peer still accepts */
+	__u32 token;         /* RFC 8684 3.2, the local token */
+	__u32 present;       /* bit i: sf[i] holds a subflow */
+	__u32 self;          /* index on which the packet arrived, MPS_MAX_SUBFLOWS if none */
 	__u32 reserved;
 	struct mps_subflow_view sf[MPS_MAX_SUBFLOWS];
 };
@@ -201,9 +201,9 @@ struct mps_conn_subflow {
 	__u8 flip_value; /* value of the last edit */
 	__u8 fresh;      /* the policy has not yet seen it */
 	__u8 nr_vlans;
-	__u16 vlan_tci[MPS_MAX_VLANS];   /* outermost first */
+	__u16 vlan_tci[MPS_MAX_VLANS]; /* outermost first */
 	__be16 vlan_proto[MPS_MAX_VLANS];
-	__u32 id;      /* as in mps_subflow_view */
+	__u32 id; /* as in mps_subflow_view */
 };
 MPS_STATIC_ASSERT(sizeof(struct mps_conn_subflow) == 48, "mps_conn_subflow layout");
 
@@ -214,7 +214,7 @@ struct mps_conn {
 	__u32 path_epoch; /* of mps_config when the paths were looked up */
 	__u32 slot;
 	__u32 slot_serial; /* of the slot when the state was zeroed: a slot may be refilled */
-	__u32 allowed;    /* last verdict, bit per sf index; for `conns` */
+	__u32 allowed;     /* last verdict, bit per sf index; for `conns` */
 	__u32 pad;
 	struct mps_conn_subflow sf[MPS_MAX_SUBFLOWS];
 	struct mps_state state;
@@ -228,7 +228,7 @@ struct mps_config {
 	__u32 path_epoch; /* bumped after every change of mps_paths */
 	__u32 dwell_us;   /* least time between two edits of one subflow's bit */
 	__u32 nr_rules;
-	__u32 flags;      /* enum mps_config_flag */
+	__u32 flags;                      /* enum mps_config_flag */
 	__u32 slot_serial[MPS_MAX_SLOTS]; /* bumped whenever a slot is filled */
 };
 
@@ -265,16 +265,16 @@ struct mps_rule {
 	__u32 slot;
 	__u8 local[16];
 	__u8 remote[16];
-	__u8 local_prefix;  /* 0..128 */
+	__u8 local_prefix; /* 0..128 */
 	__u8 remote_prefix;
-	__u16 local_port;   /* host order */
+	__u16 local_port; /* host order */
 	__u16 remote_port;
 	__u16 pad;
 	__u32 mark;
 	__u32 mark_mask;
 	__u32 ifindex;
 	__u32 pad2;
-	__u64 cgroup_id;    /* of the cgroup itself or any ancestor */
+	__u64 cgroup_id; /* of the cgroup itself or any ancestor */
 };
 MPS_STATIC_ASSERT(sizeof(struct mps_rule) == 72, "mps_rule layout");
 
@@ -306,7 +306,7 @@ struct mps_wake {
 	__u8 backup; /* the B bit of MP_PRIO */
 	__u8 l3;     /* the target interface has no link-layer header */
 	__u8 nr_vlans;
-	__u8 hop;    /* the clone first visits its own L3 interface to get a link-layer header */
+	__u8 hop; /* the clone first visits its own L3 interface to get a link-layer header */
 	__u16 vlan_tci[MPS_MAX_VLANS];
 	__be16 vlan_proto[MPS_MAX_VLANS];
 };
@@ -316,46 +316,49 @@ MPS_STATIC_ASSERT(sizeof(struct mps_wake) == 88, "mps_wake layout");
 
 /* Names and meanings, for the enum, the command line, JSON and the documentation alike. */
 #define MPS_COUNTERS(X)                                                                                      \
-	X(SEEN, "seen", "packets of attached interfaces that looked like TCP with an MPTCP option")           \
-	X(SINGLE, "single", "packets of connections with one subflow: nothing to decide")                     \
-	X(DECIDED, "decided", "decisions made by a policy")                                                   \
-	X(PASSED, "passed", "decisions of the built-in pass-through (no policy in the connection's slot)")    \
-	X(INSERTED, "inserted", "MP_PRIO written into a packet on its way in")                                \
-	X(INSERTED_BACKUP, "inserted_backup", "of these with B=1 (parking)")                                  \
-	X(INSERTED_RETRY, "inserted_retry", "of these because an earlier edit of the same value did not land")\
-	X(WAKE_QUEUED, "wake_queued", "wakes asked for by a decision")                                        \
-	X(WAKE_SENT, "wake_sent", "clones redirected to the idle subflow's interface")                        \
-	X(WAKE_LANDED, "wake_landed", "wakes written and handed to the stack")                                \
-	X(WAKE_LANDED_BACKUP, "wake_landed_backup", "of these with B=1 (parking)")                            \
-	X(WAKE_BUSY, "wake_busy", "wakes put off: their queue entry was in use")                              \
-	X(WAKE_EXPIRED, "wake_expired", "wakes dropped: no packet came to carry them in time")                \
-	X(WAKE_FAILED, "wake_failed", "wakes whose clone or rewrite failed")                                  \
-	X(WAKE_STRAY, "wake_stray", "packets with our mark that no wake of ours explains: passed on as they are")\
-	X(WAKE_UNREACHABLE, "wake_unreachable", "wakes not possible: the subflow's interface is not attached")\
-	X(PEER_PRIO, "peer_prio", "MP_PRIO seen on the wire: the peer's own wish, remembered")                \
-	X(HELD_DWELL, "held_dwell", "edits put off by the minimum dwell time")                                \
-	X(SKIP_ROOM, "skip_room", "edits put off: no room for 4 more option bytes")                           \
-	X(SKIP_MTU, "skip_mtu", "edits put off: the packet would exceed the MTU")                             \
-	X(SKIP_GSO, "skip_gso", "edits put off: a merged (GRO) packet, an ACK will carry it")                 \
-	X(SKIP_JOINING, "skip_joining", "edits put off: the subflow is not fully established")                \
+	X(SEEN, "seen", "packets of attached interfaces that looked like TCP with an MPTCP option")          \
+	X(SINGLE, "single", "packets of connections with one subflow: nothing to decide")                    \
+	X(DECIDED, "decided", "decisions made by a policy")                                                  \
+	X(PASSED, "passed", "decisions of the built-in pass-through (no policy in the connection's slot)")   \
+	X(INSERTED, "inserted", "MP_PRIO written into a packet on its way in")                               \
+	X(INSERTED_BACKUP, "inserted_backup", "of these with B=1 (parking)")                                 \
+	X(INSERTED_RETRY, "inserted_retry",                                                                  \
+	  "of these because an earlier edit of the same value did not land")                                 \
+	X(WAKE_QUEUED, "wake_queued", "wakes asked for by a decision")                                       \
+	X(WAKE_SENT, "wake_sent", "clones redirected to the idle subflow's interface")                       \
+	X(WAKE_LANDED, "wake_landed", "wakes written and handed to the stack")                               \
+	X(WAKE_LANDED_BACKUP, "wake_landed_backup", "of these with B=1 (parking)")                           \
+	X(WAKE_BUSY, "wake_busy", "wakes put off: their queue entry was in use")                             \
+	X(WAKE_EXPIRED, "wake_expired", "wakes dropped: no packet came to carry them in time")               \
+	X(WAKE_FAILED, "wake_failed", "wakes whose clone or rewrite failed")                                 \
+	X(WAKE_STRAY, "wake_stray",                                                                          \
+	  "packets with our mark that no wake of ours explains: passed on as they are")                      \
+	X(WAKE_UNREACHABLE, "wake_unreachable",                                                              \
+	  "wakes not possible: the subflow's interface is not attached")                                     \
+	X(PEER_PRIO, "peer_prio", "MP_PRIO seen on the wire: the peer's own wish, remembered")               \
+	X(HELD_DWELL, "held_dwell", "edits put off by the minimum dwell time")                               \
+	X(SKIP_ROOM, "skip_room", "edits put off: no room for 4 more option bytes")                          \
+	X(SKIP_MTU, "skip_mtu", "edits put off: the packet would exceed the MTU")                            \
+	X(SKIP_GSO, "skip_gso", "edits put off: a merged (GRO) packet, an ACK will carry it")                \
+	X(SKIP_JOINING, "skip_joining", "edits put off: the subflow is not fully established")               \
 	X(SKIP_LOCAL_BACKUP, "skip_local_backup", "edits not made: the local endpoint's backup flag rules")  \
-	X(EDIT_FAILED, "edit_failed", "edits the kernel's helper refused; the packet passed unmodified")      \
-	X(EMPTY_VERDICT, "empty_verdict", "verdicts that allowed no usable subflow: taken as all")            \
-	X(NO_SOCKET, "no_socket", "MPTCP packets for no socket of this host")                                 \
-	X(NOT_MPTCP_SOCKET, "not_mptcp_socket", "MPTCP options on a connection that is plain TCP here")       \
-	X(LIST_RACED, "list_raced", "the kernel's list of subflows changed while it was read")                \
-	X(TOO_MANY_SUBFLOWS, "too_many_subflows", "connections with more subflows than can be steered")       \
-	X(MALFORMED, "malformed", "packets with impossible lengths or options: passed untouched")             \
-	X(CONN_NEW, "conn_new", "connections first seen")                                                     \
-	X(CONN_FULL, "conn_full", "connections that found no room in the table: not steered")                 \
-	X(POLICY_FAILED, "policy_failed", "tail calls that ran no policy: treated as pass-through")           \
+	X(EDIT_FAILED, "edit_failed", "edits the kernel's helper refused; the packet passed unmodified")     \
+	X(EMPTY_VERDICT, "empty_verdict", "verdicts that allowed no usable subflow: taken as all")           \
+	X(NO_SOCKET, "no_socket", "MPTCP packets for no socket of this host")                                \
+	X(NOT_MPTCP_SOCKET, "not_mptcp_socket", "MPTCP options on a connection that is plain TCP here")      \
+	X(LIST_RACED, "list_raced", "the kernel's list of subflows changed while it was read")               \
+	X(TOO_MANY_SUBFLOWS, "too_many_subflows", "connections with more subflows than can be steered")      \
+	X(MALFORMED, "malformed", "packets with impossible lengths or options: passed untouched")            \
+	X(CONN_NEW, "conn_new", "connections first seen")                                                    \
+	X(CONN_FULL, "conn_full", "connections that found no room in the table: not steered")                \
+	X(POLICY_FAILED, "policy_failed", "tail calls that ran no policy: treated as pass-through")          \
 	X(SWITCHED, "switched", "connections that moved to another policy")
 
 enum mps_counter {
 #define MPS_COUNTER_ENUM(id, name, text) MPS_C_##id,
 	MPS_COUNTERS(MPS_COUNTER_ENUM)
 #undef MPS_COUNTER_ENUM
-	MPS_C_MAX
+		MPS_C_MAX
 };
 
 /* Value of the per-CPU map mps_counters, key 0. */
@@ -369,12 +372,12 @@ struct mps_counters {
 struct mps_subflow_record {
 	__u32 abi; /* MPS_ABI_VERSION */
 	__u32 token;
-	__u64 sk; /* joins with mps_conn_subflow.sk */
+	__u64 sk;       /* joins with mps_conn_subflow.sk */
 	__u8 local[16]; /* IPv6, or IPv4-mapped */
 	__u8 remote[16];
 	__u16 local_port;
 	__u16 remote_port;
-	__u32 state; /* TCP_ESTABLISHED … */
+	__u32 state;      /* TCP_ESTABLISHED … */
 	__u32 rx_ifindex; /* where it last received, else where it sends */
 	__u32 mark;
 	__u32 rcv_nxt;

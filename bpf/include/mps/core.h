@@ -49,7 +49,8 @@
 		__u32 reserved;                                                                              \
 		LIST(MPS_PARAM_FIELD)                                                                        \
 	};                                                                                                   \
-	MPS_UNUSED static const struct policy##_params policy##_defaults = {.reserved = 0, LIST(MPS_PARAM_DEFAULT)};
+	MPS_UNUSED static const struct policy##_params policy##_defaults = {.reserved = 0,                   \
+									    LIST(MPS_PARAM_DEFAULT)};
 #define MPS_NO_PARAMS(policy)                                                                                \
 	struct policy##_params {                                                                             \
 		__u32 reserved;                                                                              \
@@ -57,7 +58,8 @@
 	MPS_UNUSED static const struct policy##_params policy##_defaults = {.reserved = 0};
 
 /* A policy's memory must fit in what the data path keeps for it. */
-#define MPS_STATE_FITS(type) MPS_STATIC_ASSERT(sizeof(type) <= sizeof(struct mps_state), #type " exceeds mps_state")
+#define MPS_STATE_FITS(type)                                                                                 \
+	MPS_STATIC_ASSERT(sizeof(type) <= sizeof(struct mps_state), #type " exceeds mps_state")
 
 /*
  * The subflow at a computed index. The mask changes nothing for a valid index and shows the verifier that it

@@ -32,7 +32,7 @@ struct {
 		.name = policy_name,                                                                         \
 		.doc = policy_doc,                                                                           \
 	};                                                                                                   \
-	struct ident##_params mps_params SEC(MPS_PARAMS_SECTION) = ident##_defaults;                    \
+	struct ident##_params mps_params SEC(MPS_PARAMS_SECTION) = ident##_defaults;                         \
 	static __attribute__((always_inline)) inline void ident##_run(void)                                  \
 	{                                                                                                    \
 		__u32 zero = 0;                                                                              \
@@ -43,12 +43,12 @@ struct {
 		ident##_decide(&s->view, &s->verdict, &mps_params, (struct ident##_state *)&s->state);       \
 		s->decided = 1;                                                                              \
 	}                                                                                                    \
-	SEC("xdp.frags") int mps_policy_xdp(struct xdp_md *ctx MPS_UNUSED)                                                    \
+	SEC("xdp.frags") int mps_policy_xdp(struct xdp_md *ctx MPS_UNUSED)                                   \
 	{                                                                                                    \
 		ident##_run();                                                                               \
 		return XDP_PASS;                                                                             \
 	}                                                                                                    \
-	SEC("tc") int mps_policy_tc(struct __sk_buff *ctx MPS_UNUSED)                                               \
+	SEC("tc") int mps_policy_tc(struct __sk_buff *ctx MPS_UNUSED)                                        \
 	{                                                                                                    \
 		ident##_run();                                                                               \
 		return -1;                                                                                   \
