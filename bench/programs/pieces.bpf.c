@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The data path taken apart: each program runs one piece of it, made of the data path's own headers, and has a twin
- * that does everything but the piece. The difference is what the piece costs.
+ * The data path taken apart: each program runs one piece of it, made of the data path's own headers, and
+ * has a twin that does everything but the piece. The difference is what the piece costs.
  */
 /* The headers bring more pieces than are measured one by one. */
 #pragma clang diagnostic ignored "-Wunused-function"
@@ -86,9 +86,9 @@ SEC("xdp") int bench_hash_twin(struct xdp_md *ctx)
 }
 
 /*
- * A test run repeats on one buffer, so the packet must have its length again at the end. Moving its start back is
- * enough: the headers are no longer in place then, but nothing here reads them, and what
- * the rewrite costs does not depend on what it writes.
+ * A test run repeats on one buffer, so the packet must have its length again at the end. Moving its start
+ * back is enough: the headers are no longer in place then, but nothing here reads them, and what the
+ * rewrite costs does not depend on what it writes.
  */
 SEC("xdp.frags") int bench_rewrite(struct xdp_md *ctx)
 {

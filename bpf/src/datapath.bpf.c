@@ -2,10 +2,11 @@
 /*
  * The data path: parse → is it TCP of an MPTCP socket here? → view → the connection's policy → act → pass.
  *
- * It decides at every packet that arrives for an MPTCP connection with several subflows, because the stack pushes new data right after
- * it has processed an ACK: the MP_PRIO we write into that ACK takes effect before that push. It costs
- * a few nanoseconds for packets that are not MPTCP and one socket lookup plus a walk over the subflows for those that are (see
- * `./run bench`). It never drops, and whatever it cannot do it counts and leaves alone.
+ * It decides at every packet that arrives for an MPTCP connection with several subflows, because the stack
+ * pushes new data right after it has processed an ACK: the MP_PRIO we write into that ACK takes effect
+ * before that push. It costs a few nanoseconds for packets that are not MPTCP and one socket lookup plus a
+ * walk over the subflows for those that are (see `./run bench`). It never drops, and whatever it cannot do
+ * it counts and leaves alone.
  */
 #include "kernel.bpf.h"
 #include "maps.bpf.h"
@@ -24,8 +25,9 @@ enum mps_want {
 };
 
 /*
- * The policy returns here when it is done: a tail call in a subprogram replaces only that subprogram's frame. The verifier and the compiler both
- * take the value below for the call's result, so the answer comes through the scratch map instead.
+ * The policy returns here when it is done: a tail call in a subprogram replaces only that subprogram's
+ * frame. The verifier and the compiler both take the value below for the call's result, so the answer comes
+ * through the scratch map instead.
  */
 static __noinline int run_xdp_policy(struct xdp_md *ctx, __u32 slot)
 {
@@ -125,8 +127,8 @@ __noinline int mps_follow_choice(struct mps_conn *conn, const struct mps_config 
 }
 
 /*
- * What the packet tells of its own subflow, then the path attributes of all; interfaces are looked up again only
- * after the table of paths has changed.
+ * What the packet tells of its own subflow, then the path attributes of all; interfaces are looked up again
+ * only after the table of paths has changed.
  */
 __noinline int mps_add_paths(struct mps_conn *conn, struct mps_view *view, const struct mps_config *config,
 			     const struct mps_pass *p)
@@ -301,8 +303,8 @@ static __always_inline __u32 safe_verdict(const struct mps_scratch *s, struct mp
 
 /*
  * Compares the verdict with the kernel's own bits. Idle subflows get a wake; what the packet's own subflow
- * needs is returned, to be written into the packet. Nothing is done twice within the dwell time, which also covers the
- * packets that passed here but have not been processed by the stack yet.
+ * needs is returned, to be written into the packet. Nothing is done twice within the dwell time, which also
+ * covers the packets that passed here but have not been processed by the stack yet.
  */
 __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *view,
 				 const struct mps_config *config, struct mps_counters *counters,

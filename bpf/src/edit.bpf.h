@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Writes MP_PRIO and a NOP (4 bytes) in front of the TCP options of a packet on its way in. Everything before the options
- * moves 4 bytes towards the head; nothing behind them moves. Lengths and checksums are adjusted
- * incrementally (RFC 1624), so whatever the sender computed stays as right (or wrong) as it was.
+ * Writes MP_PRIO and a NOP (4 bytes) in front of the TCP options of a packet on its way in. Everything
+ * before the options moves 4 bytes towards the head; nothing behind them moves. Lengths and checksums are
+ * adjusted incrementally (RFC 1624), so whatever the sender computed stays as right (or wrong) as it was.
  */
 #ifndef MPS_EDIT_BPF_H
 #define MPS_EDIT_BPF_H
@@ -120,8 +120,9 @@ insert_prio_plain(struct xdp_md *ctx, const struct mps_packet *pkt, __u32 backup
 }
 
 /*
- * Offsets into the edit buffer. The mask is no check (that comes first) but a reminder: 6.1 forgets the range of a
- * number that was spilled to the stack, and the compiler would drop a mask that it can prove needless.
+ * Offsets into the edit buffer. The mask is no check (that comes first) but a reminder: 6.1 forgets the
+ * range of a number that was spilled to the stack, and the compiler would drop a mask that it can prove
+ * needless.
  */
 static __always_inline void *edit_at(struct mps_edit *buf, __u32 off)
 {
@@ -169,9 +170,10 @@ __noinline int mps_edit_xdp(struct xdp_md *ctx, const struct mps_packet *pkt, __
 }
 
 /*
- * On TC the packet is an skb: bpf_skb_adjust_room makes the gap behind the fixed IP header and keeps the skb's own header
- * offsets right; what stood there (extension headers or IP options, and the TCP header) is written again, 4 bytes earlier. A merged (GRO) packet
- * is left alone: its segments would all get the option.
+ * On TC the packet is an skb: bpf_skb_adjust_room makes the gap behind the fixed IP header and keeps the
+ * skb's own header offsets right; what stood there (extension headers or IP options, and the TCP header) is
+ * written again, 4 bytes earlier. A merged (GRO) packet is left alone: its segments would all get the
+ * option.
  */
 __noinline int mps_edit_tc(struct __sk_buff *skb, const struct mps_packet *pkt, __u32 backup)
 {

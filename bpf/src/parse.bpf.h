@@ -262,8 +262,9 @@ static __always_inline enum mps_parse parse_ipv6(void *data, void *data_end, str
 }
 
 /*
- * `frame_len` counts the whole frame, of which only data…data_end can be read (the rest may lie in fragments). `l3` is a constant:
- * the interface has no link-layer header. On TC ingress the kernel has moved the outer VLAN tag out of the packet.
+ * `frame_len` counts the whole frame, of which only data…data_end can be read (the rest may lie in
+ * fragments). `l3` is a constant: the interface has no link-layer header. On TC ingress the kernel has
+ * moved the outer VLAN tag out of the packet.
  */
 static __always_inline enum mps_parse parse_packet(void *data, void *data_end, __u32 frame_len, bool l3,
 						   struct mps_packet *pkt)

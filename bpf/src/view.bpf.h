@@ -7,8 +7,9 @@
 #include "parse.bpf.h"
 
 /*
- * The scalar facts of one packet's way through the data path. Functions that the verifier checks on their own take them together with
- * pointers to map values: a struct that holds pointers cannot be passed to them.
+ * The scalar facts of one packet's way through the data path. Functions that the verifier checks on their
+ * own take them together with pointers to map values: a struct that holds pointers cannot be passed to
+ * them.
  */
 struct mps_pass {
 	__u64 now_ns;
@@ -143,9 +144,10 @@ __noinline int mps_find_index(const struct mps_conn *conn, const struct mps_subf
 }
 
 /*
- * Walks msk->conn_list (at most one more than we can steer, to tell that there are more). The list belongs to the owner of the msk, who may
- * change it meanwhile: entries live until RCU lets go, an unlinked one leads to a poisoned pointer, which reads as zero,
- * and an entry of another connection is recognised by its `conn`. Returns true if the whole list was read.
+ * Walks msk->conn_list (at most one more than we can steer, to tell that there are more). The list belongs
+ * to the owner of the msk, who may change it meanwhile: entries live until RCU lets go, an unlinked one
+ * leads to a poisoned pointer, which reads as zero, and an entry of another connection is recognised by its
+ * `conn`. Returns true if the whole list was read.
  */
 static __always_inline bool walk_subflows(struct mps_walk *w, struct list_head *head, bool cast)
 {

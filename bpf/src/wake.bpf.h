@@ -2,14 +2,15 @@
 /*
  * Wakes: MP_PRIO for a subflow that has no traffic, so no ACK to carry it.
  *
- * A decision fills an entry of mps_wakes. The next packet at TC ingress of any attached interface lends its body: a clone of it,
- * marked with the entry's index, is redirected to the ingress of the idle subflow's interface, where our TC
- * program turns it into a pure ACK with MP_PRIO.
+ * A decision fills an entry of mps_wakes. The next packet at TC ingress of any attached interface lends its
+ * body: a clone of it, marked with the entry's index, is redirected to the ingress of the idle subflow's
+ * interface, where our TC program turns it into a pure ACK with MP_PRIO.
  *
  *   FREE → FILLING → READY → SENT → FREE      each step by compare-and-swap, so each wake is used once
  *
- * The ACK repeats what the connection already knows (seq = rcv_nxt, ack = snd_una, the last timestamps and window). It
- * carries no DSS on purpose: a data ACK would make the kernel take this subflow's old window for the connection's.
+ * The ACK repeats what the connection already knows (seq = rcv_nxt, ack = snd_una, the last timestamps and
+ * window). It carries no DSS on purpose: a data ACK would make the kernel take this subflow's old window
+ * for the connection's.
  */
 #ifndef MPS_WAKE_BPF_H
 #define MPS_WAKE_BPF_H
@@ -175,10 +176,10 @@ static __always_inline __u32 lowest_bit(__u64 word)
 }
 
 /*
- * Generic XDP may replace an skb by a copy (skb_pp_cow_data(), seen on 6.18 for every packet of a veth) whose mac_len is 0: TC
- * ingress then starts at the IP header although the interface is an Ethernet one, and a redirect would eat 14 bytes
- * of it. Putting the link-layer header back in front makes it an ordinary packet again. Returns 0 if the packet
- * starts with its link-layer header now.
+ * Generic XDP may replace an skb by a copy (skb_pp_cow_data(), seen on 6.18 for every packet of a veth)
+ * whose mac_len is 0: TC ingress then starts at the IP header although the interface is an Ethernet one,
+ * and a redirect would eat 14 bytes of it. Putting the link-layer header back in front makes it an ordinary
+ * packet again. Returns 0 if the packet starts with its link-layer header now.
  */
 __noinline int mps_restore_mac(struct __sk_buff *skb)
 {
@@ -389,8 +390,8 @@ static __always_inline int hop_wake(struct __sk_buff *skb, struct mps_wake *w)
 }
 
 /*
- * A packet with our mark. Only an entry that we set to SENT for this interface makes it a wake: the mark alone (which some
- * other program may have set on a packet from the wire) never does.
+ * A packet with our mark. Only an entry that we set to SENT for this interface makes it a wake: the mark
+ * alone (which some other program may have set on a packet from the wire) never does.
  */
 __noinline int mps_receive_wake(struct __sk_buff *skb, struct mps_counters *counters, __u32 l3)
 {

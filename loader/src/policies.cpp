@@ -220,7 +220,8 @@ Result<Prepared> prepare(Session &session, const std::string &policy, const std:
         if (!opened)
             return std::unexpected(opened.error());
         auto prepared = prepare_object(session, *opened, settings);
-        // The way back to the kernel's own scheduling must not depend on a free slot: slot 0 passes everything through.
+        // The way back to the kernel's own scheduling must not depend on a free slot: slot 0 passes
+        // everything through.
         if (!prepared && policy == pass_through && settings.empty())
             return Prepared{};
         return prepared;

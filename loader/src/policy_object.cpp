@@ -278,8 +278,8 @@ Result<LoadedPolicy> PolicyObject::load(int scratch_map) {
             load_error(err, fmt::format("{}: giving it the data path's {}", label_, MPS_MAP_SCRATCH), {},
                        messages.warnings()));
     }
-    // A slot takes only programs that agree with the data path's in this (bpf_prog_map_compatible), whatever the
-    // author wrote as section name.
+    // A slot takes only programs that agree with the data path's in this (bpf_prog_map_compatible),
+    // whatever the author wrote as section name.
     bpf_program__set_flags(programs[0], bpf_program__flags(programs[0]) | BPF_F_XDP_HAS_FRAGS);
     // One buffer for each program, written only if the kernel refuses it.
     VerifierLogBuffer logs[2];

@@ -9,7 +9,8 @@
 
 namespace mps {
 
-// Room for one program's log. Half a million instructions fit; from 6.4 on the kernel keeps the end of longer ones.
+// Room for one program's log. Half a million instructions fit; from 6.4 on the kernel keeps the end of
+// longer ones.
 inline constexpr std::size_t verifier_log_size = std::size_t{16} << 20;
 
 // A buffer for one log: untouched pages cost nothing, and mostly none is touched.

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * active-standby: use the paths with the lowest priority value; the next tier only while no subflow of the better ones is alive
- * (ATSSS active-standby, with any number of tiers). Within a tier the kernel's own rule shares.
+ * active-standby: use the paths with the lowest priority value; the next tier only while no subflow of the
+ * better ones is alive (ATSSS active-standby, with any number of tiers). Within a tier the kernel's own
+ * rule shares.
  *
- * Going down a tier is immediate, going back up waits until the better tier has held for `hold_ms`, so that a flapping path
- * costs one switch and not one for each flap. What peer or local endpoint asked to be a backup ranks
- * behind the other subflows of its priority.
+ * Going down a tier is immediate, going back up waits until the better tier has held for `hold_ms`, so that
+ * a flapping path costs one switch and not one for each flap. What peer or local endpoint asked to be a
+ * backup ranks behind the other subflows of its priority.
  */
 #ifndef MPS_ACTIVE_STANDBY_CORE_H
 #define MPS_ACTIVE_STANDBY_CORE_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * default: leave the kernel alone. Every subflow goes back to what its peer asked for, and the kernel's own rule decides (least
- * sk_wmem_queued / avg_pacing_rate among the subflows that are no backup: mptcp_subflow_get_send()).
+ * default: leave the kernel alone. Every subflow goes back to what its peer asked for, and the kernel's own
+ * rule decides (least sk_wmem_queued / avg_pacing_rate among the subflows that are no backup:
+ * mptcp_subflow_get_send()).
  */
 #ifndef MPS_DEFAULT_CORE_H
 #define MPS_DEFAULT_CORE_H

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * smallest-delay: the subflow with the least smoothed RTT, and in order of RTT as many further ones as it takes to hold what waits
- * to be sent (minRTT with the kernel's burst as the unit; ATSSS smallest-delay). So a small message stays
- * on the quickest path and a bulk transfer uses all.
+ * smallest-delay: the subflow with the least smoothed RTT, and in order of RTT as many further ones as it
+ * takes to hold what waits to be sent (minRTT with the kernel's burst as the unit; ATSSS smallest-delay).
+ * So a small message stays on the quickest path and a bulk transfer uses all.
  *
- * The preferred subflow changes only if another is better by `margin_pct` and by the larger RTT deviation of the two, so jitter does not
- * make traffic jump.
+ * The preferred subflow changes only if another is better by `margin_pct` and by the larger RTT deviation
+ * of the two, so jitter does not make traffic jump.
  */
 #ifndef MPS_SMALLEST_DELAY_CORE_H
 #define MPS_SMALLEST_DELAY_CORE_H

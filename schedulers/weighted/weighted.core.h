@@ -2,10 +2,11 @@
 /*
  * weighted: shares the bytes among the paths in the ratio of their weights (ATSSS load-balancing).
  *
- * Each subflow has a virtual time, the bytes it was given divided by its weight. The one furthest behind is always allowed; another is parked
- * while it leads by more than `lead_bytes`. The kernel hands out up to 64 KiB at once, so the shares are
- * exact in the long run and off by a few such bursts at any moment. Shares are kept even if that leaves a light path
- * partly idle: the heaviest path relative to its capacity sets the pace.
+ * Each subflow has a virtual time, the bytes it was given divided by its weight. The one furthest behind is
+ * always allowed; another is parked while it leads by more than `lead_bytes`. The kernel hands out up to 64
+ * KiB at once, so the shares are exact in the long run and off by a few such bursts at any moment. Shares
+ * are kept even if that leaves a light path partly idle: the heaviest path relative to its capacity sets
+ * the pace.
  */
 #ifndef MPS_WEIGHTED_CORE_H
 #define MPS_WEIGHTED_CORE_H
@@ -83,8 +84,8 @@ MPS_CORE void weighted_decide(const struct mps_view *v, struct mps_verdict *out,
 		if (!(candidates >> i & 1))
 			continue;
 		/*
-		 * A newcomer, and one that returns from an outage, starts level with the one furthest behind: it owes
-		 * nothing, and making up for what it missed would starve the others.
+		 * A newcomer, and one that returns from an outage, starts level with the one furthest
+		 * behind: it owes nothing, and making up for what it missed would starve the others.
 		 */
 		if (!(running >> i & 1)) {
 			st->base[i] = mps_given_bytes(&v->sf[i]) - (behind * weight >> WEIGHTED_SHIFT);

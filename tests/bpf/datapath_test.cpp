@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// One packet at a time through the real programs in the real kernel, beside a real MPTCP connection: which packets
-// are edited, how, and that no other packet ever is.
+// One packet at a time through the real programs in the real kernel, beside a real MPTCP connection: which
+// packets are edited, how, and that no other packet ever is.
 #include "catch.hpp"
 #include "decode.hpp"
 #include "packet.hpp"
@@ -39,8 +39,8 @@ const std::array<const char *, MPS_C_MAX> counter_names = {
 #undef MPS_TEST_NAME
 };
 
-// Counters that changed between two readings, by name. Wakes have tests of their own: whether a packet that could
-// not be edited also queues one depends on what the kernel has in flight.
+// Counters that changed between two readings, by name. Wakes have tests of their own: whether a packet that
+// could not be edited also queues one depends on what the kernel has in flight.
 std::map<std::string, std::uint64_t> changes(const std::vector<std::uint64_t> &before,
                                              const std::vector<std::uint64_t> &after) {
     std::map<std::string, std::uint64_t> out;
@@ -106,8 +106,9 @@ Outcome send(Rig &rig, Hook hook, ByteView data, Link link, std::uint32_t ifinde
     return out;
 }
 
-// TC programs get an Ethernet frame in a test run, whatever the program expects; the kernel takes the VLAN tag out
-// before TC ingress, a test run does not. So TC shows its edits on plain Ethernet here, and in tests/e2e elsewhere.
+// TC programs get an Ethernet frame in a test run, whatever the program expects; the kernel takes the VLAN
+// tag out before TC ingress, a test run does not. So TC shows its edits on plain Ethernet here, and in
+// tests/e2e elsewhere.
 bool tc_can_edit(const Shape &shape) {
     return shape.link == Link::ethernet && shape.name.starts_with("Ethernet");
 }

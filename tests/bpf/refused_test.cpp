@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Policy objects that must be refused, and by whom. The messages quoted here are what the loader's hints are matched
-// against; a kernel that words them differently fails this test first.
+// Policy objects that must be refused, and by whom. The messages quoted here are what the loader's hints
+// are matched against; a kernel that words them differently fails this test first.
 #include "catch.hpp"
 
 #include <bpf/bpf.h>

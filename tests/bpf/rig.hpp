@@ -127,7 +127,8 @@ class Rig {
     // Bit index (in views and verdicts) of a flow; remembered() must know it.
     std::uint32_t index_of(const Flow &flow) const;
 
-    // The peer asks for backup (or not) on a path with a real MP_PRIO; returns once the kernel here has heard it.
+    // The peer asks for backup (or not) on a path with a real MP_PRIO; returns once the kernel here has
+    // heard it.
     void peer_backup(std::size_t path, bool backup);
     // subflow->backup as the kernel has it now; reads only.
     bool kernel_backup(const Flow &flow) const;

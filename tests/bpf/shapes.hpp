@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The packets that the data path's tests go over: every way to write a segment that may be edited, and every kind
-// of packet that must not be.
+// The packets that the data path's tests go over: every way to write a segment that may be edited, and
+// every kind of packet that must not be.
 #pragma once
 
 #include "decode.hpp"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Copyright mpsched contributors
 //
-// A loader without a kernel, for tests of the command line: answers are canned, calls are written to a file. Steered by
-// the environment, because the command line under test is a process of its own:
+// A loader without a kernel, for tests of the command line: answers are canned, calls are written to a
+// file. Steered by the environment, because the command line under test is a process of its own:
 //   MPS_FAKE_LOG    file to which each call is appended, one a line
 //   MPS_FAKE_ERROR  "CODE|what|hint|detail": everything fails with it
 //   MPS_FAKE_HOLD   a change announces itself with a line on standard error, and then takes this many milliseconds

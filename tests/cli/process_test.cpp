@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Copyright mpsched contributors
 //
-// The command line as a process: documents, exit codes, streams, signals. Mostly with the fake loader, which needs no
-// rights; what needs no loader is asked of the real program.
+// The command line as a process: documents, exit codes, streams, signals. Mostly with the fake loader,
+// which needs no rights; what needs no loader is asked of the real program.
 
 #include <algorithm>
 #include <csignal>

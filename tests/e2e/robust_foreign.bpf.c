@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Programs of somebody else, for the hooks that ours go to. They count what they see, so a test can tell that they run.
+ * Programs of somebody else, for the hooks that ours go to. They count what they see, so a test can tell
+ * that they run.
  */
 #include <linux/bpf.h>
 

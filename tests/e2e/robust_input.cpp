@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Requests that cannot be granted: each is told in two lines (and as JSON), with the right exit code, and changes nothing
-// in the kernel.
+// Requests that cannot be granted: each is told in two lines (and as JSON), with the right exit code, and
+// changes nothing in the kernel.
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
@@ -170,8 +170,8 @@ TEST_CASE("a namespace that cannot be entered is told, with those that can", "[r
 
 TEST_CASE("without rights nothing works, and the missing capabilities are named", "[robust][input]") {
     const Rig rig;
-    // In the root namespace of the machine and with the usual bpf file system: an ordinary user's first try. Every
-    // interface has a loopback, so nothing else is wrong with the request.
+    // In the root namespace of the machine and with the usual bpf file system: an ordinary user's first
+    // try. Every interface has a loopback, so nothing else is wrong with the request.
     const passwd *nobody = ::getpwnam("nobody");
     REQUIRE(nobody != nullptr);
     // By descriptor, which is inherited: the build may lie where nobody else can look.

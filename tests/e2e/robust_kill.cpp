@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// SIGKILL in the middle of every command that changes something, 200 times, while a transfer runs. Half of the kills come
-// after a random time, half behind a random one of the command's system calls that change something, so that also points
-// which pass too quickly for any timer are met.
+// SIGKILL in the middle of every command that changes something, 200 times, while a transfer runs. Half of
+// the kills come after a random time, half behind a random one of the command's system calls that change
+// something, so that also points which pass too quickly for any timer are met.
 #include <algorithm>
 #include <array>
 #include <csignal>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Changes under running traffic: another mode without a gap, leaving with every backup bit as the peers asked for, and
-// the same work on kernels that lack what ours has.
+// Changes under running traffic: another mode without a gap, leaving with every backup bit as the peers
+// asked for, and the same work on kernels that lack what ours has.
 #include <algorithm>
 #include <cstdio>
 #include <thread>

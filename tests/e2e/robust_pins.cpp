@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What stands below the bpf file system and is not as it should be: pins of other versions, of other people, of killed
-// commands and of namespaces that are gone; and bpf file systems that are not mounted.
+// What stands below the bpf file system and is not as it should be: pins of other versions, of other
+// people, of killed commands and of namespaces that are gone; and bpf file systems that are not mounted.
 #include <filesystem>
 
 #include <bpf/bpf.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What the robustness tests stand on: the real command on an emulated network, with a bpf file system of its own, and
-// views of the kernel that owe nothing to libmpsched.
+// What the robustness tests stand on: the real command on an emulated network, with a bpf file system of
+// its own, and views of the kernel that owe nothing to libmpsched.
 #pragma once
 
 #include <chrono>
@@ -28,7 +28,8 @@ using e2e::must;
 using Words = std::vector<std::string>;
 using Environment = std::vector<std::pair<std::string, std::string>>;
 
-// ------------------------------------------------------------------------------------------------------ the kernel
+// ------------------------------------------------------------------------------------------------------
+// the kernel
 
 /// Programs in the places where ours go, by id; 0 and empty for none.
 struct Hooks {
@@ -77,7 +78,8 @@ class PrivateBpffs {
     std::string path_;
 };
 
-// ------------------------------------------------------------------------------------------------------ the command
+// ------------------------------------------------------------------------------------------------------
+// the command
 
 /// How a refused command has to answer.
 struct Refusal {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What the end-to-end tests of steering share: the real mpsched command, the data path as an object that takes itself
-// off again, and measurements from the kernel's own counters (never from what our tool says).
+// What the end-to-end tests of steering share: the real mpsched command, the data path as an object that
+// takes itself off again, and measurements from the kernel's own counters (never from what our tool says).
 #pragma once
 
 #include <chrono>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// smallest-delay: small requests stay on the quickest path, whichever the first subflow took, and bulk uses all paths.
+// smallest-delay: small requests stay on the quickest path, whichever the first subflow took, and bulk uses
+// all paths.
 #include <thread>
 
 #include <fmt/format.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Devices without a link layer (tun): attached in mode tc unasked, steered like the others, and wakes cross between
-// them and Ethernet in both directions.
+// Devices without a link layer (tun): attached in mode tc unasked, steered like the others, and wakes cross
+// between them and Ethernet in both directions.
 #include <algorithm>
 #include <thread>
 

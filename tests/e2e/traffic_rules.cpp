@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Which connections follow which policy: selectors, --new-only, several policies at once, changes while traffic runs;
-// policies from outside the tree; and what happens when a policy or the command is gone or useless.
+// Which connections follow which policy: selectors, --new-only, several policies at once, changes while
+// traffic runs; policies from outside the tree; and what happens when a policy or the command is gone or
+// useless.
 #include <cerrno>
 #include <cstring>
 #include <filesystem>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// active-standby: the standby path is idle while a better one lives, takes over when that is set down, on either side,
-// and gives the traffic back when it has returned.
+// active-standby: the standby path is idle while a better one lives, takes over when that is set down, on
+// either side, and gives the traffic back when it has returned.
 #include <algorithm>
 #include <thread>
 
@@ -18,7 +18,8 @@ constexpr double idle_share = 0.01;
 constexpr double path_mbit = 50;
 // The kernel gives a silent path up after its retransmission timer, which starts at 200 ms and doubles.
 constexpr auto takeover_limit = 4s;
-// A path that was away is tried again when that timer fires, which has backed off meanwhile; then comes hold_ms.
+// A path that was away is tried again when that timer fires, which has backed off meanwhile; then comes
+// hold_ms.
 constexpr auto return_limit = 12s;
 
 struct Run {

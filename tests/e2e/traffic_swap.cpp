@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Policies swapped live under twenty connections: nothing breaks, and the bytes follow the command within 300 ms.
+// Policies swapped live under twenty connections: nothing breaks, and the bytes follow the command within
+// 300 ms.
 #include <array>
 #include <thread>
 
@@ -27,9 +28,10 @@ struct Step {
 
 // dsl has weight 3 and priority 0, lte weight 1 and priority 1.
 //
-// weighted turns as quickly as the others but is coarse at first: when the command comes some 2 MB wait in the twenty
-// subflows over lte, which take it 0.35 s to send, and to a connection of 3 Mbit/s the kernel's burst of 64 KiB is
-// 0.2 s of its traffic. So its shares are exact over seconds, which is looked at in the end.
+// weighted turns as quickly as the others but is coarse at first: when the command comes some 2 MB wait in
+// the twenty subflows over lte, which take it 0.35 s to send, and to a connection of 3 Mbit/s the kernel's
+// burst of 64 KiB is 0.2 s of its traffic. So its shares are exact over seconds, which is looked at in the
+// end.
 constexpr std::array<Step, 4> steps{{
     {"use weighted", 0.60, 0.83, 0.93 * path_mbit * 4 / 3},
     {"use active-standby", 0.99, 1.0, 0.93 * path_mbit},

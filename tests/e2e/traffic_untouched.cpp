@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// What is not ours passes bit for bit, while connections on the same devices are steered and woken. Host B sends raw
-// frames; host A captures them behind our programs: a packet socket bound to one protocol is served after generic XDP
-// and after TC ingress (net/core/dev.c, deliver_ptype_list_skb() at the end of __netif_receive_skb_core()).
+// What is not ours passes bit for bit, while connections on the same devices are steered and woken. Host B
+// sends raw frames; host A captures them behind our programs: a packet socket bound to one protocol is
+// served after generic XDP and after TC ingress (net/core/dev.c, deliver_ptype_list_skb() at the end of
+// __netif_receive_skb_core()).
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -108,8 +109,8 @@ struct Live {
     std::uint16_t local_port = 0;
 };
 
-// Every kind of thing that is no MPTCP packet of a connection of this host. `live` only where it is no such packet
-// for another reason: no MPTCP option, a fragment, impossible lengths.
+// Every kind of thing that is no MPTCP packet of a connection of this host. `live` only where it is no such
+// packet for another reason: no MPTCP option, a fragment, impossible lengths.
 std::vector<Packet> network_layer_packets(const Live &live) {
     const IPv4 ip4{.src = "198.51.100.250", .dst = "198.51.100.1"};
     const IPv6 ip6{.src = "2001:db8::fe", .dst = "2001:db8::a"};
@@ -232,8 +233,8 @@ std::vector<Bytes> frames(const std::string &target, const Live &live) {
     return all;
 }
 
-// At this point the kernel has taken the outermost VLAN tag off and, without a device for it, forgotten it. Of frames
-// with two tags the inner one is still there.
+// At this point the kernel has taken the outermost VLAN tag off and, without a device for it, forgotten it.
+// Of frames with two tags the inner one is still there.
 Bytes as_captured(Bytes frame) {
     const auto type = frame[12] << 8 | frame[13];
     if ((type == ethertype_vlan || type == ethertype_qinq) && frame.size() >= 18) {
@@ -280,7 +281,8 @@ Live live_subflow(const Transfer &transfer, std::size_t index) {
 
 constexpr int rounds = 10;
 
-// Frames on both devices, between which the second subflow is woken: its wakes borrow the bodies of these frames.
+// Frames on both devices, between which the second subflow is woken: its wakes borrow the bodies of these
+// frames.
 void check_untouched(const char *mode) {
     auto network = must(Network::create({.paths = {{.name = "dsl"}, {.name = "lte"}}}));
     const auto server = serve(network);

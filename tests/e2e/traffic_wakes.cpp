@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Wakes land: what the data path counts as written into packets and as handed to the stack is what the kernel counts
-// as received MP_PRIO, for activating and for parking subflows that have no traffic of their own.
+// Wakes land: what the data path counts as written into packets and as handed to the stack is what the
+// kernel counts as received MP_PRIO, for activating and for parking subflows that have no traffic of their
+// own.
 #include <cmath>
 #include <string>
 #include <thread>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Paths that the laboratory's networks do not have: devices without a link layer (tun), and delay. A wire in user space
-// joins a tun or tap device of one host with one of the other.
+// Paths that the laboratory's networks do not have: devices without a link layer (tun), and delay. A wire
+// in user space joins a tun or tap device of one host with one of the other.
 #pragma once
 
 #include <atomic>

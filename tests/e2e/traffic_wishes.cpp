@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What the peer asked for (backup in MP_JOIN, MP_PRIO on the wire) is seen, overridden while a policy steers, and
-// restored exactly when none does any more. The kernel's own bit is read with ss(8), and shows in where the bytes go.
+// What the peer asked for (backup in MP_JOIN, MP_PRIO on the wire) is seen, overridden while a policy
+// steers, and restored exactly when none does any more. The kernel's own bit is read with ss(8), and shows
+// in where the bytes go.
 #include <thread>
 
 #include <fmt/format.h>

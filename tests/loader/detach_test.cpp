@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Leaving a real, idle connection: nothing passes that could carry an option, so detach has to bring its own packet.
+// Leaving a real, idle connection: nothing passes that could carry an option, so detach has to bring its
+// own packet.
 #include "catch.hpp"
 
 #include <algorithm>

@@ -7,8 +7,8 @@
 
 namespace mps::test {
 
-// A network namespace and a bpf file system of the test's own, for as long as the object lives; nothing the test does
-// reaches the rest of the machine. Skips the test without root.
+// A network namespace and a bpf file system of the test's own, for as long as the object lives; nothing the
+// test does reaches the rest of the machine. Skips the test without root.
 class Scratch {
   public:
     Scratch();

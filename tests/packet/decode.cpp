@@ -49,8 +49,8 @@ class Reader {
     mutable bool ended_ = false;
 };
 
-// One's complement sum as arithmetic modulo 65535: a packet is right when its sum is 0 there, and a sum tells by how
-// much it is wrong. No carries to fold, unlike the builder's and the data path's way.
+// One's complement sum as arithmetic modulo 65535: a packet is right when its sum is 0 there, and a sum
+// tells by how much it is wrong. No carries to fold, unlike the builder's and the data path's way.
 class Residue {
   public:
     void add16(unsigned word) { sum_ = (sum_ + word) % 65535; }
@@ -368,7 +368,8 @@ Change classify_change(ByteView before, ByteView after, Link link) {
         return forbidden(was ? "the result is no TCP packet" : "a packet that is no TCP segment was changed");
     if (was->tcp != is->tcp || is->payload != was->payload + 4 || is->end != was->end + 4)
         return forbidden("header, option or packet length does not follow the insertion");
-    // The four octets must be MP_PRIO and a NOP, on an option boundary; without them the options are the old ones.
+    // The four octets must be MP_PRIO and a NOP, on an option boundary; without them the options are the
+    // old ones.
     std::size_t at = is->options;
 
     while (at < is->payload && !(after[at] == 30 && at + 3 < is->payload && after[at + 2] >> 4 == 5)) {

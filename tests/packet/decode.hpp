@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The other direction, written without the builder's code: what do these octets say, and are they right? Tests use
-// it as an oracle, so it must take any octets at all.
+// The other direction, written without the builder's code: what do these octets say, and are they right?
+// Tests use it as an oracle, so it must take any octets at all.
 #pragma once
 
 #include "bytes.hpp"
@@ -46,7 +46,8 @@ struct Change {
     std::string why;     // for `forbidden`
 };
 
-// A wrong checksum before must be wrong by the same amount afterwards: an edit neither repairs nor hides damage.
+// A wrong checksum before must be wrong by the same amount afterwards: an edit neither repairs nor hides
+// damage.
 Change classify_change(ByteView before, ByteView after, Link link);
 
 } // namespace mps::packet

@@ -4,9 +4,9 @@
 //
 //	Ethernet() / IPv4{.dst = "192.0.2.7"} / TCP{.dport = 80} / nop() / nop() / timestamp{} / dss{} / Payload(100)
 //
-// Name only what the test is about. Everything else has a default from the documentation ranges (RFC 5737, 3849,
-// 7042); lengths, next-protocol fields and checksums are computed on build(), unless the layer names them: every
-// std::optional member is such an override, for packets that are wrong on purpose.
+// Name only what the test is about. Everything else has a default from the documentation ranges (RFC 5737,
+// 3849, 7042); lengths, next-protocol fields and checksums are computed on build(), unless the layer names
+// them: every std::optional member is such an override, for packets that are wrong on purpose.
 //
 // Lower-case names are TCP options (they go into the TCP header on their left, padded at its end with
 // end-of-options) and IPv6 extension headers.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Every policy core of schedulers/CMakeLists.txt behind one signature, so that a test goes over all of them, also
-// over those that did not exist when it was written.
+// Every policy core of schedulers/CMakeLists.txt behind one signature, so that a test goes over all of
+// them, also over those that did not exist when it was written.
 #pragma once
 
 #include <mps_policy_cores.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What must hold for every policy, whatever it does, over seeded random views. A new policy is covered as soon as
-// it is in schedulers/CMakeLists.txt.
+// What must hold for every policy, whatever it does, over seeded random views. A new policy is covered as
+// soon as it is in schedulers/CMakeLists.txt.
 #include "catch.hpp"
 #include "cores.hpp"
 #include "views.hpp"

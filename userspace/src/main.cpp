@@ -10,8 +10,8 @@
 
 namespace {
 
-// Started with a standard stream closed, the first BPF map we open would become that stream, and our output would be
-// written into it.
+// Started with a standard stream closed, the first BPF map we open would become that stream, and our output
+// would be written into it.
 void open_standard_streams() {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", O_RDWR) != fd)

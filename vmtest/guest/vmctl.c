@@ -138,7 +138,8 @@ static char *slurp(int fd, size_t *size)
 			*size += (size_t)got;
 			continue;
 		}
-		// EPIPE: entries were overwritten while we read; those numbers are missing, which the host sees.
+		// EPIPE: entries were overwritten while we read; those numbers are missing, which the host
+		// sees.
 		if (got < 0 && (errno == EINTR || errno == EPIPE))
 			continue;
 		if (got == 0 || errno == EAGAIN)

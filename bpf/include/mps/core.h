@@ -10,10 +10,10 @@
 #include <mps/abi.h>
 
 /*
- * MPS_CORE: a function of a core. MPS_CORE_PART: one that the kernel's verifier checks on its own, so that the ways
- * through it do not multiply with those of its callers; what it returns is then an unknown number to them. Its pointer arguments must be
- * checked against NULL. Use it for searches ("the index with the least …"), which otherwise exceed
- * the verifier's budget of a million steps.
+ * MPS_CORE: a function of a core. MPS_CORE_PART: one that the kernel's verifier checks on its own, so that
+ * the ways through it do not multiply with those of its callers; what it returns is then an unknown number
+ * to them. Its pointer arguments must be checked against NULL. Use it for searches ("the index with the
+ * least …"), which otherwise exceed the verifier's budget of a million steps.
  */
 #ifdef __cplusplus
 #define MPS_CORE inline

@@ -26,8 +26,8 @@ class Binder {
     // `app` is the (empty) subcommand that belongs to `command`.
     Binder(CLI::App &app, const table::Command &command) : app_(&app), command_(&command) {}
 
-    // Each throws std::logic_error if the table has no such entry, or one of another kind. The variables must live as
-    // long as the function given to run(), which should own them.
+    // Each throws std::logic_error if the table has no such entry, or one of another kind. The variables
+    // must live as long as the function given to run(), which should own them.
     void argument(std::string_view name, std::string &value);
     void argument(std::string_view name, std::optional<std::string> &value);
     void argument(std::string_view name, std::vector<std::string> &values);
@@ -40,8 +40,8 @@ class Binder {
     // Throws std::logic_error if something of the table's entry was not bound.
     void check_complete() const;
 
-    // After a successful parse: moves what was given into the variables. Values that the table does not allow, and
-    // values that look like options, are usage errors.
+    // After a successful parse: moves what was given into the variables. Values that the table does not
+    // allow, and values that look like options, are usage errors.
     [[nodiscard]] Result<void> store();
 
     [[nodiscard]] const table::Command &command() const { return *command_; }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What a command gets and what it gives back. A command prints nothing: it returns both forms of its answer, and
-// main() writes one of them when everything is done. So output is never half-done, and an error never follows it.
+// What a command gets and what it gives back. A command prints nothing: it returns both forms of its
+// answer, and main() writes one of them when everything is done. So output is never half-done, and an error
+// never follows it.
 #pragma once
 
 #include <functional>
@@ -36,8 +37,8 @@ struct Context {
 struct Reply {
     Json json;
     std::string text; // for people; ends with a newline unless empty
-    // Things that need attention although the command succeeded: on standard error, and "warnings" in JSON if that
-    // is an object.
+    // Things that need attention although the command succeeded: on standard error, and "warnings" in JSON
+    // if that is an object.
     std::vector<std::string> warnings{};
     int exit_code = 0;
 };

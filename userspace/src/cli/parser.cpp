@@ -72,8 +72,8 @@ class Parser {
 };
 
 Parser::Parser() {
-    // Inherited by all subcommands: what one does not know is offered to its parent, so global options are accepted
-    // anywhere on the line.
+    // Inherited by all subcommands: what one does not know is offered to its parent, so global options are
+    // accepted anywhere on the line.
     app_.fallthrough();
     app_.require_subcommand(1);
     app_.set_help_flag();

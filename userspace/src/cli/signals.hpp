@@ -7,9 +7,9 @@
 
 namespace mps::cli {
 
-// While it lives, the first SIGINT, SIGTERM or SIGHUP is only noted, so that a change is finished (or undone by the
-// library) and reported. A second one ends the process as usual: whatever that leaves, the next command repairs.
-// Signals that were ignored stay ignored (nohup).
+// While it lives, the first SIGINT, SIGTERM or SIGHUP is only noted, so that a change is finished (or
+// undone by the library) and reported. A second one ends the process as usual: whatever that leaves, the
+// next command repairs. Signals that were ignored stay ignored (nohup).
 class SignalHold {
   public:
     SignalHold();
@@ -17,8 +17,8 @@ class SignalHold {
     SignalHold(const SignalHold &) = delete;
     SignalHold &operator=(const SignalHold &) = delete;
 
-    // The signal that came meanwhile, 0 if none. To be delivered, with raise(), once everything is written: a caller
-    // such as a shell's loop sees that its child was interrupted.
+    // The signal that came meanwhile, 0 if none. To be delivered, with raise(), once everything is written:
+    // a caller such as a shell's loop sees that its child was interrupted.
     [[nodiscard]] static int pending();
 
   private:

@@ -48,7 +48,8 @@ class Table {
     // As many cells as columns.
     void add(std::vector<Cell> cells);
     [[nodiscard]] bool empty() const { return rows_.empty(); }
-    // With a line of titles if any column has one. Each line starts with `indent` blanks and ends with a newline.
+    // With a line of titles if any column has one. Each line starts with `indent` blanks and ends with a
+    // newline.
     [[nodiscard]] std::string render(const Style &style, std::size_t indent = 0) const;
 
   private:

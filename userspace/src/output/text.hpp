@@ -11,8 +11,9 @@
 
 namespace mps::text {
 
-// Makes text from outside (arguments, names, verifier logs) safe for a terminal: control characters and bytes that
-// are not UTF-8 become \n, \x1b …. `keep_newlines` for texts of several lines; tabs become spaces there.
+// Makes text from outside (arguments, names, verifier logs) safe for a terminal: control characters and
+// bytes that are not UTF-8 become \n, \x1b …. `keep_newlines` for texts of several lines; tabs become
+// spaces there.
 [[nodiscard]] std::string printable(std::string_view text, bool keep_newlines = false);
 
 // 'name', printable, cut after 60 characters with a note of the real length.
@@ -26,8 +27,8 @@ namespace mps::text {
 
 [[nodiscard]] std::vector<std::string> lines(std::string_view text);
 
-// Breaks at blanks so that no line exceeds `columns` (longer words stand alone); each line starts with `indent` blanks.
-// No newline at the end.
+// Breaks at blanks so that no line exceeds `columns` (longer words stand alone); each line starts with
+// `indent` blanks. No newline at the end.
 [[nodiscard]] std::string wrap(std::string_view text, std::size_t columns, std::size_t indent);
 
 // "850 µs", "12.3 ms", "1.2 s"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The one description of the command line. Parser, --help, man page, shell completion and docs/commands.md are all
-// made from it, so a text or an option is written once. What a command does is in commands/<verb>.cpp, which refers
-// to the entries here by name; a command that refers to an entry that does not exist, or leaves one out, stops the
-// program at its start (cli/binder.cpp).
+// The one description of the command line. Parser, --help, man page, shell completion and docs/commands.md
+// are all made from it, so a text or an option is written once. What a command does is in
+// commands/<verb>.cpp, which refers to the entries here by name; a command that refers to an entry that
+// does not exist, or leaves one out, stops the program at its start (cli/binder.cpp).
 #pragma once
 
 #include <span>

@@ -23,7 +23,8 @@ struct Entry {
     std::string text;
 };
 
-// Terms on the left, texts on the right, wrapped under themselves. Terms that are too long get a line of their own.
+// Terms on the left, texts on the right, wrapped under themselves. Terms that are too long get a line of
+// their own.
 std::string entries(const std::vector<Entry> &all, const Style &style, std::size_t widest = 26) {
     std::size_t left = 0;
     for (const Entry &entry : all)

@@ -18,7 +18,8 @@ namespace mps::table {
 // A verb with sub-verbs: all of them.
 [[nodiscard]] std::string help_verb(std::string_view verb, const output::Style &style);
 
-// Terms that a command's arguments or options refer to, with a title: selectors for --for, attributes for `path`.
+// Terms that a command's arguments or options refer to, with a title: selectors for --for, attributes for
+// `path`.
 struct Glossary {
     std::string_view title;
     std::span<const Term> terms;
