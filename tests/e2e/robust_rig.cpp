@@ -93,8 +93,7 @@ void drop_connections(Json &status) {
 
 } // namespace
 
-// ------------------------------------------------------------------------------------------------------
-// the kernel
+// ---------------------------------------------------------------------------------------------- the kernel
 
 std::set<std::uint32_t> Hooks::ids() const {
     std::set<std::uint32_t> all(tcx.begin(), tcx.end());
@@ -215,8 +214,7 @@ PrivateBpffs::PrivateBpffs() {
     path_ = fmt::format("/proc/{}/fd/{}", ::getpid(), mount_.get());
 }
 
-// ------------------------------------------------------------------------------------------------------
-// the command
+// --------------------------------------------------------------------------------------------- the command
 
 Rig::Rig(lab::NetworkSpec spec) : network_(must(lab::Network::create(std::move(spec)))) {}
 

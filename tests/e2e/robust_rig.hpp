@@ -28,8 +28,7 @@ using e2e::must;
 using Words = std::vector<std::string>;
 using Environment = std::vector<std::pair<std::string, std::string>>;
 
-// ------------------------------------------------------------------------------------------------------
-// the kernel
+// ---------------------------------------------------------------------------------------------- the kernel
 
 /// Programs in the places where ours go, by id; 0 and empty for none.
 struct Hooks {
@@ -78,8 +77,7 @@ class PrivateBpffs {
     std::string path_;
 };
 
-// ------------------------------------------------------------------------------------------------------
-// the command
+// --------------------------------------------------------------------------------------------- the command
 
 /// How a refused command has to answer.
 struct Refusal {
