@@ -113,3 +113,8 @@ TEST_CASE(
 TEST_CASE("policies are swapped every 2 s under 20 connections in mode generic", "[e2e][swap]") {
     swap_live("generic", {}, 1);
 }
+
+// Not part of every run: ./build/bin/tests/traffic_swap '[long]'
+TEST_CASE("policies are swapped every 2 s during a transfer of 60 s", "[.][long]") {
+    swap_live("native", {.tx_checksum = false, .gro = false}, 7);
+}
