@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bpf/bpf.h>
 #include <cerrno>
+#include <cmath>
 #include <ctime>
 #include <fmt/format.h>
 #include <linux/bpf.h>
@@ -46,7 +47,7 @@ double run(const Subject &subject, unsigned repeat) {
 
 double quantile(std::vector<double> values, double q) {
     std::sort(values.begin(), values.end());
-    return values.at(static_cast<std::size_t>(q * static_cast<double>(values.size() - 1) + 0.5));
+    return values.at(static_cast<std::size_t>(std::lround(q * static_cast<double>(values.size() - 1))));
 }
 
 } // namespace
@@ -68,8 +69,8 @@ void measure(std::vector<Row> &rows, Rounds rounds) {
     for (unsigned round = 0; round < rounds.rounds; round++) {
         for (std::size_t i = 0; i < rows.size(); i++) {
             // Who goes first alternates, so that neither always finds the cache warm.
-            double subject, twin;
-
+            double subject = 0;
+            double twin = 0;
             if (round % 2) {
                 twin = run(rows[i].twin, rounds.repeat);
                 subject = run(rows[i].subject, rounds.repeat);
