@@ -27,6 +27,8 @@ from .status import VmError
 # The emulated CPU is some ten times slower than ours, so a test gets more of the guest's time than it has here. Wall
 # time is something else again: idle guest time takes none, busy guest time a multiple.
 GUEST_FACTOR = 3
+# Less than what the emulated CPU can carry. It costs wall time by the packet, so not more than shows what is to be shown.
+PATH_MBIT = 16
 WALL_FACTOR = 3
 PROBE_FILE = "probe.json"
 COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
@@ -83,7 +85,7 @@ def spec(cases: Sequence[str]) -> str:
 
 def script(unit: Unit, build: Path) -> str:
     """The guest's side: runs every test and reports its end at once, so that a panic loses only one."""
-    lines = ["mkdir -p /run/results"]
+    lines = ["mkdir -p /run/results", f"export MPS_TEST_PATH_MBIT={PATH_MBIT}"]
     if unit.probe:
         lines += [
             f"{shlex.quote(str(build / 'bin' / 'mpsched'))} probe --json >/run/results/{PROBE_FILE}",
