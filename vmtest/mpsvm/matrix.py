@@ -313,7 +313,8 @@ class Matrix:
         # Fetched one after the other before anything runs: a kernel that cannot be had is told at once.
         for kernel in {unit.kernel.name: unit.kernel for unit in units}.values():
             if kernel.packages:
-                store.refresh(kernel)
+                with store.ready(kernel, self._logs):
+                    pass
         guest.base()
         self.say(f"{len(units)} VMs, {self._options.jobs} side by side; logs in {self._logs}")
         if self._left_to_all:
