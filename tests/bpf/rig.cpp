@@ -11,11 +11,13 @@
 #include <arpa/inet.h>
 #include <array>
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <chrono>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/if_link.h>
+#include <memory>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -110,6 +112,20 @@ constexpr std::uint32_t policy_slot = 1;
 constexpr std::uint32_t first_key = 0;
 
 } // namespace
+
+const std::vector<Reading> &readings() {
+    static const std::vector<Reading> known = [] {
+        const std::unique_ptr<btf, decltype(&btf__free)> types(btf__load_vmlinux_btf(), btf__free);
+
+        if (!types)
+            throw std::runtime_error("the kernel has no BTF");
+        if (btf__find_by_name_kind(types.get(), "bpf_rdonly_cast", BTF_KIND_FUNC) > 0)
+            return std::vector{Reading::cast, Reading::probe};
+        return std::vector{Reading::probe};
+    }();
+
+    return known;
+}
 
 lab::NetworkSpec two_hosts(lab::Family family, std::size_t paths) {
     lab::NetworkSpec spec;

@@ -55,6 +55,9 @@ struct TcContext {
 // Which of the two ways of reading kernel memory the data path is loaded with.
 enum class Reading { cast, probe };
 
+// Those that this kernel has, the better one first; `cast` needs bpf_rdonly_cast().
+const std::vector<Reading> &readings();
+
 // Runs a program once. `ifindex` 0 leaves the kernel's default (the loopback device). Throws std::system_error.
 Ran run_xdp(int program_fd, packet::ByteView packet, std::uint32_t ifindex = 0);
 Ran run_tc(int program_fd, packet::ByteView packet, std::uint32_t ifindex = 0, TcContext context = {});

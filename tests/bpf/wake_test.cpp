@@ -20,7 +20,7 @@ using namespace mps::packet;
 using mps::test::Flow;
 using mps::test::Inside;
 using mps::test::Ran;
-using mps::test::Reading;
+using mps::test::readings;
 using mps::test::Rig;
 
 namespace {
@@ -85,7 +85,7 @@ std::int64_t mib(const Rig &rig, std::string_view name) {
 } // namespace
 
 TEST_CASE("a wake is a pure ACK with MP_PRIO, whatever packet lends its body") {
-    static Rig rig(lab::Family::ipv4, Reading::cast);
+    static Rig rig(lab::Family::ipv4, readings().front());
     Inside inside(rig.network().a());
     const std::uint32_t ifindex = rig.flows()[0].ifindex, index = 17;
     const std::vector<std::pair<std::string, Packet>> carriers = {
@@ -127,7 +127,7 @@ TEST_CASE("a wake is a pure ACK with MP_PRIO, whatever packet lends its body") {
 }
 
 TEST_CASE("our mark on a packet that no wake explains changes nothing") {
-    static Rig rig(lab::Family::ipv4, Reading::cast);
+    static Rig rig(lab::Family::ipv4, readings().front());
     Inside inside(rig.network().a());
     const std::uint32_t ifindex = rig.flows()[0].ifindex, other = rig.flows()[1].ifindex;
     Bytes packet = (Ethernet() / IPv4() / TCP() / Payload(50)).build();
@@ -161,7 +161,7 @@ TEST_CASE("our mark on a packet that no wake explains changes nothing") {
 TEST_CASE("a wake parks and activates an idle subflow in the kernel, and nothing else happens") {
     auto family = GENERATE(lab::Family::ipv4, lab::Family::ipv6);
     auto program = GENERATE("mps_wake_eth", "mps_tc_eth");
-    Rig rig(family, Reading::cast);
+    Rig rig(family, readings().front());
     Inside inside(rig.network().a());
 
     rig.attach_tc(program);
@@ -204,7 +204,7 @@ TEST_CASE("a wake parks and activates an idle subflow in the kernel, and nothing
 
 TEST_CASE("a queued wake repeats what the connection knows") {
     auto family = GENERATE(lab::Family::ipv4, lab::Family::ipv6);
-    Rig rig(family, Reading::cast);
+    Rig rig(family, readings().front());
     Inside inside(rig.network().a());
     const Flow &carrier = rig.flows()[0], &idle = rig.flows()[1];
     auto address = [&](const __be32(&words)[4]) {
@@ -240,7 +240,7 @@ TEST_CASE("a queued wake repeats what the connection knows") {
 }
 
 TEST_CASE("a wake that no packet came to carry expires") {
-    Rig rig(lab::Family::ipv4, Reading::cast);
+    Rig rig(lab::Family::ipv4, readings().front());
     Inside inside(rig.network().a());
     const Flow &carrier = rig.flows()[0], &idle = rig.flows()[1];
     Bytes ack = usual_ack(carrier).build();
@@ -268,7 +268,7 @@ TEST_CASE("a wake that no packet came to carry expires") {
 }
 
 TEST_CASE("a wake that is under way is not asked for twice") {
-    Rig rig(lab::Family::ipv4, Reading::cast);
+    Rig rig(lab::Family::ipv4, readings().front());
     Inside inside(rig.network().a());
     const Flow &carrier = rig.flows()[0], &idle = rig.flows()[1];
     Bytes ack = usual_ack(carrier).build();

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
+#include <stdexcept>
 #include <thread>
 
 #include <fmt/format.h>
@@ -73,6 +74,19 @@ Json Cli::json(std::string_view words) const {
         FAIL("mpsched --json " << words << " is not JSON:\n" << result.out);
     }
     return parsed;
+}
+
+double path_rate(double usual_mbit) {
+    const char *text = std::getenv("MPS_TEST_PATH_MBIT");
+    if (text == nullptr) {
+        return usual_mbit;
+    }
+    char *end = nullptr;
+    const double most = std::strtod(text, &end);
+    if (end == text || *end != '\0' || !(most >= 1)) {
+        throw std::invalid_argument(fmt::format("MPS_TEST_PATH_MBIT is no rate in Mbit/s: {}", text));
+    }
+    return std::min(usual_mbit, most);
 }
 
 Attachment::Attachment(const lab::Namespace &ns, const std::vector<std::string> &devices,

@@ -60,6 +60,10 @@ class Cli {
     std::string binary_ = default_binary();
 };
 
+/// The rate of a test's paths: what it likes, or $MPS_TEST_PATH_MBIT where the machine cannot carry that much (vmtest's
+/// guests are emulated). What a test expects is to follow from what this returns.
+double path_rate(double usual_mbit);
+
 /// The data path on devices of a namespace; `detach --all` at the end of its life, also after a failed check.
 class Attachment {
   public:

@@ -15,7 +15,7 @@ using namespace mps::e2e;
 
 namespace {
 
-constexpr double path_mbit = 20;
+const double path_mbit = path_rate(20);
 
 void check_shares(const std::vector<WiredPath> &paths, Family family, const char *name) {
     const WiredNetwork network(paths, family);

@@ -15,7 +15,7 @@ using namespace mps::e2e;
 namespace {
 
 constexpr double idle_share = 0.01;
-constexpr double path_mbit = 50;
+const double path_mbit = path_rate(50);
 // The kernel gives a silent path up after its retransmission timer, which starts at 200 ms and doubles.
 constexpr auto takeover_limit = 4s;
 // A path that was away is tried again when that timer fires, which has backed off meanwhile; then comes

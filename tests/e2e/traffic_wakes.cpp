@@ -31,7 +31,8 @@ const char *name(Wires wires) {
 }
 
 Network build(Wires wires) {
-    NetworkSpec spec{.paths = {{.name = "dsl", .rate_mbit = 20}, {.name = "lte", .rate_mbit = 20}}};
+    NetworkSpec spec{
+        .paths = {{.name = "dsl", .rate_mbit = path_rate(20)}, {.name = "lte", .rate_mbit = path_rate(20)}}};
     if (wires == Wires::ipv6) {
         spec.family = Family::ipv6;
     } else if (wires == Wires::mixed) {
@@ -96,8 +97,8 @@ TEST_CASE("wakes from an IPv4 to an idle IPv6 subflow land in every mode", "[e2e
 // Under load changes travel in packets as well, hundreds of them.
 TEST_CASE("every MP_PRIO written under load is received", "[e2e][wakes]") {
     for (const auto *mode : modes) {
-        const auto network = must(
-            Network::create({.paths = {{.name = "dsl", .rate_mbit = 50}, {.name = "lte", .rate_mbit = 50}}}));
+        const auto network = must(Network::create({.paths = {{.name = "dsl", .rate_mbit = path_rate(50)},
+                                                             {.name = "lte", .rate_mbit = path_rate(50)}}}));
         const auto server = serve(network);
         Attachment attachment(network.a(), network.devices(), mode);
         const Cli mpsched(network.a());

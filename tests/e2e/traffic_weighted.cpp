@@ -66,9 +66,10 @@ void check_weights(const NetworkSpec &spec, const char *mode,
 }
 
 NetworkSpec two_paths(Family family, std::size_t first_path) {
-    return {.paths = {{.name = "dsl", .rate_mbit = 50}, {.name = "lte", .rate_mbit = 50}},
-            .family = family,
-            .first_path = first_path};
+    return {
+        .paths = {{.name = "dsl", .rate_mbit = path_rate(50)}, {.name = "lte", .rate_mbit = path_rate(50)}},
+        .family = family,
+        .first_path = first_path};
 }
 
 const std::vector<std::vector<int>> pairs{{1, 1}, {3, 1}, {1, 9}};
@@ -93,9 +94,9 @@ TEST_CASE("weights on two paths are kept in mode generic", "[e2e][weighted]") {
 
 TEST_CASE("weights on three paths are kept in every mode", "[e2e][weighted]") {
     for (std::size_t i = 0; i < std::size(modes); ++i) {
-        check_weights({.paths = {{.name = "dsl", .rate_mbit = 50},
-                                 {.name = "lte", .rate_mbit = 50},
-                                 {.name = "sat", .rate_mbit = 50}},
+        check_weights({.paths = {{.name = "dsl", .rate_mbit = path_rate(50)},
+                                 {.name = "lte", .rate_mbit = path_rate(50)},
+                                 {.name = "sat", .rate_mbit = path_rate(50)}},
                        .family = i == 1 ? Family::ipv6 : Family::ipv4,
                        .first_path = i},
                       modes[i], {{1, 1, 2}});

@@ -29,8 +29,10 @@ bool told_peer_backup(const Cli &mpsched, const std::string &remote) {
     return false;
 }
 
+const double path_mbit = path_rate(50);
+
 NetworkSpec two_paths() {
-    return {.paths = {{.name = "dsl", .rate_mbit = 50}, {.name = "lte", .rate_mbit = 50}},
+    return {.paths = {{.name = "dsl", .rate_mbit = path_mbit}, {.name = "lte", .rate_mbit = path_mbit}},
             .joins = Joins::none};
 }
 
@@ -51,7 +53,7 @@ class Scene {
         report(line);
         INFO(line);
         CHECK((carries ? window.share[1] > used : window.share[1] < idle));
-        CHECK(window.mbit[0] > 40);
+        CHECK(window.mbit[0] > 0.8 * path_mbit);
     }
     // weighted parks it for moments, like every subflow.
     void check_overridden() const {

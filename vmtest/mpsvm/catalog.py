@@ -9,6 +9,7 @@ import datetime
 import fnmatch
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class TestRule:
 
 @dataclasses.dataclass(frozen=True)
 class Smoke:
-    """The small run in real time: these test binaries with `smp` CPUs on each of `kernels`."""
+    """The small run in real time: these test binaries or cases with `smp` CPUs on each of `kernels`."""
 
     smp: int = 2
     kernels: tuple[str, ...] = ()
@@ -74,6 +75,7 @@ class Catalog:
 
     kernels: tuple[Kernel, ...]
     modules: tuple[str, ...] = ()
+    core: tuple[str, ...] = ()  # test binaries or cases (shell patterns) that every run runs; empty: all
     allow: tuple[Allowance, ...] = ()
     skip: tuple[TestRule, ...] = ()
     exclude: tuple[TestRule, ...] = ()
@@ -87,6 +89,13 @@ class Catalog:
         raise VmError(
             f"There is no kernel '{name}'.", f"The kernels are: {' '.join(kernel.name for kernel in self.kernels)}"
         )
+
+
+def select(patterns: Sequence[str], binary: str, cases: Sequence[str]) -> tuple[str, ...]:
+    """Those of a binary's cases that the patterns name, by themselves or by the binary's name."""
+    if any(fnmatch.fnmatchcase(binary, pattern) for pattern in patterns):
+        return tuple(cases)
+    return tuple(case for case in cases if any(fnmatch.fnmatchcase(case, pattern) for pattern in patterns))
 
 
 class _Table:
@@ -192,6 +201,7 @@ def parse(text: str, where: str) -> Catalog:
     catalog = Catalog(
         kernels=tuple(_kernel(table) for table in top.tables("kernel")),
         modules=top.texts("modules", []),
+        core=top.texts("core", []),
         allow=tuple(_allowance(table) for table in top.tables("allow")),
         skip=tuple(_rule(table) for table in top.tables("skip")),
         exclude=tuple(_rule(table) for table in top.tables("exclude")),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import dataclasses
+import fnmatch
 import os
 import re
 import shlex
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import cache, catalog, cli, guest, results, runner, status, store
@@ -26,6 +27,8 @@ from .status import VmError
 # The emulated CPU is some ten times slower than ours, so a test gets more of the guest's time than it has here. Wall
 # time is something else again: idle guest time takes none, busy guest time a multiple.
 GUEST_FACTOR = 3
+# Less than what the emulated CPU can carry. It costs wall time by the packet, so not more than shows what is to be shown.
+PATH_MBIT = 16
 WALL_FACTOR = 3
 PROBE_FILE = "probe.json"
 COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
@@ -38,7 +41,7 @@ class Unit:
     kernel: Kernel
     title: str
     tests: tuple[TestBinary, ...]
-    excluded: tuple[str, ...] = ()  # test cases
+    cases: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)  # by binary; none: all of them
     probe: bool = False
     smp: int = 0  # 0: virtual time
 
@@ -75,17 +78,21 @@ def case_names(binary: Path) -> list[str]:
     raise VmError(f"{binary.name} could not list its test cases.")
 
 
-def script(unit: Unit, build: Path, case_filter: str) -> str:
+def spec(cases: Sequence[str]) -> str:
+    """Catch2's way to write "one of these"; to it a comma ends a name even between quotes."""
+    return ",".join('"' + re.sub(r'([\\\\",])', r"\\\1", name) + '"' for name in cases)
+
+
+def script(unit: Unit, build: Path) -> str:
     """The guest's side: runs every test and reports its end at once, so that a panic loses only one."""
-    lines = ["mkdir -p /run/results"]
+    lines = ["mkdir -p /run/results", f"export MPS_TEST_PATH_MBIT={PATH_MBIT}"]
     if unit.probe:
         lines += [
             f"{shlex.quote(str(build / 'bin' / 'mpsched'))} probe --json >/run/results/{PROBE_FILE}",
             f"vmctl put /run/results/{PROBE_FILE}",
         ]
-    arguments = f"*{case_filter}*" if case_filter else ""
-    arguments = " ".join([arguments, *[f'~"{name}"' for name in unit.excluded]]).strip()
     for test in unit.tests:
+        arguments = spec(unit.cases.get(test.name, ()))
         file = f"/run/results/{test.name}.json"
         binary = shlex.quote(str(build / "bin" / "tests" / test.name))
         limit = f"timeout --kill-after=15 {test.limit_s * GUEST_FACTOR}"
@@ -112,6 +119,7 @@ class Matrix:
         self._print_lock = threading.Lock()
         self._logs: Path = options.logs or self._build / "vmtest"
         self._case_filter = options.filter or ""
+        self._left_to_all = 0
 
     def say(self, text: str) -> None:
         """A line on standard output, whole."""
@@ -142,43 +150,65 @@ class Matrix:
     def units(self, names: Sequence[str], tests: Sequence[TestBinary]) -> tuple[list[Unit], Tally]:
         """What the VMs do, and the tests that no VM gets. Raises VmError."""
         chosen = [self._catalog.kernel(name) for name in names] if names else list(self._catalog.kernels)
-        cases = {}
-        if self._catalog.exclude:
-            cases = {test.name: case_names(self._build / "bin" / "tests" / test.name) for test in tests}
+        exclude, smoke = self._catalog.exclude, self._catalog.smoke
+        everything = self._options.all or bool(self._options.filter) or not self._catalog.core
+        core = ["*"] if everything else self._catalog.core
+        cases = {test.name: case_names(self._build / "bin" / "tests" / test.name) for test in tests}
         found: list[Unit] = []
         left_out = Tally()
         used = set()
+        self._left_to_all = 0
         for kernel in chosen:
-            here: list[TestBinary] = []
-            excluded: dict[str, list[str]] = {}
+            # What this kernel can run, by binary.
+            here: dict[str, list[str]] = {}
             for test in tests:
-                rule = next((r for r in self._catalog.exclude if r.matches(kernel.name, test.name)), None)
+                rule = next((r for r in exclude if r.matches(kernel.name, test.name)), None)
                 if rule:
                     used.add(rule)
                     left_out.skips.append(f"{kernel.name}: {test.name}: {rule.reason}")
                     continue
-                here.append(test)
-                excluded[test.name] = []
-                for case in cases.get(test.name, []):
-                    rule = next((r for r in self._catalog.exclude if r.matches(kernel.name, case)), None)
+                here[test.name] = []
+                for case in cases[test.name]:
+                    rule = next((r for r in exclude if r.matches(kernel.name, case)), None)
                     if rule:
                         used.add(rule)
-                        excluded[test.name].append(case)
                         left_out.skips.append(f"{kernel.name}: {test.name}: {case}: {rule.reason}")
+                    elif self._case_filter in case:
+                        here[test.name].append(case)
 
-            def unit(title: str, mine: Sequence[TestBinary], probe: bool = False, smp: int = 0) -> Unit:
-                left = tuple(case for test in mine for case in excluded[test.name])
-                return Unit(kernel, title, tuple(mine), left, probe, smp)
+            def unit(
+                title: str,
+                tiers: Sequence[str],
+                patterns: Sequence[str],
+                *,
+                probe: bool = False,
+                smp: int = 0,
+                here: Mapping[str, Sequence[str]] = here,
+                kernel: Kernel = kernel,
+            ) -> Unit:
+                mine = {name: catalog.select(patterns, name, runnable) for name, runnable in here.items()}
+                wanted = tuple(test for test in tests if test.tier in tiers and mine.get(test.name))
+                # A binary that is run whole is not told what to run.
+                told = {test.name: mine[test.name] for test in wanted if len(mine[test.name]) < len(cases[test.name])}
+                return Unit(kernel, title, wanted, told, probe, smp)
 
-            quick = [test for test in here if test.tier != "e2e"]
-            if quick or not self._options.filter:
-                found.append(unit("bpf", quick, probe=not self._options.filter))
-            found += [unit(test.name, [test]) for test in here if test.tier == "e2e"]
-            smoke = self._catalog.smoke
+            others = sorted({test.tier for test in tests} - {"e2e"})
+            # Few VMs, since to boot one takes as long as a test.
+            units = [unit("bpf", others, core, probe=not self._options.filter), unit("e2e", ["e2e"], core)]
+            if not everything:
+                ran = sum(len(one.cases.get(t.name, cases[t.name])) for one in units for t in one.tests)
+                self._left_to_all += sum(len(runnable) for runnable in here.values()) - ran
             if kernel.name in smoke.kernels and not self._options.filter and not self._options.no_smoke:
-                tested = [test for test in here if test.name in smoke.tests]
-                if tested:
-                    found.append(unit(f"real time, {smoke.smp} CPUs", tested, smp=smoke.smp))
+                tiers = [*others, "e2e"]
+                units.append(unit(f"real time, {smoke.smp} CPUs", tiers, smoke.tests, smp=smoke.smp))
+            found += [one for one in units if one.tests or one.probe]
+        if not (names or self._options.filter or self._options.tier):
+            # A pattern that names nothing would hide that what it was for is not run any more.
+            known = [*cases, *(case for mine in cases.values() for case in mine)]
+            for key, patterns in (("core", self._catalog.core), ("smoke.tests", smoke.tests)):
+                for pattern in patterns:
+                    if not any(fnmatch.fnmatchcase(name, pattern) for name in known):
+                        left_out.failures.append(f"kernels.toml: '{pattern}' in {key} matches no test")
         for rule in self._catalog.exclude:
             # One that excludes nothing would hide the next test of that name.
             if rule not in used and not (names or self._options.filter or self._options.tier):
@@ -196,7 +226,7 @@ class Matrix:
         mine = [extra for extra in guest.built(self._build) if extra.name in named or "/bin/tests/" not in extra.name]
         job = runner.Job(
             kernel=unit.kernel,
-            words=[script(unit, self._build, self._case_filter)],
+            words=[script(unit, self._build)],
             virtual_time=unit.smp == 0,
             smp=unit.smp or 1,
             seed=self._options.seed,
@@ -259,7 +289,7 @@ class Matrix:
                     result.files.get(f"{test.name}.json"),
                     ended.get(test.name),
                     self._catalog.skip,
-                    filtered=bool(self._case_filter),
+                    unit.cases.get(test.name, ()),
                 )
             )
         if unit.probe:
@@ -283,9 +313,12 @@ class Matrix:
         # Fetched one after the other before anything runs: a kernel that cannot be had is told at once.
         for kernel in {unit.kernel.name: unit.kernel for unit in units}.values():
             if kernel.packages:
-                store.refresh(kernel)
+                with store.ready(kernel, self._logs):
+                    pass
         guest.base()
         self.say(f"{len(units)} VMs, {self._options.jobs} side by side; logs in {self._logs}")
+        if self._left_to_all:
+            self.say(f"the core of the tests (kernels.toml); --all runs {self._left_to_all} test cases more")
         outcomes: list[Outcome] = []
         with concurrent.futures.ThreadPoolExecutor(max_workers=self._options.jobs) as pool:
             futures = [pool.submit(self.run_unit, unit) for unit in units]
@@ -370,6 +403,7 @@ def parser() -> argparse.ArgumentParser:
     add("--build", type=Path, default=guest.REPOSITORY / "build", metavar="DIR", help="the build folder")
     add("--tier", action="append", metavar="TIER", help="unit, bpf or e2e; may be repeated (default bpf and e2e)")
     add("--filter", metavar="TEXT", help="part of a binary's name, or else of a test case's")
+    add("--all", action="store_true", help="also the test cases that 'core' in kernels.toml does not name")
     add("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="VMs side by side (default: one a CPU)")
     add("--seed", type=int, default=1, metavar="N")
     add("--logs", type=Path, metavar="DIR", help="where the VMs' outputs go (default: vmtest/ in the build folder)")

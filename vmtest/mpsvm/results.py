@@ -72,12 +72,11 @@ def judge(
     data: bytes | None,
     exit_status: int | None,
     rules: Sequence[TestRule],
-    *,
-    filtered: bool = False,
+    wanted: Sequence[str] = (),
 ) -> Tally:
     """The tally of one binary on one kernel: `data` is its result file (None: it wrote none), `exit_status` that of
-    timeout(1) around it (None: it was never told), `rules` the skips that are allowed. With `filtered` only some
-    cases were asked for, and it may have run none.
+    timeout(1) around it (None: it was never told), `rules` the skips that are allowed. Each case in
+    `wanted` must have been run.
     """
     where = f"{kernel}: {binary.name}"
     ended = "the VM ended first" if exit_status is None else f"exit status {exit_status}"
@@ -103,8 +102,11 @@ def judge(
             tally.failures.append(f"{where}: ended before its end ({ended}){during}")
     elif exit_status != 0 and not tally.failures and ran > 0:
         tally.failures.append(f"{where}: {ended} although no test case failed")
-    elif ran == 0 and not filtered:
+    elif ran == 0:
         tally.failures.append(f"{where}: ran no test case")
+    else:
+        told = {*document["passed"], *document["failed"], *(one["name"] for one in document["skipped"])}
+        tally.failures += [f"{where}: {name}: was not run" for name in wanted if name not in told]
     return tally
 
 

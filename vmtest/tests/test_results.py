@@ -45,8 +45,12 @@ class Binaries(unittest.TestCase):
         ):
             self.assertRegex("\n".join(self.judged(data, exit_status).failures), complaint)
 
-    def test_with_a_filter_nothing_may_run(self) -> None:
-        self.assertEqual([], self.judged(document(passed=[]), 4, filtered=True).failures)
+    def test_a_wanted_case_that_was_not_run(self) -> None:
+        data = document(passed=["a"], failed=["b"])
+        self.assertEqual(
+            ["7.2: lab_test: b", "7.2: lab_test: c: was not run"],
+            self.judged(data, 1, wanted=["a", "b", "c"]).failures,
+        )
 
     def test_skips_need_a_rule(self) -> None:
         data = document(skipped=[{"name": "needs a moon", "reason": "no moon"}])

@@ -63,7 +63,8 @@ class Vm(unittest.TestCase):
         self.environment = os.environ | {"TMPDIR": str(self.work), "PYTHONDONTWRITEBYTECODE": "1"}
 
     def start(self, *words: str, kernel: str = KERNEL, **more: str) -> subprocess.Popen[bytes]:
-        line = [str(HERE / "vmtest"), *(["-k", kernel] if kernel else []), *words]
+        # Nothing of the build, which only takes time to copy.
+        line = [str(HERE / "vmtest"), *(["-k", kernel] if kernel else []), "--build", str(self.folder), *words]
         return subprocess.Popen(
             line, cwd=self.folder, env=self.environment | more, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -304,7 +305,7 @@ class Ending(Vm):
     def test_a_shell(self) -> None:
         process, terminal = pty.fork()
         if process == 0:
-            os.execve(HERE / "vmtest", ["vmtest", "-k", KERNEL, "--shell"], self.environment)
+            os.execve(HERE / "vmtest", ["vmtest", "-k", KERNEL, "--build", str(self.folder), "--shell"], self.environment)
         self.addCleanup(os.close, terminal)
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))
         before = termios.tcgetattr(terminal)
