@@ -355,3 +355,228 @@ TEST_CASE("the preference does not pass to another subflow that took over the in
     CHECK(policy.allowed({{.srtt_us = 10000}, {.srtt_us = 20000}}) == first);
     CHECK(policy.allowed({{.fresh = true, .srtt_us = 20500}, {.srtt_us = 20000}}) == second);
 }
+
+/* ---------------------------------------------------------------- overflow */
+
+namespace {
+
+// Two tiers on paths of 20 ms, whose queue is looked at every 10 ms.
+class Overflowing {
+  public:
+    explicit Overflowing(
+        overflow_params params = {.reserved = 0, .full_ms = 100, .full_rtts = 4, .calm_ms = 1000})
+        : params_(params) {}
+
+    std::uint32_t at(std::uint64_t now_ms, std::uint64_t unsent, std::uint32_t notsent = 0,
+                     std::uint64_t window = 1u << 20) {
+        return policy_.allowed({{.priority = 0, .notsent_bytes = notsent}, {.priority = 1}},
+                               {.now_us = now_ms * ms, .unsent_bytes = unsent, .window_bytes = window});
+    }
+    // Data waits at every look from `from_ms` to `to_ms`; the last answer.
+    std::uint32_t busy(std::uint64_t from_ms, std::uint64_t to_ms) {
+        std::uint32_t last = 0;
+
+        for (std::uint64_t now = from_ms; now <= to_ms; now += 10)
+            last = at(now, 100000);
+        return last;
+    }
+
+  private:
+    overflow_params params_;
+    Steered policy_{"overflow", &params_};
+};
+
+} // namespace
+
+TEST_CASE("the next tier opens only after data has waited for full_ms without a break", "[overflow]") {
+    Overflowing stream;
+
+    CHECK(stream.busy(10, 100) == first);
+    CHECK(stream.busy(110, 120) == (first | second));
+}
+
+TEST_CASE("a stream whose queue empties now and then stays on the preferred path", "[overflow]") {
+    Overflowing stream;
+
+    for (std::uint64_t now = 0; now < 10000; now += 100) {
+        CHECK(stream.busy(now + 10, now + 90) == first);
+        CHECK(stream.at(now + 100, 0) == first);
+    }
+}
+
+TEST_CASE("what waits in the preferred subflow's own queue counts as waiting", "[overflow]") {
+    Overflowing stream;
+
+    CHECK(stream.at(10, 0, 5000) == first);
+    CHECK(stream.at(110, 0, 5000) == (first | second));
+}
+
+TEST_CASE("what the peer has no room for does not open the next tier", "[overflow]") {
+    Overflowing stream;
+
+    for (std::uint64_t now = 10; now < 5000; now += 10)
+        CHECK(stream.at(now, 100000, 0, 0) == first);
+}
+
+TEST_CASE("a path of long delay has four of its round trips before it is called full", "[overflow]") {
+    Steered policy("overflow");
+    auto at = [&](std::uint64_t now_ms) {
+        return policy.allowed({{.srtt_us = 100000, .priority = 0}, {.priority = 1}},
+                              {.now_us = now_ms * ms, .unsent_bytes = 100000});
+    };
+
+    CHECK(at(10) == first);
+    CHECK(at(400) == first);
+    CHECK(at(410) == (first | second));
+}
+
+TEST_CASE("the next tier closes when the paths have not been full for calm_ms", "[overflow]") {
+    Overflowing stream;
+
+    CHECK(stream.busy(10, 500) == (first | second));
+    CHECK(stream.at(510, 0) == (first | second));
+    CHECK(stream.at(1490, 0) == (first | second));
+    CHECK(stream.at(1491, 100) == (first | second)); // not while something waits
+    CHECK(stream.at(1501, 0) == first);
+}
+
+TEST_CASE("a bulk transfer keeps all tiers open, however long it takes", "[overflow]") {
+    Overflowing stream;
+    std::uint32_t flips = 0, last = stream.busy(10, 200);
+
+    for (std::uint64_t now = 210; now < 60000; now += 10) {
+        const std::uint32_t allowed = stream.at(now, 100000);
+
+        flips += allowed != last;
+        last = allowed;
+    }
+    CHECK(last == (first | second));
+    CHECK(flips == 0);
+}
+
+TEST_CASE("a stream between the capacities costs two flips in calm_ms and full_ms", "[overflow]") {
+    Overflowing stream;
+    std::uint32_t flips = 0, last = stream.at(0, 0);
+
+    // With both tiers nothing waits, with one something does.
+    for (std::uint64_t now = 10; now < 60000; now += 10) {
+        const std::uint32_t allowed = stream.at(now, last == first ? 100000 : 0);
+
+        flips += allowed != last;
+        last = allowed;
+    }
+    CHECK(flips > 50);
+    CHECK(flips < 120);
+}
+
+TEST_CASE("tiers open one after the other, and the last one closes first", "[overflow]") {
+    overflow_params params{.reserved = 0, .full_ms = 100, .full_rtts = 0, .calm_ms = 1000};
+    Steered policy("overflow", &params);
+    auto at = [&](std::uint64_t now_ms, std::uint64_t unsent) {
+        return policy.allowed({{.priority = 5}, {.priority = 0}, {.priority = 2}},
+                              {.now_us = now_ms * ms, .unsent_bytes = unsent});
+    };
+
+    CHECK(at(10, 1) == second);
+    CHECK(at(110, 1) == (second | third));
+    CHECK(at(120, 1) == (second | third));
+    CHECK(at(220, 1) == (first | second | third));
+    CHECK(at(1220, 0) == (second | third));
+    CHECK(at(2220, 0) == second);
+}
+
+TEST_CASE("when the preferred path dies the next tier takes over, and goes when it is back", "[overflow]") {
+    overflow_params params{.reserved = 0, .full_ms = 100, .full_rtts = 4, .calm_ms = 1000};
+    Steered policy("overflow", &params);
+
+    CHECK(policy.allowed({{.priority = 0}, {.priority = 1}}, {.now_us = 10 * ms}) == first);
+    CHECK(policy.allowed({{.troubled = true, .priority = 0}, {.priority = 1}}, {.now_us = 20 * ms}) ==
+          second);
+    CHECK(policy.allowed({{.priority = 0}, {.priority = 1}}, {.now_us = 30 * ms}) == (first | second));
+    CHECK(policy.allowed({{.priority = 0}, {.priority = 1}}, {.now_us = 1020 * ms}) == first);
+}
+
+TEST_CASE("when the preferred path joins late the standby path is left at once", "[overflow]") {
+    Steered policy("overflow");
+
+    CHECK(policy.allowed({{.priority = 1}, {.usable = false, .fresh = true, .priority = 0}}) == first);
+    CHECK(policy.allowed({{.priority = 1}, {.fresh = true, .priority = 0}}) == second);
+    CHECK(policy.allowed({{.priority = 1}, {.priority = 0}}) == second);
+}
+
+TEST_CASE("paths of equal priority are one tier, and a peer's backup ranks behind them", "[overflow]") {
+    CHECK(Steered("overflow").allowed({{}, {}, {}}) == (first | second | third));
+    CHECK(Steered("overflow").allowed({{.peer_backup = true}, {}, {.local_backup = true}}) == second);
+}
+
+/* ------------------------------------------------------------- round-robin */
+
+TEST_CASE("the turn passes after turn_bytes, in the order of the subflows", "[round-robin]") {
+    round_robin_params params{.reserved = 0, .turn_bytes = 100000, .patience_ms = 200};
+    Steered policy("round-robin", &params);
+
+    CHECK(policy.allowed({{}, {}, {}}) == first);
+    CHECK(policy.allowed({{.bytes_acked = 50000, .outstanding_bytes = 49999}, {}, {}}) == first);
+    CHECK(policy.allowed({{.bytes_acked = 50000, .outstanding_bytes = 50000}, {}, {}}) == second);
+    CHECK(policy.allowed({{.bytes_acked = 100000}, {.outstanding_bytes = 100000}, {}}) == third);
+    CHECK(policy.allowed({{.bytes_acked = 100000}, {.bytes_acked = 100000}, {.bytes_acked = 100000}}) ==
+          first);
+}
+
+TEST_CASE("what a subflow had beyond its turn is taken off its next ones", "[round-robin]") {
+    // Plays the kernel: the one that is allowed gets what its send buffer takes.
+    constexpr std::array<std::uint64_t, 3> buffer{1000000, 64000, 300000};
+    test::Random random(7);
+    mps_state state{};
+    mps_view view = test::view_of({{}, {}, {}});
+    const Core &core = core_named("round-robin");
+    std::uint32_t flips = 0, last = 0;
+    constexpr int rounds = 20000;
+
+    for (int round = 0; round < rounds; round++) {
+        const std::uint32_t allowed = core(view, state).allowed;
+
+        REQUIRE((allowed == first || allowed == second || allowed == third));
+        flips += allowed != last;
+        last = allowed;
+        const std::size_t i = allowed == first ? 0 : allowed == second ? 1 : 2;
+        view.sf[i].bytes_acked += buffer[i] / 2 + random() % (buffer[i] / 2);
+    }
+    const auto sum =
+        static_cast<double>(view.sf[0].bytes_acked + view.sf[1].bytes_acked + view.sf[2].bytes_acked);
+    for (std::size_t i = 0; i < 3; i++)
+        CHECK(static_cast<double>(view.sf[i].bytes_acked) / sum == Catch::Approx(1.0 / 3).margin(0.005));
+    CHECK(flips > 100);
+}
+
+TEST_CASE("one that takes nothing although data waits loses its turn after patience_ms", "[round-robin]") {
+    Steered policy("round-robin");
+    auto at = [&](std::uint64_t now_ms, std::uint64_t unsent) {
+        return policy.allowed({{}, {}}, {.now_us = now_ms * ms, .unsent_bytes = unsent});
+    };
+
+    CHECK(at(10, 100) == first);
+    CHECK(at(20, 100) == first);
+    CHECK(at(210, 0) == first); // it did take what waited
+    CHECK(at(1000, 100) == first);
+    CHECK(at(1199, 100) == first);
+    CHECK(at(1200, 100) == second);
+}
+
+TEST_CASE("without data the turn stays where it is", "[round-robin]") {
+    Steered policy("round-robin");
+
+    for (std::uint64_t now = 0; now < 100; now++)
+        CHECK(policy.allowed({{}, {}}, {.now_us = now * 1000 * ms}) == first);
+}
+
+TEST_CASE("a turn ends with its subflow", "[round-robin]") {
+    Steered policy("round-robin");
+
+    CHECK(policy.allowed({{}, {}}) == first);
+    CHECK(policy.allowed({{.troubled = true}, {}}) == second);
+    CHECK(policy.allowed({{}, {}}) == second);
+    CHECK(policy.allowed({{}, {.usable = false}}) == first);
+    // Another subflow at the same index starts with a turn of its own, without debts.
+    CHECK(policy.allowed({{.fresh = true}, {}}) == second);
+}
