@@ -48,6 +48,15 @@ MPS_CORE __u64 mps_window_bytes(const struct mps_subflow_view *sf)
 	return bytes ? mps_bounded_bytes(bytes) : 1;
 }
 
+/* Bytes a second by window and round trip, at least 1 and at most 2^31; without a sample a round trip of 100 ms. */
+MPS_CORE __u64 mps_rate(const struct mps_subflow_view *sf)
+{
+	__u32 us = mps_delay_us(sf);
+	__u64 rate = mps_window_bytes(sf) * 1000000 / (us == MPS_DELAY_UNKNOWN ? 100000 : us);
+
+	return rate < 1 ? 1 : rate < 1u << 31 ? rate : 1u << 31;
+}
+
 /*
  * The quickest of the subflows in `among`, MPS_MAX_SUBFLOWS if that is empty. `held` (an index plus 1, 0 for
  * none) keeps its place until another one is better by `margin_pct` and by the RTT deviation of the two.

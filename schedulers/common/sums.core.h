@@ -29,6 +29,18 @@ MPS_CORE_PART __u64 mps_outstanding_of(const struct mps_view *v, __u32 among)
 	return sum;
 }
 
+/* What was delivered on the subflows. */
+MPS_CORE_PART __u64 mps_acked_of(const struct mps_view *v, __u32 among)
+{
+	__u64 sum = 0;
+
+	if (!v)
+		return 0;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		sum += v->sf[i].bytes_acked * (among >> i & 1);
+	return sum;
+}
+
 /* The longest smoothed round trip. */
 MPS_CORE_PART __u32 mps_longest_rtt_us(const struct mps_view *v, __u32 among)
 {
