@@ -355,3 +355,694 @@ TEST_CASE("the preference does not pass to another subflow that took over the in
     CHECK(policy.allowed({{.srtt_us = 10000}, {.srtt_us = 20000}}) == first);
     CHECK(policy.allowed({{.fresh = true, .srtt_us = 20500}, {.srtt_us = 20000}}) == second);
 }
+
+/* ---------------------------------------------------------------- overflow */
+
+namespace {
+
+// Two tiers on paths of 20 ms, whose queue is looked at every 10 ms.
+class Overflowing {
+  public:
+    explicit Overflowing(
+        overflow_params params = {.reserved = 0, .full_ms = 100, .full_rtts = 4, .calm_ms = 1000})
+        : params_(params) {}
+
+    std::uint32_t at(std::uint64_t now_ms, std::uint64_t unsent, std::uint32_t notsent = 0,
+                     std::uint64_t window = 1u << 20) {
+        return policy_.allowed({{.priority = 0, .notsent_bytes = notsent}, {.priority = 1}},
+                               {.now_us = now_ms * ms, .unsent_bytes = unsent, .window_bytes = window});
+    }
+    // Data waits at every look from `from_ms` to `to_ms`; the last answer.
+    std::uint32_t busy(std::uint64_t from_ms, std::uint64_t to_ms) {
+        std::uint32_t last = 0;
+
+        for (std::uint64_t now = from_ms; now <= to_ms; now += 10)
+            last = at(now, 100000);
+        return last;
+    }
+
+  private:
+    overflow_params params_;
+    Steered policy_{"overflow", &params_};
+};
+
+} // namespace
+
+TEST_CASE("the next tier opens only after data has waited for full_ms without a break", "[overflow]") {
+    Overflowing stream;
+
+    CHECK(stream.busy(10, 100) == first);
+    CHECK(stream.busy(110, 120) == (first | second));
+}
+
+TEST_CASE("a stream whose queue empties now and then stays on the preferred path", "[overflow]") {
+    Overflowing stream;
+
+    for (std::uint64_t now = 0; now < 10000; now += 100) {
+        CHECK(stream.busy(now + 10, now + 90) == first);
+        CHECK(stream.at(now + 100, 0) == first);
+    }
+}
+
+TEST_CASE("what waits in the preferred subflow's own queue counts as waiting", "[overflow]") {
+    Overflowing stream;
+
+    CHECK(stream.at(10, 0, 5000) == first);
+    CHECK(stream.at(110, 0, 5000) == (first | second));
+}
+
+TEST_CASE("what the peer has no room for does not open the next tier", "[overflow]") {
+    Overflowing stream;
+
+    for (std::uint64_t now = 10; now < 5000; now += 10)
+        CHECK(stream.at(now, 100000, 0, 0) == first);
+}
+
+TEST_CASE("a path of long delay has four of its round trips before it is called full", "[overflow]") {
+    Steered policy("overflow");
+    auto at = [&](std::uint64_t now_ms) {
+        return policy.allowed({{.srtt_us = 100000, .priority = 0}, {.priority = 1}},
+                              {.now_us = now_ms * ms, .unsent_bytes = 100000});
+    };
+
+    CHECK(at(10) == first);
+    CHECK(at(400) == first);
+    CHECK(at(410) == (first | second));
+}
+
+TEST_CASE("the next tier closes when the paths have not been full for calm_ms", "[overflow]") {
+    Overflowing stream;
+
+    CHECK(stream.busy(10, 500) == (first | second));
+    CHECK(stream.at(510, 0) == (first | second));
+    CHECK(stream.at(1490, 0) == (first | second));
+    CHECK(stream.at(1491, 100) == (first | second)); // not while something waits
+    CHECK(stream.at(1501, 0) == first);
+}
+
+TEST_CASE("a bulk transfer keeps all tiers open, however long it takes", "[overflow]") {
+    Overflowing stream;
+    std::uint32_t flips = 0, last = stream.busy(10, 200);
+
+    for (std::uint64_t now = 210; now < 60000; now += 10) {
+        const std::uint32_t allowed = stream.at(now, 100000);
+
+        flips += allowed != last;
+        last = allowed;
+    }
+    CHECK(last == (first | second));
+    CHECK(flips == 0);
+}
+
+TEST_CASE("a stream between the capacities costs two flips in calm_ms and full_ms", "[overflow]") {
+    Overflowing stream;
+    std::uint32_t flips = 0, last = stream.at(0, 0);
+
+    // With both tiers nothing waits, with one something does.
+    for (std::uint64_t now = 10; now < 60000; now += 10) {
+        const std::uint32_t allowed = stream.at(now, last == first ? 100000 : 0);
+
+        flips += allowed != last;
+        last = allowed;
+    }
+    CHECK(flips > 50);
+    CHECK(flips < 120);
+}
+
+TEST_CASE("tiers open one after the other, and the last one closes first", "[overflow]") {
+    overflow_params params{.reserved = 0, .full_ms = 100, .full_rtts = 0, .calm_ms = 1000};
+    Steered policy("overflow", &params);
+    auto at = [&](std::uint64_t now_ms, std::uint64_t unsent) {
+        return policy.allowed({{.priority = 5}, {.priority = 0}, {.priority = 2}},
+                              {.now_us = now_ms * ms, .unsent_bytes = unsent});
+    };
+
+    CHECK(at(10, 1) == second);
+    CHECK(at(110, 1) == (second | third));
+    CHECK(at(120, 1) == (second | third));
+    CHECK(at(220, 1) == (first | second | third));
+    CHECK(at(1220, 0) == (second | third));
+    CHECK(at(2220, 0) == second);
+}
+
+TEST_CASE("when the preferred path dies the next tier takes over, and goes when it is back", "[overflow]") {
+    overflow_params params{.reserved = 0, .full_ms = 100, .full_rtts = 4, .calm_ms = 1000};
+    Steered policy("overflow", &params);
+
+    CHECK(policy.allowed({{.priority = 0}, {.priority = 1}}, {.now_us = 10 * ms}) == first);
+    CHECK(policy.allowed({{.troubled = true, .priority = 0}, {.priority = 1}}, {.now_us = 20 * ms}) ==
+          second);
+    CHECK(policy.allowed({{.priority = 0}, {.priority = 1}}, {.now_us = 30 * ms}) == (first | second));
+    CHECK(policy.allowed({{.priority = 0}, {.priority = 1}}, {.now_us = 1020 * ms}) == first);
+}
+
+TEST_CASE("when the preferred path joins late the standby path is left at once", "[overflow]") {
+    Steered policy("overflow");
+
+    CHECK(policy.allowed({{.priority = 1}, {.usable = false, .fresh = true, .priority = 0}}) == first);
+    CHECK(policy.allowed({{.priority = 1}, {.fresh = true, .priority = 0}}) == second);
+    CHECK(policy.allowed({{.priority = 1}, {.priority = 0}}) == second);
+}
+
+TEST_CASE("paths of equal priority are one tier, and a peer's backup ranks behind them", "[overflow]") {
+    CHECK(Steered("overflow").allowed({{}, {}, {}}) == (first | second | third));
+    CHECK(Steered("overflow").allowed({{.peer_backup = true}, {}, {.local_backup = true}}) == second);
+}
+
+/* ------------------------------------------------------------- round-robin */
+
+TEST_CASE("the turn passes after turn_bytes, in the order of the subflows", "[round-robin]") {
+    round_robin_params params{.reserved = 0, .turn_bytes = 100000, .patience_ms = 200};
+    Steered policy("round-robin", &params);
+
+    CHECK(policy.allowed({{}, {}, {}}) == first);
+    CHECK(policy.allowed({{.bytes_acked = 50000, .outstanding_bytes = 49999}, {}, {}}) == first);
+    CHECK(policy.allowed({{.bytes_acked = 50000, .outstanding_bytes = 50000}, {}, {}}) == second);
+    CHECK(policy.allowed({{.bytes_acked = 100000}, {.outstanding_bytes = 100000}, {}}) == third);
+    CHECK(policy.allowed({{.bytes_acked = 100000}, {.bytes_acked = 100000}, {.bytes_acked = 100000}}) ==
+          first);
+}
+
+TEST_CASE("what a subflow had beyond its turn is taken off its next ones", "[round-robin]") {
+    // Plays the kernel: the one that is allowed gets what its send buffer takes.
+    constexpr std::array<std::uint64_t, 3> buffer{1000000, 64000, 300000};
+    test::Random random(7);
+    mps_state state{};
+    mps_view view = test::view_of({{}, {}, {}});
+    const Core &core = core_named("round-robin");
+    std::uint32_t flips = 0, last = 0;
+    constexpr int rounds = 20000;
+
+    for (int round = 0; round < rounds; round++) {
+        const std::uint32_t allowed = core(view, state).allowed;
+
+        REQUIRE((allowed == first || allowed == second || allowed == third));
+        flips += allowed != last;
+        last = allowed;
+        const std::size_t i = allowed == first ? 0 : allowed == second ? 1 : 2;
+        view.sf[i].bytes_acked += buffer[i] / 2 + random() % (buffer[i] / 2);
+    }
+    const auto sum =
+        static_cast<double>(view.sf[0].bytes_acked + view.sf[1].bytes_acked + view.sf[2].bytes_acked);
+    for (std::size_t i = 0; i < 3; i++)
+        CHECK(static_cast<double>(view.sf[i].bytes_acked) / sum == Catch::Approx(1.0 / 3).margin(0.005));
+    CHECK(flips > 100);
+}
+
+TEST_CASE("one that takes nothing although data waits loses its turn after patience_ms", "[round-robin]") {
+    Steered policy("round-robin");
+    auto at = [&](std::uint64_t now_ms, std::uint64_t unsent) {
+        return policy.allowed({{}, {}}, {.now_us = now_ms * ms, .unsent_bytes = unsent});
+    };
+
+    CHECK(at(10, 100) == first);
+    CHECK(at(20, 100) == first);
+    CHECK(at(210, 0) == first); // it did take what waited
+    CHECK(at(1000, 100) == first);
+    CHECK(at(1199, 100) == first);
+    CHECK(at(1200, 100) == second);
+}
+
+TEST_CASE("without data the turn stays where it is", "[round-robin]") {
+    Steered policy("round-robin");
+
+    for (std::uint64_t now = 0; now < 100; now++)
+        CHECK(policy.allowed({{}, {}}, {.now_us = now * 1000 * ms}) == first);
+}
+
+TEST_CASE("a turn ends with its subflow", "[round-robin]") {
+    Steered policy("round-robin");
+
+    CHECK(policy.allowed({{}, {}}) == first);
+    CHECK(policy.allowed({{.troubled = true}, {}}) == second);
+    CHECK(policy.allowed({{}, {}}) == second);
+    CHECK(policy.allowed({{}, {.usable = false}}) == first);
+    // Another subflow at the same index starts with a turn of its own, without debts.
+    CHECK(policy.allowed({{.fresh = true}, {}}) == second);
+}
+
+/* ---------------------------------------------------------- latency-budget */
+
+namespace {
+
+// The first path has the given RTT, the second keeps 20 ms; packets arrive on both.
+class Budgeted {
+  public:
+    explicit Budgeted(
+        latency_budget_params params = {.reserved = 0, .budget_ms = 50, .hold_ms = 500, .retry_s = 10})
+        : params_(params) {}
+
+    std::uint32_t at(std::uint64_t now_ms, std::uint32_t first_us, std::uint32_t second_us = 20000) {
+        return policy_.allowed(
+            {{.srtt_us = first_us, .last_rcv_age_us = 1000}, {.srtt_us = second_us, .last_rcv_age_us = 1000}},
+            {.now_us = now_ms * ms});
+    }
+
+  private:
+    latency_budget_params params_;
+    Steered policy_{"latency-budget", &params_};
+};
+
+} // namespace
+
+TEST_CASE("all paths within the budget are used", "[latency-budget]") {
+    CHECK(Budgeted().at(1, 49999, 1) == (first | second));
+    CHECK(Budgeted().at(1, 50000, 50000) == (first | second));
+}
+
+TEST_CASE("a path is left only after it broke the budget for hold_ms without a break", "[latency-budget]") {
+    Budgeted voice;
+
+    CHECK(voice.at(100, 60000) == (first | second));
+    CHECK(voice.at(500, 60000) == (first | second));
+    CHECK(voice.at(550, 40000) == (first | second));
+    CHECK(voice.at(600, 60000) == (first | second));
+    CHECK(voice.at(1099, 60000) == (first | second));
+    CHECK(voice.at(1100, 60000) == second);
+}
+
+TEST_CASE("jitter that returns into the budget within hold_ms causes no switch", "[latency-budget]") {
+    Budgeted voice;
+    test::Random random(3);
+    std::uint32_t flips = 0;
+
+    for (std::uint64_t now = 1; now < 600000; now += 20)
+        flips += voice.at(now, now % 400 < 20 ? 20000 : 20000 + random() % 60000) != (first | second);
+    CHECK(flips == 0);
+}
+
+TEST_CASE(
+    "a parked path is tried again after retry_s, whatever its old samples say, and twice as late after each failure",
+    "[latency-budget]") {
+    Budgeted voice;
+    std::uint64_t now = 0;
+    auto until = [&](std::uint32_t answer) {
+        const std::uint64_t start = now;
+
+        while (voice.at(now, 60000) != answer && now < start + 1000000)
+            now += 100;
+        return now - start;
+    };
+
+    until(second);
+    CHECK(until(first | second) == 10000);
+    CHECK(until(second) <= 600);
+    CHECK(until(first | second) == 20000);
+    until(second);
+    CHECK(until(first | second) == 40000);
+    for (int i = 0; i < 5; i++) {
+        until(second);
+        CHECK(until(first | second) <= 160000);
+    }
+    // Within the budget for retry_s: forgiven.
+    CHECK(voice.at(now += 100, 30000) == (first | second));
+    CHECK(voice.at(now += 10000, 30000) == (first | second));
+    until(second);
+    CHECK(until(first | second) == 10000);
+}
+
+TEST_CASE("an RTT without traffic parks nobody", "[latency-budget]") {
+    Steered policy("latency-budget");
+
+    for (std::uint64_t now = 1; now < 20000; now += 100)
+        CHECK(policy.allowed({{.srtt_us = 900000, .last_rcv_age_us = 5000000}, {}}, {.now_us = now * ms}) ==
+              (first | second));
+    CHECK(policy.allowed({{.srtt_us = 0, .min_rtt_us = 0, .last_rcv_age_us = 0}, {}},
+                         {.now_us = 30000 * ms}) == (first | second));
+}
+
+TEST_CASE("if no path keeps the budget the quickest is used alone", "[latency-budget]") {
+    Budgeted voice;
+
+    CHECK(voice.at(100, 90000, 70000) == (first | second));
+    CHECK(voice.at(600, 90000, 70000) == second);
+    CHECK(voice.at(700, 68000, 70000) == second); // not quicker by a tenth
+    CHECK(voice.at(800, 60000, 70000) == first);
+}
+
+/* -------------------------------------------------------------------- ecf */
+
+namespace {
+
+// Windows of 14000 bytes, unless told otherwise; the first path is the quick one.
+std::uint32_t ecf_first(std::uint32_t slow_us, std::uint64_t unsent, std::uint32_t slow_cwnd = 10,
+                        std::uint32_t burst_bytes = 0) {
+    ecf_params params{.reserved = 0, .beta_pct = 25, .burst_bytes = burst_bytes};
+
+    return Steered("ecf", &params)
+        .allowed({{.srtt_us = 20000}, {.srtt_us = slow_us, .cwnd_segs = slow_cwnd, .last_rcv_age_us = 1000}},
+                 {.unsent_bytes = unsent});
+}
+
+} // namespace
+
+TEST_CASE("what the quickest path's window holds goes there alone", "[ecf]") {
+    CHECK(ecf_first(20001, 0) == first);
+    CHECK(ecf_first(20001, 14000) == first);
+    CHECK(Steered("ecf").allowed({{.srtt_us = 50000}, {.srtt_us = 10000}}, {.unsent_bytes = 14000}) ==
+          second);
+}
+
+TEST_CASE("a slow path is used once waiting would take longer", "[ecf]") {
+    // (1 + k/14000)·20 ms against 100 ms: four windows.
+    CHECK(ecf_first(100000, 55000) == first);
+    CHECK(ecf_first(100000, 56001) == (first | second));
+    // Two paths alike: at once.
+    CHECK(ecf_first(21000, 14001) == (first | second));
+}
+
+TEST_CASE("a slow path is used if what waits fits there in twice the quick path's round trip", "[ecf]") {
+    // One round of 39 ms for it all; waiting takes 20·(1 + 14001/14000) ms, 40.
+    CHECK(ecf_first(39000, 14001, 100) == (first | second));
+    CHECK(ecf_first(41000, 14001, 100) == first);
+}
+
+TEST_CASE("what a burst takes on the slow path is counted in its present windows", "[ecf]") {
+    // 70000 bytes are five rounds there, so 500 ms and not 100.
+    CHECK(ecf_first(100000, 70000, 10, 0) == (first | second));
+    CHECK(ecf_first(100000, 70000, 10, 65536) == first);
+    CHECK(ecf_first(100000, 70000, 100, 65536) == (first | second));
+    CHECK(ecf_first(100000, 1000000, 10, 65536) == (first | second));
+}
+
+TEST_CASE("one that is being waited out stays so until waiting looks worse by beta", "[ecf]") {
+    ecf_params params{.reserved = 0, .beta_pct = 25, .burst_bytes = 0};
+    Steered policy("ecf", &params);
+    auto at = [&](std::uint64_t unsent) {
+        return policy.allowed({{.srtt_us = 20000}, {.srtt_us = 100000}}, {.unsent_bytes = unsent});
+    };
+
+    CHECK(at(50000) == first);
+    CHECK(at(60000) == first); // 105.7 ms against 100, but below 125
+    CHECK(at(73000) == first);
+    CHECK(at(73501) == (first | second));
+}
+
+TEST_CASE("a subflow that was needed stays open for a round trip, but not beyond the end", "[ecf]") {
+    Steered policy("ecf");
+    auto at = [&](std::uint64_t now_ms, std::uint64_t unsent, std::uint32_t outstanding) {
+        return policy.allowed({{.srtt_us = 20000, .outstanding_bytes = outstanding}, {.srtt_us = 30000}},
+                              {.now_us = now_ms * ms, .unsent_bytes = unsent});
+    };
+
+    CHECK(at(100, 900000, 1000) == (first | second));
+    CHECK(at(120, 100, 1000) == (first | second));
+    CHECK(at(130, 100, 1000) == first);
+    CHECK(at(140, 900000, 1000) == (first | second));
+    CHECK(at(141, 0, 0) == first);
+}
+
+TEST_CASE("a path that never had a sample is given something to measure", "[ecf]") {
+    CHECK(Steered("ecf").allowed({{.srtt_us = 20000}, {.srtt_us = 0, .min_rtt_us = 0}},
+                                 {.unsent_bytes = 14001}) == (first | second));
+    CHECK(Steered("ecf").allowed({{.srtt_us = 20000}, {.srtt_us = 0, .min_rtt_us = 900000}},
+                                 {.unsent_bytes = 14001}) == first);
+}
+
+TEST_CASE("the window of an idle subflow counts as the ten segments it restarts with", "[ecf]") {
+    auto at = [](std::uint32_t age_us) {
+        return Steered("ecf").allowed(
+            {{.srtt_us = 20000}, {.srtt_us = 100000, .cwnd_segs = 100, .last_rcv_age_us = age_us}},
+            {.unsent_bytes = 70000});
+    };
+
+    CHECK(at(1000) == (first | second));
+    CHECK(at(400000) == first);
+}
+
+/* ------------------------------------------------------------------ blest */
+
+namespace {
+
+// Two paths of 20 and 100 ms with windows of 14000 bytes: λX is 100800 bytes at λ = 1.2.
+std::uint32_t blest_with(std::uint64_t window, std::uint32_t on_slow = 0, std::uint32_t burst = 0) {
+    blest_params params{
+        .reserved = 0, .burst_bytes = burst, .margin_pct = 0, .lambda_least = 1200, .lambda_most = 1200};
+
+    return Steered("blest", &params)
+        .allowed({{.srtt_us = 20000}, {.srtt_us = 100000, .outstanding_bytes = on_slow}},
+                 {.unsent_bytes = 90000, .window_bytes = window});
+}
+
+} // namespace
+
+TEST_CASE("a slow path is skipped if the quick one could then fill the send window", "[blest]") {
+    CHECK(blest_with(100799) == first);
+    CHECK(blest_with(100800) == (first | second));
+}
+
+TEST_CASE("what the slow path holds already, and the burst it would get, take from the window", "[blest]") {
+    CHECK(blest_with(110000, 10000) == first);
+    CHECK(blest_with(110800, 10000) == (first | second));
+    CHECK(blest_with(166000, 0, 65536) == first);
+    CHECK(blest_with(166336, 0, 65536) == (first | second));
+}
+
+TEST_CASE("what the quickest path's window holds goes there alone, whatever room there is", "[blest]") {
+    CHECK(Steered("blest").allowed({{.srtt_us = 20000}, {.srtt_us = 21000}},
+                                   {.unsent_bytes = 14000, .window_bytes = 1u << 30}) == first);
+    CHECK(Steered("blest").allowed({{.srtt_us = 20000}, {.srtt_us = 21000}},
+                                   {.unsent_bytes = 14001, .window_bytes = 1u << 30}) == (first | second));
+}
+
+TEST_CASE("lambda grows while the window blocks and shrinks while it does not", "[blest]") {
+    blest_params params{
+        .reserved = 0, .burst_bytes = 0, .margin_pct = 0, .lambda_least = 1000, .lambda_most = 1300};
+    Steered policy("blest", &params);
+    std::uint64_t now = 0;
+    // λX is 84000·λ here.
+    auto at = [&](std::uint64_t window) {
+        return policy.allowed({{.srtt_us = 20000}, {.srtt_us = 100000}},
+                              {.now_us = (now += 200) * ms, .unsent_bytes = 90000, .window_bytes = window});
+    };
+
+    for (int i = 0; i < 30; i++)
+        at(1u << 20);
+    CHECK(at(84000) == (first | second)); // 1.0
+    for (int i = 0; i < 30; i++)
+        at(0);
+    CHECK(at(1) == first);
+    CHECK(at(107000) == first); // still about 1.3
+    CHECK(at(109200) == (first | second));
+}
+
+TEST_CASE("a skipped path returns only when there is room to spare", "[blest]") {
+    blest_params params{
+        .reserved = 0, .burst_bytes = 0, .margin_pct = 10, .lambda_least = 1000, .lambda_most = 1000};
+    Steered policy("blest", &params);
+    auto at = [&](std::uint64_t now_ms, std::uint64_t window) {
+        return policy.allowed({{.srtt_us = 20000}, {.srtt_us = 100000}},
+                              {.now_us = now_ms * ms, .unsent_bytes = 80000, .window_bytes = window});
+    };
+
+    CHECK(at(100, 90000) == first);
+    CHECK(at(200, 92400) == (first | second));
+    CHECK(at(400, 85000) == (first | second));
+    CHECK(at(600, 83999) == first);
+}
+
+TEST_CASE("blest gives a path without a sample something to measure", "[blest]") {
+    CHECK(Steered("blest").allowed({{.srtt_us = 20000}, {.srtt_us = 0, .min_rtt_us = 0}},
+                                   {.unsent_bytes = 14001}) == (first | second));
+}
+
+/* ------------------------------------------------------------------ otias */
+
+TEST_CASE("a burst goes where it arrives first, although the window there is full", "[otias]") {
+    // 20/2 + one round of 20 is earlier than 100/2.
+    CHECK(Steered("otias").allowed({{.srtt_us = 20000, .in_flight_segs = 20}, {.srtt_us = 100000}}) == first);
+    CHECK(Steered("otias").allowed({{.srtt_us = 20000, .in_flight_segs = 10, .notsent_bytes = 42000},
+                                    {.srtt_us = 100000}}) == second);
+}
+
+TEST_CASE("bursts that wait are placed one after the other", "[otias]") {
+    otias_params params{.reserved = 0, .burst_bytes = 14000, .margin_pct = 0};
+    auto with = [&](std::uint64_t unsent) {
+        return Steered("otias", &params)
+            .allowed({{.srtt_us = 20000}, {.srtt_us = 100000}}, {.unsent_bytes = unsent});
+    };
+
+    // On the quick one they arrive after 10, 10, 30, 50, 70 ms; on the other after 50.
+    CHECK(with(14000) == first);
+    CHECK(with(14000 * 4) == first);
+    CHECK(with(14000 * 5) == (first | second));
+}
+
+TEST_CASE("the first choice changes only for an arrival that is earlier by the margin", "[otias]") {
+    Steered policy("otias");
+
+    CHECK(policy.allowed({{.srtt_us = 20000}, {.srtt_us = 30000}}) == first);
+    CHECK(policy.allowed({{.srtt_us = 20000}, {.srtt_us = 19000}}) == first);
+    CHECK(policy.allowed({{.srtt_us = 20000}, {.srtt_us = 17000}}) == second);
+}
+
+TEST_CASE("one without a sample counts as a path of 100 ms", "[otias]") {
+    CHECK(Steered("otias").allowed({{.srtt_us = 99000}, {.srtt_us = 0, .min_rtt_us = 0}}) == first);
+    CHECK(Steered("otias").allowed({{.srtt_us = 101000}, {.srtt_us = 0, .min_rtt_us = 0}}) == second);
+}
+
+/* ----------------------------------------------------------------- energy */
+
+namespace {
+
+constexpr std::uint32_t asleep = 60000000, awake = 1000;
+
+// WiFi of 8 and LTE of 12 Mbit/s, as their windows say.
+mps_view wifi_and_lte(std::uint64_t moved, std::uint32_t lte_age_us, std::uint64_t unsent = 10000) {
+    return view_of(
+        {{.srtt_us = 14000, .bytes_acked = moved, .energy_class = MPS_ENERGY_WIFI, .last_rcv_age_us = awake},
+         {.srtt_us = 9333, .energy_class = MPS_ENERGY_LTE, .last_rcv_age_us = lte_age_us}},
+        {.unsent_bytes = unsent});
+}
+
+energy_params energy_with(std::uint32_t device_mw) {
+    energy_params params = energy_defaults;
+
+    params.device_mw = device_mw;
+    return params;
+}
+
+} // namespace
+
+TEST_CASE("a small message does not wake a radio with a long tail, although it is quicker", "[energy]") {
+    for (std::uint64_t unsent : {0, 1400, 10000, 1000000})
+        CHECK(Steered("energy").allowed(wifi_and_lte(0, asleep, unsent)) == first);
+}
+
+TEST_CASE("a radio that is awake is cheap enough to help where a sleeping one is not", "[energy]") {
+    const auto params = energy_with(5000);
+
+    CHECK(Steered("energy", &params).allowed(wifi_and_lte(0, asleep, 100000)) == first);
+    CHECK(Steered("energy", &params).allowed(wifi_and_lte(0, awake, 100000)) == (first | second));
+}
+
+TEST_CASE("a transfer that turns out long gets the second radio once that pays, and keeps it", "[energy]") {
+    const auto params = energy_with(5000);
+    Steered policy("energy", &params);
+
+    CHECK(policy.allowed(wifi_and_lte(0, asleep)) == first);
+    CHECK(policy.allowed(wifi_and_lte(5000000, asleep)) == first);
+    CHECK(policy.allowed(wifi_and_lte(20000000, asleep)) == (first | second));
+    CHECK(policy.allowed(wifi_and_lte(20100000, awake)) == (first | second));
+    // The next one is thought to be small again.
+    CHECK(policy.allowed(wifi_and_lte(20200000, asleep, 0)) == first);
+    CHECK(policy.allowed(wifi_and_lte(20210000, asleep)) == first);
+}
+
+TEST_CASE("without the device's own power the least power for each byte is all that counts", "[energy]") {
+    const auto params = energy_with(0);
+    Steered policy("energy", &params);
+
+    CHECK(policy.allowed(wifi_and_lte(0, awake)) == first);
+    CHECK(policy.allowed(wifi_and_lte(1000000000, awake)) == first);
+}
+
+TEST_CASE("a path on mains costs nothing", "[energy]") {
+    CHECK(Steered("energy").allowed({{.energy_class = MPS_ENERGY_WIFI, .last_rcv_age_us = awake}, {}}) ==
+          second);
+}
+
+TEST_CASE("the user's own numbers decide", "[energy]") {
+    auto params = energy_with(0);
+    params.wifi_up_mw = 5000;
+
+    CHECK(Steered("energy", &params).allowed(wifi_and_lte(0, asleep, 20000000)) == second);
+    params.lte_tail_ms = 60000;
+    params.lte_tail_mw = 100000;
+    CHECK(Steered("energy", &params).allowed(wifi_and_lte(0, asleep, 20000000)) == first);
+}
+
+TEST_CASE("rates that change a little do not change the set", "[energy]") {
+    Steered policy("energy");
+    auto at = [&](std::uint32_t first_us, std::uint32_t second_us) {
+        return policy.allowed(
+            {{.srtt_us = first_us, .energy_class = MPS_ENERGY_WIFI, .last_rcv_age_us = awake},
+             {.srtt_us = second_us, .energy_class = MPS_ENERGY_WIFI, .last_rcv_age_us = awake}},
+            {.unsent_bytes = 10000});
+    };
+    const auto start = at(20000, 21000);
+
+    CHECK(at(21000, 20000) == start);
+    CHECK(at(20000, 21000) == start);
+}
+
+/* --------------------------------------------------------------- deadline */
+
+namespace {
+
+// A cheap path of 1 MB/s by its window, and a costly one; deadline 4 s, of which 3.6 are aimed at.
+class Due {
+  public:
+    explicit Due(std::uint32_t message_bytes = 0)
+        : params_{.reserved = 0,
+                  .deadline_ms = 4000,
+                  .message_bytes = message_bytes,
+                  .alpha_pct = 90,
+                  .margin_pct = 10} {}
+
+    std::uint32_t at(std::uint64_t now_ms, std::uint64_t unsent, std::uint64_t acked = 0) {
+        return policy_.allowed({{.srtt_us = 14000, .bytes_acked = acked, .cost = 1}, {.cost = 10}},
+                               {.now_us = now_ms * ms, .unsent_bytes = unsent});
+    }
+
+  private:
+    deadline_params params_;
+    Steered policy_{"deadline", &params_};
+};
+
+} // namespace
+
+TEST_CASE("the costly path stays off while the cheap one is in time", "[deadline]") {
+    CHECK(Due().at(1000, 3580000) == first);
+    CHECK(Due().at(1000, 3600000) == (first | second));
+}
+
+TEST_CASE("time that passes without progress brings the costly path in", "[deadline]") {
+    Due message;
+
+    CHECK(message.at(1000, 3000000) == first);
+    CHECK(message.at(1400, 3000000) == (first | second));
+}
+
+TEST_CASE("the measured rate counts, not the window", "[deadline]") {
+    Due message;
+    std::uint64_t acked = 0;
+    std::uint32_t last = 0;
+
+    CHECK(message.at(1000, 1500000) == first);
+    // A quarter of what the window promises.
+    for (std::uint64_t now = 1050; now < 1400; now += 50) {
+        last = message.at(now, 1500000 - acked, acked);
+        acked += 12500;
+    }
+    CHECK(last == (first | second));
+}
+
+TEST_CASE("the costly path goes when the cheap one is in time by the margin", "[deadline]") {
+    Due message;
+
+    CHECK(message.at(1000, 4000000) == (first | second));
+    CHECK(message.at(1001, 3300000) == (first | second));
+    CHECK(message.at(1002, 3200000) == first);
+}
+
+TEST_CASE("late is late: all paths until the message is through", "[deadline]") {
+    Due message;
+
+    CHECK(message.at(1000, 1000) == first);
+    CHECK(message.at(4600, 1000) == (first | second));
+    CHECK(message.at(4700, 0) == first);
+    CHECK(message.at(9000, 1000) == first); // another message
+}
+
+TEST_CASE("a size that is known counts from the first byte on", "[deadline]") {
+    Due message(5000000);
+
+    CHECK(message.at(1000, 100000) == (first | second));
+    CHECK(message.at(1010, 100000, 3000000) == first);
+}
+
+TEST_CASE("paths of one cost are all cheap", "[deadline]") {
+    CHECK(Steered("deadline").allowed({{}, {}, {.cost = 1}}, {.unsent_bytes = 1}) == (first | second));
+    CHECK(Steered("deadline").allowed({{.troubled = true}, {.cost = 5}}, {.unsent_bytes = 1}) == second);
+}

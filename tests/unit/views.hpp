@@ -28,12 +28,19 @@ struct Subflow {
     std::uint32_t priority = 0;
     std::uint64_t bytes_acked = 0;
     std::uint32_t outstanding_bytes = 0;
+    std::uint32_t notsent_bytes = 0;
+    std::uint32_t cost = 0;
+    std::uint32_t energy_class = MPS_ENERGY_NONE;
+    std::uint32_t last_rcv_age_us = 0xffffffff;
+    bool slow_start = false;
 };
 
 struct Connection {
     std::uint64_t now_us = 1000000;
     std::uint64_t unsent_bytes = 0;
     std::uint32_t self = 0;
+    std::uint64_t window_bytes = 1u << 20;
+    std::uint64_t unacked_bytes = 0;
 };
 
 constexpr std::uint32_t flag_if(bool on, mps_subflow_flag flag) {
@@ -47,7 +54,8 @@ inline mps_view view_of(std::initializer_list<Subflow> subflows, Connection conn
 
     view.now_us = connection.now_us;
     view.unsent_bytes = connection.unsent_bytes;
-    view.window_bytes = 1u << 20;
+    view.window_bytes = connection.window_bytes;
+    view.unacked_bytes = connection.unacked_bytes;
     view.token = 0x8684;
     view.self = connection.self;
     for (const Subflow &from : subflows) {
@@ -58,7 +66,7 @@ inline mps_view view_of(std::initializer_list<Subflow> subflows, Connection conn
                    flag_if(from.troubled, MPS_SF_TROUBLED) | flag_if(from.fresh, MPS_SF_FRESH) |
                    flag_if(from.stale, MPS_SF_STALE) | flag_if(from.peer_backup, MPS_SF_PEER_BACKUP) |
                    flag_if(from.local_backup, MPS_SF_LOCAL_BACKUP) |
-                   flag_if(i == connection.self, MPS_SF_SELF);
+                   flag_if(from.slow_start, MPS_SF_SLOW_START) | flag_if(i == connection.self, MPS_SF_SELF);
         to.id = i + 1;
         to.ifindex = i + 10;
         to.srtt_us = from.srtt_us;
@@ -73,7 +81,10 @@ inline mps_view view_of(std::initializer_list<Subflow> subflows, Connection conn
         to.outstanding_bytes = from.outstanding_bytes;
         to.pacing_rate = 1000000;
         to.snd_wnd_bytes = 1u << 20;
-        to.last_rcv_age_us = 0xffffffff;
+        to.notsent_bytes = from.notsent_bytes;
+        to.cost = from.cost;
+        to.energy_class = from.energy_class;
+        to.last_rcv_age_us = from.last_rcv_age_us;
         i++;
     }
     return view;

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <mps/policy.bpf.h>
+#include "energy.core.h"
+
+MPS_POLICY(energy, "energy", "the set of paths that takes the least energy, by a power model of each radio");

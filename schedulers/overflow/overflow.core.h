@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * overflow: the paths with the lowest priority value, and the next tier as well while those are full (ATSSS
+ * priority-based).
+ *
+ * Full means: data waited for the paths in use at every ACK for `full_ms` and for `full_rtts` of their round
+ * trips. A stream that the preferred path can carry empties its queue again and again, however bursty it is;
+ * one that it cannot never does. Windows do not tell the two apart: a subflow is limited by its window in
+ * every slow start, and never by it where the bottleneck is a queue of this host.
+ *
+ * A tier closes once the paths have not been full for `calm_ms` and nothing waits. For a stream between the capacities of two
+ * tiers that is a probe, taken back after full_ms: two flips in calm_ms + full_ms.
+ */
+#ifndef MPS_OVERFLOW_CORE_H
+#define MPS_OVERFLOW_CORE_H
+
+#include "../common/sums.core.h"
+#include "../common/tiers.core.h"
+
+#define OVERFLOW_PARAMS(P)                                                                                   \
+	P(__u32, full_ms, 100, 0, 60000, "ms",                                                               \
+	  "how long data must have waited without a break before the next tier opens")                       \
+	P(__u32, full_rtts, 4, 0, 100, "RTTs",                                                               \
+	  "the same in round trips of the paths in use, so that a slow start is not taken for a full path")  \
+	P(__u32, calm_ms, 2000, 0, 600000, "ms",                                                             \
+	  "how long the paths must not have been full before the last tier closes")
+MPS_PARAMS(overflow, OVERFLOW_PARAMS)
+
+#define OVERFLOW_MOST_PATIENCE_US 2000000
+
+struct overflow_state {
+	__u64 waits_since_us; /* data has waited at every decision since; 0: it did not at the last */
+	__u64 full_us;        /* when the paths in use were last full, or the last tier opened */
+	__u32 top;            /* the last tier in use, plus 1; 0: none chosen yet */
+	__u32 reserved;
+};
+
+MPS_CORE void overflow_decide(const struct mps_view *v, struct mps_verdict *out,
+			      const struct overflow_params *p, struct overflow_state *st)
+{
+	__u32 candidates = mps_candidates(v), best = mps_tier_above(v, candidates, 0), in_use, above, below;
+	__u64 waiting, patience_us = (__u64)p->full_ms * 1000, rtts_us;
+
+	/* The first decision; the tiers in use have died; or a preferred path has joined, which nothing has filled. */
+	if (best > st->top ||
+	    (best < st->top && mps_flagged(v, mps_tiers_up_to(v, candidates, best), MPS_SF_FRESH))) {
+		st->top = best;
+		st->waits_since_us = 0;
+		st->full_us = v->now_us;
+	}
+	in_use = mps_tiers_up_to(v, candidates, st->top);
+	rtts_us = (__u64)p->full_rtts * mps_longest_rtt_us(v, in_use);
+	/* A bloated queue must not put off the help against it for long. */
+	if (rtts_us > OVERFLOW_MOST_PATIENCE_US)
+		rtts_us = OVERFLOW_MOST_PATIENCE_US;
+	if (patience_us < rtts_us)
+		patience_us = rtts_us;
+	waiting = mps_notsent_of(v, in_use) + mps_sendable_bytes(v);
+	if (!waiting)
+		st->waits_since_us = 0;
+	else if (!st->waits_since_us)
+		st->waits_since_us = v->now_us ? v->now_us : 1;
+	if (st->waits_since_us && mps_elapsed_us(v, st->waits_since_us) >= patience_us) {
+		st->full_us = v->now_us;
+		above = mps_tier_above(v, candidates, st->top);
+		if (above) {
+			st->top = above;
+			st->waits_since_us = 0;
+		}
+	} else if (!waiting && mps_elapsed_us(v, st->full_us) >= (__u64)p->calm_ms * 1000) {
+		below = mps_tier_below(v, candidates, st->top);
+		if (below) {
+			st->top = below;
+			st->full_us = v->now_us;
+		}
+	}
+	out->allowed = mps_tiers_up_to(v, candidates, st->top);
+}
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * round-robin: one subflow at a time, the next one after each `turn_bytes`, whatever the paths are like. A
+ * baseline to compare with.
+ *
+ * The kernel hands a lone allowed subflow all that fits into its send buffer, so turns overrun. What a
+ * subflow had beyond its turn is taken off its next ones, so that turns are equal over time. One that cannot
+ * take its turn within `patience_ms` although data waits for it loses the rest of it.
+ */
+#ifndef MPS_ROUND_ROBIN_CORE_H
+#define MPS_ROUND_ROBIN_CORE_H
+
+#include "../common/sums.core.h"
+
+#define ROUND_ROBIN_PARAMS(P)                                                                                \
+	P(__u32, turn_bytes, 131072, 1024, 16777216, "bytes",                                                \
+	  "what a subflow is given before the next one's turn; more means fewer flips")                      \
+	P(__u32, patience_ms, 200, 1, 60000, "ms",                                                           \
+	  "a subflow that has not taken its turn by then, while data waits, loses the rest of it")
+MPS_PARAMS(round_robin, ROUND_ROBIN_PARAMS)
+
+/* A subflow that ran away by more than that is forgiven the rest: it would be left out for too long. */
+#define ROUND_ROBIN_MOST_TURNS 64
+
+struct round_robin_state {
+	__u64 base_bytes; /* what the one whose turn it is had been given before */
+	__u64 since_us;   /* since when data has waited in this turn; 0: none waits */
+	__u64 debt[MPS_MAX_SUBFLOWS];
+	__u32 turn; /* index, plus 1; 0: nobody's */
+	__u32 reserved;
+};
+
+/* Takes a turn off every debtor on the way to the next one that owes less than a turn. */
+MPS_CORE __u32 round_robin_next(struct round_robin_state *st, __u32 candidates, __u32 after, __u64 turn_bytes)
+{
+	__u32 fallback = MPS_MAX_SUBFLOWS, found = MPS_MAX_SUBFLOWS;
+
+	for (__u32 k = 1; k <= MPS_MAX_SUBFLOWS; k++) {
+		__u32 i = (after + k) & (MPS_MAX_SUBFLOWS - 1);
+
+		if (!(candidates >> i & 1) || found < MPS_MAX_SUBFLOWS)
+			continue;
+		if (fallback == MPS_MAX_SUBFLOWS)
+			fallback = i;
+		if (st->debt[i] < turn_bytes)
+			found = i;
+		else
+			st->debt[i] -= turn_bytes;
+	}
+	return found < MPS_MAX_SUBFLOWS ? found : fallback;
+}
+
+MPS_CORE void round_robin_decide(const struct mps_view *v, struct mps_verdict *out,
+				 const struct round_robin_params *p, struct round_robin_state *st)
+{
+	__u32 candidates = mps_candidates(v), turn = st->turn - 1, pass = 0;
+	__u64 turn_bytes = p->turn_bytes ? p->turn_bytes : 1;
+
+	out->allowed = 0;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		if (v->sf[i].flags & MPS_SF_FRESH)
+			st->debt[i] = 0;
+	if (turn >= MPS_MAX_SUBFLOWS) {
+		turn = MPS_MAX_SUBFLOWS - 1; /* so that index 0 comes next */
+		pass = 1;
+	} else if (!(candidates >> turn & 1) || mps_at(v, turn)->flags & MPS_SF_FRESH) {
+		pass = 1;
+	} else {
+		__u64 debt = st->debt[turn & (MPS_MAX_SUBFLOWS - 1)];
+		__u64 given = mps_given_bytes(mps_at(v, turn)) - st->base_bytes;
+		__u64 quota = turn_bytes > debt ? turn_bytes - debt : 0;
+
+		/* Counters are read while another CPU moves them: a little less than before is none. */
+		if (given >> 63)
+			given = 0;
+		if (given >= quota) {
+			__u64 over = given - quota, most = turn_bytes * ROUND_ROBIN_MOST_TURNS;
+
+			st->debt[turn & (MPS_MAX_SUBFLOWS - 1)] = over < most ? over : most;
+			pass = 1;
+		} else if (!v->unsent_bytes) {
+			st->since_us = 0;
+		} else if (!st->since_us) {
+			st->since_us = v->now_us ? v->now_us : 1;
+		} else if (mps_elapsed_us(v, st->since_us) >= (__u64)p->patience_ms * 1000) {
+			st->debt[turn & (MPS_MAX_SUBFLOWS - 1)] = 0;
+			pass = 1;
+		}
+	}
+	if (pass) {
+		turn = round_robin_next(st, candidates, turn, turn_bytes);
+		if (turn >= MPS_MAX_SUBFLOWS)
+			return;
+		st->turn = turn + 1;
+		st->base_bytes = mps_given_bytes(mps_at(v, turn));
+		st->since_us = 0;
+	}
+	out->allowed = 1u << turn;
+}
+
+#endif

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+//
+// overflow: the standby path stays idle while the preferred one suffices and joins when it does not.
+// round-robin: equal turns.
+#include <numeric>
+#include <thread>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "traffic.hpp"
+
+using namespace mps::lab;
+using namespace mps::e2e;
+
+namespace {
+
+constexpr double path_mbit = 30;
+constexpr double standby_share = 0.02;
+constexpr double aggregated = 0.9;
+constexpr double turn_tolerance = 0.05;
+constexpr double flip_share = 0.05;
+
+NetworkSpec two_paths(Family family, std::size_t first_path) {
+    return {.paths = {{.name = "dsl", .rate_mbit = path_mbit}, {.name = "lte", .rate_mbit = path_mbit}},
+            .family = family,
+            .first_path = first_path};
+}
+
+// Bursts of 30 KB and pauses: about a third of the preferred path, though each burst fills it.
+TransferSpec modest_stream() {
+    return {
+        .direction = Direction::requests, .request_bytes = 30'000, .response_bytes = 20, .think_time = 15ms};
+}
+
+// Changes of the kernel's bits, and the packets that a policy saw.
+struct Effort {
+    double flips = 0;
+    double decisions = 0;
+};
+Effort effort(const Cli &mpsched) {
+    const auto stats = mpsched.json("stats");
+    const auto value = [&](const char *name) { return stats.at(name).get<double>(); };
+    return {value("inserted") + value("wake_landed"), value("decided")};
+}
+
+// What was delivered in a stretch of steady state, and how often the policy changed its mind.
+struct Stretch {
+    double goodput;
+    std::vector<double> share;
+    double flips_per_ack;
+};
+Stretch watch(const char *what, const Cli &mpsched, const Network &network, const Transfer &transfer,
+              std::chrono::milliseconds duration) {
+    const auto effort_before = effort(mpsched);
+    const auto before = delivered(transfer, network);
+    std::this_thread::sleep_for(duration);
+    const auto after = delivered(transfer, network);
+    const auto effort_after = effort(mpsched);
+    Stretch stretch{goodput_mbit(before, after), shares(before, after),
+                    (effort_after.flips - effort_before.flips) /
+                        (effort_after.decisions - effort_before.decisions)};
+    report(fmt::format("{}: {:.1f} Mbit/s, shares {:.3f}, {:.2f} % flips in {} decisions", what,
+                       stretch.goodput, fmt::join(stretch.share, " : "), stretch.flips_per_ack * 100,
+                       effort_after.decisions - effort_before.decisions));
+    return stretch;
+}
+
+struct Overflowing {
+    Network network;
+    Server server;
+    Health health;
+    Attachment attachment;
+    Cli mpsched;
+
+    Overflowing(Family family, std::size_t first_path, const char *mode)
+        : network(must(Network::create(two_paths(family, first_path)))),
+          server(serve(network)),
+          health(network.a(), network.b()),
+          attachment(network.a(), network.devices(), mode),
+          mpsched(network.a()) {
+        mpsched("path lte priority=1");
+        mpsched("use overflow");
+    }
+
+    void check_modest_stream() const {
+        auto stream = upload(network, server, modest_stream());
+        std::this_thread::sleep_for(500ms);
+        const auto seen = watch("a stream below the preferred rate", mpsched, network, stream, 1500ms);
+        CHECK(seen.goodput > path_mbit / 5);
+        CHECK(seen.share[1] < standby_share);
+        CHECK(seen.flips_per_ack < flip_share);
+        stream.stop();
+        check_clean(stream.wait());
+    }
+};
+
+} // namespace
+
+TEST_CASE("overflow leaves the standby path idle until the preferred one is full", "[e2e][overflow]") {
+    const Overflowing run(Family::ipv4, 0, "tc");
+    const auto alone = single_path_goodput(run.network, run.server);
+    const double sum = std::accumulate(alone.begin(), alone.end(), 0.0);
+
+    run.check_modest_stream();
+    auto bulk = upload(run.network, run.server);
+    std::this_thread::sleep_for(1s);
+    const auto seen = watch("bulk", run.mpsched, run.network, bulk, 2s);
+    INFO("sum of the paths: " << sum);
+    CHECK(seen.goodput >= aggregated * sum);
+    CHECK(seen.flips_per_ack < flip_share);
+    bulk.stop();
+    check_clean(bulk.wait());
+    run.health.check();
+}
+
+TEST_CASE("overflow leaves the standby path although the first subflow is there", "[e2e][overflow]") {
+    const Overflowing run(Family::ipv6, 1, "native");
+
+    run.check_modest_stream();
+    run.health.check();
+}
+
+TEST_CASE("round-robin gives equal turns, whatever the first subflow is", "[e2e][round-robin]") {
+    for (const std::size_t first_path : {0, 1}) {
+        const auto network = must(Network::create(two_paths(Family::ipv4, first_path)));
+        const auto server = serve(network);
+        const Health health(network.a(), network.b());
+        Attachment attachment(network.a(), network.devices(), first_path ? "tc" : "native");
+        const Cli mpsched(network.a());
+        mpsched("use round-robin");
+        auto transfer = upload(network, server);
+        std::this_thread::sleep_for(500ms);
+        const auto turns = watch("round-robin", mpsched, network, transfer, 1500ms);
+        CHECK(turns.share[0] == Approx(0.5).margin(turn_tolerance));
+        CHECK(turns.goodput > path_mbit * 1.5);
+        CHECK(turns.flips_per_ack < flip_share);
+        transfer.stop();
+        check_clean(transfer.wait());
+        health.check();
+    }
+}
