@@ -692,7 +692,7 @@ NetworkSpec Scenario::network() const {
     NetworkSpec spec{.family = family,
                      .first_path = first_path,
                      .joins = joins,
-                     .single_packets = true,
+                     .single_packets = false,
                      .subflow_limit = subflow_limit,
                      .congestion_control = congestion_control};
     for (const auto &path : paths) {

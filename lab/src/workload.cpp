@@ -40,6 +40,7 @@ constexpr auto join_timeout = 10s;
 // A scenario may well leave both paths dead for a while; far longer than that is a hang.
 constexpr auto stall_timeout = 120s;
 constexpr std::size_t piece_bytes = 64 * 1024;
+constexpr std::size_t max_pieces = 64;
 constexpr std::size_t period = 65521; // prime, so that a shift by a whole buffer does not look right
 constexpr std::uint64_t without_end = ~std::uint64_t{0};
 
@@ -155,12 +156,19 @@ class End {
     /// `head`, then `bytes` of contents. `delivered` is not counted here: the receiver does.
     Result<void> send(std::span<const std::uint8_t> head, std::uint64_t bytes) {
         for (std::uint64_t offset = 0; !head.empty() || offset < bytes;) {
-            const auto body = contents(offset, bytes - offset);
-            const std::array<iovec, 2> pieces{{{const_cast<std::uint8_t *>(head.data()), head.size()},
-                                               {const_cast<std::uint8_t *>(body.data()), body.size()}}};
+            // All of it in one call, as programs do: the kernel would push each piece, with a small segment at its
+            // end, and Nagle's rule would then hold back the end of the next.
+            std::array<iovec, 1 + max_pieces> pieces{};
+            std::size_t count = 0;
+            pieces[count++] = {const_cast<std::uint8_t *>(head.data()), head.size()};
+            for (auto at = offset; at < bytes && count < pieces.size();) {
+                const auto body = contents(at, bytes - at);
+                pieces[count++] = {const_cast<std::uint8_t *>(body.data()), body.size()};
+                at += body.size();
+            }
             msghdr message{};
-            message.msg_iov = const_cast<iovec *>(pieces.data());
-            message.msg_iovlen = pieces.size();
+            message.msg_iov = pieces.data();
+            message.msg_iovlen = count;
             const auto n = ::sendmsg(fd_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
             if (n > 0) {
                 const auto of_head = std::min(static_cast<std::size_t>(n), head.size());
