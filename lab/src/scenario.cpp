@@ -583,6 +583,7 @@ Scenario read_scenario(const toml::table &root, const std::string &variant, std:
                                         {"none", Joins::none}});
     scenario.subflow_limit = net.integer("subflow_limit", 8U, 0, max_paths);
     scenario.congestion_control = net.text("congestion_control", "cubic");
+    scenario.single_packets = net.boolean("single_packets", false);
     constexpr double least_buffer = 2048;
     constexpr double most_buffer = 1 << 30;
     if (net.has("send_buffer_bytes")) {
@@ -692,7 +693,7 @@ NetworkSpec Scenario::network() const {
     NetworkSpec spec{.family = family,
                      .first_path = first_path,
                      .joins = joins,
-                     .single_packets = false,
+                     .single_packets = single_packets,
                      .subflow_limit = subflow_limit,
                      .congestion_control = congestion_control};
     for (const auto &path : paths) {

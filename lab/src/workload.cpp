@@ -484,20 +484,27 @@ struct WorkloadRun::Impl {
         Watch watch(*this, fd, upload());
         End end(fd, abort);
         GapMeter gaps;
+        auto served = serve_orders(end, gaps);
+        note(gaps);
+        return served;
+    }
+
+    Result<void> serve_orders(End &end, GapMeter &gaps) {
         GapMeter greeting;
         Order order;
         for (;;) {
             const auto got = end.receive_value(order, true);
             if (!got || !*got) {
-                break; // the client is done with the connection; an abort is told by whoever aborted
+                return {}; // the client is done with the connection; an abort is told by whoever aborted
             }
             if (order.magic != order_magic) {
                 return fail("an order is damaged", "", EBADMSG);
             }
-            gaps.owed_since(order.sent_ns);
+            auto &meter = order.counts != 0 ? gaps : greeting;
+            meter.owed_since(order.sent_ns);
             if (order.mode == Mode::exchange) {
-                auto received = end.receive(order.up_bytes, order.counts != 0 ? gaps : greeting,
-                                            upload() && order.counts != 0 ? &delivered : nullptr);
+                auto received =
+                    end.receive(order.up_bytes, meter, upload() && order.counts != 0 ? &delivered : nullptr);
                 if (!received) {
                     return std::unexpected(received.error());
                 }
@@ -514,10 +521,6 @@ struct WorkloadRun::Impl {
                 return sent;
             }
         }
-        if (upload()) {
-            note(gaps);
-        }
-        return {};
     }
 
     void note(const GapMeter &gaps) {
@@ -672,10 +675,11 @@ struct WorkloadRun::Impl {
         if (auto sent = end.send_value(order, up); !sent) {
             return std::unexpected(sent.error());
         }
+        // The answer is owed from when the request was on its way: that of an upload may take long to be sent.
+        gaps.owed_since(now_ns());
         GapMeter unused;
-        auto &meter = upload() ? unused : gaps;
-        meter.owed_since(order.sent_ns);
-        auto received = end.receive(down, meter, upload() ? nullptr : &delivered);
+        const bool bulk = workload.kind == Workload::Kind::bulk && upload();
+        auto received = end.receive(down, bulk ? unused : gaps, upload() ? nullptr : &delivered);
         if (!received) {
             return std::unexpected(received.error());
         }
@@ -874,9 +878,7 @@ struct WorkloadRun::Impl {
         if (auto done = run_client(client); !done) {
             failed(done.error());
         }
-        if (!upload()) {
-            note(client.gaps);
-        }
+        note(client.gaps);
         std::lock_guard lock(mutex);
         for (const auto &e : client.done) {
             last_end_s = std::max(last_end_s, e.start_s + e.seconds);

@@ -93,6 +93,7 @@ struct Scenario {
     std::size_t first_path = 0;
     Joins joins = Joins::client_subflow;
     unsigned subflow_limit = 8;
+    bool single_packets = false; ///< see NetworkSpec
     std::string congestion_control = "cubic";
     std::optional<int> send_buffer = {};
     std::optional<int> receive_buffer = {};
