@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <set>
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace mps::lab {
 namespace {
@@ -463,6 +465,41 @@ Result<void> Network::set_netem(std::size_t path, double mbit, double down_mbit,
     p.netem = netem;
     auto done = shape(path, Side::a, mbit);
     return done ? shape(path, Side::b, down_mbit) : done;
+}
+
+Result<void> Network::check_netem(std::size_t path, double mbit, double down_mbit, const Netem &netem) const {
+    for (const auto &[side, rate] : {std::pair{Side::a, mbit}, std::pair{Side::b, down_mbit}}) {
+        const auto &ns = middle_ ? *middle_ : host(side);
+        const auto device = middle_ ? middle_device(path, other(side)) : spec_.paths.at(path).name;
+        auto shown = ns.spawn_checked({"tc", "-j", "qdisc", "show", "dev", device, "root"});
+        if (!shown) {
+            return std::unexpected(shown.error());
+        }
+        const auto json = nlohmann::json::parse(shown->out, nullptr, false);
+        const auto value = [&](const char *pointer) {
+            const nlohmann::json::json_pointer where(pointer);
+            const bool there = json.is_array() && json.contains(where) && json.at(where).is_number();
+            return there ? json.at(where).get<double>() : 0.0;
+        };
+        // tc knows bytes/s and seconds; loss is a part of 1.
+        struct Value {
+            const char *name;
+            double is;
+            double should_be;
+            double tolerance;
+        };
+        constexpr double bytes_per_mbit = 125'000;
+        for (const auto &[name, is, should_be, tolerance] :
+             {Value{"rate in Mbit/s", value("/0/options/rate/rate") / bytes_per_mbit, rate, 1e-3 * rate},
+              Value{"delay in ms", value("/0/options/delay/delay") * 1e3, netem.delay_ms, 0.01},
+              Value{"loss", value("/0/options/loss-random/loss"), netem.loss, 1e-3}}) {
+            if (std::abs(is - should_be) > tolerance) {
+                return fail(fmt::format("path {}: the {} is {:.4g} instead of {:.4g}", spec_.paths[path].name, name,
+                                        is, should_be));
+            }
+        }
+    }
+    return {};
 }
 
 Result<std::uint64_t> Network::dropped(std::size_t path) const {

@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -15,12 +16,15 @@
 
 #include <mpsched/lab/cleanup.hpp>
 #include <mpsched/lab/counters.hpp>
+#include <mpsched/lab/fd.hpp>
 #include <mpsched/lab/mptcp.hpp>
 #include <mpsched/lab/network.hpp>
 
 #include "workload.hpp"
 
+#include <fcntl.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -180,6 +184,18 @@ class Director {
                             "give the scenario more to do, or an earlier fault");
             }
         }
+        for (std::size_t path = 0; path < states_.size(); ++path) {
+            const auto &state = states_[path];
+            if (!used_[path] || state.dead()) {
+                continue;
+            }
+            // Once, and after the end: asking takes a process, and that is time in a VM.
+            if (auto same = network_.check_netem(path, state.rate_mbit, state.down_rate_mbit,
+                                                 scenario_.paths[path].netem(state));
+                !same) {
+                return std::unexpected(same.error());
+            }
+        }
         return std::move(events_);
     }
 
@@ -239,7 +255,6 @@ class Director {
             if (auto done = network_.set_netem(path, to.rate_mbit, to.down_rate_mbit, spec.netem(to)); !done) {
                 return done;
             }
-            event.proof = "read back from the kernel's queue";
         }
         if (to.blackhole != now.blackhole) {
             if (to.blackhole) {
@@ -323,10 +338,16 @@ class Director {
 // ----------------------------------------------------------------------------------------------------------------
 // looking
 
+/// Cumulative bytes of one path at the client.
+struct PathBytes {
+    std::uint64_t tx = 0;
+    std::uint64_t rx = 0;
+};
+
 struct Coarse {
     double at_s = 0;
-    Counters client;
-    std::int64_t prio = 0;
+    std::vector<PathBytes> paths;
+    std::int64_t prio = 0; ///< MP_PRIO that both hosts received
 };
 
 struct Look {
@@ -334,7 +355,83 @@ struct Look {
     ReceiverSample receiver;
 };
 
-std::int64_t prio_received(const Counters &counters) { return counters.get_or("MPTcpExtMPPrioRx", 0); }
+/// A file of /proc/net, opened in its namespace and read over and over. read_counters() takes a thread and parses
+/// everything, which costs an emulated processor more than the traffic it watches.
+class ProcFile {
+  public:
+    static Result<ProcFile> open(const Namespace &ns, const char *name) {
+        auto fd = ns.run([&]() -> Result<Fd> {
+            const auto path = fmt::format("/proc/thread-self/net/{}", name);
+            Fd opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+            return opened ? Result<Fd>(std::move(opened)) : os_error("open", path, errno);
+        });
+        return fd ? Result<ProcFile>(ProcFile(std::move(*fd))) : std::unexpected(fd.error());
+    }
+
+    Result<std::string_view> read() {
+        std::size_t size = 0;
+        for (;;) {
+            text_.resize(std::max<std::size_t>(size * 2, 16384));
+            const auto n = ::pread(fd_.get(), text_.data() + size, text_.size() - size, static_cast<off_t>(size));
+            if (n < 0) {
+                return os_error("read", "a file of /proc/net", errno);
+            }
+            if (n == 0) {
+                return std::string_view(text_).substr(0, size);
+            }
+            size += static_cast<std::size_t>(n);
+        }
+    }
+
+  private:
+    explicit ProcFile(Fd fd) : fd_(std::move(fd)) {}
+
+    Fd fd_;
+    std::string text_;
+};
+
+/// The number that is the n-th word of a text; 0 if there is none.
+std::uint64_t word(std::string_view text, std::size_t n) {
+    std::size_t at = 0;
+    for (;; --n) {
+        at = text.find_first_not_of(" \t", at);
+        if (at == std::string_view::npos) {
+            return 0;
+        }
+        const auto end = std::min(text.find_first_of(" \t\n", at), text.size());
+        if (n == 0) {
+            std::uint64_t value = 0;
+            std::from_chars(text.data() + at, text.data() + end, value);
+            return value;
+        }
+        at = end;
+    }
+}
+
+PathBytes path_bytes(std::string_view devices, const std::string &name) {
+    const auto label = name + ":";
+    for (auto at = devices.find(label); at != std::string_view::npos; at = devices.find(label, at + 1)) {
+        if (at == 0 || devices[at - 1] == ' ' || devices[at - 1] == '\n') {
+            const auto line = devices.substr(at + label.size());
+            constexpr std::size_t tx_column = 8;
+            return {.tx = word(line, tx_column), .rx = word(line, 0)};
+        }
+    }
+    return {};
+}
+
+std::int64_t prio_received(std::string_view netstat) {
+    constexpr std::string_view prefix = "MPTcpExt:";
+    const auto names_at = netstat.find(prefix);
+    const auto values_at = netstat.find(prefix, names_at + prefix.size());
+    const auto name_at = netstat.find(" MPPrioRx ", names_at);
+    if (names_at == std::string_view::npos || values_at == std::string_view::npos || name_at > values_at) {
+        return 0;
+    }
+    const auto before = netstat.substr(names_at, name_at - names_at);
+    const auto column = static_cast<std::size_t>(std::ranges::count(before, ' '));
+    return static_cast<std::int64_t>(word(netstat.substr(values_at), column + 1));
+}
 
 /// Everything that is read over and over while the workload runs.
 struct Diary {
@@ -342,37 +439,76 @@ struct Diary {
     std::vector<Look> looks;
 };
 
-Result<void> look_coarse(const Network &network, double at_s, Diary &diary) {
-    auto client = read_counters(network.a());
-    if (!client) {
-        return std::unexpected(client.error());
-    }
-    auto server = read_counters(network.b());
-    if (!server) {
-        return std::unexpected(server.error());
-    }
-    const auto prio = prio_received(*client) + prio_received(*server);
-    diary.coarse.push_back({at_s, std::move(*client), prio});
-    return {};
-}
-
-Result<Diary> keep_diary(const Network &network, WorkloadRun &workload, Clock::time_point began) {
-    Diary diary;
-    for (int tick = 0; workload.running(); ++tick) {
-        if (stop_requested() != 0) {
-            return fail("stopped by a signal", "", EINTR);
+class Watcher {
+  public:
+    static Result<Watcher> create(const Network &network, bool steered) {
+        auto devices = ProcFile::open(network.a(), "dev");
+        if (!devices) {
+            return std::unexpected(devices.error());
         }
-        std::this_thread::sleep_until(began + tick * fine_interval);
-        const double at_s = std::chrono::duration<double>(Clock::now() - began).count();
-        diary.looks.push_back({at_s, workload.sample()});
-        if (tick % fine_per_coarse == 0) {
-            if (auto looked = look_coarse(network, at_s, diary); !looked) {
-                return std::unexpected(looked.error());
+        Watcher watcher(network.devices(), std::move(*devices));
+        for (const auto *host : {&network.a(), &network.b()}) {
+            auto netstat = ProcFile::open(*host, "netstat");
+            if (!netstat) {
+                return std::unexpected(netstat.error());
+            }
+            // Without mpsched nobody writes MP_PRIO.
+            if (steered) {
+                watcher.netstat_.push_back(std::move(*netstat));
             }
         }
+        return watcher;
     }
-    return diary;
-}
+
+    Result<Diary> keep_diary(WorkloadRun &workload, Clock::time_point began) {
+        Diary diary;
+        const auto now_s = [&] { return std::chrono::duration<double>(Clock::now() - began).count(); };
+        bool running = true;
+        for (int tick = 0; running; ++tick) {
+            if (stop_requested() != 0) {
+                return fail("stopped by a signal", "", EINTR);
+            }
+            std::this_thread::sleep_until(began + tick * fine_interval);
+            running = workload.running();
+            diary.looks.push_back({now_s(), workload.sample()});
+            // The last look closes the last stretch.
+            if (tick % fine_per_coarse == 0 || !running) {
+                if (auto looked = look_coarse(now_s(), diary); !looked) {
+                    return std::unexpected(looked.error());
+                }
+            }
+        }
+        return diary;
+    }
+
+  private:
+    Watcher(std::vector<std::string> names, ProcFile devices)
+        : names_(std::move(names)), devices_(std::move(devices)) {}
+
+    Result<void> look_coarse(double at_s, Diary &diary) {
+        Coarse coarse{.at_s = at_s, .paths = {}};
+        const auto devices = devices_.read();
+        if (!devices) {
+            return std::unexpected(devices.error());
+        }
+        for (const auto &name : names_) {
+            coarse.paths.push_back(path_bytes(*devices, name));
+        }
+        for (auto &file : netstat_) {
+            const auto netstat = file.read();
+            if (!netstat) {
+                return std::unexpected(netstat.error());
+            }
+            coarse.prio += prio_received(*netstat);
+        }
+        diary.coarse.push_back(std::move(coarse));
+        return {};
+    }
+
+    std::vector<std::string> names_;
+    ProcFile devices_;
+    std::vector<ProcFile> netstat_; // of both hosts
+};
 
 // ----------------------------------------------------------------------------------------------------------------
 // numbers
@@ -588,7 +724,6 @@ Json times_json(std::uint64_t bytes, std::uint64_t other, const std::vector<doub
 // Requests by size; streams and video are one group.
 void take_times(const Harvest &harvest, Numbers &numbers) {
     const auto &workload = harvest.scenario.workload;
-    const bool upload = workload.direction == Direction::upload;
     const bool requests = workload.kind == Workload::Kind::requests;
     const auto groups = requests ? workload.sizes_bytes.size() : 1;
     std::vector<double> p50s;
@@ -613,13 +748,9 @@ void take_times(const Harvest &harvest, Numbers &numbers) {
         if (bound_ms) {
             bounds.push_back(*bound_ms);
         }
-        std::uint64_t bytes = requests ? workload.sizes_bytes[group] : workload.message_bytes;
-        std::uint64_t other = requests ? workload.other_bytes : 0;
-        if (workload.kind == Workload::Kind::video) {
-            bytes = 0;
-        }
-        numbers.requests.push_back(times_json(upload || !requests ? bytes : other,
-                                              upload || !requests ? other : bytes, times_ms, bound_ms));
+        // Chunks of a video differ in size; message_bytes is 0 then.
+        numbers.requests.push_back(times_json(requests ? workload.sizes_bytes[group] : workload.message_bytes,
+                                              requests ? workload.other_bytes : 0, times_ms, bound_ms));
         if (workload.kind == Workload::Kind::stream) {
             numbers.metrics["message_delay_ms"] = {
                 mean(times_ms), bounded ? std::optional(mean(bounds_ms)) : std::nullopt};
@@ -766,11 +897,10 @@ Json series_json(const Harvest &harvest, const std::vector<std::int64_t> &waitin
         at.push_back(rounded(from.at_s));
         flips.push_back(to.prio - from.prio);
         for (std::size_t path = 0; path < tx.size(); ++path) {
-            const auto &name = harvest.scenario.paths[path].name;
-            const auto &before = from.client.devices.at(name);
-            const auto &after = to.client.devices.at(name);
-            tx[path].push_back(rounded(seconds_to_mbit(after.tx_bytes - before.tx_bytes, seconds)));
-            rx[path].push_back(rounded(seconds_to_mbit(after.rx_bytes - before.rx_bytes, seconds)));
+            const auto &before = from.paths[path];
+            const auto &after = to.paths[path];
+            tx[path].push_back(rounded(seconds_to_mbit(after.tx - before.tx, seconds)));
+            rx[path].push_back(rounded(seconds_to_mbit(after.rx - before.rx, seconds)));
         }
         std::int64_t most = 0;
         auto delivered = delivered_before;
@@ -979,10 +1109,14 @@ Result<Json> run_scenario(const Scenario &scenario, const RunOptions &options) {
             return std::unexpected(*error);
         }
     }
+    auto watcher = Watcher::create(*network, !steerings.empty());
+    if (!watcher) {
+        return std::unexpected(watcher.error());
+    }
     Director director(*network, scenario, used);
     const auto began = workload->begin();
     director.start(began);
-    auto diary = keep_diary(*network, *workload, began);
+    auto diary = watcher->keep_diary(*workload, began);
     if (!diary) {
         return std::unexpected(diary.error());
     }

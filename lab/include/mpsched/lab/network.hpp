@@ -114,6 +114,8 @@ class Network {
     Result<void> set_link(std::size_t path, bool up, Side side = Side::a);
     /// New rates, delay and loss of a running path with netem; what waits in it stays there.
     Result<void> set_netem(std::size_t path, double mbit, double down_mbit, const Netem &netem);
+    /// Asks the kernel whether a running path is like that; an error tells the difference.
+    Result<void> check_netem(std::size_t path, double mbit, double down_mbit, const Netem &netem) const;
     /// Packets that the emulation of a path dropped so far, both directions. Needs a path with netem.
     Result<std::uint64_t> dropped(std::size_t path) const;
     /// Drops silently everything that enters the path on either side, with all devices up; false ends it.
