@@ -22,14 +22,16 @@ std::string cell(const Json &value, int digits) {
 }
 
 void print_result(const Json &result) {
-    print(fmt::format("{} under {}, kernel {}, seed {}, {:.1f} s\n", result["scenario"]["name"].get<std::string>(),
+    print(fmt::format("{} under {}, kernel {}, seed {}, {:.1f} s\n",
+                      result["scenario"]["name"].get<std::string>(),
                       result["policy"]["name"].get<std::string>(), result["kernel"].get<std::string>(),
                       result["seed"].get<std::uint64_t>(), result["duration_s"].get<double>()));
     for (const auto &group : result["requests"]) {
-        print(fmt::format("  {:>9} bytes  {:>5} x  p50 {:>9} ms  p90 {:>9} ms  p99 {:>9} ms  bound {:>8} ms  ratio {}\n",
-                          group["bytes"].get<std::uint64_t>(), group["count"].get<std::uint64_t>(),
-                          cell(group["p50_ms"], 2), cell(group["p90_ms"], 2), cell(group["p99_ms"], 2),
-                          cell(group["bound_ms"], 2), cell(group["ratio"], 3)));
+        print(fmt::format(
+            "  {:>9} bytes  {:>5} x  p50 {:>9} ms  p90 {:>9} ms  p99 {:>9} ms  bound {:>8} ms  ratio {}\n",
+            group["bytes"].get<std::uint64_t>(), group["count"].get<std::uint64_t>(),
+            cell(group["p50_ms"], 2), cell(group["p90_ms"], 2), cell(group["p99_ms"], 2),
+            cell(group["bound_ms"], 2), cell(group["ratio"], 3)));
     }
     for (const auto &[name, value] : result["metrics"].items()) {
         if (value.is_null()) {
@@ -131,7 +133,8 @@ int run_scenarios(const RunCommand &command) {
     for (const auto &param : command.params) {
         const auto equals = param.find('=');
         if (equals == std::string::npos || equals == 0) {
-            return failed(nullptr, Error{fmt::format("\"{}\" is no parameter", param), "-s key=value", EINVAL});
+            return failed(nullptr,
+                          Error{fmt::format("\"{}\" is no parameter", param), "-s key=value", EINVAL});
         }
         options.params[param.substr(0, equals)] = param.substr(equals + 1);
     }

@@ -15,8 +15,7 @@ double bytes_of(const FluidPath &path, double from_s, double until_s) {
     for (std::size_t i = 0; i < path.size(); ++i) {
         const auto &stage = path[i];
         const double begins = i == 0 ? from_s : std::max(stage.at_s, from_s);
-        const double ends =
-            std::min(i + 1 < path.size() ? path[i + 1].at_s : never, until_s - stage.delay_s);
+        const double ends = std::min(i + 1 < path.size() ? path[i + 1].at_s : never, until_s - stage.delay_s);
         if (ends > begins) {
             bytes += (ends - begins) * stage.mbit * 1e6 / 8;
         }

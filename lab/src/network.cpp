@@ -394,8 +394,8 @@ Result<void> Network::shape(std::size_t path, Side from, double mbit) {
         // Fractions in full: tc reads them, and its own units are finer than any of ours. Replacing netem by
         // netem changes the running one, and what waits in it stays.
         return ns.tc(fmt::format(
-            "qdisc replace dev {} root netem limit {} delay {:.3f}ms {:.3f}ms loss {:.6f}% rate {}bit", device,
-            p.netem->limit_packets, p.netem->delay_ms, p.netem->jitter_ms, 100 * p.netem->loss,
+            "qdisc replace dev {} root netem limit {} delay {:.3f}ms {:.3f}ms loss {:.6f}% rate {}bit",
+            device, p.netem->limit_packets, p.netem->delay_ms, p.netem->jitter_ms, 100 * p.netem->loss,
             static_cast<std::uint64_t>(mbit * 1e6)));
     }
     // 4 ms worth of bytes hide timer jitter; a burst below one packet would block that packet for ever.
@@ -494,8 +494,8 @@ Result<void> Network::check_netem(std::size_t path, double mbit, double down_mbi
               Value{"delay in ms", value("/0/options/delay/delay") * 1e3, netem.delay_ms, 0.01},
               Value{"loss", value("/0/options/loss-random/loss"), netem.loss, 1e-3}}) {
             if (std::abs(is - should_be) > tolerance) {
-                return fail(fmt::format("path {}: the {} is {:.4g} instead of {:.4g}", spec_.paths[path].name, name,
-                                        is, should_be));
+                return fail(fmt::format("path {}: the {} is {:.4g} instead of {:.4g}", spec_.paths[path].name,
+                                        name, is, should_be));
             }
         }
     }

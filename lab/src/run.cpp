@@ -40,6 +40,8 @@ constexpr auto fine_interval = 10ms; // of what is read from sockets
 constexpr int fine_per_coarse = 10;  // of what is read from devices, and of the series
 constexpr double interval_s = 0.1;
 constexpr auto command_timeout = 60s;
+// Less than a segment is no waiting data: the end of a connection counts in its sequence number only.
+constexpr std::int64_t least_waiting = 1000;
 
 // ----------------------------------------------------------------------------------------------------------------
 // mpsched on the hosts
@@ -48,7 +50,8 @@ constexpr auto command_timeout = 60s;
 class Steering {
   public:
     static Result<Steering> start(const Namespace &host, const std::string &name, const Scenario &scenario,
-                                  const RunOptions &options, const std::map<std::string, std::string> &params) {
+                                  const RunOptions &options,
+                                  const std::map<std::string, std::string> &params) {
         Steering steering(host, name, options.mpsched);
         std::vector<std::string> attach{"attach"};
         for (const auto &path : scenario.paths) {
@@ -252,7 +255,8 @@ class Director {
         if (to.rate_mbit != now.rate_mbit || to.down_rate_mbit != now.down_rate_mbit ||
             to.delay_ms != now.delay_ms || to.jitter_ms != now.jitter_ms || to.loss != now.loss) {
             const auto &spec = scenario_.paths[path];
-            if (auto done = network_.set_netem(path, to.rate_mbit, to.down_rate_mbit, spec.netem(to)); !done) {
+            if (auto done = network_.set_netem(path, to.rate_mbit, to.down_rate_mbit, spec.netem(to));
+                !done) {
                 return done;
             }
         }
@@ -277,8 +281,8 @@ class Director {
                 return std::unexpected(carrier.error());
             }
             if (*carrier == to.link_down) {
-                return fail(fmt::format("the change \"{}\" had no effect: the server {} a carrier", change.text,
-                                        *carrier ? "still has" : "does not have"));
+                return fail(fmt::format("the change \"{}\" had no effect: the server {} a carrier",
+                                        change.text, *carrier ? "still has" : "does not have"));
             }
             event.proof = to.link_down ? "the server lost the carrier" : "the server has a carrier again";
         }
@@ -293,7 +297,8 @@ class Director {
     Result<bool> has_carrier(std::size_t path) const {
         // The other end learns of it a moment later.
         std::this_thread::sleep_for(2ms);
-        auto shown = network_.b().spawn_checked({"ip", "-o", "link", "show", "dev", scenario_.paths[path].name});
+        auto shown =
+            network_.b().spawn_checked({"ip", "-o", "link", "show", "dev", scenario_.paths[path].name});
         if (!shown) {
             return std::unexpected(shown.error());
         }
@@ -312,12 +317,13 @@ class Director {
         }
         auto &event = events_[hole.event];
         if (*dropped <= hole.dropped_before) {
-            return fail(fmt::format("the fault \"{}\" had no effect: it swallowed nothing from {:.2f} to {:.2f} s",
-                                    event.text, event.at_s, at_s),
-                        "nothing was sent on that path meanwhile; give it traffic or another time");
+            return fail(
+                fmt::format("the fault \"{}\" had no effect: it swallowed nothing from {:.2f} to {:.2f} s",
+                            event.text, event.at_s, at_s),
+                "nothing was sent on that path meanwhile; give it traffic or another time");
         }
-        event.proof = fmt::format("{} packets dropped in {:.2f} s", *dropped - hole.dropped_before,
-                                  at_s - event.at_s);
+        event.proof =
+            fmt::format("{} packets dropped in {:.2f} s", *dropped - hole.dropped_before, at_s - event.at_s);
         return {};
     }
 
@@ -372,7 +378,8 @@ class ProcFile {
         std::size_t size = 0;
         for (;;) {
             text_.resize(std::max<std::size_t>(size * 2, 16384));
-            const auto n = ::pread(fd_.get(), text_.data() + size, text_.size() - size, static_cast<off_t>(size));
+            const auto n =
+                ::pread(fd_.get(), text_.data() + size, text_.size() - size, static_cast<off_t>(size));
             if (n < 0) {
                 return os_error("read", "a file of /proc/net", errno);
             }
@@ -544,9 +551,9 @@ Json number(std::optional<double> value) {
 }
 
 double mean(const std::vector<double> &values) {
-    return values.empty() ? 0
-                          : std::accumulate(values.begin(), values.end(), 0.0) /
-                                static_cast<double>(values.size());
+    return values.empty()
+               ? 0
+               : std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
 double geometric_mean(const std::vector<double> &values) {
@@ -580,8 +587,8 @@ std::optional<double> recovery_ms(const std::vector<Look> &looks, const std::vec
     constexpr double reference_s = 1;
     const double from = std::max(0.0, fault->at_s - reference_s);
     const auto before = at(fault->at_s);
-    const double rate = seconds_to_mbit(before.receiver.delivered - at(from).receiver.delivered,
-                                        before.at_s - at(from).at_s);
+    const double rate =
+        seconds_to_mbit(before.receiver.delivered - at(from).receiver.delivered, before.at_s - at(from).at_s);
     constexpr double enough = 0.9;
     for (const auto &look : looks) {
         if (look.at_s < restored->at_s + interval_s) {
@@ -622,8 +629,9 @@ Result<Policy> read_policy(const Scenario &scenario, const RunOptions &options) 
             for (const auto &path : scenario.paths) {
                 names.push_back(path.name);
             }
-            return fail(fmt::format("scenario {} has no path \"{}\" that could be alone", scenario.name(), name),
-                        fmt::format("there are {}", fmt::join(names, ", ")), EINVAL);
+            return fail(
+                fmt::format("scenario {} has no path \"{}\" that could be alone", scenario.name(), name),
+                fmt::format("there are {}", fmt::join(names, ", ")), EINVAL);
         }
     } else if (options.policy != "default") {
         policy.kind = "mpsched";
@@ -678,8 +686,7 @@ std::optional<double> bound_s(const Harvest &harvest, const Exchange &exchange) 
     double from = exchange.start_s;
     if (scenario.workload.kind == Workload::Kind::stream) {
         const auto &way = scenario.workload.direction == Direction::upload ? up : down;
-        const auto arrival =
-            fluid_arrival_s(way, from, static_cast<double>(scenario.workload.message_bytes));
+        const auto arrival = fluid_arrival_s(way, from, static_cast<double>(scenario.workload.message_bytes));
         return arrival ? std::optional(*arrival - from) : std::nullopt;
     }
     double handshake = 0;
@@ -752,13 +759,14 @@ void take_times(const Harvest &harvest, Numbers &numbers) {
         numbers.requests.push_back(times_json(requests ? workload.sizes_bytes[group] : workload.message_bytes,
                                               requests ? workload.other_bytes : 0, times_ms, bound_ms));
         if (workload.kind == Workload::Kind::stream) {
-            numbers.metrics["message_delay_ms"] = {
-                mean(times_ms), bounded ? std::optional(mean(bounds_ms)) : std::nullopt};
+            numbers.metrics["message_delay_ms"] = {mean(times_ms),
+                                                   bounded ? std::optional(mean(bounds_ms)) : std::nullopt};
         }
     }
     if (requests && p50s.size() == groups) {
-        numbers.metrics["completion_ms"] = {
-            geometric_mean(p50s), bounds.size() == groups ? std::optional(geometric_mean(bounds)) : std::nullopt};
+        numbers.metrics["completion_ms"] = {geometric_mean(p50s), bounds.size() == groups
+                                                                      ? std::optional(geometric_mean(bounds))
+                                                                      : std::nullopt};
     }
 }
 
@@ -773,17 +781,17 @@ void take_goodput(const Harvest &harvest, Numbers &numbers) {
     if (workload.kind == Workload::Kind::bulk && workload.bytes > 0) {
         const double total = static_cast<double>(workload.bytes) * workload.connections;
         // Upload: the last byte and its confirmation. Download: the order, and then the last byte.
-        const auto bound = upload ? fluid_exchange_s(way, back, 0, total, 1)
-                                  : fluid_exchange_s(back, way, 0, 1, total);
-        numbers.metrics["goodput_mbit"] = {
-            goodput, bound ? std::optional(total * 8 / 1e6 / *bound) : std::nullopt};
+        const auto bound =
+            upload ? fluid_exchange_s(way, back, 0, total, 1) : fluid_exchange_s(back, way, 0, 1, total);
+        numbers.metrics["goodput_mbit"] = {goodput,
+                                           bound ? std::optional(total * 8 / 1e6 / *bound) : std::nullopt};
         numbers.metrics["completion_ms"] = {seconds * 1e3,
                                             bound ? std::optional(*bound * 1e3) : std::nullopt};
     } else if (workload.kind == Workload::Kind::bulk) {
         const auto begins = upload ? std::optional(0.0) : fluid_arrival_s(back, 0, 1);
         numbers.metrics["goodput_mbit"] = {
-            goodput, begins ? std::optional(fluid_bytes(way, *begins, seconds) * 8 / 1e6 / seconds)
-                            : std::nullopt};
+            goodput,
+            begins ? std::optional(fluid_bytes(way, *begins, seconds) * 8 / 1e6 / seconds) : std::nullopt};
     } else if (workload.kind == Workload::Kind::stream) {
         numbers.metrics["goodput_mbit"] = {goodput, std::nullopt};
     } else if (workload.kind == Workload::Kind::video) {
@@ -816,7 +824,7 @@ Numbers take_numbers(const Harvest &harvest, const std::vector<std::int64_t> &wa
         double blocked = 0;
         for (const auto bytes : waiting) {
             sum += static_cast<double>(bytes);
-            blocked += bytes > 0 ? 1 : 0;
+            blocked += bytes >= least_waiting ? 1 : 0;
         }
         const auto samples = static_cast<double>(waiting.size());
         set("out_of_order_bytes_mean", sum / samples);
@@ -832,8 +840,8 @@ Numbers take_numbers(const Harvest &harvest, const std::vector<std::int64_t> &wa
     };
     set("out_of_order_segments", mib(receiver, "MPTcpExtOFOQueue"));
     set("reinjections", mib(sender, "MPTcpExtMPTCPRetrans"));
-    set("reinjected_bytes", harvest.reinjected ? std::optional(static_cast<double>(*harvest.reinjected))
-                                               : std::nullopt);
+    set("reinjected_bytes",
+        harvest.reinjected ? std::optional(static_cast<double>(*harvest.reinjected)) : std::nullopt);
     set("retransmitted_segments", mib(harvest.client, "TcpRetransSegs").value_or(0) +
                                       mib(harvest.server, "TcpRetransSegs").value_or(0));
     set("flips", static_cast<double>(harvest.flips));
@@ -1084,8 +1092,8 @@ Result<Json> run_scenario(const Scenario &scenario, const RunOptions &options) {
     }
     std::vector<Steering> steerings;
     for (const auto &name : policy->steered) {
-        auto steering = Steering::start(name == "client" ? network->a() : network->b(), name, scenario, options,
-                                        policy->params);
+        auto steering = Steering::start(name == "client" ? network->a() : network->b(), name, scenario,
+                                        options, policy->params);
         if (!steering) {
             return std::unexpected(steering.error());
         }
@@ -1101,10 +1109,10 @@ Result<Json> run_scenario(const Scenario &scenario, const RunOptions &options) {
     auto counts_before = sum_counts(steerings);
     auto client_before = read_counters(network->a());
     auto server_before = read_counters(network->b());
-    for (const auto *error : {drops_before ? nullptr : &drops_before.error(),
-                              counts_before ? nullptr : &counts_before.error(),
-                              client_before ? nullptr : &client_before.error(),
-                              server_before ? nullptr : &server_before.error()}) {
+    for (const auto *error :
+         {drops_before ? nullptr : &drops_before.error(), counts_before ? nullptr : &counts_before.error(),
+          client_before ? nullptr : &client_before.error(),
+          server_before ? nullptr : &server_before.error()}) {
         if (error != nullptr) {
             return std::unexpected(*error);
         }

@@ -284,8 +284,7 @@ ScenarioPath read_path(const toml::table &table, Mistakes &mistakes) {
     }
     section.require("rate_mbit", "the rate from client to server, link layer, in 10^6 bit/s");
     for (const auto &number : numbers) {
-        path.start.*number.member =
-            number.scale * section.number(number.key, 0, number.least, number.most);
+        path.start.*number.member = number.scale * section.number(number.key, 0, number.least, number.most);
     }
     if (!section.has("down_rate_mbit")) {
         path.start.down_rate_mbit = path.start.rate_mbit;
@@ -295,8 +294,7 @@ ScenarioPath read_path(const toml::table &table, Mistakes &mistakes) {
         std::max(std::ceil(std::max(path.start.rate_mbit, path.start.down_rate_mbit) * 1e3 *
                            default_queue_ms / 8 / path.mtu),
                  static_cast<double>(least_queue_packets));
-    path.queue_packets =
-        section.integer("queue_packets", static_cast<unsigned>(default_queue), 1, 1'000'000);
+    path.queue_packets = section.integer("queue_packets", static_cast<unsigned>(default_queue), 1, 1'000'000);
     path.backup = section.boolean("backup", false);
     path.attributes = section.settings("attributes");
     section.finish();
@@ -329,8 +327,7 @@ std::size_t read_path_name(Section &section, const Scenario &scenario) {
     return index.value_or(0);
 }
 
-void read_change(const toml::table &table, const Scenario &scenario, Mistakes &mistakes,
-                 Edits &edits) {
+void read_change(const toml::table &table, const Scenario &scenario, Mistakes &mistakes, Edits &edits) {
     Section section(table, "[[change]]", mistakes);
     section.require("at_s", "the time of the change, in seconds after the workload began");
     const double at = section.number("at_s", 0, 0, max_duration_s);
@@ -359,8 +356,9 @@ void read_change(const toml::table &table, const Scenario &scenario, Mistakes &m
     }
     section.finish();
     if (once.empty()) {
-        section.mistake("at_s", "[[change]] changes nothing",
-                        "give one of rate_mbit, down_rate_mbit, delay_ms, jitter_ms, loss_percent, blackhole, link");
+        section.mistake(
+            "at_s", "[[change]] changes nothing",
+            "give one of rate_mbit, down_rate_mbit, delay_ms, jitter_ms, loss_percent, blackhole, link");
     }
     if (over > 0 && std::ranges::any_of(once, [](const Edit &edit) { return edit.flag != nullptr; })) {
         section.mistake("over_s", "blackhole and link do not change gradually", "leave \"over_s\" out");
@@ -394,9 +392,8 @@ void read_random(const toml::table &table, const Scenario &scenario, std::uint64
     std::mt19937_64 random(seed * 1000 + path);
     for (double at = 0; at <= until && edits.size() < max_changes; at += every) {
         const double part = static_cast<double>(random() >> 11) / 9007199254740992.0; // 2^53
-        edits.emplace(at, Edit{.path = path,
-                               .number = number,
-                               .value = number->scale * (from + part * (to - from))});
+        edits.emplace(
+            at, Edit{.path = path, .number = number, .value = number->scale * (from + part * (to - from))});
     }
 }
 
@@ -437,8 +434,8 @@ std::vector<Change> in_order(const Scenario &scenario, Edits edits) {
         } else {
             state.*edit.number->member = edit.value;
             // A path whose two rates were one keeps them one.
-            if (edit.number->member == &PathState::rate_mbit && scenario.paths[edit.path].start.rate_mbit ==
-                                                                    scenario.paths[edit.path].start.down_rate_mbit) {
+            if (edit.number->member == &PathState::rate_mbit &&
+                scenario.paths[edit.path].start.rate_mbit == scenario.paths[edit.path].start.down_rate_mbit) {
                 state.down_rate_mbit = edit.value;
             }
             change.kind = edit.quiet ? "" : edit.number->kind;
@@ -475,9 +472,7 @@ Workload read_workload(const toml::table &table, Mistakes &mistakes) {
     constexpr double most_connections = 64;
     workload.connections = section.integer("connections", 1U, 1, most_connections);
     workload.settle_ms = section.number("settle_ms", workload.settle_ms, 0, 60'000);
-    const auto duration = [&] {
-        workload.duration_s = section.number("duration_s", 0, 0.1, max_duration_s);
-    };
+    const auto duration = [&] { workload.duration_s = section.number("duration_s", 0, 0.1, max_duration_s); };
     const auto either = [&](const char *key) {
         if (section.has(key) == section.has("duration_s")) {
             section.mistake(section.has(key) ? key : "kind",
@@ -577,10 +572,9 @@ Scenario read_scenario(const toml::table &root, const std::string &variant, std:
         net.mistake("family", "the endpoints of more than 4 dual paths are more than the kernel's 8",
                     "at most 4 paths, or one family");
     }
-    scenario.joins = net.choice<Joins>("joins", Joins::client_subflow,
-                                       {{"client", Joins::client_subflow},
-                                        {"server", Joins::server_signal},
-                                        {"none", Joins::none}});
+    scenario.joins = net.choice<Joins>(
+        "joins", Joins::client_subflow,
+        {{"client", Joins::client_subflow}, {"server", Joins::server_signal}, {"none", Joins::none}});
     scenario.subflow_limit = net.integer("subflow_limit", 8U, 0, max_paths);
     scenario.congestion_control = net.text("congestion_control", "cubic");
     scenario.single_packets = net.boolean("single_packets", false);
@@ -721,11 +715,10 @@ std::vector<FluidPath> Scenario::fluid(Side from) const {
     std::vector<FluidPath> fluid;
     const auto stage = [&](double at_s, const PathState &state, unsigned mtu) {
         const double rate = from == Side::a ? state.rate_mbit : state.down_rate_mbit;
-        return FluidStage{.at_s = at_s,
-                          .mbit = state.dead() ? 0
-                                               : rate * (1 - state.loss) *
-                                                     payload_share(mtu, family == Family::ipv6),
-                          .delay_s = std::max(0.0, state.delay_ms - state.jitter_ms) / 1e3};
+        return FluidStage{
+            .at_s = at_s,
+            .mbit = state.dead() ? 0 : rate * (1 - state.loss) * payload_share(mtu, family == Family::ipv6),
+            .delay_s = std::max(0.0, state.delay_ms - state.jitter_ms) / 1e3};
     };
     for (const auto &path : paths) {
         fluid.push_back({stage(0, path.start, path.mtu)});

@@ -104,8 +104,9 @@ Result<Fd> open_socket(int family, const std::string &congestion_control, const 
     if (scenario.receive_buffer) {
         set_int(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, *scenario.receive_buffer);
     }
-    if (!congestion_control.empty() && ::setsockopt(fd.get(), IPPROTO_TCP, TCP_CONGESTION, congestion_control.data(),
-                                                    static_cast<socklen_t>(congestion_control.size())) != 0) {
+    if (!congestion_control.empty() &&
+        ::setsockopt(fd.get(), IPPROTO_TCP, TCP_CONGESTION, congestion_control.data(),
+                     static_cast<socklen_t>(congestion_control.size())) != 0) {
         return os_error("use congestion control", congestion_control, errno);
     }
     return fd;
@@ -208,15 +209,16 @@ class End {
                                   std::atomic<std::uint64_t> *delivered = nullptr) {
         std::uint64_t offset = 0;
         while (offset < bytes) {
-            const auto n = ::recv(fd_, buffer_.data(), std::min<std::uint64_t>(buffer_.size(), bytes - offset),
-                                  MSG_DONTWAIT);
+            const auto n = ::recv(fd_, buffer_.data(),
+                                  std::min<std::uint64_t>(buffer_.size(), bytes - offset), MSG_DONTWAIT);
             if (n > 0) {
                 const auto size = static_cast<std::size_t>(n);
                 gaps.arrived();
                 const auto right = contents(offset, size);
                 if (!std::equal(right.begin(), right.end(), buffer_.begin())) {
-                    return fail(fmt::format("contents are damaged within bytes {} to {}", offset, offset + size),
-                                "", EBADMSG);
+                    return fail(
+                        fmt::format("contents are damaged within bytes {} to {}", offset, offset + size), "",
+                        EBADMSG);
                 }
                 offset += size;
                 if (delivered != nullptr) {
@@ -774,7 +776,8 @@ struct WorkloadRun::Impl {
                 done->connects = connects;
                 client.done.push_back(*done);
                 // Not always in step with timers and queues, and different for each seed.
-                const double part = 0.95 + 0.1 * static_cast<double>(client.random() >> 11) / 9007199254740992.0;
+                const double part =
+                    0.95 + 0.1 * static_cast<double>(client.random() >> 11) / 9007199254740992.0;
                 const auto gap = std::chrono::duration<double, std::milli>(workload.gap_ms * part);
                 if (!end->wait_until(Clock::now() + std::chrono::duration_cast<Clock::duration>(gap))) {
                     return std::unexpected(aborted());
@@ -785,7 +788,8 @@ struct WorkloadRun::Impl {
     }
 
     Result<void> run_stream(Client &client, End &end) {
-        const double interval_s = static_cast<double>(workload.message_bytes) * 8 / (workload.stream_mbit * 1e6);
+        const double interval_s =
+            static_cast<double>(workload.message_bytes) * 8 / (workload.stream_mbit * 1e6);
         Order order;
         order.mode = upload() ? Mode::messages_up : Mode::messages_down;
         order.down_bytes = workload.message_bytes;
@@ -860,8 +864,8 @@ struct WorkloadRun::Impl {
             playing = true;
             ahead_s += workload.chunk_s;
             if (ahead_s > workload.buffer_s - workload.chunk_s) {
-                const auto pause =
-                    std::chrono::duration<double>(ahead_s - std::max(0.0, workload.buffer_s - workload.chunk_s));
+                const auto pause = std::chrono::duration<double>(
+                    ahead_s - std::max(0.0, workload.buffer_s - workload.chunk_s));
                 if (!end.wait_until(Clock::now() + std::chrono::duration_cast<Clock::duration>(pause))) {
                     return std::unexpected(aborted());
                 }
@@ -914,8 +918,8 @@ WorkloadRun::WorkloadRun(WorkloadRun &&) noexcept = default;
 WorkloadRun &WorkloadRun::operator=(WorkloadRun &&) noexcept = default;
 WorkloadRun::~WorkloadRun() = default;
 
-Result<WorkloadRun> WorkloadRun::prepare(const Network &network, const Scenario &scenario, std::size_t subflows,
-                                         std::uint64_t seed) {
+Result<WorkloadRun> WorkloadRun::prepare(const Network &network, const Scenario &scenario,
+                                         std::size_t subflows, std::uint64_t seed) {
     const auto &workload = scenario.workload;
     auto impl = std::make_unique<Impl>(network, scenario, subflows, seed);
     if (auto listening = impl->listen(); !listening) {
@@ -985,7 +989,8 @@ Result<WorkloadResult> WorkloadRun::wait() {
     for (auto &of_connection : impl.exchanges) {
         result.exchanges.insert(result.exchanges.end(), of_connection.begin(), of_connection.end());
     }
-    result.exchanges.insert(result.exchanges.end(), impl.server_exchanges.begin(), impl.server_exchanges.end());
+    result.exchanges.insert(result.exchanges.end(), impl.server_exchanges.begin(),
+                            impl.server_exchanges.end());
     result.seconds = impl.over ? impl.workload.duration_s : impl.last_end_s;
     result.delivered = impl.delivered_in_time;
     result.longest_gap_s = static_cast<double>(impl.longest_gap_ns) / 1e9;

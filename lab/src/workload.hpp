@@ -32,8 +32,8 @@ struct Exchange {
 };
 
 struct WorkloadResult {
-    double seconds = 0;          ///< from the beginning to the last exchange's end, or the time limit
-    std::uint64_t delivered = 0; ///< contents in the workload's direction, within that time
+    double seconds = 0;              ///< from the beginning to the last exchange's end, or the time limit
+    std::uint64_t delivered = 0;     ///< contents in the workload's direction, within that time
     std::vector<Exchange> exchanges; ///< by connection, then in order
     double longest_gap_s = 0;
     double video_stall_s = 0;
@@ -52,8 +52,8 @@ class WorkloadRun {
     using Clock = std::chrono::steady_clock;
 
     /// Connects, and waits for `subflows` of each connection and for the time of settling.
-    static Result<WorkloadRun> prepare(const Network &network, const Scenario &scenario,
-                                       std::size_t subflows, std::uint64_t seed);
+    static Result<WorkloadRun> prepare(const Network &network, const Scenario &scenario, std::size_t subflows,
+                                       std::uint64_t seed);
 
     WorkloadRun(WorkloadRun &&) noexcept;
     WorkloadRun &operator=(WorkloadRun &&) noexcept;

@@ -77,7 +77,8 @@ TEST_CASE("a delay that grows does not hold back what is already under way") {
     CHECK(near(fluid_arrival_s(one, 0, 1.5e6).value(), 2.0));
 }
 
-TEST_CASE("more paths, more rate and less delay never make the bound later, and all bytes are there in time") {
+TEST_CASE(
+    "more paths, more rate and less delay never make the bound later, and all bytes are there in time") {
     std::mt19937 random(1);
     const auto between = [&](double least, double most) {
         return least + (most - least) * static_cast<double>(random()) / 4294967295.0;

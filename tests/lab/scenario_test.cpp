@@ -70,7 +70,8 @@ TEST_CASE("every mistake names file, line and what is allowed") {
     const std::vector<Case> cases{
         {"id = ", "t.toml:1:", "", "TOML"},
         {replaced(good, "rate_mbit = 20", "rat_mbit = 20"), "t.toml:3:1:", "needs \"rate_mbit\"", "rate"},
-        {replaced(good, "delay_ms = 5\n", "delay = 5\n"), "t.toml:6:1:", "does not know \"delay\"", "delay_ms"},
+        {replaced(good, "delay_ms = 5\n", "delay = 5\n"), "t.toml:6:1:", "does not know \"delay\"",
+         "delay_ms"},
         {replaced(good, "rate_mbit = 20", "rate_mbit = -1"), "t.toml:5:13:", "rate_mbit", "from 0.01 to"},
         {replaced(good, "rate_mbit = 20", "rate_mbit = nan"), "t.toml:5:13:", "rate_mbit", "from 0.01 to"},
         {replaced(good, "rate_mbit = 20", "rate_mbit = \"20\""), "t.toml:5:13:", "rate_mbit", "a number"},
@@ -84,19 +85,20 @@ TEST_CASE("every mistake names file, line and what is allowed") {
         {good + "[netwrok]\n", "t.toml:14:2:", "does not know \"netwrok\"", "network"},
         {good + "[network]\nfirst = \"dsl\"\n", "t.toml:15:9:", "first", "\"wifi\", \"lte\""},
         {good + "[network]\nfamily = 4\n", "t.toml:15:10:", "family", "\"ipv4\", \"ipv6\", \"dual\""},
-        {good + "[[change]]\nat_s = 1\npath = \"dsl\"\nblackhole = true\n", "t.toml:16:8:",
-         "no path \"dsl\"", "wifi, lte"},
+        {good + "[[change]]\nat_s = 1\npath = \"dsl\"\nblackhole = true\n", "t.toml:16:8:", "no path \"dsl\"",
+         "wifi, lte"},
         {good + "[[change]]\nat_s = 1\npath = \"lte\"\n", "t.toml:15:8:", "changes nothing", "blackhole"},
-        {good + "[[change]]\nat_s = 1\npath = \"lte\"\nlink = \"off\"\n", "t.toml:17:8:", "link", "\"down\", \"up\""},
-        {good + "[[change]]\nat_s = 1\npath = \"lte\"\nlink = \"up\"\nover_s = 2\n", "t.toml:18:10:",
-         "gradually", "over_s"},
-        {good + "[[change]]\nat_s = 1\npath = \"lte\"\nrate_mbit = 1\nevery_s = 2\n", "t.toml:18:11:",
-         "until_s", ""},
+        {good + "[[change]]\nat_s = 1\npath = \"lte\"\nlink = \"off\"\n", "t.toml:17:8:", "link",
+         "\"down\", \"up\""},
+        {good + "[[change]]\nat_s = 1\npath = \"lte\"\nlink = \"up\"\nover_s = 2\n",
+         "t.toml:18:10:", "gradually", "over_s"},
+        {good + "[[change]]\nat_s = 1\npath = \"lte\"\nrate_mbit = 1\nevery_s = 2\n",
+         "t.toml:18:11:", "until_s", ""},
         {good + "[steering]\nhosts = [\"peer\"]\n", "t.toml:15:10:", "hosts", "\"client\""},
-        {good + "[[variant]]\nname = \"a\"\nset = { \"path.dsl.rate_mbit\" = 1 }\n", "t.toml:16:9:",
-         "no \"path.dsl.rate_mbit\"", "path.wifi"},
-        {good + "[[variant]]\nname = \"a\"\nset = { \"path.wifi.rate_mbit\" = 0 }\n", "t.toml:14", "rate_mbit",
-         "from 0.01"},
+        {good + "[[variant]]\nname = \"a\"\nset = { \"path.dsl.rate_mbit\" = 1 }\n",
+         "t.toml:16:9:", "no \"path.dsl.rate_mbit\"", "path.wifi"},
+        {good + "[[variant]]\nname = \"a\"\nset = { \"path.wifi.rate_mbit\" = 0 }\n", "t.toml:14",
+         "rate_mbit", "from 0.01"},
     };
     for (const auto &[toml, where, what, hint] : cases) {
         INFO(toml);
@@ -159,8 +161,9 @@ until_s = 10
 }
 
 TEST_CASE("the fluid of a scenario knows its changes") {
-    const auto scenario = one(good + "[[change]]\nat_s = 2\npath = \"wifi\"\nblackhole = true\n"
-                                     "[[change]]\nat_s = 4\npath = \"wifi\"\nblackhole = false\nloss_percent = 50\n");
+    const auto scenario =
+        one(good + "[[change]]\nat_s = 2\npath = \"wifi\"\nblackhole = true\n"
+                   "[[change]]\nat_s = 4\npath = \"wifi\"\nblackhole = false\nloss_percent = 50\n");
     const auto fluid = scenario.fluid(Side::a);
     REQUIRE(fluid.size() == 2);
     REQUIRE(fluid[0].size() == 3);
@@ -172,7 +175,8 @@ TEST_CASE("the fluid of a scenario knows its changes") {
 
 TEST_CASE("random changes are the same for the same seed, and stay within their limits") {
     const auto toml =
-        good + "[[random]]\npath = \"lte\"\nkey = \"rate_mbit\"\nfrom = 1\nto = 10\nevery_s = 1\nuntil_s = 50\n";
+        good +
+        "[[random]]\npath = \"lte\"\nkey = \"rate_mbit\"\nfrom = 1\nto = 10\nevery_s = 1\nuntil_s = 50\n";
     const auto rates = [&](std::uint64_t seed) {
         std::vector<double> all;
         for (const auto &change : one(toml, seed).changes) {
@@ -217,8 +221,9 @@ TEST_CASE("every built-in scenario is read, is named as its file, and has what a
             CHECK(fluid_arrival_s(up, 0, 1000).has_value());
         }
     }
-    for (const auto *id : {"S1", "S3", "S4", "S5", "S7", "S10", "S11", "S13", "S16", "S19", "S23", "S2/rcvbuf-1M",
-                           "S6/0.3-8.6", "S14/backup", "S15/link", "S17/rcvbuf-6M", "S18/95-5", "S20/large"}) {
+    for (const auto *id :
+         {"S1", "S3", "S4", "S5", "S7", "S10", "S11", "S13", "S16", "S19", "S23", "S2/rcvbuf-1M",
+          "S6/0.3-8.6", "S14/backup", "S15/link", "S17/rcvbuf-6M", "S18/95-5", "S20/large"}) {
         CHECK(names.contains(id));
     }
 }

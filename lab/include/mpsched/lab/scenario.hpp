@@ -74,8 +74,8 @@ struct Workload {
     double stream_mbit = 0; ///< stream: contents
     std::uint64_t message_bytes = 0;
 
-    double chunk_s = 0;                    ///< video
-    double buffer_s = 0;                   ///< video: no new chunk while more than this is ahead
+    double chunk_s = 0;                   ///< video
+    double buffer_s = 0;                  ///< video: no new chunk while more than this is ahead
     std::vector<double> ladder_mbit = {}; ///< video: bit rates there are
 };
 
