@@ -3,7 +3,7 @@
 #
 # Every library we link, found once. Folders use these target names:
 #   PkgConfig::LIBBPF (loader/ only)   PkgConfig::LIBMNL   fmt::fmt   nlohmann_json::nlohmann_json
-#   CLI11::CLI11   OpenSSL::Crypto   Threads::Threads   Catch2::Catch2 (through mps_add_test)
+#   CLI11::CLI11   OpenSSL::Crypto   Threads::Threads   mps_tomlplusplus (headers only)   Catch2::Catch2 (through mps_add_test)
 
 include_guard(GLOBAL)
 
@@ -15,3 +15,9 @@ find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(Threads REQUIRED)
+
+# Not its own target: that one links a library built with exceptions, and we parse without.
+find_path(MPS_TOMLPLUSPLUS_DIR toml++/toml.h REQUIRED DOC "toml++, of Debian's libtomlplusplus-dev")
+add_library(mps_tomlplusplus INTERFACE)
+target_include_directories(mps_tomlplusplus SYSTEM INTERFACE "${MPS_TOMLPLUSPLUS_DIR}")
+target_compile_definitions(mps_tomlplusplus INTERFACE TOML_HEADER_ONLY=1 TOML_EXCEPTIONS=0)

@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -17,6 +16,7 @@
 #include <mpsched/lab/transfer.hpp>
 
 #include "display.hpp"
+#include "run.hpp"
 
 #include <unistd.h>
 
@@ -38,12 +38,6 @@ constexpr auto command_timeout = 20s;
 constexpr double changes_s = 6; // what commands and takeovers usually take, all phases together
 constexpr double carrier_limit_s = 15;
 constexpr int interrupted = 130;
-
-/// The mpsched binary of the same build.
-std::string mpsched_path() {
-    std::error_code ignored;
-    return std::filesystem::read_symlink("/proc/self/exe", ignored).replace_filename("mpsched").string();
-}
 
 /// What changes at the start of a phase, and what is expected of it.
 struct Phase {
@@ -391,20 +385,6 @@ void Demo::leave() {
     }
 }
 
-int exit_status(const Error &error) {
-    switch (error.err) {
-    case EINTR:
-        return interrupted;
-    case EPROTONOSUPPORT:
-        return 3;
-    case EPERM:
-    case EACCES:
-        return 4;
-    default:
-        return 1;
-    }
-}
-
 } // namespace
 
 int run_demo(const DemoOptions &options) {
@@ -429,11 +409,7 @@ int run_demo(const DemoOptions &options) {
     if (!error) {
         return 0;
     }
-    std::fflush(stdout);
-    std::fputs(fmt::format("mpsched-lab: {}\n", error->what).c_str(), stderr);
-    if (!error->hint.empty()) {
-        std::fputs(fmt::format("  hint: {}\n", error->hint).c_str(), stderr);
-    }
+    print_error(*error);
     return exit_status(*error);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// mpsched-lab: what runs on emulated networks. Scenarios come later; the demo is the first verb.
+// mpsched-lab: what runs on emulated networks.
 #include <csignal>
 
 #include <CLI/CLI.hpp>
@@ -7,6 +7,7 @@
 #include <mpsched/lab/cleanup.hpp>
 
 #include "demo.hpp"
+#include "run.hpp"
 
 namespace {
 
@@ -31,10 +32,28 @@ int main(int argc, char **argv) {
     demo_verb->add_option("--seconds-per-phase", demo.seconds_per_phase, "Length of each phase")
         ->check(CLI::Range(mps::lab::cli::min_seconds_per_phase, mps::lab::cli::max_seconds_per_phase))
         ->capture_default_str();
+
+    mps::lab::cli::ListOptions list;
+    auto *list_verb = app.add_subcommand("list", "The scenarios and their variants.");
+    list_verb->add_flag("--json", list.json, "One JSON document");
+
+    mps::lab::cli::RunCommand run;
+    auto *run_verb = app.add_subcommand("run", "Run scenarios on this kernel, which needs netem.");
+    run_verb
+        ->add_option("SCENARIO", run.scenarios, "A name of 'list' (S17 is all its variants), or a .toml file")
+        ->required();
+    run_verb->add_option("--policy", run.policy, "default, alone:PATH, or a policy of mpsched")
+        ->capture_default_str();
+    run_verb->add_option("-s", run.params, "A parameter of the policy: key=value")->allow_extra_args(false);
+    run_verb->add_option("--seed", run.seed, "Of all that is random here")->capture_default_str();
+    run_verb->add_flag("--json", run.json, "One JSON document for each run, on a line of its own");
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError &error) {
         return app.exit(error) == 0 ? 0 : usage_error;
     }
-    return mps::lab::cli::run_demo(demo);
+    if (list_verb->parsed()) {
+        return mps::lab::cli::run_list(list);
+    }
+    return run_verb->parsed() ? mps::lab::cli::run_scenarios(run) : mps::lab::cli::run_demo(demo);
 }

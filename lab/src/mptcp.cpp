@@ -143,6 +143,9 @@ Result<ConnectionSample> sample_connection(int fd) {
     sample.flags = info.flags;
     sample.fallback = (info.flags & abi::mptcp_info_flag_fallback) != 0;
     sample.token = info.token;
+    sample.receive_next = info.rcv_nxt;
+    // The kernel tells how much it wrote.
+    sample.counts_bytes = size >= offsetof(abi::mptcp_info, last_data_sent);
     sample.bytes_acked = info.bytes_acked;
     sample.bytes_retransmitted = info.bytes_retrans;
     int err = read_full_info(fd, sample);

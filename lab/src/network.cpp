@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <set>
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace mps::lab {
 namespace {
@@ -74,6 +76,9 @@ Result<void> check(const NetworkSpec &spec) {
         if (path.rate_mbit < 0 || path.down_rate_mbit.value_or(0) < 0 || path.queue.count() < 1) {
             return fail(fmt::format("path {}: rate or queue out of range", path.name),
                         "rates from 0 Mbit/s, queue from 1 ms", EINVAL);
+        }
+        if (path.netem && (path.rate_mbit <= 0 || path.down_rate_mbit.value_or(1) <= 0)) {
+            return fail(fmt::format("path {}: netem needs a rate in both directions", path.name), "", EINVAL);
         }
     }
     return {};
@@ -241,7 +246,7 @@ Result<void> Network::route_by_source(std::size_t path, bool with_rules) const {
 
 std::string Network::endpoints(Side side) const {
     std::string lines =
-        fmt::format("mptcp limits set subflows {} add_addr_accepted {}\n", max_paths, max_paths);
+        fmt::format("mptcp limits set subflows {0} add_addr_accepted {0}\n", spec_.subflow_limit);
     const auto joiner = spec_.joins == Joins::client_subflow ? Side::a : Side::b;
     if (spec_.joins == Joins::none || (side != joiner && spec_.joins == Joins::client_subflow)) {
         return lines;
@@ -349,7 +354,8 @@ Result<void> Network::build() {
             if (has_ipv6(spec_.family)) {
                 lines += fmt::format("addr add {}/64 dev {} nodad\n", address_v6(side, i), path.name);
             }
-            lines += fmt::format("link set {} mtu {} up\n", path.name, path.mtu);
+            lines += fmt::format("link set {} mtu {} {}up\n", path.name, path.mtu,
+                                 spec_.single_packets ? "gso_max_segs 1 " : "");
         }
         lines += endpoints(side);
         if (auto done = host(side).ip(lines); !done) {
@@ -383,6 +389,14 @@ Result<void> Network::shape(std::size_t path, Side from, double mbit) {
     if (mbit <= 0) {
         // veth's own choice; "replace" because there may be nothing to delete.
         return ns.tc(fmt::format("qdisc replace dev {} root noqueue", device));
+    }
+    if (p.netem) {
+        // Fractions in full: tc reads them, and its own units are finer than any of ours. Replacing netem by
+        // netem changes the running one, and what waits in it stays.
+        return ns.tc(fmt::format(
+            "qdisc replace dev {} root netem limit {} delay {:.3f}ms {:.3f}ms loss {:.6f}% rate {}bit",
+            device, p.netem->limit_packets, p.netem->delay_ms, p.netem->jitter_ms, 100 * p.netem->loss,
+            static_cast<std::uint64_t>(mbit * 1e6)));
     }
     // 4 ms worth of bytes hide timer jitter; a burst below one packet would block that packet for ever.
     const double bits = mbit * 1e6;
@@ -441,12 +455,97 @@ Result<void> Network::set_link(std::size_t path, bool up, Side side) {
     return side == Side::a ? route_by_source(path, false) : Result<void>{};
 }
 
+Result<void> Network::set_netem(std::size_t path, double mbit, double down_mbit, const Netem &netem) {
+    auto &p = spec_.paths.at(path);
+    if (!p.netem || mbit <= 0 || down_mbit <= 0) {
+        return fail(fmt::format("path {} has no netem, or the new rate is 0", p.name), "", EINVAL);
+    }
+    p.rate_mbit = mbit;
+    p.down_rate_mbit = down_mbit;
+    p.netem = netem;
+    auto done = shape(path, Side::a, mbit);
+    return done ? shape(path, Side::b, down_mbit) : done;
+}
+
+Result<void> Network::check_netem(std::size_t path, double mbit, double down_mbit, const Netem &netem) const {
+    for (const auto &[side, rate] : {std::pair{Side::a, mbit}, std::pair{Side::b, down_mbit}}) {
+        const auto &ns = middle_ ? *middle_ : host(side);
+        const auto device = middle_ ? middle_device(path, other(side)) : spec_.paths.at(path).name;
+        auto shown = ns.spawn_checked({"tc", "-j", "qdisc", "show", "dev", device, "root"});
+        if (!shown) {
+            return std::unexpected(shown.error());
+        }
+        const auto json = nlohmann::json::parse(shown->out, nullptr, false);
+        const auto value = [&](const char *pointer) {
+            const nlohmann::json::json_pointer where(pointer);
+            const bool there = json.is_array() && json.contains(where) && json.at(where).is_number();
+            return there ? json.at(where).get<double>() : 0.0;
+        };
+        // tc knows bytes/s and seconds; loss is a part of 1.
+        struct Value {
+            const char *name;
+            double is;
+            double should_be;
+            double tolerance;
+        };
+        constexpr double bytes_per_mbit = 125'000;
+        for (const auto &[name, is, should_be, tolerance] :
+             {Value{"rate in Mbit/s", value("/0/options/rate/rate") / bytes_per_mbit, rate, 1e-3 * rate},
+              Value{"delay in ms", value("/0/options/delay/delay") * 1e3, netem.delay_ms, 0.01},
+              Value{"loss", value("/0/options/loss-random/loss"), netem.loss, 1e-3}}) {
+            if (std::abs(is - should_be) > tolerance) {
+                return fail(fmt::format("path {}: the {} is {:.4g} instead of {:.4g}", spec_.paths[path].name,
+                                        name, is, should_be));
+            }
+        }
+    }
+    return {};
+}
+
+Result<std::uint64_t> Network::dropped(std::size_t path) const {
+    std::uint64_t sum = 0;
+    for (const auto side : {Side::a, Side::b}) {
+        const auto &ns = middle_ ? *middle_ : host(side);
+        const auto device = middle_ ? middle_device(path, other(side)) : spec_.paths.at(path).name;
+        auto shown = ns.spawn_checked({"tc", "-s", "qdisc", "show", "dev", device, "root"});
+        if (!shown) {
+            return std::unexpected(shown.error());
+        }
+        constexpr std::string_view label = "(dropped ";
+        const auto found = shown->out.find(label);
+        if (found == std::string::npos) {
+            return fail(fmt::format("tc shows no drops of {}: {}", device, shown->out));
+        }
+        sum += std::strtoull(shown->out.c_str() + found + label.size(), nullptr, 10);
+    }
+    return sum;
+}
+
+Result<bool> netem_available() {
+    auto ns = Namespace::create("probe");
+    if (!ns) {
+        return std::unexpected(ns.error());
+    }
+    auto tried = ns->spawn({"tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"});
+    return tried ? Result<bool>(tried->ok()) : Result<bool>(std::unexpected(tried.error()));
+}
+
 Result<void> Network::set_blackhole(std::size_t path, bool on) {
-    const auto &p = spec_.paths.at(path);
+    auto &p = spec_.paths.at(path);
     for (const auto side : {Side::a, Side::b}) {
         const auto &ns = middle_ ? *middle_ : host(side);
         const auto device = middle_ ? middle_device(path, other(side)) : p.name;
         const auto rate = side == Side::a ? p.rate_mbit : p.down_rate_mbit.value_or(p.rate_mbit);
+        if (p.netem) {
+            // The one that is running drops from now on; what has entered it still arrives, as on a real path.
+            const double loss = std::exchange(p.netem->loss, on ? 1 : p.netem->loss);
+            auto done = shape(path, side, rate);
+            p.netem->loss = loss;
+            if (!done) {
+                return done;
+            }
+            continue;
+        }
         auto done =
             on ? ns.tc(fmt::format("qdisc replace dev {} root blackhole", device)) : shape(path, side, rate);
         if (!done) {

@@ -26,10 +26,12 @@ struct SubflowSample {
 };
 
 struct ConnectionSample {
-    bool fallback = false;         ///< plain TCP: the fields below are not filled
-    std::uint32_t token = 0;       ///< as in `mpsched conns` and `ss -M`
-    std::uint32_t flags = 0;       ///< MPTCP_INFO_FLAG_*
-    std::uint64_t bytes_acked = 0; ///< data level; 0 before Linux 6.5
+    bool fallback = false;          ///< plain TCP: the fields below are not filled
+    std::uint32_t token = 0;        ///< as in `mpsched conns` and `ss -M`
+    std::uint32_t flags = 0;        ///< MPTCP_INFO_FLAG_*
+    std::uint64_t bytes_acked = 0;  ///< data level; 0 before Linux 6.5
+    std::uint64_t receive_next = 0; ///< data level sequence number that the application gets next
+    bool counts_bytes = false;      ///< Linux 6.5: the byte counts below mean something
     /// Data level, i.e. reinjected on another subflow; 0 before Linux 6.5.
     std::uint64_t bytes_retransmitted = 0;
     std::vector<SubflowSample> subflows;

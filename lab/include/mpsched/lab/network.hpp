@@ -36,6 +36,15 @@ enum class Shaping {
 
 enum class Side { a, b };
 
+/// What netem does to packets of one direction. It also serialises them at the path's rate, in place of TBF.
+struct Netem {
+    double delay_ms = 0;  ///< one way
+    double jitter_ms = 0; ///< the delay varies by as much in both directions, evenly
+    double loss = 0;      ///< 0..1; 1 is a silent blackhole
+    /// Packets that wait or are under way; more are dropped.
+    unsigned limit_packets = 1000;
+};
+
 struct PathSpec {
     std::string name = {};                     ///< device name on both hosts, at most 15 characters
     double rate_mbit = 0;                      ///< 10^6 bit/s on the wire, A to B; 0 leaves it unshaped
@@ -44,6 +53,8 @@ struct PathSpec {
     bool backup = false;                       ///< the endpoint of this path asks for backup
     /// Longest queueing delay of the shaper, at least 1 ms.
     std::chrono::milliseconds queue = std::chrono::milliseconds(50);
+    /// With it the path has delay and loss, needs a rate in both directions, and `queue` means nothing.
+    std::optional<Netem> netem = {};
 };
 
 /// Absent leaves the kernel's default (all on for veth, except GRO).
@@ -54,6 +65,9 @@ struct Offloads {
     std::optional<bool> gro = {};
 };
 
+/// False if this kernel has no netem: then paths with one cannot be built.
+Result<bool> netem_available();
+
 struct NetworkSpec {
     std::vector<PathSpec> paths = {};
     Family family = Family::ipv4;
@@ -61,6 +75,10 @@ struct NetworkSpec {
     Joins joins = Joins::client_subflow;
     Shaping shaping = Shaping::hosts;
     Offloads offloads = {};
+    /// Merged packets would pass netem as one: lost together, and late by the time of the whole.
+    bool single_packets = false;
+    /// Of both hosts. Subflows beyond the first, and addresses taken from the other host.
+    unsigned subflow_limit = 8;
     /// Said here since new namespaces inherit whatever the host uses.
     std::string congestion_control = "cubic";
 };
@@ -94,6 +112,12 @@ class Network {
     /// Administrative state of a path's device on one side (the other side sees its carrier go). Up again
     /// restores addresses and routes, and waits until both ends are running.
     Result<void> set_link(std::size_t path, bool up, Side side = Side::a);
+    /// New rates, delay and loss of a running path with netem; what waits in it stays there.
+    Result<void> set_netem(std::size_t path, double mbit, double down_mbit, const Netem &netem);
+    /// Asks the kernel whether a running path is like that; an error tells the difference.
+    Result<void> check_netem(std::size_t path, double mbit, double down_mbit, const Netem &netem) const;
+    /// Packets that the emulation of a path dropped so far, both directions. Needs a path with netem.
+    Result<std::uint64_t> dropped(std::size_t path) const;
     /// Drops silently everything that enters the path on either side, with all devices up; false ends it.
     Result<void> set_blackhole(std::size_t path, bool on);
     /// New rate on a running path. 0 removes the shaper.

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// A scenario: a network, what happens to it, and a workload. Read from TOML (lab/scenarios/README.md tells the keys).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <mpsched/lab/bound.hpp>
+#include <mpsched/lab/error.hpp>
+#include <mpsched/lab/network.hpp>
+#include <mpsched/lab/transfer.hpp>
+
+namespace mps::lab {
+
+/// What a path does to packets at one moment.
+struct PathState {
+    double rate_mbit = 0;      ///< client to server, link layer
+    double down_rate_mbit = 0; ///< server to client
+    double delay_ms = 0;       ///< one way
+    double jitter_ms = 0;
+    double loss = 0; ///< 0..1
+    bool blackhole = false;
+    bool link_down = false; ///< of the client's device
+
+    bool dead() const { return blackhole || link_down; }
+    bool operator==(const PathState &) const = default;
+};
+
+struct ScenarioPath {
+    std::string name;
+    PathState start;
+    unsigned mtu = 1500;
+    unsigned queue_packets = 0; ///< beyond those under way
+    bool backup = false;
+    std::map<std::string, std::string> attributes = {}; ///< for `mpsched path`, as typed
+
+    /// Of the path when it is like that, except for rates and blackhole.
+    Netem netem(const PathState &state) const;
+};
+
+/// A path changes; changes over time are many of these.
+struct Change {
+    double at_s = 0; ///< after the workload began
+    std::size_t path = 0;
+    PathState to;
+    std::string kind; ///< as in RESULTS.md
+    std::string text;
+    bool fault = false; ///< the run has to prove that it took effect
+};
+
+struct Workload {
+    enum class Kind { bulk, requests, stream, video };
+    enum class Connections { one, per_size, per_request };
+
+    Kind kind = Kind::bulk;
+    Direction direction = Direction::upload;
+    unsigned connections = 1; ///< in parallel, each with the whole workload
+    double settle_ms = 1500;  ///< between connecting and the first byte, for joins
+
+    std::uint64_t bytes = 0; ///< bulk, per connection; 0: until duration_s
+    double duration_s = 0;   ///< bulk without bytes, requests without count, stream, video
+
+    std::vector<std::uint64_t> sizes_bytes = {}; ///< requests: in the workload's direction
+    std::uint64_t other_bytes = 1;               ///< requests: in the other direction
+    unsigned count = 0;                          ///< requests of each size; 0: until duration_s
+    double gap_ms = 0;                           ///< between an answer and the next request, give or take 5 %
+    Connections reuse = Connections::per_size;
+
+    double stream_mbit = 0; ///< stream: contents
+    std::uint64_t message_bytes = 0;
+
+    double chunk_s = 0;                   ///< video
+    double buffer_s = 0;                  ///< video: no new chunk while more than this is ahead
+    std::vector<double> ladder_mbit = {}; ///< video: bit rates there are
+};
+
+std::string_view kind_name(Workload::Kind kind);
+
+struct Scenario {
+    std::string id;      ///< "S4"
+    std::string variant; ///< "" if there is one only
+    std::string title;
+    std::string shows; ///< what it is for
+
+    std::vector<ScenarioPath> paths;
+    std::vector<Change> changes; ///< by time
+    Family family = Family::ipv4;
+    std::size_t first_path = 0;
+    Joins joins = Joins::client_subflow;
+    unsigned subflow_limit = 8;
+    bool single_packets = false; ///< see NetworkSpec
+    std::string congestion_control = "cubic";
+    std::optional<int> send_buffer = {};
+    std::optional<int> receive_buffer = {};
+    Workload workload;
+    std::vector<std::string> steer = {}; ///< "client", "server"
+    /// For policies by name: what `mpsched use` is given if the command line says nothing else.
+    std::map<std::string, std::map<std::string, std::string>> params = {};
+
+    std::string name() const { return variant.empty() ? id : id + "/" + variant; }
+    std::optional<std::size_t> path_index(std::string_view path) const;
+    NetworkSpec network() const;
+    /// For the bounds: one direction of all paths, contents instead of packets.
+    std::vector<FluidPath> fluid(Side from) const;
+};
+
+/// All variants of one file. `file` is its name for messages, `seed` decides random changes. A mistake is an error
+/// that names file, line and what is allowed.
+Result<std::vector<Scenario>> parse_scenarios(std::string_view toml, const std::string &file,
+                                              std::uint64_t seed = 1);
+
+struct ScenarioFile {
+    std::string_view id;
+    std::string_view file; ///< relative to the source tree
+    std::string_view text;
+};
+/// Those that are built in, by id: S1, S2, ... S10.
+std::vector<ScenarioFile> builtin_scenarios();
+
+/// "S17" is all its variants, "S17/rcvbuf-1M" one of them, "./my.toml" a file of one's own.
+Result<std::vector<Scenario>> find_scenarios(std::string_view name, std::uint64_t seed = 1);
+
+} // namespace mps::lab
