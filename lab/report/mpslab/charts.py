@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from . import text
@@ -216,25 +217,25 @@ def timeline(
     subtitle: str = "",
 ) -> Markup:
     """Throughput of each path over time, stacked; faults as bands, flips as marks below."""
-    width, height, left, right, top, bottom = 560.0, 258.0, 46.0, 14.0, 52.0, 58.0
+    width, height, left, right, top, bottom = 560.0, 276.0, 46.0, 14.0, 70.0, 58.0
     x = Scale(0, end_s or 1, left, width - right)
     y = Scale(0, top_mbit, height - bottom, top)
     base = height - bottom
     parts = [
-        tag("circle", cx=left + 5, cy=16, r=5, class_=f"chip {colour}"),
-        _text(left + 16, 21, title, "title"),
-        _text(width - right, 21, subtitle, "dim", "end"),
+        tag("circle", cx=left + 5, cy=12, r=5, class_=f"chip {colour}"),
+        _text(left + 16, 17, title, "title"),
+        _text(left + 16, 37, subtitle, "dim"),
     ]
+    labels: list[tuple[float, str, str]] = []
     for start, over, label in _bands(events, end_s):
         band = tag("title", f"{label}, {start:.1f} to {over:.1f} s")
         box = {"x": x(start), "y": top, "width": max(2.0, x(over) - x(start)), "height": base - top}
         parts.append(tag("rect", band, class_="fault", **box))
-        late = x(start) > width * 0.7
-        parts.append(_text(x(start) + (-2 if late else 2), top - 6, label, "faulttext", "end" if late else "start"))
+        labels.append((x(start), label, "faulttext"))
     for tick in y.ticks(4):
         parts.append(_line(left, y(tick), width - right, y(tick), "grid" if tick else "axis"))
         parts.append(_text(left - 6, y(tick) + 4, text.significant(tick), "tick", "end"))
-    parts.append(_text(left, top - 6, "Mbit/s", "tick", "start") if not _bands(events, end_s) else _text(0, 0, ""))
+    parts.append(_text(left - 6, top - 7, "Mbit/s", "tick", "end"))
 
     count = min(MAX_BINS, len(series.at_s))
     times = thin(series.at_s, count, lambda part: part[0]) + [series.at_s[-1] + series.interval_s]
@@ -256,24 +257,36 @@ def timeline(
     if any(goodput):
         middles = [(x((times[n] + times[n + 1]) / 2), y(value)) for n, value in enumerate(goodput)]
         parts.append(_path(middles, "goodput"))
-    last_label = -1e9
     for event in events:
+        at = x(event.at_s)
         if event.kind == "request":
-            parts.append(_line(x(event.at_s), top, x(event.at_s), base, "event"))
+            parts.append(_line(at, top, at, base, "event"))
+            found = re.search(r"(\d+) bytes", event.text)
+            labels.append((at, text.size(float(found[1])) if found else event.text, "tick"))
         elif event.kind in CHANGES:
             mark = tag("title", f"{event.text} at {event.at_s:.1f} s")
-            at = x(event.at_s)
             parts.append(_line(at, top, at, base, "change"))
             parts.append(tag("path", mark, d=f"M{number(at - 4)} {number(top - 5)}h8l-4 5z", class_="changemark"))
-            if at - last_label > 120 and not _bands(events, end_s):
-                anchor = "end" if at > width * 0.7 else "start"
-                parts.append(_text(at + (-7 if anchor == "end" else 7), top - 4, event.text, "changetext", anchor))
-                last_label = at
+            labels.append((at + 6, event.text, "changetext"))
+    parts += _labels(labels, width - right, top - 7)
     parts += _flips(series.flips, times, count, x, base)
     for tick in nice_ticks(0, end_s, 6):
         parts.append(_line(x(tick), base + 16, x(tick), base + 20, "axis"))
         parts.append(_text(x(tick), base + 36, f"{text.significant(tick)} s", "tick", "middle"))
     return _svg(width, height, f"{title}: throughput of each path over time", parts, kind="wide")
+
+
+def _labels(labels: Sequence[tuple[float, str, str]], end: float, y: float) -> list[Markup]:
+    """As many (x, words, kind) in a row as there is room for, also with the phone's larger letters."""
+    parts = []
+    free = 0.0
+    for x, words, kind in sorted(labels):
+        room = 9.0 * len(words)
+        start = min(x + 2, end - room)
+        if start >= free and words:
+            parts.append(_text(start, y, words, kind))
+            free = start + room + 4
+    return parts
 
 
 def _flips(flips: Sequence[float], times: Sequence[float], count: int, x: Scale, base: float) -> list[Markup]:
@@ -375,7 +388,7 @@ def heat_map(
     longest = max([len(name) for name, _ in rows], default=0)
     cell_height, top = 24.0, 30.0
     left = min(230.0, 16 + 6.6 * longest)
-    cell_width = max(44.0, min(108.0, (560 - left) / max(1, len(columns))))
+    cell_width = max(44.0, min(108.0, (540 - left) / max(1, len(columns))))
     slanted = max([len(name) for name in columns], default=0) * 6.6 > cell_width - 4
     if slanted:
         top = 22 + 4.2 * max(len(name) for name in columns)

@@ -198,12 +198,14 @@ def _timelines(group: Group, colours: Mapping[str, str]) -> Markup | None:
         return None
     end_s = max(run.series.at_s[-1] + run.series.interval_s for _, run in typical if run.series)
     top_mbit = max(charts.peak_mbit(run.series) for _, run in typical if run.series)
+    rates = [path.rate_mbit for path in typical[0][1].paths]
+    changing = any(event.kind == "rate" for _, run in typical for event in run.events)
+    capacity = None if changing or None in rates else sum(rate for rate in rates if rate is not None)
+    if capacity is not None and capacity < 2 * top_mbit:
+        top_mbit = max(top_mbit, capacity * 1.04)
     panels = []
     for row, run in typical:
         assert run.series is not None
-        rates = [path.rate_mbit for path in run.paths]
-        changing = any(event.kind == "rate" for event in run.events)
-        capacity = None if changing or None in rates else sum(rate for rate in rates if rate is not None)
         facts = []
         if row.main and row.main.key in run.metrics:
             unit = " Mbit/s" if row.main.unit == "Mbit/s" else ""
@@ -228,7 +230,7 @@ def _timelines(group: Group, colours: Mapping[str, str]) -> Markup | None:
     what = [
         _path_legend(group),
         _chip("delivered", "ink", "stroke"),
-        _chip("a path changes between allowed and parked (strip below)", "flipped", "square"),
+        _chip("flips (strip below)", "flipped", "square"),
     ]
     if any(event.kind in charts.STARTS for _, run in typical for event in run.events):
         what.append(_chip("fault", "faulty", "square"))
@@ -262,7 +264,17 @@ def _shares(group: Group, colours: Mapping[str, str]) -> Markup | None:
     )
 
 
-def _section(number: int, group: Group, colours: Mapping[str, str], several_kernels: bool) -> Markup:
+def gridded(groups: Sequence[Group]) -> set[str]:
+    """The ids of scenarios with so many variants that plots of each would only hide what they have in common."""
+    ids: dict[tuple[str, str], int] = {}
+    for group in groups:
+        name, slash, _ = group.scenario.partition("/")
+        if slash:
+            ids[(group.kernel, name)] = ids.get((group.kernel, name), 0) + 1
+    return {name for (_, name), count in ids.items() if count >= GRID_VARIANTS}
+
+
+def _section(number: int, group: Group, colours: Mapping[str, str], several_kernels: bool, brief: bool) -> Markup:
     title = [tag("span", group.scenario, class_="id"), " ", group.title]
     if several_kernels:
         title.append(tag("span", f" kernel {group.kernel}", class_="dim"))
@@ -275,9 +287,9 @@ def _section(number: int, group: Group, colours: Mapping[str, str], several_kern
         parts.append(tag("p", "No run of this scenario went well.", class_="bad"))
     parts.append(_scenario_table(group, colours))
     if any(row.runs for row in group.rows):
-        makers = (_sizes_table, _distributions, _timelines, _shares)
+        makers = (_sizes_table,) if brief else (_sizes_table, _distributions, _timelines, _shares)
         parts += [maker(group, colours) for maker in makers]
-    return tag("section", parts, id=f"s{number}")
+    return tag("section", parts, id=f"s{number}", class_="brief" if brief else None)
 
 
 def _compare_cell(metric: stats.Metric | None, ratio: float | None, where: str) -> Cell:
@@ -331,14 +343,11 @@ def _cell(row: Row | None, group: Group, size: int | None, where: str, against: 
 def grids(groups: Sequence[Group], policy: str, against: str) -> list[Markup]:
     """For each scenario with many variants: variants × sizes under one policy."""
     found = []
+    in_grids = gridded(groups)
     for kernel, name in dict.fromkeys((group.kernel, group.scenario.partition("/")[0]) for group in groups):
-        mine = [
-            group
-            for group in groups
-            if group.kernel == kernel and group.scenario.startswith(f"{name}/") and group.title is not None
-        ]
-        if len(mine) < GRID_VARIANTS:
+        if name not in in_grids:
             continue
+        mine = [group for group in groups if group.kernel == kernel and group.scenario.startswith(f"{name}/")]
         sizes = sorted({size.size_bytes for group in mine for row in group.rows for size in row.sizes})
         rows, known = [], False
         for group in mine:
@@ -392,22 +401,20 @@ def _overview(facts: Facts, colours: Mapping[str, str], several_kernels: bool) -
             tag("p", "Over all scenarios, geometric means of how many times as good; more is better.", class_="caption")
         )
         parts.append(_table(["policy", "scenarios", "× default", "least", "in", "of possible"], rows))
-    gridded = {
-        name
-        for name in {group.scenario.partition("/")[0] for group in groups}
-        if sum(group.scenario.startswith(f"{name}/") for group in groups) >= GRID_VARIANTS
-    }
-    plain = [group for group in facts.groups if group.scenario.partition("/")[0] not in gridded]
+    in_grids = gridded(facts.groups)
+    plain = [group for group in facts.groups if group.scenario.partition("/")[0] not in in_grids]
     shown_policies = [name for name in policies if not name.startswith(f"{ALONE}:") or len(policies) <= 8]
+    both = []
     for against, title in ((BASELINE, "Compared with default"), ("bound", "Compared with the fluid bound")):
         compared = [name for name in shown_policies if against != BASELINE or name != BASELINE]
         maps: list[Markup | None] = []
         if compared and plain:
             maps.append(_matrix_of(facts, plain, compared, several_kernels, against))
-        for policy in compared if gridded else []:
+        for policy in compared if in_grids else []:
             maps += grids(facts.groups, policy, against)
         if any(maps):
-            parts += [tag("h3", title), _scale_legend(against), tag("div", maps, class_="maps")]
+            both.append(tag("div", tag("h3", title), _scale_legend(against), maps))
+    parts.append(tag("div", both, class_="maps"))
     parts.append(
         tag(
             "p",
@@ -477,6 +484,7 @@ def _head(facts: Facts) -> Markup:
     shown.append(facts.made.strftime("%Y-%m-%d %H:%M"))
     links = [
         tag("a", group.scenario, href=f"#s{number}", title=group.title) for number, group in enumerate(facts.groups)
+        if group.scenario.partition("/")[0] not in gridded(facts.groups)
     ]
     return tag(
         "header",
@@ -492,7 +500,11 @@ def html(facts: Facts) -> str:
     several_kernels = len({group.kernel for group in facts.groups}) > 1
     colours = policy_colours(facts.groups)
     names = ", ".join(dict.fromkeys(group.scenario.partition("/")[0] for group in facts.groups))
-    sections = [_section(number, group, colours, several_kernels) for number, group in enumerate(facts.groups)]
+    in_grids = gridded(facts.groups)
+    sections = [
+        _section(number, group, colours, several_kernels, group.scenario.partition("/")[0] in in_grids)
+        for number, group in enumerate(facts.groups)
+    ]
     if not facts.outcomes:
         sections = [tag("p", "Nothing has run yet.", class_="caption")]
     head = tag(

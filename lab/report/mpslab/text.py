@@ -56,6 +56,11 @@ def rate(value: float | None) -> str:
     return NONE if value is None else significant(value)
 
 
+def per_second(value: float | None) -> str:
+    """How often something happened: less than a hundredth of a time is nearly never."""
+    return NONE if value is None else "<0.01" if 0 < value < 0.01 else significant(value, 2)
+
+
 def value(metric: stats.Metric, number: float | None) -> str:
     """With what its unit asks for."""
     if number is None:
@@ -102,8 +107,8 @@ def columns(group: Group) -> list[tuple[str, list[str]]]:
         add("of bound", [factor(row.of_bound) for row in group.rows])
         add("of default", [factor(row.of_baseline) for row in group.rows])
     add("share %", [shares(row) for row in group.rows])
-    add("flips/s", [rate(row.values.get("flips_per_s")) for row in group.rows])
-    add("wakes/s", [rate(row.values.get("wakes_per_s")) for row in group.rows])
+    add("flips/s", [per_second(row.values.get("flips_per_s")) for row in group.rows])
+    add("wakes/s", [per_second(row.values.get("wakes_per_s")) for row in group.rows])
     return found
 
 
