@@ -18,6 +18,8 @@ from .markup import Markup, number, tag
 from .result import Event, Series
 
 MAX_BINS = 280
+BURST_BINS = 110  # of requests: short bursts would only be a comb
+LEAST_SPAN = 1.4
 
 
 def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
@@ -125,7 +127,8 @@ def distribution(title: str, lines: Sequence[Line], bound_ms: float | None, subt
         values.append(bound_ms)
     if not shown or not values:
         return _svg(width, 60, title, _text(left, 20, title, "title"), _text(left, 42, "no data", "dim"), kind="narrow")
-    low, high = min(values), max(values)
+    # So that differences of a percent look like it.
+    low, high = min(values), max(max(values), min(values) * LEAST_SPAN)
     logarithmic = high / low > 6
     if logarithmic:
         x = Scale(low / 1.15, high * 1.15, left, width - right, True)
@@ -193,15 +196,14 @@ def _bands(events: Sequence[Event], end_s: float) -> list[tuple[float, float, st
     return found
 
 
-def peak_mbit(series: Series) -> float:
+def peak_mbit(series: Series, bins: int = MAX_BINS) -> float:
     """The top of a throughput plot, so that several can share it."""
-    bins = max(1, math.ceil(len(series.at_s) / MAX_BINS))
     stacked = [sum(column) for column in zip(*series.mbit.values(), strict=True)] or [0.0]
-    top = thin(stacked, math.ceil(len(stacked) / bins), _mean)
+    top = thin(stacked, bins, _mean)
     # One burst must not flatten the rest.
     ordered = sorted(top)
     usual = ordered[min(len(ordered) - 1, int(len(ordered) * 0.995))]
-    return max(usual * 1.05, max(thin(series.goodput_mbit, MAX_BINS, _mean), default=0.0), 0.001)
+    return max(usual * 1.05, 0.001)
 
 
 def timeline(
@@ -215,6 +217,8 @@ def timeline(
     end_s: float,
     capacity_mbit: float | None,
     subtitle: str = "",
+    bins: int = MAX_BINS,
+    delivered: bool = True,
 ) -> Markup:
     """Throughput of each path over time, stacked; faults as bands, flips as marks below."""
     width, height, left, right, top, bottom = 560.0, 276.0, 46.0, 14.0, 70.0, 58.0
@@ -237,7 +241,7 @@ def timeline(
         parts.append(_text(left - 6, y(tick) + 4, text.significant(tick), "tick", "end"))
     parts.append(_text(left - 6, top - 7, "Mbit/s", "tick", "end"))
 
-    count = min(MAX_BINS, len(series.at_s))
+    count = min(bins, len(series.at_s))
     times = thin(series.at_s, count, lambda part: part[0]) + [series.at_s[-1] + series.interval_s]
     floor = [0.0] * count
     for name, values in series.mbit.items():
@@ -252,9 +256,9 @@ def timeline(
         floor = ceiling
     if capacity_mbit is not None and capacity_mbit <= top_mbit * 1.05:
         parts.append(_line(left, y(capacity_mbit), width - right, y(capacity_mbit), "bound"))
-        parts.append(_text(width - right, y(capacity_mbit) - 5, "sum of the paths", "boundtext", "end"))
+        parts.append(_text(width - right - 2, y(capacity_mbit) + 14, "sum of the paths", "boundtext halo", "end"))
     goodput = thin(series.goodput_mbit, count, _mean)
-    if any(goodput):
+    if delivered and any(goodput):
         middles = [(x((times[n] + times[n + 1]) / 2), y(value)) for n, value in enumerate(goodput)]
         parts.append(_path(middles, "goodput"))
     for event in events:

@@ -197,7 +197,9 @@ def _timelines(group: Group, colours: Mapping[str, str]) -> Markup | None:
     if not typical:
         return None
     end_s = max(run.series.at_s[-1] + run.series.interval_s for _, run in typical if run.series)
-    top_mbit = max(charts.peak_mbit(run.series) for _, run in typical if run.series)
+    bursts = typical[0][1].workload == "requests"
+    bins = charts.BURST_BINS if bursts else charts.MAX_BINS
+    top_mbit = max(charts.peak_mbit(run.series, bins) for _, run in typical if run.series)
     rates = [path.rate_mbit for path in typical[0][1].paths]
     changing = any(event.kind == "rate" for _, run in typical for event in run.events)
     capacity = None if changing or None in rates else sum(rate for rate in rates if rate is not None)
@@ -225,11 +227,14 @@ def _timelines(group: Group, colours: Mapping[str, str]) -> Markup | None:
                 end_s=end_s,
                 capacity_mbit=capacity,
                 subtitle=" · ".join(facts),
+                bins=bins,
+                # What is delivered late comes at once: of bursts that is a picture of its own.
+                delivered=not bursts,
             )
         )
     what = [
         _path_legend(group),
-        _chip("delivered", "ink", "stroke"),
+        None if bursts else _chip("delivered", "ink", "stroke"),
         _chip("flips (strip below)", "flipped", "square"),
     ]
     if any(event.kind in charts.STARTS for _, run in typical for event in run.events):
