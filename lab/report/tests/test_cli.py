@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+# Copyright mpsched contributors
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from mpslab import cli, execute, keep
+from mpslab.keep import Outcome
+from mpslab.plan import Key
+from mpsvm import guest, runner
+from mpsvm import cli as vm_cli
+from tests import fake
+from tests.test_execute import came, keys_of
+
+LIST = [
+    {"name": "S4", "id": "S4", "variant": None, "title": "Requests", "paths": ["fast", "slow"]},
+    {"name": "S17/one", "id": "S17", "variant": "one", "title": "Buffers", "paths": ["fast", "slow"]},
+]
+POLICIES = [{"name": "default"}, {"name": "weighted"}]
+
+
+class Command(unittest.TestCase):
+    """The command line with a build folder of scripts, and without VMs."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        (self.folder / "build" / "bin").mkdir(parents=True)
+        self.program("mpsched-lab", f"cat <<'E'\n{json.dumps(LIST)}\nE")
+        self.program("mpsched", f"cat <<'E'\n{json.dumps(POLICIES)}\nE")
+        (self.folder / "kernels.toml").write_text('[[kernel]]\nname = "7.2"\nimage = "/vmlinux"\n')
+        self.boots: list[Key] = []
+        self.broken: set[str] = set()
+
+    def program(self, name: str, script: str) -> None:
+        path = self.folder / "build" / "bin" / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def boot(self, _executor: execute.Executor, job: runner.Job, stop: threading.Event) -> runner.Result:
+        keys = keys_of(job)
+        self.boots += keys
+        if keys[0].policy in self.broken:
+            return came(keys, told=[1], out=[fake.failed("it broke", "mend it")])
+        return came(keys)
+
+    def lab(self, *words: str) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        line = [*words, "--build", str(self.folder / "build"), "--kernels", str(self.folder / "kernels.toml")]
+        with (
+            contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
+            mock.patch.object(execute.Executor, "_boot", self.boot_method()), mock.patch.object(guest, "base"),
+        ):  # fmt: skip
+            try:
+                code = cli.main(line)
+            except SystemExit as left:
+                code = int(left.code or 0)
+        return code, out.getvalue(), err.getvalue()
+
+    def boot_method(self):  # type: ignore[no-untyped-def]
+        test = self
+
+        def boot(executor: execute.Executor, job: runner.Job, stop: threading.Event) -> runner.Result:
+            return test.boot(executor, job, stop)
+
+        return boot
+
+    def test_list_shows_scenarios_policies_and_kernels(self) -> None:
+        code, out, _ = self.lab("--list")
+        self.assertEqual(code, 0)
+        for word in ("S17/one", "Requests", "weighted", "alone:PATH", "7.2"):
+            self.assertIn(word, out)
+
+    def test_what_is_unknown_is_a_usage_error_that_names_what_there_is(self) -> None:
+        for words, what, known in (
+            (["S5"], "no scenario 'S5'", "S4"),
+            (["S4", "--policy", "wieghted"], "no policy 'wieghted'", "weighted"),
+            (["S4", "--kernel", "2.4"], "no kernel '2.4'", "7.2"),
+            (["S4", "--policy", "alone:warp"], "path 'warp'", "fast slow"),
+            (["S4", "--seeds", "many"], "--seeds many", "range"),
+            ([], "No scenario", "--list"),
+            (["S4", "-s", "x"], "KEY=VALUE", ""),
+            (["S4", "--jobs", "0"], "positive", ""),
+        ):
+            with self.subTest(words):
+                code, out, err = self.lab(*words)
+                self.assertEqual(code, 2)
+                self.assertIn(what, err)
+                self.assertIn(known, err)
+                self.assertEqual(self.boots, [])
+
+    def test_without_a_build_the_next_step_is_told(self) -> None:
+        (self.folder / "build" / "bin" / "mpsched-lab").unlink()
+        code, _, err = self.lab("S4")
+        self.assertEqual(code, 2)
+        self.assertIn("./run build", err)
+
+    def test_an_older_build_is_told(self) -> None:
+        self.program("mpsched-lab", "echo 'no such command: list' >&2; exit 2")
+        code, _, err = self.lab("S4")
+        self.assertEqual(code, 2)
+        self.assertIn("no such command", err)
+
+    def test_a_run_leaves_table_json_and_report(self) -> None:
+        out = self.folder / "out"
+        code, shown, err = self.lab("S4", "--policy", "default,weighted", "--seeds", "2", "--out", str(out))
+        self.assertEqual(code, 0, err)
+        self.assertEqual(len(self.boots), 4)
+        self.assertIn("weighted", shown)
+        self.assertIn("4 ok, 0 failed", shown)
+        self.assertIn("4/4", err)
+        document = json.loads((out / "results.json").read_text())
+        self.assertEqual(len(document["runs"]), 4)
+        self.assertEqual([one["policy"] for one in document["summary"]], ["default", "weighted"])
+        self.assertIn("<!DOCTYPE html>", (out / "report.html").read_text())
+        self.assertEqual([path.name for path in out.rglob(".*")], [])
+
+    def test_what_is_there_is_not_run_again(self) -> None:
+        words = ["S4", "--policy", "default", "--out", str(self.folder / "out")]
+        self.lab(*words, "--seeds", "2")
+        self.boots.clear()
+        code, shown, err = self.lab(*words, "--seeds", "3")
+        self.assertEqual((code, [one.seed for one in self.boots]), (0, [3]))
+        self.assertIn("3 ok", shown)
+        self.assertIn("2 of them already", err)
+        self.lab(*words, "--seeds", "3", "--again")
+        self.assertEqual(len(self.boots), 4)
+
+    def test_results_of_another_build_are_told(self) -> None:
+        words = ["S4", "--policy", "default", "--seeds", "1", "--out", str(self.folder / "out")]
+        self.lab(*words)
+        self.program("mpsched", f"# newer\ncat <<'E'\n{json.dumps(POLICIES)}\nE")
+        _, _, err = self.lab(*words)
+        self.assertIn("another build", err)
+
+    def test_a_failed_run_is_reported_and_run_again_the_next_time(self) -> None:
+        self.broken = {"weighted"}
+        words = ["S4", "--policy", "default,weighted", "--seeds", "1", "--out", str(self.folder / "out")]
+        code, shown, err = self.lab(*words)
+        self.assertEqual(code, 1)
+        self.assertIn("1 ok, 1 failed", shown)
+        self.assertIn("it broke\n    mend it", shown)
+        self.assertIn("FAILED: it broke", err)
+        self.broken, self.boots = set(), []
+        self.assertEqual(self.lab(*words)[0], 0)
+        self.assertEqual([one.policy for one in self.boots], ["weighted"])
+
+    def test_damaged_results_are_run_again(self) -> None:
+        out = self.folder / "out"
+        words = ["S4", "--policy", "default", "--seeds", "1", "--out", str(out)]
+        self.lab(*words)
+        (file,) = (out / "runs").rglob("*.json")
+        for damage in (b"", b"{}", b"[1]", b"\xff", file.read_bytes()[:-40]):
+            file.write_bytes(damage)
+            self.boots.clear()
+            self.assertEqual(self.lab(*words)[0], 0)
+            self.assertEqual(len(self.boots), 1)
+
+    def test_an_interrupt_reports_what_there_is_and_how_to_go_on(self) -> None:
+        def boot(_e: object, job: runner.Job, stop: threading.Event) -> runner.Result:
+            if keys_of(job)[0].seed == 1:
+                return came(keys_of(job))
+            stop.wait(10)
+            raise runner.Stopped
+
+        self.boot = boot  # type: ignore[method-assign]
+        out = self.folder / "out"
+        calls = []
+
+        def tick(display: object) -> None:
+            calls.append(1)
+            if len(list((out / "runs").rglob("*.json"))) == 1:
+                raise vm_cli.Interrupted(130)
+
+        with mock.patch("mpslab.progress.Display.tick", tick):
+            code, shown, err = self.lab("S4", "--policy", "default", "--seeds", "4", "--jobs", "2", "--out", str(out))
+        self.assertEqual(code, 130)
+        self.assertIn("1 ok, 0 failed, 3 not run", shown)
+        self.assertIn(f"--out {out}", err)
+
+    def test_a_folder_that_cannot_be_made_is_told(self) -> None:
+        (self.folder / "file").write_text("")
+        code, _, err = self.lab("S4", "--out", str(self.folder / "file" / "out"))
+        self.assertEqual(code, 2)
+        self.assertIn("Not a directory", err)
+
+
+class Kept(unittest.TestCase):
+    def test_an_outcome_comes_back_as_it_was(self) -> None:
+        one = Outcome(Key("7.2", "S4", "weighted", 3, ("x=1",)), {"a": 1}, "broke", "mend", "words", "7.2.1", 3.25, "abc")
+        other = Outcome.from_json(json.loads(json.dumps(one.to_json())))
+        other.reused = False
+        self.assertEqual(one, other)
+
+    def test_a_file_under_a_wrong_name_is_not_believed(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            one, other = Key("7.2", "S4", "default", 1), Key("7.2", "S4", "default", 2)
+            keep.save(folder, Outcome(one, fake.document()))
+            (folder / keep.RUNS / one.file).rename(folder / keep.RUNS / other.file)
+            self.assertEqual(keep.load(folder, [one, other]), {})
