@@ -61,6 +61,8 @@ debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$root.log" 2>&1 ||
     { tail -n 20 "$root.log" >&2; rm -f "$root.log"; die "debootstrap failed." "See its last lines above."; }
 rm -f "$root.log"
 mount -t proc proc "$root/proc" && mounted+=("$root/proc")
+# The completion of interfaces reads it.
+mount -t sysfs -o ro sysfs "$root/sys" && mounted+=("$root/sys")
 for file in /etc/resolv.conf /etc/hosts; do
     if [[ -r $file ]]; then cat "$file" >"$root$file"; fi
 done
