@@ -549,6 +549,19 @@ TEST_CASE("what a subflow had beyond its turn is taken off its next ones", "[rou
     CHECK(flips > 100);
 }
 
+TEST_CASE("what a subflow still gets after its turn, until it is parked, is taken off its next ones",
+          "[round-robin]") {
+    round_robin_params params{.reserved = 0, .turn_bytes = 100000, .patience_ms = 200};
+    Steered policy("round-robin", &params);
+
+    CHECK(policy.allowed({{}, {}}) == first);
+    CHECK(policy.allowed({{.bytes_acked = 100000}, {}}) == second);
+    CHECK(policy.allowed({{.bytes_acked = 220000}, {.bytes_acked = 100000}}) == second); // skips one
+    CHECK(policy.allowed({{.bytes_acked = 220000}, {.bytes_acked = 200000}}) == first);
+    CHECK(policy.allowed({{.bytes_acked = 299999}, {.bytes_acked = 200000}}) == first);
+    CHECK(policy.allowed({{.bytes_acked = 300000}, {.bytes_acked = 200000}}) == second);
+}
+
 TEST_CASE("one that takes nothing although data waits loses its turn after patience_ms", "[round-robin]") {
     Steered policy("round-robin");
     auto at = [&](std::uint64_t now_ms, std::uint64_t unsent) {
@@ -953,17 +966,23 @@ TEST_CASE("the user's own numbers decide", "[energy]") {
 }
 
 TEST_CASE("rates that change a little do not change the set", "[energy]") {
-    Steered policy("energy");
-    auto at = [&](std::uint32_t first_us, std::uint32_t second_us) {
-        return policy.allowed(
-            {{.srtt_us = first_us, .energy_class = MPS_ENERGY_WIFI, .last_rcv_age_us = awake},
-             {.srtt_us = second_us, .energy_class = MPS_ENERGY_WIFI, .last_rcv_age_us = awake}},
-            {.unsent_bytes = 10000});
-    };
-    const auto start = at(20000, 21000);
+    auto params = energy_with(0);
+    auto after_swap = [&] {
+        Steered policy("energy", &params);
+        auto at = [&](std::uint32_t first_us, std::uint32_t second_us) {
+            return policy.allowed(
+                {{.srtt_us = first_us, .energy_class = MPS_ENERGY_WIFI, .last_rcv_age_us = awake},
+                 {.srtt_us = second_us, .energy_class = MPS_ENERGY_WIFI, .last_rcv_age_us = awake}},
+                {.unsent_bytes = 10000});
+        };
 
-    CHECK(at(21000, 20000) == start);
-    CHECK(at(20000, 21000) == start);
+        CHECK(at(20000, 21000) == first);
+        return at(21000, 20000);
+    };
+
+    CHECK(after_swap() == first);
+    params.margin_pct = 0;
+    CHECK(after_swap() == second);
 }
 
 /* --------------------------------------------------------------- deadline */
