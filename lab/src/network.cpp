@@ -323,15 +323,16 @@ Result<void> Network::build() {
             const auto bridge = fmt::format("br{}", i);
             create_middle +=
                 fmt::format("link add {0} type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n"
-                            "link add {1} type veth peer name {2} netns {3}\n"
-                            "link add {4} type veth peer name {2} netns {5}\n",
+                            "link add name {1} type veth peer name {2} netns {3}\n"
+                            "link add name {4} type veth peer name {2} netns {5}\n",
                             bridge, to_a, path.name, a_.name(), to_b, b_.name());
             for (const auto &device : {to_a, to_b}) {
                 middle_lines += fmt::format("link set {0} mtu {1} master {2} up\n", device, path.mtu, bridge);
             }
             middle_lines += fmt::format("link set {} mtu {} up\n", bridge, path.mtu);
         } else {
-            a_lines += fmt::format("link add {0} type veth peer name {0} netns {1}\n", path.name, b_.name());
+            a_lines +=
+                fmt::format("link add name {0} type veth peer name {0} netns {1}\n", path.name, b_.name());
         }
     }
     if (middle_) {
@@ -354,7 +355,7 @@ Result<void> Network::build() {
             if (has_ipv6(spec_.family)) {
                 lines += fmt::format("addr add {}/64 dev {} nodad\n", address_v6(side, i), path.name);
             }
-            lines += fmt::format("link set {} mtu {} {}up\n", path.name, path.mtu,
+            lines += fmt::format("link set dev {} mtu {} {}up\n", path.name, path.mtu,
                                  spec_.single_packets ? "gso_max_segs 1 " : "");
         }
         lines += endpoints(side);
@@ -443,7 +444,7 @@ std::optional<std::size_t> Network::path_index(std::string_view name) const {
 
 Result<void> Network::set_link(std::size_t path, bool up, Side side) {
     const auto &device = spec_.paths.at(path).name;
-    if (auto done = host(side).ip(fmt::format("link set {} {}", device, up ? "up" : "down")); !done) {
+    if (auto done = host(side).ip(fmt::format("link set dev {} {}", device, up ? "up" : "down")); !done) {
         return done;
     }
     if (!up) {
