@@ -4,8 +4,8 @@
  *
  * It decides at every packet that arrives for an MPTCP connection with several subflows, because the stack
  * pushes new data right after it has processed an ACK: the MP_PRIO we write into that ACK takes effect
- * before that push. It costs a few nanoseconds for packets that are not MPTCP and one socket lookup plus a
- * walk over the subflows for those that are (see `./run bench`). It never drops, and whatever it cannot do
+ * before that push. Packets that are not MPTCP pay for parsing, those that are for a socket lookup
+ * and a walk over the subflows as well (see `./run bench`). It never drops, and whatever it cannot do
  * it counts and leaves alone.
  */
 #include "kernel.bpf.h"
