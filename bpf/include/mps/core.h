@@ -67,6 +67,14 @@
  */
 MPS_CORE const struct mps_subflow_view *mps_at(const struct mps_view *v, __u32 i)
 {
+#if defined(__bpf__)
+	/*
+	 * Otherwise the compiler drops the mask where it can prove it needless, and then it depends on how
+	 * the index was computed whether the verifier can: 6.1 does not see that one of {0, 8} that is not 8
+	 * is 0 (it took `best` in mps_quickest() for 8).
+	 */
+	__asm__ volatile("" : "+r"(i));
+#endif
 	return &v->sf[i & (MPS_MAX_SUBFLOWS - 1)];
 }
 
