@@ -61,6 +61,7 @@ class Outcome:
     capabilities: results.Capabilities | None = None
     wall_s: float = 0.0
     guest_s: float = 0.0
+    cpu_s: float = 0.0
     log: Path | None = None
 
 
@@ -255,19 +256,31 @@ class Matrix:
             outcome.tally.failures.append(f"{where}: {' '.join(str(error).split())}")
             outcome.wall_s = time.monotonic() - started
             return outcome
-        outcome.wall_s = time.monotonic() - started
+        outcome.wall_s, outcome.cpu_s = time.monotonic() - started, result.cpu_s
+        self._tell_costs(outcome, result)
         self._judge(outcome, result)
         failed = len(outcome.tally.failures)
         self.say(
             f"  {unit.kernel.name:<6} {unit.title:<28} {outcome.tally.passed:>4} passed {failed:>3} failed "
             f"{len(outcome.tally.skips):>3} skipped  {outcome.wall_s:6.1f} s"
-            + (f" ({outcome.guest_s:.0f} s in the guest)" if outcome.guest_s else "")
+            + (f" ({outcome.guest_s:.0f} s in the guest, {outcome.cpu_s:.0f} s of CPU)" if outcome.guest_s else "")
         )
         if failed and self._options.verbose:
             with self._print_lock:
                 sys.stdout.write(outcome.log.read_text(errors="replace"))
                 sys.stdout.flush()
         return outcome
+
+    @staticmethod
+    def _tell_costs(outcome: Outcome, result: runner.Result) -> None:
+        """Appends to the log what each binary cost, boot and all before it included in the first."""
+        assert outcome.log is not None
+        before = 0.0
+        with open(outcome.log, "a") as log:
+            for note, cpu_s in zip(result.notes, result.note_cpu_s, strict=False):
+                if note[:1] == ("ended",):
+                    log.write(f"vmtest: {note[1]}: {cpu_s - before:.1f} s of CPU\n")
+                    before = cpu_s
 
     def _judge(self, outcome: Outcome, result: runner.Result) -> None:
         unit, tally = outcome.unit, outcome.tally
@@ -334,7 +347,7 @@ class Matrix:
     def _report(self, outcomes: Sequence[Outcome], left_out: Tally, wall_s: float) -> int:
         total = Tally()
         total.add(left_out)
-        rows = [("kernel", "release", "capabilities", "passed", "failed", "skipped", "VMs", "VM s")]
+        rows = [("kernel", "release", "capabilities", "passed", "failed", "skipped", "VMs", "VM s", "CPU s")]
         for name in dict.fromkeys(outcome.unit.kernel.name for outcome in outcomes):
             mine = [outcome for outcome in outcomes if outcome.unit.kernel.name == name]
             kernel = mine[0].unit.kernel
@@ -356,6 +369,7 @@ class Matrix:
                     str(len(tally.skips)),
                     str(len(mine)),
                     f"{sum(outcome.wall_s for outcome in mine):.0f}",
+                    f"{sum(outcome.cpu_s for outcome in mine):.0f}",
                 )
             )
             tally.skips = [line for line in tally.skips if line not in left_out.skips]

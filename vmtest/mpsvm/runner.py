@@ -64,6 +64,8 @@ class Result:
     notes: list[tuple[str, ...]]  # and with vmctl say note
     wall_s: float
     boot_s: float  # until /init ran; 0 if it never did
+    cpu_s: float = 0.0  # of this machine's CPUs, by QEMU: what a run costs, however busy the machine is
+    note_cpu_s: list[float] = dataclasses.field(default_factory=list)  # and at each of `notes`
 
 
 @contextlib.contextmanager
@@ -95,6 +97,24 @@ def _sweep(folder: Path) -> None:
         pass
     finally:
         os.close(lock)
+
+
+class _Cpu:
+    """CPU time of a process, as far as it was alive when somebody asked."""
+
+    def __init__(self, process: int) -> None:
+        self._stat = Path(f"/proc/{process}/stat")
+        self.seconds = 0.0
+        self.at_notes: list[float] = []
+
+    def read(self) -> float:
+        """Seconds so far."""
+        try:
+            words = self._stat.read_text().rpartition(")")[2].split()
+            self.seconds = max(self.seconds, (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK"))
+        except (OSError, IndexError, ValueError):
+            pass
+        return self.seconds
 
 
 class _Tail:
@@ -189,8 +209,9 @@ def _run(
         line = qemu.command(machine, files.vmlinux, initramfs, ports)
         started = time.monotonic()
         process = qemu.start(line, work / "qemu", terminal=job.shell)
+        cpu = _Cpu(process.pid)
         try:
-            seen, records, boot_s = _watch(job, process, ports, output, error, stop)
+            seen, records, boot_s = _watch(job, process, ports, output, error, stop, cpu)
         finally:
             qemu.stop(process)
         seen.console = ports.console.read_text(errors="replace") if ports.console.exists() else ""
@@ -203,6 +224,8 @@ def _run(
             notes=[record.words[1:] for record in records if record.words[0] == "note"],
             wall_s=time.monotonic() - started,
             boot_s=boot_s,
+            cpu_s=cpu.seconds,
+            note_cpu_s=cpu.at_notes,
         )
 
 
@@ -213,6 +236,7 @@ def _watch(
     output: Sink,
     error: Sink,
     stop: threading.Event | None,
+    cpu: _Cpu,
 ) -> tuple[verdict.Observed, list[Record], float]:
     """Passes on what the guest writes until the VM ends or a limit is reached."""
     seen = verdict.Observed(qemu_status=None, boot_limit_s=BOOT_LIMIT_S, timeout_s=job.timeout_s)
@@ -225,6 +249,7 @@ def _watch(
     command_since = 0.0
     try:
         while True:
+            cpu.read()
             # Asked first: what it wrote before it ended is then seen below.
             ended = process.poll()
             moved = False
@@ -236,6 +261,8 @@ def _watch(
                 moved = True
                 for record in reader.feed(data):
                     seen.records.append(record)
+                    if record.words[0] == "note":
+                        cpu.at_notes.append(cpu.seconds)
                     if record.words[0] == "begin":
                         command_since = time.monotonic()
             now = time.monotonic()

@@ -195,6 +195,17 @@ def short(outcome: Outcome) -> str:
     return words + (f", {text.factor(row.of_bound)} of bound" if row.of_bound is not None else "")
 
 
+def speed(outcomes: Sequence[Outcome], wall_s: float) -> str:
+    """How much network time was had for how much of ours, "" if nothing was run. Set-up and settling do not count."""
+    fresh = [outcome for outcome in outcomes if outcome.ok and not outcome.reused]
+    network_s = sum(result.number((outcome.document or {}).get("duration_s")) or 0.0 for outcome in fresh)
+    if network_s <= 0 or wall_s <= 0:
+        return ""
+    words = f"{network_s:.0f} s of network time in {wall_s:.0f} s of wall time ({network_s / wall_s:.1f} times as fast)"
+    cpu_s = sum(outcome.cpu_s for outcome in fresh)
+    return words + (f", {cpu_s:.0f} s of CPU" if cpu_s else "")
+
+
 class Lab:
     """One invocation."""
 
@@ -331,6 +342,8 @@ class Lab:
             + (f", {missing} not run" if missing else "")
             + f" in {text.duration(wall_s)}"
         )
+        if told := speed(outcomes, wall_s):
+            print(told)
         print(f"results: {out / keep.EVERYTHING}\nreport: {out / keep.REPORT}", flush=True)
         if interrupted is not None:
             say(f"interrupted; the VMs were ended. To go on: the same command with --out {shlex.quote(str(out))}")

@@ -230,6 +230,7 @@ class Executor:
             files = came.files
             outcome = judge(key, told.get(number), files.get(f"{number}.json"), files.get(f"{number}.err"), vm)
             outcome.release = release
+            outcome.cpu_s = came.cpu_s / len(group)
             if not outcome.ok and wrong and came.verdict.show_console:
                 outcome.output = (outcome.output + "\n" + came.console.replace("\r", ""))[-OUTPUT_TAIL:].strip()
             self._finish(outcome, began, len(group))

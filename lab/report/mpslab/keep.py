@@ -31,6 +31,7 @@ class Outcome:
     output: str = ""  # the end of its standard error
     release: str = ""
     wall_s: float = 0.0
+    cpu_s: float = 0.0  # of this machine's CPUs
     build: str = ""
     reused: bool = False
 
@@ -48,6 +49,7 @@ class Outcome:
             "error": None if self.ok else {"what": self.what, "hint": self.hint, "output": self.output},
             "release": self.release,
             "wall_s": round(self.wall_s, 3),
+            "cpu_s": round(self.cpu_s, 3),
             "build": self.build,
             "result": self.document,
         }
@@ -67,6 +69,7 @@ class Outcome:
                 output=error["output"] if error else "",
                 release=value["release"],
                 wall_s=value["wall_s"],
+                cpu_s=value.get("cpu_s", 0.0),
                 build=value["build"],
                 reused=True,
             )

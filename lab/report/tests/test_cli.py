@@ -117,6 +117,7 @@ class Command(unittest.TestCase):
         self.assertEqual(len(self.boots), 4)
         self.assertIn("weighted", shown)
         self.assertIn("4 ok, 0 failed", shown)
+        self.assertRegex(shown, r"\n16 s of network time in \d+ s of wall time \([\d.]+ times as fast\)\n")
         self.assertIn("4/4", err)
         document = json.loads((out / "results.json").read_text())
         self.assertEqual(len(document["runs"]), 4)
@@ -196,7 +197,7 @@ class Command(unittest.TestCase):
 
 class Kept(unittest.TestCase):
     def test_an_outcome_comes_back_as_it_was(self) -> None:
-        one = Outcome(Key("7.2", "S4", "weighted", 3, ("x=1",)), {"a": 1}, "broke", "mend", "words", "7.2.1", 3.25, "abc")
+        one = Outcome(Key("7.2", "S4", "weighted", 3, ("x=1",)), {"a": 1}, "broke", "mend", "words", "7.2.1", 3.25, 1.5, "abc")
         other = Outcome.from_json(json.loads(json.dumps(one.to_json())))
         other.reused = False
         self.assertEqual(one, other)
