@@ -167,17 +167,22 @@ class Director {
         thread_ = std::thread([this] { work(); });
     }
 
-    /// Ends it, and looks for the proofs that are still missing.
-    Result<std::vector<Event>> finish(double ended_s) {
+    /// When the workload is over, but its connections are not closed yet: what closes them proves nothing.
+    Result<void> stop_with_proof() {
         stop();
         if (error_) {
             return std::unexpected(*error_);
         }
         for (std::size_t path = 0; path < holes_.size(); ++path) {
-            if (auto closed = close_hole(path, ended_s); !closed) {
-                return std::unexpected(closed.error());
+            if (auto closed = close_hole(path, now_s()); !closed) {
+                return closed;
             }
         }
+        return {};
+    }
+
+    /// After the end: what happened when, if everything is as it was meant to be.
+    Result<std::vector<Event>> finish(double ended_s) {
         for (std::size_t i = next_; i < scenario_.changes.size(); ++i) {
             const auto &change = scenario_.changes[i];
             // A repeated fault may well go on beyond the end, but the first one has to have been there.
@@ -664,6 +669,7 @@ struct Harvest {
     Counters client; // what happened during the workload
     Counters server;
     std::optional<std::uint64_t> reinjected;
+    std::vector<std::string> subflows; // local addresses at the client
     std::vector<std::uint64_t> drops;
     std::int64_t flips = 0;
     std::int64_t wakes = 0;
@@ -854,7 +860,19 @@ Numbers take_numbers(const Harvest &harvest, const std::vector<std::int64_t> &wa
     return numbers;
 }
 
-Json paths_json(const Harvest &harvest) {
+// A path's subflows by family, as the addresses of the kernel's own sockets tell it.
+Json subflows_json(const Harvest &harvest, const Network &network, std::size_t path) {
+    std::size_t ipv4 = 0;
+    std::size_t ipv6 = 0;
+    for (const auto &address : harvest.subflows) {
+        if (network.path_of(address) == path) {
+            ++(address.find(':') == std::string::npos ? ipv4 : ipv6);
+        }
+    }
+    return {{"ipv4", ipv4}, {"ipv6", ipv6}};
+}
+
+Json paths_json(const Harvest &harvest, const Network &network) {
     const auto &scenario = harvest.scenario;
     const bool upload = scenario.workload.direction == Direction::upload;
     double total = 0;
@@ -878,6 +896,7 @@ Json paths_json(const Harvest &harvest) {
                          {"jitter_ms", rounded(path.start.jitter_ms)},
                          {"loss", rounded(path.start.loss)},
                          {"used", used},
+                         {"subflows", subflows_json(harvest, network, i)},
                          {"tx_bytes", device.tx_bytes},
                          {"rx_bytes", device.rx_bytes},
                          {"share", total > 0 ? rounded(carried(path.name) / total) : 0},
@@ -971,7 +990,7 @@ std::string kernel_release() {
     return ::uname(&name) == 0 ? name.release : "unknown";
 }
 
-Json document(const Harvest &harvest, std::uint64_t seed) {
+Json document(const Harvest &harvest, const Network &network, std::uint64_t seed) {
     const auto &scenario = harvest.scenario;
     std::vector<std::int64_t> ahead;
     for (const auto &look : harvest.diary.looks) {
@@ -1009,7 +1028,7 @@ Json document(const Harvest &harvest, std::uint64_t seed) {
             {"bounds", std::move(bounds)},
             {"ratios", std::move(ratios)},
             {"requests", numbers.requests},
-            {"paths", paths_json(harvest)},
+            {"paths", paths_json(harvest, network)},
             {"series", series_json(harvest, waiting)},
             {"events", events_json(harvest)}};
 }
@@ -1128,9 +1147,13 @@ Result<Json> run_scenario(const Scenario &scenario, const RunOptions &options) {
     if (!diary) {
         return std::unexpected(diary.error());
     }
+    const auto proven = director.stop_with_proof();
     auto result = workload->wait();
     if (!result) {
         return std::unexpected(result.error());
+    }
+    if (!proven) {
+        return std::unexpected(proven.error());
     }
     const auto reinjected = workload->reinjected_bytes();
     auto events = director.finish(result->seconds);
@@ -1158,10 +1181,11 @@ Result<Json> run_scenario(const Scenario &scenario, const RunOptions &options) {
                           .client = *client - *client_before,
                           .server = *server - *server_before,
                           .reinjected = reinjected,
+                          .subflows = workload->subflows(),
                           .drops = std::move(*drops),
                           .flips = counts->flips - counts_before->flips,
                           .wakes = counts->wakes - counts_before->wakes};
-    return document(harvest, options.seed);
+    return document(harvest, *network, options.seed);
 }
 
 Json failed_run(const Scenario *scenario, const RunOptions &options, const Error &error, int code) {

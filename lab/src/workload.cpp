@@ -278,6 +278,7 @@ struct Watched {
     bool counts_bytes = true;
     bool fallback = false;
     std::size_t subflows = 0;
+    std::map<std::uint32_t, std::string> local; // address of each subflow that was there, by its id
 
     void look() {
         if (fd < 0) {
@@ -298,7 +299,10 @@ struct Watched {
         for (const auto &subflow : sample->subflows) {
             auto &bytes = subflow_bytes[subflow.id];
             bytes = std::max(bytes, subflow.bytes_received);
-            subflows += subflow.tcp_state == TCP_ESTABLISHED ? 1 : 0;
+            if (subflow.tcp_state == TCP_ESTABLISHED) {
+                ++subflows;
+                local[subflow.id] = subflow.local_address;
+            }
         }
         if (!first_ahead) {
             first_ahead = ahead();
@@ -336,6 +340,7 @@ struct WorkloadRun::Impl {
     int next_watched = 0;
     std::size_t ready = 0;
     bool go = false;
+    bool may_close = false;
     Clock::time_point began;
     std::optional<Error> error;
     std::vector<std::vector<Exchange>> exchanges; // by connection
@@ -364,7 +369,21 @@ struct WorkloadRun::Impl {
         join();
     }
 
+    /// Ends that have done their work keep their connection until then, so that what is counted at the end of the
+    /// workload is not the closing of connections.
+    void let_close() {
+        std::lock_guard lock(mutex);
+        may_close = true;
+        changed.notify_all();
+    }
+
+    void wait_to_close() {
+        std::unique_lock lock(mutex);
+        changed.wait(lock, [&] { return may_close || (abort && !over); });
+    }
+
     void join() {
+        let_close();
         for (auto &client : clients) {
             if (client.joinable()) {
                 client.join();
@@ -477,6 +496,7 @@ struct WorkloadRun::Impl {
             server_threads.emplace_back([this, socket = std::move(fd)]() mutable {
                 if (auto done = serve(socket.get()); !done) {
                     failed(done.error());
+                    wait_to_close();
                 }
             });
         }
@@ -665,6 +685,7 @@ struct WorkloadRun::Impl {
         std::mt19937_64 random;
         std::vector<Exchange> done;
         GapMeter gaps;
+        bool concluded = false;
     };
 
     /// One request and its answer on a connection.
@@ -733,6 +754,11 @@ struct WorkloadRun::Impl {
             result = run_video(client, *end);
             break;
         }
+        if (!result) {
+            failed(result.error());
+        }
+        conclude(client);
+        wait_to_close();
         return result;
     }
 
@@ -882,12 +908,20 @@ struct WorkloadRun::Impl {
         if (auto done = run_client(client); !done) {
             failed(done.error());
         }
+        conclude(client);
+    }
+
+    /// Its part of the workload is over.
+    void conclude(Client &client) {
+        if (std::exchange(client.concluded, true)) {
+            return;
+        }
         note(client.gaps);
         std::lock_guard lock(mutex);
         for (const auto &e : client.done) {
             last_end_s = std::max(last_end_s, e.start_s + e.seconds);
         }
-        exchanges[index] = std::move(client.done);
+        exchanges[client.index] = std::move(client.done);
         if (--running == 0) {
             // Of bulk by time the timekeeper has taken the count.
             delivered_in_time = delivered_in_time == 0 ? delivered.load() : delivered_in_time;
@@ -976,6 +1010,19 @@ std::optional<std::uint64_t> WorkloadRun::reinjected_bytes() const {
         }
     }
     return sum;
+}
+
+std::vector<std::string> WorkloadRun::subflows() const {
+    std::lock_guard lock(impl_->mutex);
+    std::vector<std::string> all;
+    for (const auto &[id, w] : impl_->watched) {
+        if (w.receives != impl_->upload()) {
+            for (const auto &[subflow, address] : w.local) {
+                all.push_back(address);
+            }
+        }
+    }
+    return all;
 }
 
 Result<WorkloadResult> WorkloadRun::wait() {

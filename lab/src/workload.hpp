@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include <mpsched/lab/error.hpp>
@@ -65,7 +66,9 @@ class WorkloadRun {
     ReceiverSample sample();
     /// Data level, of all connections so far; none before Linux 6.5.
     std::optional<std::uint64_t> reinjected_bytes() const;
-    /// Waits for the end.
+    /// Local addresses of all subflows that the client's connections have had, as far as somebody looked.
+    std::vector<std::string> subflows() const;
+    /// Waits for the end. Only then connections that are not replaced by others are closed.
     Result<WorkloadResult> wait();
 
   private:

@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(
         prog="vmtest",
         usage="vmtest -k KERNEL [option...] -- COMMAND [ARGUMENT...]\n"
-        "       vmtest -k KERNEL --shell\n       vmtest --list | --fetch [-k KERNEL]",
+        "       vmtest -k KERNEL --shell\n       vmtest --list | --prepare | --fetch [-k KERNEL]",
         description="Runs a command as root in a VM with a stock Debian kernel, and exits with its status. "
         "One word is text for the guest's shell, several are a program and its arguments.",
         epilog="The guest has bash, busybox, ip, tc, ss, nstat, bpftool, ethtool, and from the build folder bin/ and "
@@ -103,6 +103,8 @@ def parser() -> argparse.ArgumentParser:
     add("-q", "--quiet", action="store_true", help="say nothing when all is well")
     add("--shell", action="store_true", help="a shell in the guest, in real time; Ctrl-a x ends the VM")
     add("--list", action="store_true", help="list the kernels, and which are in the cache")
+    add("--prepare", action="store_true", help="fetch what is not in the cache (of all kernels, without -k), and run "
+        "nothing")  # fmt: skip
     add("--fetch", action="store_true", help="fetch the kernel anew (all, without -k), and run nothing")
     add("words", nargs="*", metavar="COMMAND", help=argparse.SUPPRESS)
     return made
@@ -218,10 +220,11 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         list_kernels(kernels)
         return status.OK
-    if options.fetch:
+    if options.fetch or options.prepare:
         for kernel in [kernels.kernel(options.kernel)] if options.kernel else kernels.kernels:
             if kernel.packages:
-                store.refresh(kernel, force=True)
+                store.refresh(kernel, force=options.fetch)
+        guest.base()
         return status.OK
     with terminal_kept():
         result = runner.run(

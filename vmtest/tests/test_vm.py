@@ -240,8 +240,10 @@ class CannotRun(Vm):
         kernels = self.folder / "kernels.toml"
         kernels.write_text('[[kernel]]\nname = "x"\nsuite = "nosuchsuite"\npackages = ["linux-image-x"]\n')
         cache = str(self.folder / "cache")
-        done = self.run_vm(69, "--kernels", str(kernels), "--", "true", kernel="x", MPS_VM_CACHE=cache)
-        self.assertRegex(done.stderr.decode(), "nosuchsuite|apt-get is missing")
+        for words in (["--", "true"], ["--prepare"]):
+            with self.subTest(words):
+                done = self.run_vm(69, "--kernels", str(kernels), *words, kernel="x", MPS_VM_CACHE=cache)
+                self.assertRegex(done.stderr.decode(), "nosuchsuite|apt-get is missing")
 
     def test_images_that_are_broken(self) -> None:
         kernels = self.folder / "kernels.toml"
