@@ -89,6 +89,11 @@ double path_rate(double usual_mbit) {
     return std::min(usual_mbit, most);
 }
 
+std::chrono::milliseconds path_time(std::chrono::milliseconds usual) {
+    constexpr double usual_mbit = 50;
+    return std::chrono::round<std::chrono::milliseconds>(usual * (usual_mbit / path_rate(usual_mbit)));
+}
+
 Attachment::Attachment(const lab::Namespace &ns, const std::vector<std::string> &devices,
                        std::string_view mode)
     : cli_(ns), guard_([cli = Cli(ns)] { std::ignore = cli.try_run("detach --all"); }) {
@@ -246,12 +251,12 @@ std::vector<double> single_path_goodput(const lab::Network &network, const lab::
                                                     .local_address = network.address(lab::Side::a, i),
                                                     .sample_interval = 0ms})));
     }
-    std::this_thread::sleep_for(700ms);
+    std::this_thread::sleep_for(path_time(700ms));
     std::vector<Delivered> before;
     for (std::size_t i = 0; i < transfers.size(); ++i) {
         before.push_back(delivered(transfers[i], network));
     }
-    std::this_thread::sleep_for(1s);
+    std::this_thread::sleep_for(path_time(1s));
     std::vector<double> rates;
     for (std::size_t i = 0; i < transfers.size(); ++i) {
         const auto now = delivered(transfers[i], network);

@@ -64,6 +64,10 @@ class Cli {
 /// guests are emulated). What a test expects is to follow from what this returns.
 double path_rate(double usual_mbit);
 
+/// The time in which a path of path_rate(50) carries what one of 50 Mbit/s does in `usual`. Queues, losses at the start and
+/// the kernel's bursts of 64 KiB are bytes: on slower paths they last longer, so must what waits for them or measures.
+std::chrono::milliseconds path_time(std::chrono::milliseconds usual);
+
 /// The data path on devices of a namespace; `detach --all` at the end of its life, also after a failed check.
 class Attachment {
   public:
