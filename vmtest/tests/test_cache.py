@@ -126,6 +126,18 @@ class Cache(unittest.TestCase):
         self.assertEqual({"6.12.0-test:\x7fELF kernel"}, set(answers))
         self.assertEqual(1, self.fetches())
 
+    def test_while_a_vm_runs_nobody_waits_who_has_nothing_to_fetch(self) -> None:
+        use(0)
+        wait_s = {"wait_s": 0.1}
+        with (
+            mock.patch.object(store, "_fetch", fake_fetch), tempfile.TemporaryDirectory() as work,
+            mock.patch.dict(cache.lock.__wrapped__.__kwdefaults__, wait_s), store.ready(KERNEL, Path(work)),
+        ):  # fmt: skip
+            store.refresh(KERNEL)
+            with self.assertRaisesRegex(VmError, "Another vmtest"):
+                store.refresh(KERNEL, force=True)
+        self.assertEqual(1, self.fetches())
+
     def test_a_fetch_that_fails_leaves_nothing_and_keeps_the_old(self) -> None:
         use(0)
 
