@@ -314,6 +314,25 @@ class Matrix:
             said = "; ".join(result.verdict.messages[:2]) or "no reason known"
             tally.failures.append(f"{where}: vmtest status {result.verdict.status}: {said}")
 
+    def _with_kernels(self, units: Sequence[Unit], left_out: Tally) -> list[Unit]:
+        """The units whose kernels are there. Fetches those that are not, one after the other before anything runs; one
+        that cannot be had is told at once and is a failure. Raises VmError if none can be had."""
+        missing: dict[str, VmError] = {}
+        for kernel in {unit.kernel.name: unit.kernel for unit in units}.values():
+            if not kernel.packages:
+                continue
+            try:
+                with store.ready(kernel, self._logs):
+                    pass
+            except VmError as error:
+                missing[kernel.name] = error
+                cli.say(f"kernel {kernel.name} cannot be had: {error}")
+                left_out.failures.append(f"{kernel.name}: no kernel, so nothing ran: {error.what}")
+        left = [unit for unit in units if unit.kernel.name not in missing]
+        if missing and not left:
+            raise next(iter(missing.values()))
+        return left
+
     def run(self, names: Sequence[str]) -> int:
         """Runs everything and prints the table. Returns the exit status. Raises VmError for what is wrong at once."""
         tests = self.tests()
@@ -323,11 +342,7 @@ class Matrix:
             error.status = status.USAGE
             raise
         started = time.monotonic()
-        # Fetched one after the other before anything runs: a kernel that cannot be had is told at once.
-        for kernel in {unit.kernel.name: unit.kernel for unit in units}.values():
-            if kernel.packages:
-                with store.ready(kernel, self._logs):
-                    pass
+        units = self._with_kernels(units, left_out)
         guest.base()
         self.say(f"{len(units)} VMs, {self._options.jobs} side by side; logs in {self._logs}")
         if self._left_to_all:

@@ -222,6 +222,18 @@ class Matrix(unittest.TestCase):
         self.check_failure(vm, "7.2: e2e: QEMU is missing.")
         self.check_failure(vm, "7.2: no test case passed")
 
+    def test_a_kernel_that_cannot_be_fetched_fails_and_the_others_run(self) -> None:
+        catalog = CATALOG.replace('image = "/nowhere"', 'suite = "x"\npackages = ["linux"]', 1)
+        (self.folder / "kernels.toml").write_text(catalog)
+        trouble = VmError("apt-get update failed for the suite x: no network", "Is the archive reachable?")
+        with mock.patch.object(matrix.store, "ready", side_effect=trouble):
+            code, out = self.run_matrix()
+            self.assertEqual(1, code)
+            self.assertIn("6.1: no kernel, so nothing ran: apt-get update failed for the suite x: no network", out)
+            self.assertEqual({"7.2"}, {job.kernel.name for job in self.jobs})
+            code, out = self.run_matrix("6.1")
+            self.assertEqual((status.CANNOT_RUN, "0 passed, 1 failed, 0 skipped"), (code, out.splitlines()[-1]))
+
     def test_an_exclusion_that_matches_nothing_fails(self) -> None:
         text = CATALOG + '[[exclude]]\ntest = "a test of old"\nreason = "gone"\n'
         (self.folder / "kernels.toml").write_text(text)
