@@ -158,7 +158,7 @@ class Commands(Vm):
 
 class Trouble(Vm):
     def test_a_command_that_waits_for_ever(self) -> None:
-        done = self.run_vm(124, "--timeout", "3", "--", "echo started; mkfifo f; cat f")
+        done = self.run_vm(124, "--timeout", "10", "--", "echo started; mkfifo f; cat f")
         self.assertEqual(b"started\n", done.stdout)
         self.assertIn(b"time-out", done.stderr)
 

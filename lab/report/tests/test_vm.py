@@ -58,7 +58,7 @@ class Vms(unittest.TestCase):
         return [sys.executable, str(MATRIX), *words, "--policy", "default", *build]
 
     def test_runs_that_hang_or_fail_leave_the_others(self) -> None:
-        line = self.command("all", "--seeds", "1", "--timeout", "15", "--jobs", "2")
+        line = self.command("all", "--seeds", "1", "--timeout", "30", "--jobs", "2")
         done = subprocess.run(line, capture_output=True, text=True, timeout=400, check=False)
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn("1 ok, 3 failed", done.stdout)
