@@ -82,7 +82,9 @@ void swap_live(const char *mode, const Offloads &offloads, int rounds) {
     check_clean(result);
     CHECK(result.connections.size() == connections);
     CHECK(result.min_subflows() == 2);
-    for (const auto &served : server.finished()) {
+    const auto all_served = server.finished(connections);
+    CHECK(all_served.size() == connections);
+    for (const auto &served : all_served) {
         CHECK(served.verified);
         CHECK_FALSE(served.fallback);
     }
