@@ -53,6 +53,11 @@ def factor(value: float | None) -> str:
     return NONE if value is None else f"{value:.2f}" if value < 100 else significant(value)
 
 
+def brief(value: float | None) -> str:
+    """'0.35', '1.64', '19.4', '123': where there is little room."""
+    return NONE if value is None else f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
+
+
 def rate(value: float | None) -> str:
     """A number per second, or of Mbit/s."""
     return NONE if value is None else significant(value)
