@@ -347,6 +347,7 @@ class Lab:
         words = f"{text.count_of(len(wanted), 'run')} of {text.count_of(len({k.scenario for k in wanted}), 'scenario')}"
         if len(left) < len(wanted):
             words += f", {len(wanted) - len(left)} of them already in {out}"
+            words += f" or {self._options.baseline}" if self._options.baseline is not None else ""
         if left:
             words += f"; up to {min(self._options.jobs, len(left))} VMs side by side"
         say(words)

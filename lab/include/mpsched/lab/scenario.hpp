@@ -68,8 +68,8 @@ struct Workload {
 
     std::vector<std::uint64_t> sizes_bytes = {}; ///< requests: in the workload's direction
     std::uint64_t other_bytes = 1;               ///< requests: in the other direction
-    std::vector<unsigned> counts = {};           ///< requests of each size, in their order; empty: until duration_s
-    double gap_ms = 0;                           ///< between an answer and the next request, give or take 5 %
+    std::vector<unsigned> counts = {}; ///< requests of each size, in their order; empty: until duration_s
+    double gap_ms = 0;                 ///< between an answer and the next request, give or take 5 %
     Connections reuse = Connections::per_size;
 
     double stream_mbit = 0; ///< stream: contents
