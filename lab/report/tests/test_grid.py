@@ -85,6 +85,8 @@ class Choice(unittest.TestCase):
         nine = grid.spread(pairs(), 9)
         self.assertGreaterEqual(len({one.delay_ratio for one in nine}), 4)
         self.assertEqual({one.quick_mbit < one.slow_mbit for one in nine}, {True, False})
+        # Nothing is far from all of them; from the first nine in the file something is, by 5.
+        self.assertLess(max(min(math.dist(a.place, b.place) for b in nine) for a in pairs()), 2)
 
     def test_a_part_keeps_both_firsts_and_other_scenarios(self) -> None:
         chosen = grid.part(scenarios("S4"), 5)
