@@ -446,7 +446,7 @@ def block_map(blocks: Sequence[Block], groups: Sequence[tuple[str, Sequence[str]
     for start, (title, columns) in zip(starts, groups, strict=True):
         parts.append(_text(start + cell_width * len(columns) / 2, 12, title, "title", "middle"))
         for column, name in enumerate(columns):
-            parts.append(_text(start + cell_width * (column + 0.5), 30, name, "tick", "middle"))
+            parts.append(_text(start + cell_width * (column + 0.5), 30, name, "tick small", "middle"))
     y = top
     for block in blocks:
         parts.append(_text(2, y + 14, block.title, "blocktitle"))

@@ -235,6 +235,7 @@ class Lab:
         self._made = datetime.datetime.now()
         self._lock = threading.Lock()
         self._outcomes: dict[Key, Outcome] = {}
+        self._baseline: dict[Key, Outcome] = {}
         self._per_vm = 1
 
     def run(self) -> int:
@@ -310,7 +311,8 @@ class Lab:
             self._outcomes = keep.load(out, wanted)
         if options.baseline is not None:
             # Before those of --out, also with --again: whoever gives it wants default not to run again.
-            self._outcomes |= keep.load(options.baseline, [key for key in wanted if key.policy == stats.BASELINE])
+            self._baseline = keep.load(options.baseline, [key for key in wanted if key.policy == stats.BASELINE])
+            self._outcomes |= self._baseline
         left = [key for key in wanted if key not in self._outcomes]
         network_s = {one.name: one.network_s or grid.network_s(one.name) or 0.0 for one in chosen}
         self._tell_plan(wanted, left, out, settings)
@@ -351,7 +353,10 @@ class Lab:
         if left:
             words += f"; up to {min(self._options.jobs, len(left))} VMs side by side"
         say(words)
-        others = sum(outcome.build != settings.build_digest for outcome in self._outcomes.values())
+        # A baseline is the kernel alone: that it came from another build is meant to be.
+        others = sum(
+            outcome.build != settings.build_digest for key, outcome in self._outcomes.items() if key not in self._baseline
+        )
         if others:
             say(f"{text.count_of(others, 'result')} there came from another build of mpsched; --again runs everything")
 

@@ -521,6 +521,7 @@ def _grid_section(groups: Sequence[Group], colours: Mapping[str, str]) -> Markup
             cells.append(shown)
         rows.append(cells)
     maps: list[Markup] = []
+    compared = False
     several = len({one.kernel for one in grids}) > 1
     for one in grids:
         if not one.cells:
@@ -528,6 +529,7 @@ def _grid_section(groups: Sequence[Group], colours: Mapping[str, str]) -> Markup
         both = [_grid_map(one, "bound")]
         if one.policy != BASELINE and any(cell.of_default is not None for cell in one.cells):
             both.insert(0, _grid_map(one, BASELINE))
+            compared = True
         name = one.policy + (f" on {one.kernel}" if several else "")
         maps += [tag("h3", name), tag("div", both, class_="maps")]
     return tag(
@@ -542,7 +544,7 @@ def _grid_section(groups: Sequence[Group], colours: Mapping[str, str]) -> Markup
             class_="caption",
         ),
         _table([title for title, _ in table], rows),
-        _steps("h", charts.DIVERGING, f"of default (underlined: above {grid.WORSE:g})"),
+        _steps("h", charts.DIVERGING, f"of default (underlined: above {grid.WORSE:g})") if compared else None,
         _steps("s", charts.SEQUENTIAL, "of the bound"),
         maps,
         id="grid",

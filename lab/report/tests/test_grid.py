@@ -177,6 +177,12 @@ class Page(test_page.Checked):
         sections = [one.get("id") for one in root.iter("section")]
         self.assertEqual(sections, ["grid"])
 
+    def test_what_nothing_is_compared_with_has_no_colours_for_it(self) -> None:
+        for policies, scales in ((["default"], 1), (["default", "auto"], 2)):
+            documents = [fake.of_grid(PAIR, "slow", policy, {1000: (40, 10)}) for policy in policies]
+            root = self.check(html([outcome(one) for one in documents]))
+            self.assertEqual(len([e for e in root.iter("p") if "steps" in (e.get("class") or "")]), scales)
+
     def test_a_part_of_the_grid_beside_another_scenario(self) -> None:
         documents = [fake.of_grid(PAIR, "slow", "auto", {1000: (40, 10)}), fake.document(metrics={"completion_ms": 1.0})]
         text_ = html([outcome(one) for one in documents])
@@ -216,11 +222,13 @@ class Command(test_cli.Fixture):
         self.lab("grid", "--pairs", "2", "--out", str(first))
         self.assertEqual(len(self.boots), 4)
         self.boots.clear()
+        self.program("mpsched", f"# newer\ncat <<'E'\n{json.dumps(test_cli.POLICIES)}\nE")
         words = ["grid", "--pairs", "2", "--policy", "weighted", "--baseline", str(first), "--again"]
         code, shown, err = self.lab(*words, "--out", str(self.folder / "second"))
         self.assertEqual((code, {one.policy for one in self.boots}), (0, {"weighted"}))
         self.assertIn("8 ok", shown)
         self.assertIn(f"or {first}", err)
+        self.assertNotIn("another build", err)
         # Runs of another seed are not there.
         self.boots.clear()
         self.lab(*words, "--seeds", "2-2", "--out", str(self.folder / "third"))
