@@ -126,7 +126,13 @@ def ready(kernel: Kernel, work: Path) -> Iterator[KernelFiles]:
 def refresh(kernel: Kernel, *, force: bool = False) -> None:
     """Fetches a kernel if it is absent or damaged, or in any case with `force`. Raises VmError."""
     folder = cache.root() / kernel.name
-    with cache.lock(cache.root() / f"{kernel.name}.lock"):
+    lock = cache.root() / f"{kernel.name}.lock"
+    if not force:
+        # VMs that run hold the lock shared, for minutes; only who has to write must wait for them.
+        with cache.lock(lock, shared=True):
+            if not _trouble(kernel, folder):
+                return
+    with cache.lock(lock):
         trouble = _trouble(kernel, folder)
         if trouble and trouble != "absent":
             _say(f"kernel {kernel.name} is fetched again: {trouble}")
