@@ -484,11 +484,11 @@ def _grid_map(one: grid.Grid, against: str) -> Markup:
     )
     if against == BASELINE:
         worst = text.grid_cell(one.worst_of_default, one.worst_of_default.of_default) if one.worst_of_default else text.NONE
-        words = f", ratio to default; worst {worst}"
+        title = "Of default"
     else:
         worst = text.grid_cell(one.worst_of_bound, one.worst_of_bound.of_bound) if one.worst_of_bound else text.NONE
-        words = f", ratio to the fluid bound; worst {worst}"
-    return tag("figure", tag("figcaption", tag("b", one.policy), words), made)
+        title = "Of the bound"
+    return tag("figure", tag("figcaption", tag("b", title), f", worst {worst}"), made, class_="pairs")
 
 
 def _steps(kind: str, limits: Sequence[float], words: str) -> Markup:
