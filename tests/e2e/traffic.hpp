@@ -81,6 +81,9 @@ class Attachment {
     lab::CleanupGuard guard_;
 };
 
+/// Each part of the sum of all, 0 of nothing.
+std::vector<double> ratios(const std::vector<double> &parts);
+
 /// What devices of one host received in a stretch of time, by the kernel's byte counters.
 struct Window {
     double seconds = 0;
