@@ -114,6 +114,7 @@ struct Server::Impl {
     std::atomic<bool> stopping{false};
     std::atomic<std::size_t> active{0};
     mutable std::mutex mutex;
+    mutable std::condition_variable one_more; ///< of `finished`
     std::vector<ServedConnection> finished;
     std::vector<std::thread> workers;
     std::thread acceptor;
@@ -177,6 +178,7 @@ struct Server::Impl {
             std::lock_guard lock(mutex);
             finished.push_back(std::move(served));
         }
+        one_more.notify_all();
         --active;
     }
 
@@ -296,8 +298,9 @@ std::uint16_t Server::port() const { return impl_->port; }
 
 std::size_t Server::active() const { return impl_->active; }
 
-std::vector<ServedConnection> Server::finished() const {
-    std::lock_guard lock(impl_->mutex);
+std::vector<ServedConnection> Server::finished(std::size_t count) const {
+    std::unique_lock lock(impl_->mutex);
+    impl_->one_more.wait_for(lock, std::chrono::seconds(10), [&] { return impl_->finished.size() >= count; });
     return impl_->finished;
 }
 

@@ -23,6 +23,17 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
     return std::chrono::duration<double>(to - from).count();
 }
 
+std::vector<std::string> split(std::string_view words) {
+    std::istringstream in{std::string(words)};
+    std::vector<std::string> all;
+    for (std::string word; in >> word;) {
+        all.push_back(word);
+    }
+    return all;
+}
+
+} // namespace
+
 std::vector<double> ratios(const std::vector<double> &parts) {
     double sum = 0;
     for (const double part : parts) {
@@ -34,17 +45,6 @@ std::vector<double> ratios(const std::vector<double> &parts) {
     }
     return result;
 }
-
-std::vector<std::string> split(std::string_view words) {
-    std::istringstream in{std::string(words)};
-    std::vector<std::string> all;
-    for (std::string word; in >> word;) {
-        all.push_back(word);
-    }
-    return all;
-}
-
-} // namespace
 
 // ------------------------------------------------------------------------------------------------- mpsched
 

@@ -85,6 +85,9 @@ class Attachment {
     lab::CleanupGuard guard_;
 };
 
+/// Each part of the sum of all, 0 of nothing.
+std::vector<double> ratios(const std::vector<double> &parts);
+
 /// What devices of one host received in a stretch of time, by the kernel's byte counters.
 struct Window {
     double seconds = 0;
@@ -94,6 +97,19 @@ struct Window {
 
     std::string text() const;
 };
+
+/// What `measure` gave when it sufficed, else what it gave last. For what needs the machine's full attention, like
+/// throughput: other work on the machine can take that from any one stretch of time, a fault of ours takes it
+/// from all. What holds on a busy machine as well is to be checked inside `measure`, each time.
+template <class Measure, class Suffices>
+auto undisturbed(Measure measure, Suffices suffices, int attempts = 4) {
+    for (;;) {
+        auto measured = measure();
+        if (suffices(measured) || --attempts == 0) {
+            return measured;
+        }
+    }
+}
 
 class Meter {
   public:

@@ -48,6 +48,21 @@ int strays_of(pid_t pid) {
     return count;
 }
 
+/// Until the process has installed its handler of a signal: on a busy machine a program takes its time to start.
+bool handles(pid_t pid, int signal_number) {
+    for (int i = 0; i < 1000; ++i, std::this_thread::sleep_for(10ms)) {
+        std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+        for (std::string word; status >> word;) {
+            if (word == "SigCgt:" && status >> word) {
+                if (std::stoull(word, nullptr, 16) >> (signal_number - 1) & 1) {
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
 /// The shares in the last table's row that starts so, in percent.
 std::vector<double> shares_in(const std::string &output, const std::string &row) {
     const auto at = output.rfind("\n  " + row);
@@ -99,6 +114,7 @@ TEST_CASE("the demo cleans up and exits 130 when it is stopped in any phase", "[
     const auto after = GENERATE(300ms, 3400ms, 3900ms, 6s, 9500ms);
     auto demo = must(Process::start({demo_binary(), "demo", "--seconds-per-phase", "2"}));
     const auto pid = demo.pid();
+    REQUIRE(handles(pid, signal_number));
     std::this_thread::sleep_for(after);
     must(demo.signal(signal_number));
     const auto result = must(demo.wait(20s));

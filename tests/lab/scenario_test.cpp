@@ -113,6 +113,25 @@ TEST_CASE("every mistake names file, line and what is allowed") {
     }
 }
 
+TEST_CASE("requests have one count for all sizes, or one for each") {
+    const auto workload = [](const std::string &keys) {
+        return replaced(good, "kind = \"bulk\"\nbytes = 1000\n",
+                        "kind = \"requests\"\nsizes_bytes = [1, 20, 300]\n" + keys);
+    };
+    CHECK(one(workload("count = 4\n")).workload.counts == std::vector<unsigned>{4, 4, 4});
+    CHECK(one(workload("count = [5, 4, 3]\n")).workload.counts == std::vector<unsigned>{5, 4, 3});
+    for (const auto *keys : {"count = [5, 4]\n", "count = [5, 4, 0]\n", "count = [5, 4, 0.5]\n",
+                             "count = []\n", "count = 0\n", "count = \"5\"\n"}) {
+        INFO(keys);
+        const auto parsed = parse_scenarios(workload(keys), "t.toml");
+        REQUIRE_FALSE(parsed.has_value());
+        CHECK(parsed.error().what.find("\"count\"") != std::string::npos);
+    }
+    CHECK(one(good).workload.look_ms == 10);
+    CHECK(one(good + "look_ms = 100\n").workload.look_ms == 100);
+    CHECK_FALSE(parse_scenarios(good + "look_ms = 0\n", "t.toml").has_value());
+}
+
 TEST_CASE("1 to 8 paths are possible") {
     std::string nine = "id = \"T\"\ntitle = \"t\"\n";
     for (int i = 0; i < 9; ++i) {
@@ -221,9 +240,9 @@ TEST_CASE("every built-in scenario is read, is named as its file, and has what a
             CHECK(fluid_arrival_s(up, 0, 1000).has_value());
         }
     }
-    for (const auto *id :
-         {"S1", "S3", "S4", "S5", "S7", "S10", "S11", "S13", "S16", "S19", "S23", "S2/rcvbuf-1M",
-          "S6/0.3-8.6", "S14/backup", "S15/link", "S17/rcvbuf-6M", "S18/95-5", "S20/large"}) {
+    for (const auto *id : {"S1", "S3", "S4", "S5", "S7", "S10", "S11", "S13", "S16", "S19", "S23",
+                           "S2/rcvbuf-1M", "S6/0.3-8.6", "grid/20@5+5@100-slow", "S14/backup", "S15/link",
+                           "S17/rcvbuf-6M", "S18/95-5", "S20/large"}) {
         CHECK(names.contains(id));
     }
 }
@@ -231,6 +250,7 @@ TEST_CASE("every built-in scenario is read, is named as its file, and has what a
 TEST_CASE("scenarios are found by name, by variant and by file, and a wrong name tells the right ones") {
     CHECK(must(find_scenarios("S4")).size() == 1);
     CHECK(must(find_scenarios("S6")).size() == 36);
+    CHECK(must(find_scenarios("grid")).size() == 72);
     CHECK(must(find_scenarios("S17/rcvbuf-1M")).front().receive_buffer == 1 << 20);
     const auto wrong = find_scenarios("S99");
     REQUIRE_FALSE(wrong.has_value());

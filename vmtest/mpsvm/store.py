@@ -128,7 +128,7 @@ def refresh(kernel: Kernel, *, force: bool = False) -> None:
     folder = cache.root() / kernel.name
     lock = cache.root() / f"{kernel.name}.lock"
     if not force:
-        # A VM that runs holds the lock, shared, as long as it lives: nobody waits for that if nothing is to be done.
+        # VMs that run hold the lock shared, for minutes; only who has to write must wait for them.
         with cache.lock(lock, shared=True):
             if not _trouble(kernel, folder):
                 return

@@ -2,6 +2,7 @@
 # Copyright mpsched contributors
 """The cache: sealed folders, damage, and several processes at once."""
 
+import functools
 import json
 import multiprocessing
 import os
@@ -126,18 +127,6 @@ class Cache(unittest.TestCase):
         self.assertEqual({"6.12.0-test:\x7fELF kernel"}, set(answers))
         self.assertEqual(1, self.fetches())
 
-    def test_while_a_vm_runs_nobody_waits_who_has_nothing_to_fetch(self) -> None:
-        use(0)
-        wait_s = {"wait_s": 0.1}
-        with (
-            mock.patch.object(store, "_fetch", fake_fetch), tempfile.TemporaryDirectory() as work,
-            mock.patch.dict(cache.lock.__wrapped__.__kwdefaults__, wait_s), store.ready(KERNEL, Path(work)),
-        ):  # fmt: skip
-            store.refresh(KERNEL)
-            with self.assertRaisesRegex(VmError, "Another vmtest"):
-                store.refresh(KERNEL, force=True)
-        self.assertEqual(1, self.fetches())
-
     def test_a_fetch_that_fails_leaves_nothing_and_keeps_the_old(self) -> None:
         use(0)
 
@@ -152,6 +141,16 @@ class Cache(unittest.TestCase):
             store.refresh(KERNEL, force=True)
         self.assertEqual([], [path.name for path in self.folder.iterdir() if path.name.startswith(".")])
         self.assertEqual("6.12.0-test:\x7fELF kernel", use(0))
+
+    def test_a_kernel_that_is_there_is_not_waited_for_while_vms_run_it(self) -> None:
+        use(0)
+        impatient = functools.partial(cache.lock, wait_s=0.1)
+        with tempfile.TemporaryDirectory() as work, mock.patch.object(cache, "lock", impatient):
+            with store.ready(KERNEL, Path(work)):
+                store.refresh(KERNEL)
+                with self.assertRaisesRegex(VmError, "Another vmtest"):
+                    store.refresh(KERNEL, force=True)
+        self.assertEqual(1, self.fetches())
 
     def test_a_lock_that_is_never_freed_is_an_error(self) -> None:
         path = self.folder / "x.lock"

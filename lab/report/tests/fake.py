@@ -94,6 +94,17 @@ def series(
             "flips": marks}  # fmt: skip
 
 
+def of_grid(pair: str, first: str, policy: str, times: dict[int, tuple[float, float]], seed: int = 1) -> dict[str, Any]:
+    """From size -> (median, bound), on a pair written as in the grid's names."""
+    quick, slow = (tuple(float(word) for word in path.split("@")) for path in pair.split("+"))
+    rows = [
+        {"bytes": size, "answer_bytes": 1, "count": 5, "times_ms": [0.9 * time, time, time, time, 2 * time], "bound_ms": bound}
+        for size, (time, bound) in times.items()
+    ]
+    return document(f"grid/{pair}-{first}", policy, seed, paths=(("quick", *quick), ("slow", *slow)), requests=rows,
+                    metrics={"completion_ms": 100.0}, title="Requests over 36 pairs")  # fmt: skip
+
+
 def everything() -> list[dict[str, Any]]:
     """Three scenarios of different kinds with several policies and seeds."""
     dice = random.Random(7)

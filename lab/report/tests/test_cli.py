@@ -27,7 +27,7 @@ LIST = [
 POLICIES = [{"name": "default"}, {"name": "weighted"}]
 
 
-class Command(unittest.TestCase):
+class Fixture(unittest.TestCase):
     """The command line with a build folder of scripts, and without VMs."""
 
     def setUp(self) -> None:
@@ -39,6 +39,7 @@ class Command(unittest.TestCase):
         self.program("mpsched", f"cat <<'E'\n{json.dumps(POLICIES)}\nE")
         (self.folder / "kernels.toml").write_text('[[kernel]]\nname = "7.2"\nimage = "/vmlinux"\n')
         self.boots: list[Key] = []
+        self.vms = 0
         self.broken: set[str] = set()
 
     def program(self, name: str, script: str) -> None:
@@ -49,6 +50,7 @@ class Command(unittest.TestCase):
     def boot(self, _executor: execute.Executor, job: runner.Job, stop: threading.Event) -> runner.Result:
         keys = keys_of(job)
         self.boots += keys
+        self.vms += 1
         if keys[0].policy in self.broken:
             return came(keys, told=[1], out=[fake.failed("it broke", "mend it")])
         return came(keys)
@@ -74,6 +76,8 @@ class Command(unittest.TestCase):
 
         return boot
 
+
+class Command(Fixture):
     def test_list_shows_scenarios_policies_and_kernels(self) -> None:
         code, out, _ = self.lab("--list")
         self.assertEqual(code, 0)

@@ -52,9 +52,9 @@ def run(groups: Sequence[Sequence[Key]], vm: execute.Vm, jobs: int = 2) -> tuple
 
 
 def keys_of(job: runner.Job) -> list[Key]:
-    """What a script runs; in tests all scenarios are S4."""
+    """What a script runs."""
     words = [line.split() for line in job.words[0].splitlines() if "mpsched-lab" in line]
-    return [Key("7.2", "S4", w[w.index("--policy") + 1], int(w[w.index("--seed") + 1])) for w in words]
+    return [Key("7.2", w[w.index("run") + 1], w[w.index("--policy") + 1], int(w[w.index("--seed") + 1])) for w in words]
 
 
 class Script(unittest.TestCase):

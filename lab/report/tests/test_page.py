@@ -75,7 +75,9 @@ class Markup(unittest.TestCase):
         self.assertEqual([markup.number(n) for n in (1.0, 1.256, -0.001, 0)], ["1", "1.26", "0", "0"])
 
 
-class Page(unittest.TestCase):
+class Checked(unittest.TestCase):
+    """What holds for every page."""
+
     def check(self, text: str) -> ElementTree.Element:
         root = tree(text)
         nesting = Nesting()
@@ -95,6 +97,8 @@ class Page(unittest.TestCase):
         self.assertNotIn("nan", re.sub(r">[^<]*<", "><", text).lower().replace("nano", ""))
         return root
 
+
+class Page(Checked):
     def test_a_whole_report_is_well_formed_and_needs_nothing_else(self) -> None:
         root = self.check(html([outcome(one) for one in fake.everything()]))
         plots = [e.get("class", "") for e in root.iter("{http://www.w3.org/2000/svg}svg")]

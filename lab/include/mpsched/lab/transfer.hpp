@@ -54,7 +54,9 @@ class Server {
 
     std::uint16_t port() const;
     std::size_t active() const;
-    std::vector<ServedConnection> finished() const;
+    /// The connections served to their end. A client is done before its server has noticed, so this waits for `count`
+    /// of them, at most 10 s.
+    std::vector<ServedConnection> finished(std::size_t count) const;
 
   private:
     struct Impl;
