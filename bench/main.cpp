@@ -128,6 +128,14 @@ std::vector<Row> rows(test::Rig &rig, test::Rig &probing, const Pieces &one, con
     };
 
     return {
+        {"the kernel's: bpf_ktime_get_ns", "one call, over empty", on(fd(one->progs.bench_now), ack), empty(ack)},
+        {"the kernel's: coarse time", "bpf_ktime_get_coarse_ns", on(fd(one->progs.bench_now_coarse), ack),
+         empty(ack)},
+        {"the kernel's: array lookup", "and one load", on(fd(one->progs.bench_array), ack), empty(ack)},
+        {"the kernel's: per-CPU array", "lookup, and one counter", on(fd(one->progs.bench_percpu), ack),
+         empty(ack)},
+        {"the kernel's: socket lookup", "bpf_skc_lookup_tcp that finds, and the release",
+         on(fd(one->progs.bench_socket), ack), empty(ack)},
         {"TCP without MPTCP", "mps_xdp_eth on a segment with timestamps, over empty", on(xdp, plain),
          empty(plain), 6, 10},
         {"option parse, canonical", "parse_options on NOP NOP TS DSS, over its bounds checks",
