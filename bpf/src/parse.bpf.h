@@ -23,6 +23,7 @@
 #define MPTCP_PRIO_LEN 3 /* RFC 8684 3.3.8 */
 /* NOP NOP kind 8 length 10: how Linux (and most others) start the options of an established connection. */
 #define TCPOPT_ALIGNED_TIMESTAMP bpf_htonl(0x0101080a)
+#define TCPOPT_ALIGNED_SACK bpf_htonl(0x01010500) /* NOP NOP kind 5, the length follows */
 #define TCP_OPTIONS_MAX 40
 #define IPV6_EXT_MAX 6
 /* Longest run of headers before the TCP options that we edit. */
@@ -259,6 +260,47 @@ static __always_inline enum mps_parse parse_ipv6(void *data, void *data_end, str
 	pkt->is_ipv6 = 1;
 	pkt->tcp_off = off;
 	return parse_tcp(data, data_end, pkt, pkt->total_len - (off - pkt->net_off));
+}
+
+/*
+ * Whether the first loads tell that there is no MPTCP option: most packets of most hosts leave here. False means
+ * that only the whole parser can tell. Nothing else of such a packet is checked, because nothing is done
+ * with it.
+ */
+static __always_inline bool has_no_mptcp(void *data, void *data_end, bool l3)
+{
+	const __u32 net_off = l3 ? 0 : sizeof(struct ethhdr);
+	struct ethhdr *eth = data;
+	__u8 *ip = data + net_off, *tcp;
+	__u32 *options, len;
+
+	/* Up to the timestamps, over IPv4; the shorter ones are few. */
+	if ((void *)(ip + 20 + 20 + 12) > data_end)
+		return false;
+	if (ip[0] == 0x45 && (l3 || eth->h_proto == bpf_htons(ETH_P_IP))) {
+		if (ip[9] != IPPROTO_TCP)
+			return true;
+		tcp = ip + 20;
+	} else if (ip[0] >> 4 == 6 && ip[6] == IPPROTO_TCP && (l3 || eth->h_proto == bpf_htons(ETH_P_IPV6))) {
+		tcp = ip + 40;
+		if ((void *)(tcp + 20 + 12) > data_end)
+			return false;
+	} else {
+		return false;
+	}
+	len = tcp[12] >> 4;
+	options = (__u32 *)(tcp + 20);
+	if (len == 5)
+		return true;
+	if (len < 8 || options[0] != TCPOPT_ALIGNED_TIMESTAMP)
+		return false;
+	if (len == 8)
+		return true;
+	/* NOP NOP SACK to the end */
+	if ((void *)(options + 4) > data_end)
+		return false;
+	return (options[3] & bpf_htonl(0xffffff00)) == TCPOPT_ALIGNED_SACK &&
+	       (bpf_ntohl(options[3]) & 0xff) + 2 == len * 4 - 32;
 }
 
 /*
