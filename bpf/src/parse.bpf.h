@@ -24,6 +24,7 @@
 /* NOP NOP kind 8 length 10: how Linux (and most others) start the options of an established connection. */
 #define TCPOPT_ALIGNED_TIMESTAMP bpf_htonl(0x0101080a)
 #define TCPOPT_ALIGNED_SACK bpf_htonl(0x01010500) /* NOP NOP kind 5, the length follows */
+#define TCPOPT_ALIGNED_SACK1 bpf_htonl(0x0101050a)
 #define TCP_OPTIONS_MAX 40
 #define IPV6_EXT_MAX 6
 /* Longest run of headers before the TCP options that we edit. */
@@ -124,6 +125,13 @@ static __noinline int scan_options(void *tcp, void *data_end, __u32 len)
 	__u32 *from = tcp + sizeof(struct tcphdr);
 
 	__builtin_memset(&copy, 0, sizeof(copy));
+	if ((void *)(from + TCP_OPTIONS_MAX / 4) <= data_end) {
+		/* What follows the options is copied too, and not looked at. */
+#pragma unroll
+		for (__u32 i = 0; i < TCP_OPTIONS_MAX / 4; i++)
+			copy.word[i] = from[i];
+		return mps_walk_options(&copy, len);
+	}
 	for (__u32 i = 0; i < TCP_OPTIONS_MAX / 4; i++) {
 		if (i * 4 >= len)
 			break;
@@ -134,20 +142,42 @@ static __noinline int scan_options(void *tcp, void *data_end, __u32 len)
 	return mps_walk_options(&copy, len);
 }
 
+/* From here on there is one DSS, padded to `len`, and nothing else. */
+static __always_inline bool ends_with_dss(void *at, void *data_end, __u32 len)
+{
+	__u8 *option = at;
+
+	return len >= 4 && (void *)(option + 4) <= data_end && option[0] == TCPOPT_MPTCP &&
+	       option[2] >> 4 == MPTCP_SUB_DSS && option[1] >= 4 && ((option[1] + 3u) & ~3u) == len;
+}
+
 /* What the TCP options hold; `tcp` is in bounds for the fixed header. */
 static __always_inline int parse_options(void *tcp, void *data_end, __u32 len)
 {
 	__u32 *words = tcp + sizeof(struct tcphdr);
-	__u8 *mptcp = (__u8 *)(words + 3);
 
 	if (len < 4)
 		return OPTIONS_PLAIN;
-	if ((void *)(words + 3) <= data_end && words[0] == TCPOPT_ALIGNED_TIMESTAMP) {
-		if (len == 12)
-			return OPTIONS_PLAIN;
-		if (len >= 16 && (void *)(mptcp + 4) <= data_end && mptcp[0] == TCPOPT_MPTCP &&
-		    mptcp[2] >> 4 == MPTCP_SUB_DSS && ((mptcp[1] + 3u) & ~3u) == len - 12)
+	if ((void *)(words + 3) <= data_end) {
+		if (words[0] == TCPOPT_ALIGNED_TIMESTAMP) {
+			if (len == 12)
+				return OPTIONS_PLAIN;
+			if (ends_with_dss(words + 3, data_end, len - 12))
+				return OPTIONS_MPTCP;
+			/* One SACK block is all that leaves room for a DSS. */
+			if (len >= 28 && (void *)(words + 6) <= data_end &&
+			    words[3] == TCPOPT_ALIGNED_SACK1 && ends_with_dss(words + 6, data_end, len - 24))
+				return OPTIONS_MPTCP;
+		} else if ((words[0] & bpf_htonl(0xffff0000)) == bpf_htonl(0x080a0000) &&
+			   (words[2] & bpf_htonl(0xffff)) == bpf_htonl(0x0101)) {
+			/* The timestamp first, its NOPs behind it. */
+			if (len == 12)
+				return OPTIONS_PLAIN;
+			if (ends_with_dss(words + 3, data_end, len - 12))
+				return OPTIONS_MPTCP;
+		} else if (ends_with_dss(words, data_end, len)) {
 			return OPTIONS_MPTCP;
+		}
 	}
 	return scan_options(tcp, data_end, len);
 }
