@@ -15,24 +15,24 @@
 struct mps_pass {
 	__u64 now_ns;
 	__u32 ifindex;
-	__u32 self; /* index of the packet's own subflow, MPS_MAX_SUBFLOWS if none */
-	__u32 seen; /* there is one */
-	__u32 overflow;
+	__u8 self; /* index of the packet's own subflow, MPS_MAX_SUBFLOWS if none */
+	__u8 overflow;
+	__u8 restore; /* go back to what the peers asked for */
+	__u8 allowed; /* what is to be */
+	__u8 seen;    /* there is one */
 	/* As the kernel has them. */
-	__u32 established; /* fully established */
-	__u32 usable;
-	__u32 open; /* usable or stale: neither closing nor not yet open */
-	__u32 troubled;
-	__u32 backup;
-	__u32 local_backup;
+	__u8 established; /* fully established */
+	__u8 usable;
+	__u8 open; /* usable or stale: neither closing nor not yet open */
+	__u8 troubled;
+	__u8 backup;
+	__u8 local_backup;
 	/* As we know them. */
-	__u32 fresh;
-	__u32 peer_backup;
-	__u32 attached; /* its path is */
-	__u32 leaving;
-	/* What is to be. */
-	__u32 allowed;
-	__u32 restore; /* go back to what the peers asked for */
+	__u8 fresh;
+	__u8 peer_backup;
+	__u8 attached; /* its path is */
+	__u8 leaving;
+	__u8 pad;
 };
 
 /* Bytes that the packet's own ACK will take out of flight once the stack has seen it, 0 if it is old or absurd. */
