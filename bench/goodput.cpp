@@ -80,6 +80,7 @@ std::vector<Goodput> measure_goodput(test::Rig &rig, int default_xdp, int defaul
     need_zero(bpf_map_update_elem(rig.map(MPS_MAP_TC_SLOTS), &slot, &default_tc, BPF_ANY),
               "fill the TC slot");
     rig.use_slot(slot);
+    rig.leave_idle_alone(true); // as it is installed
     rig.set_dwell(MPS_DEFAULT_DWELL_US);
 
     struct Case {
@@ -113,6 +114,7 @@ std::vector<Goodput> measure_goodput(test::Rig &rig, int default_xdp, int defaul
         out.push_back(row);
     }
     attach(rig, empty);
+    rig.leave_idle_alone(false);
     rig.use_slot(1);
     return out;
 }

@@ -24,7 +24,7 @@ struct Repetitions {
 };
 
 // XDP mode against an empty XDP program, TC mode against no program; both directions. The policy is
-// `default`, so every packet is decided on and nothing is changed.
+// `default`, so decisions are made as installed and nothing is changed.
 std::vector<Goodput> measure_goodput(test::Rig &rig, int default_xdp, int default_tc,
                                      Repetitions repetitions);
 

@@ -93,7 +93,7 @@ Packet segment(const test::Flow &flow, const Packet &options) {
 Packet canonical_options() { return nop() / nop() / timestamp() / dss{.data_ack64 = 7}; }
 
 // A list that has to be walked, of everyday length.
-Packet other_options() { return timestamp() / nop() / nop() / dss{.data_ack64 = 7}; }
+Packet other_options() { return nop() / timestamp() / nop() / dss{.data_ack64 = 7}; }
 
 // The most steps that 40 octets allow, MPTCP at the very end.
 Packet adversarial_options() {
@@ -105,8 +105,16 @@ Packet adversarial_options() {
     return out;
 }
 
-std::vector<Row> rows(test::Rig &rig, test::Rig &probing, const Pieces &one, const Pieces &many,
-                      const test::Flow &flow) {
+// Rows on another rig's connection have to run in its namespace.
+std::vector<Row> decision_row(test::Rig &rig, const Pieces &one, const char *name, const char *how) {
+    const test::Flow &flow = rig.flows()[0];
+    const Bytes ack = segment(flow, canonical_options()).build();
+
+    return {{name, how, Subject{rig.program("mps_xdp_eth"), ack, flow.ifindex},
+             Subject{bpf_program__fd(one->progs.bench_empty), ack, flow.ifindex}}};
+}
+
+std::vector<Row> rows(test::Rig &rig, const Pieces &one, const Pieces &many, const test::Flow &flow) {
     auto fd = [](bpf_program *p) { return bpf_program__fd(p); };
     const test::Flow nobody{.local = "192.0.2.9",
                             .remote = "192.0.2.8",
@@ -115,8 +123,6 @@ std::vector<Row> rows(test::Rig &rig, test::Rig &probing, const Pieces &one, con
                             .ifindex = flow.ifindex};
     const Bytes plain = segment(flow, nop() / nop() / timestamp() / Payload(1400)).build();
     const Bytes ack = segment(flow, canonical_options()).build();
-    const test::Flow &probing_flow = probing.flows()[0];
-    const Bytes probing_ack = segment(probing_flow, canonical_options()).build();
     const int xdp = rig.program("mps_xdp_eth");
     auto on = [&](int program, Bytes packet) { return Subject{program, std::move(packet), flow.ifindex}; };
     auto empty = [&](const Bytes &packet) { return on(fd(one->progs.bench_empty), packet); };
@@ -128,11 +134,20 @@ std::vector<Row> rows(test::Rig &rig, test::Rig &probing, const Pieces &one, con
     };
 
     return {
+        {"the kernel's: bpf_ktime_get_ns", "one call, over empty", on(fd(one->progs.bench_now), ack),
+         empty(ack)},
+        {"the kernel's: coarse time", "bpf_ktime_get_coarse_ns", on(fd(one->progs.bench_now_coarse), ack),
+         empty(ack)},
+        {"the kernel's: array lookup", "and one load", on(fd(one->progs.bench_array), ack), empty(ack)},
+        {"the kernel's: per-CPU array", "lookup, and one counter", on(fd(one->progs.bench_percpu), ack),
+         empty(ack)},
+        {"the kernel's: socket lookup", "bpf_skc_lookup_tcp that finds, and the release",
+         on(fd(one->progs.bench_socket), ack), empty(ack)},
         {"TCP without MPTCP", "mps_xdp_eth on a segment with timestamps, over empty", on(xdp, plain),
          empty(plain), 6, 10},
         {"option parse, canonical", "parse_options on NOP NOP TS DSS, over its bounds checks",
          options(canonical_options()), options_twin(canonical_options()), 4, 8},
-        {"option parse, any", "the same on TS NOP NOP DSS: copied and walked", options(other_options()),
+        {"option parse, any", "the same on NOP TS NOP DSS: copied and walked", options(other_options()),
          options_twin(other_options()), 8, 12},
         {"option parse, adversarial 40 bytes", "the same on 37 NOPs and MP_PRIO: the most steps there are",
          options(adversarial_options()), options_twin(adversarial_options()), 15, 20},
@@ -151,9 +166,6 @@ std::vector<Row> rows(test::Rig &rig, test::Rig &probing, const Pieces &one, con
         {"decision on an ACK, 2 subflows",
          "mps_xdp_eth with a policy that changes nothing, real connection, over empty", on(xdp, ack),
          empty(ack), 150, 200},
-        {"  the same, reading by probe", "as on kernels without bpf_rdonly_cast (6.1)",
-         Subject{probing.program("mps_xdp_eth"), probing_ack, probing_flow.ifindex},
-         Subject{fd(one->progs.bench_empty), probing_ack, probing_flow.ifindex}},
     };
 }
 
@@ -198,6 +210,7 @@ int main(int argc, char **argv) {
         uname(&kernel);
         {
             test::Rig probing(lab::Family::ipv4, test::Reading::probe);
+            test::Rig idle(lab::Family::ipv4, test::Reading::cast);
             test::Rig rig(lab::Family::ipv4, test::Reading::cast);
             Pieces one = load_pieces(1), many = load_pieces(many_flows);
             Policy pass = load_policy(rig, "default");
@@ -206,22 +219,29 @@ int main(int argc, char **argv) {
 
             rig.decide(0xff);
             probing.decide(0xff);
-            table = rows(rig, probing, one, many, rig.flows()[0]);
-            // The last row needs the other rig's connection, hence its namespace.
-            std::vector<Row> probe_row{table.back()};
-            table.pop_back();
+            idle.decide(0xff);
+            idle.leave_idle_alone(true);
+            table = rows(rig, one, many, rig.flows()[0]);
             {
                 test::Inside inside(rig.network().a());
                 bench::measure(table, rounds);
             }
-            {
-                test::Inside inside(probing.network().a());
-                bench::measure(probe_row, rounds);
+            for (auto &[where, row] :
+                 {std::pair{&probing, decision_row(probing, one, "  the same, reading by probe",
+                                                   "as on kernels without bpf_rdonly_cast (6.1)")},
+                  std::pair{&idle, decision_row(idle, one, "packet of a connection with nothing to send",
+                                                "decided on once a millisecond, else left alone")}}) {
+                test::Inside inside(where->network().a());
+                std::vector<Row> measured = row;
+
+                bench::measure(measured, rounds);
+                table.push_back(measured.front());
             }
-            table.push_back(probe_row.front());
-            for (const test::Rig *each : {&rig, &probing})
+            for (const test::Rig *each : {&rig, &probing, &idle})
                 if (each->counter(MPS_C_DECIDED) == 0 || each->counter(MPS_C_INSERTED) != 0)
                     throw std::runtime_error("the measured packets were not decided on, or were edited");
+            if (idle.counter(MPS_C_IDLE) == 0 || rig.counter(MPS_C_IDLE) != 0)
+                throw std::runtime_error("idle packets were decided on, or others were not");
             if (!no_goodput)
                 goodput = bench::measure_goodput(rig, program(pass, "mps_policy_xdp"),
                                                  program(pass, "mps_policy_tc"),
@@ -263,15 +283,15 @@ int main(int argc, char **argv) {
             fmt::print(
                 "The machine is busy (load average {:.1f}): every number here is worse than it would be.\n\n",
                 load);
-        fmt::print("{:<36} {:>7} {:>15} {:>7} {:>6}  {}\n", "nanoseconds", "ours", "quartiles", "target",
+        fmt::print("{:<44} {:>7} {:>15} {:>7} {:>6}  {}\n", "nanoseconds", "ours", "quartiles", "target",
                    "limit", "");
         for (const Row &row : table)
-            fmt::print("{:<36} {:>7.1f} {:>15} {:>7} {:>6}  {}\n", row.name, row.ns,
+            fmt::print("{:<44} {:>7.1f} {:>15} {:>7} {:>6}  {}\n", row.name, row.ns,
                        fmt::format("{:.1f}..{:.1f}", row.low_ns, row.high_ns),
                        row.target_ns != 0 ? fmt::format("{:.0f}", row.target_ns) : "",
                        row.limit_ns != 0 ? fmt::format("{:.0f}", row.limit_ns) : "",
                        verdict(row.ns, row.target_ns, row.limit_ns));
-        fmt::print("{:<36} {:>7}\n", "ring buffer event", "none");
+        fmt::print("{:<44} {:>7}\n", "ring buffer event", "none");
         if (!goodput.empty()) {
             fmt::print("\n{:<36} {:>9} {:>9} {:>7} {:>7}\n", "goodput, two unshaped veth paths", "with",
                        "without", "ratio", "target");
@@ -279,7 +299,8 @@ int main(int argc, char **argv) {
                 fmt::print("{:<36} {:>9.0f} {:>9.0f} {:>7.3f} {:>7.2f}  {}\n", row.name, row.with_mbit,
                            row.without_mbit, row.ratio, row.target,
                            row.ratio >= row.target ? "ok" : "MISSED target");
-            fmt::print("Mbit/s, medians of interleaved repetitions; every packet decided on by `default`.\n");
+            fmt::print(
+                "Mbit/s, medians of interleaved repetitions; the policy is `default`, as installed.\n");
         }
         fmt::print(
             "\nHow each row is measured (BPF_PROG_TEST_RUN, medians of interleaved rounds, one CPU):\n");

@@ -137,3 +137,56 @@ SEC("xdp") int bench_tail_target(struct xdp_md *ctx)
 {
 	return XDP_PASS;
 }
+
+/* What the kernel's own parts cost here: nothing that is made of them can be quicker. */
+SEC("xdp") int bench_now(struct xdp_md *ctx)
+{
+	sink = bpf_ktime_get_ns();
+	return XDP_PASS;
+}
+
+SEC("xdp") int bench_now_coarse(struct xdp_md *ctx)
+{
+	sink = bpf_ktime_get_coarse_ns();
+	return XDP_PASS;
+}
+
+SEC("xdp") int bench_array(struct xdp_md *ctx)
+{
+	__u32 key = turn & (MPS_MAX_PATHS - 1);
+	struct mps_path *path = bpf_map_lookup_elem(&mps_paths, &key);
+
+	if (path)
+		sink = path->flags;
+	return XDP_PASS;
+}
+
+SEC("xdp") int bench_percpu(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct mps_counters *counters = bpf_map_lookup_elem(&mps_counters, &zero);
+
+	if (counters)
+		counters->n[0]++;
+	return XDP_PASS;
+}
+
+SEC("xdp") int bench_socket(struct xdp_md *ctx)
+{
+	struct tcphdr *tcp = tcp_header(ctx);
+	struct iphdr *ip = (void *)(long)ctx->data + sizeof(struct ethhdr);
+	struct bpf_sock_tuple tuple;
+	struct bpf_sock *sk;
+
+	if (!tcp)
+		return XDP_ABORTED;
+	tuple.ipv4.saddr = ip->saddr;
+	tuple.ipv4.daddr = ip->daddr;
+	tuple.ipv4.sport = tcp->source;
+	tuple.ipv4.dport = tcp->dest;
+	sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return XDP_ABORTED;
+	bpf_sk_release(sk);
+	return XDP_PASS;
+}

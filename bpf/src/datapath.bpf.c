@@ -118,6 +118,7 @@ __noinline int mps_follow_choice(struct mps_conn *conn, const struct mps_config 
 		return 0;
 	for (__u32 i = 0; i < MPS_STATE_WORDS; i++)
 		conn->state.word[i] = 0;
+	conn->kept_words = 0; /* the policy has not told yet */
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
 		conn->sf[i].fresh = 1;
 	conn->slot = slot;
@@ -126,28 +127,41 @@ __noinline int mps_follow_choice(struct mps_conn *conn, const struct mps_config 
 	return 0;
 }
 
+/* Microseconds since then, at most 4294967294; 4294967295 if it never was. */
+static __always_inline __u32 age_us(__u64 now_ns, __u64 then_ns)
+{
+	__u64 age_ns = now_ns - then_ns;
+
+	if (!then_ns || age_ns >= 4294967295000ull)
+		return 4294967295u;
+	/* The usual case without a division: exact for every 32-bit number. */
+	return age_ns >> 32 ? age_ns / 1000 : age_ns * 274877907 >> 38;
+}
+
 /*
  * What the packet tells of its own subflow, then the path attributes of all; interfaces are looked up again
  * only after the table of paths has changed.
  */
 __noinline int mps_add_paths(struct mps_conn *conn, struct mps_view *view, const struct mps_config *config,
-			     const struct mps_pass *p)
+			     struct mps_pass *p)
 {
-	__u32 epoch;
+	__u32 epoch, present, fresh = 0, peer_backup = 0, attached = 0, leaving = 0;
 	bool stale;
 
 	if (!conn || !view || !config || !p)
 		return 0;
 	epoch = config->path_epoch;
 	stale = conn->path_epoch != epoch;
+	present = p->seen;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		struct mps_conn_subflow *mine = &conn->sf[i];
 		struct mps_subflow_view *sf = &view->sf[i];
+		__u32 index, flags, is_attached, is_leaving, is_backup, is_fresh;
 		struct mps_path *path;
-		__u64 age_ns;
-		__u32 index;
 
-		if (!(sf->flags & MPS_SF_PRESENT))
+		if (!(present >> i))
+			break;
+		if (!(present >> i & 1))
 			continue;
 		if (stale) {
 			__u32 key = mine->ifindex;
@@ -164,17 +178,36 @@ __noinline int mps_add_paths(struct mps_conn *conn, struct mps_view *view, const
 		sf->priority = path->priority;
 		sf->cost = path->cost;
 		sf->energy_class = path->energy_class;
-		if ((path->flags & (MPS_PATH_ATTACHED | MPS_PATH_LEAVING)) == MPS_PATH_ATTACHED)
-			sf->flags |= MPS_SF_STEERABLE;
-		if (mine->peer_backup)
-			sf->flags |= MPS_SF_PEER_BACKUP;
-		if (mine->fresh)
-			sf->flags |= MPS_SF_FRESH;
-		age_ns = p->now_ns - mine->seen_ns;
-		sf->last_rcv_age_us =
-			mine->seen_ns && age_ns < 4294967295000ull ? age_ns / 1000 : 4294967295u;
+		flags = path->flags;
+		is_attached = is_set(flags & MPS_PATH_ATTACHED);
+		is_leaving = is_set(flags & MPS_PATH_LEAVING);
+		is_backup = is_set(mine->peer_backup);
+		is_fresh = is_set(mine->fresh);
+		sf->flags |= (is_attached & ~is_leaving) * MPS_SF_STEERABLE | is_backup * MPS_SF_PEER_BACKUP |
+			     is_fresh * MPS_SF_FRESH;
+		attached |= is_attached << i;
+		leaving |= is_leaving << i;
+		peer_backup |= is_backup << i;
+		fresh |= is_fresh << i;
+		sf->last_rcv_age_us = age_us(p->now_ns, mine->seen_ns);
 	}
+	p->attached = attached;
+	p->leaving = leaving;
+	p->peer_backup = peer_backup;
+	p->fresh = fresh;
 	conn->path_epoch = epoch;
+	return 0;
+}
+
+/* Subflows that are no longer in the kernel's list make room at their index. */
+__noinline int mps_forget_gone(struct mps_conn *conn, __u32 seen)
+{
+	if (!conn)
+		return 0;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		if (!(seen >> i & 1))
+			conn->sf[i].sk = 0;
+	conn->known = seen;
 	return 0;
 }
 
@@ -202,6 +235,48 @@ static __always_inline void note_arrival(struct mps_conn *conn, const struct mps
 	}
 }
 
+/*
+ * A connection that has nothing unsent and nothing under way (a download, an idle one) has nothing to decide, as
+ * long as nothing has changed since the last decision and that left no bit to be changed. Policies that
+ * depend on the time are still asked about once a millisecond: the clock used here is cheap, and as coarse as
+ * the kernel's tick.
+ */
+#define IDLE_NS (1000 * 1000ull)
+
+static __always_inline bool nothing_to_decide(struct mps_conn *conn, struct mptcp_sock *msk, __u64 sk,
+					      const struct mps_packet *pkt, const struct mps_pass *p,
+					      const struct mps_config *config)
+{
+	__u32 index = MPS_MAX_SUBFLOWS;
+	struct mps_conn_subflow *mine;
+	__u64 now_ns;
+
+	if (!conn->settled || pkt->has_prio || msk->write_seq != msk->snd_una || mps_decide_all)
+		return false;
+	if (conn->last_node != (__u64)msk->conn_list.prev || conn->path_epoch != config->path_epoch ||
+	    conn->rule_epoch != config->choice >> 32 || config->flags ||
+	    conn->slot_serial != config->slot_serial[conn->slot & (MPS_MAX_SLOTS - 1)])
+		return false;
+	now_ns = bpf_ktime_get_coarse_ns();
+	if ((__s64)(now_ns - conn->decided_ns) >= (__s64)IDLE_NS)
+		return false;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		if (conn->sf[i].sk == sk) {
+			index = i;
+			break;
+		}
+	}
+	if (index >= MPS_MAX_SUBFLOWS)
+		return false;
+	barrier_var(index);
+	mine = &conn->sf[index & (MPS_MAX_SUBFLOWS - 1)];
+	if (mine->ifindex != p->ifindex)
+		return false;
+	if ((__s64)(now_ns - mine->seen_ns) > 0)
+		mine->seen_ns = now_ns;
+	return true;
+}
+
 /* Builds the view; returns the connection if there is something to decide. */
 static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *data_end,
 						   const struct mps_packet *pkt, struct mps_pass *p,
@@ -209,7 +284,7 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 						   struct mps_counters *counters)
 {
 	struct bpf_sock *sk = lookup_socket(ctx, data, data_end, pkt);
-	struct mps_walk walk = {};
+	struct mps_walk walk;
 	struct mptcp_sock *msk;
 	struct list_head *head, *first;
 	struct mps_conn *conn;
@@ -233,15 +308,23 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 		COUNT(counters, SINGLE);
 		return NULL;
 	}
-	view->token = msk->token;
 	conn = find_conn(counters, msk);
 	if (!conn) {
 		bpf_sk_release(sk);
 		return NULL;
 	}
+	if (nothing_to_decide(conn, msk, (__u64)sk, pkt, p, config)) {
+		bpf_sk_release(sk);
+		COUNT(counters, IDLE);
+		return NULL;
+	}
+	p->now_ns = bpf_ktime_get_ns();
+	conn->decided_ns = p->now_ns;
+	conn->last_node = (__u64)msk->conn_list.prev;
 	write_seq = msk->write_seq;
 	snd_nxt = msk->snd_nxt;
 	wnd_end = msk->wnd_end;
+	view->token = msk->token;
 	view->unsent_bytes = write_seq - snd_nxt;
 	view->unacked_bytes = snd_nxt - msk->snd_una;
 	view->window_bytes = (__s64)(wnd_end - snd_nxt) > 0 ? wnd_end - snd_nxt : 0;
@@ -249,54 +332,46 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
 		view->sf[i].flags = 0;
 
+	p->self = MPS_MAX_SUBFLOWS;
 	walk.view = view;
 	walk.conn = conn;
+	walk.pass = p;
 	walk.msk = msk;
-	walk.self_sk = bpf_skc_to_tcp_sock(sk);
+	walk.self_sk = sk;
 	walk.ack = pkt->ack;
-	walk.self = MPS_MAX_SUBFLOWS;
 	complete = mps_rdonly_cast ? walk_subflows_fast(&walk, head) : walk_subflows_probing(&walk, head);
 	if (complete)
 		mps_follow_choice(conn, config, counters, p->ifindex);
 	bpf_sk_release(sk);
 	if (!complete) {
+		conn->settled = 0;
 		COUNT(counters, LIST_RACED);
 		return NULL;
 	}
-	if (walk.overflow)
+	if (p->overflow)
 		COUNT(counters, TOO_MANY_SUBFLOWS);
-	else
-		for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
-			if (!(walk.seen >> i & 1))
-				conn->sf[i].sk = 0;
-	view->present = walk.seen;
-	view->self = walk.self;
-	p->self = walk.self;
-	p->established = walk.established;
+	else if (conn->known != p->seen)
+		mps_forget_gone(conn, p->seen);
+	view->present = p->seen;
+	view->self = p->self;
 	note_arrival(conn, pkt, p, counters);
 	mps_add_paths(conn, view, config, p);
 	return conn;
 }
 
 /* What the policy said, made safe: never a subflow that is not there, never none. */
-static __always_inline __u32 safe_verdict(const struct mps_scratch *s, struct mps_counters *counters)
+static __always_inline __u32 safe_verdict(const struct mps_scratch *s, const struct mps_pass *p,
+					  struct mps_counters *counters)
 {
-	const struct mps_view *view = &s->view;
-	__u32 allowed = s->verdict.allowed & view->present, usable = 0, healthy = 0;
+	__u32 allowed = s->verdict.allowed & p->seen, healthy = p->usable & ~p->troubled;
 
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		__u32 flags = view->sf[i].flags, can = is_set(flags & MPS_SF_USABLE);
-
-		usable |= can << i;
-		healthy |= (can & ~is_set(flags & MPS_SF_TROUBLED)) << i;
-	}
 	/* Closing: nothing will be sent, so nothing is to be decided. */
-	if (!usable)
-		return view->present;
+	if (!p->usable)
+		return p->seen;
 	/* Allowing only what is probably dead, while something else is alive, would stall the connection. */
-	if (!(allowed & (healthy ? healthy : usable))) {
+	if (!(allowed & (healthy ? healthy : p->usable))) {
 		COUNT(counters, EMPTY_VERDICT);
-		return view->present;
+		return p->seen;
 	}
 	return allowed;
 }
@@ -310,36 +385,39 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 				 const struct mps_config *config, struct mps_counters *counters,
 				 const struct mps_pass *p)
 {
+	__u32 want_backup, differ, fresh;
 	int want_self = WANT_NOTHING;
 	__u64 dwell_ns;
 
 	if (!conn || !view || !config || !counters || !p)
 		return WANT_NOTHING;
+	conn->allowed = p->restore ? p->seen : p->allowed;
+	/* Neither usable nor stale: it is closing or not yet open. */
+	fresh = p->fresh & p->open;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && fresh >> i; i++)
+		if (fresh >> i & 1)
+			conn->sf[i].fresh = 0;
+	want_backup = p->restore ? p->peer_backup : ~p->allowed;
+	want_backup = (want_backup & ~p->leaving) | (p->peer_backup & p->leaving);
+	differ = (want_backup ^ p->backup) & p->open & p->attached;
+	/* A local endpoint's flag cannot be overridden, so it leaves nothing to be done. */
+	conn->settled = !(p->restore ? differ : differ & ~p->local_backup);
+	if (!differ)
+		return WANT_NOTHING;
 	dwell_ns = (__u64)config->dwell_us * 1000;
-	conn->allowed = p->restore ? view->present : p->allowed;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		struct mps_conn_subflow *mine = &conn->sf[i];
 		const struct mps_subflow_view *sf = &view->sf[i];
-		__u32 flags = sf->flags, want, index;
+		__u32 want = want_backup >> i & 1, index;
 		struct mps_path *path;
 
-		/* Neither usable nor stale: it is closing or not yet open. */
-		if (!(flags & (MPS_SF_USABLE | MPS_SF_STALE)))
-			continue;
-		mine->fresh = 0;
-		index = mine->path & (MPS_MAX_PATHS - 1);
-		path = bpf_map_lookup_elem(&mps_paths, &index);
-		if (!path || !(path->flags & MPS_PATH_ATTACHED))
-			continue;
-		want = p->restore || (path->flags & MPS_PATH_LEAVING) ? mine->peer_backup
-								      : !(p->allowed >> i & 1);
-		if (want == !!(flags & MPS_SF_BACKUP))
+		if (!(differ >> i & 1))
 			continue;
 		if (!(p->established >> i & 1)) {
 			COUNT(counters, SKIP_JOINING);
 			continue;
 		}
-		if (!p->restore && (flags & MPS_SF_LOCAL_BACKUP)) {
+		if (!p->restore && (p->local_backup >> i & 1)) {
 			COUNT(counters, SKIP_LOCAL_BACKUP);
 			continue;
 		}
@@ -352,14 +430,35 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 			continue;
 		}
 		/* One with data in flight has an ACK of its own coming; a forged one would count as a duplicate. */
-		if (sf->in_flight_segs || !(flags & MPS_SF_USABLE))
+		if (sf->in_flight_segs || !(p->usable >> i & 1))
 			continue;
-		if (mps_queue_wake(mine, counters, p->now_ns, want, path->flags & MPS_PATH_L3)) {
+		index = mine->path & (MPS_MAX_PATHS - 1);
+		path = bpf_map_lookup_elem(&mps_paths, &index);
+		if (path && mps_queue_wake(mine, counters, p->now_ns, want, path->flags & MPS_PATH_L3)) {
 			mine->flip_ns = p->now_ns;
 			mine->flip_value = want;
 		}
 	}
 	return want_self;
+}
+
+/* `kept` as in mps_scratch.kept_words; eight words at a time. */
+static __always_inline void copy_state(struct mps_state *to, const struct mps_state *from, __u32 kept)
+{
+	__u32 words = kept ? kept - 1 : MPS_STATE_WORDS;
+
+	for (__u32 i = 0; i < MPS_STATE_WORDS; i += 8) {
+		if (i >= words)
+			break;
+		to->word[i] = from->word[i];
+		to->word[i + 1] = from->word[i + 1];
+		to->word[i + 2] = from->word[i + 2];
+		to->word[i + 3] = from->word[i + 3];
+		to->word[i + 4] = from->word[i + 4];
+		to->word[i + 5] = from->word[i + 5];
+		to->word[i + 6] = from->word[i + 6];
+		to->word[i + 7] = from->word[i + 7];
+	}
 }
 
 /* After the policy: which subflows are to be allowed, or that they go back to what the peers asked for. */
@@ -377,21 +476,27 @@ __noinline int mps_conclude(struct mps_conn *conn, const struct mps_scratch *s,
 		COUNT(counters, POLICY_FAILED);
 	} else {
 		COUNT(counters, DECIDED);
-		conn->state = s->state;
+		conn->kept_words = s->kept_words;
+		copy_state(&conn->state, &s->state, s->kept_words);
 		if (!(s->verdict.flags & MPS_VERDICT_PASS)) {
 			p->restore = 0;
-			p->allowed = safe_verdict(s, counters);
+			p->allowed = safe_verdict(s, p, counters);
 		}
 	}
 	return 0;
 }
 
-static __always_inline void prepare_policy(struct mps_scratch *s, const struct mps_conn *conn)
+/* Global: the number of words would multiply with everything that follows. */
+__noinline int mps_prepare_policy(struct mps_scratch *s, const struct mps_conn *conn)
 {
+	if (!s || !conn)
+		return 0;
 	s->decided = 0;
+	s->kept_words = 0;
 	s->verdict.allowed = 0;
 	s->verdict.flags = 0;
-	s->state = conn->state;
+	copy_state(&s->state, &conn->state, conn->kept_words);
+	return 0;
 }
 
 static __always_inline bool wants_policy(const struct mps_config *config, const struct mps_conn *conn)
@@ -485,42 +590,73 @@ __noinline int mps_parse_xdp(struct xdp_md *ctx, struct mps_packet *pkt, __u32 l
 		  : parse_packet(data, data_end, bpf_xdp_get_buff_len(ctx), false, pkt);
 }
 
+/*
+ * From the parsed packet to what is to be written into it: WANT_NOTHING if nothing. `xdp` is a constant; data and
+ * data_end are the context's, whose members have other widths in both.
+ */
+static __always_inline int decide(void *ctx, void *data, void *data_end, bool xdp,
+				  const struct mps_packet *pkt, struct mps_pass *p,
+				  struct mps_counters *counters, struct mps_scratch *scratch,
+				  struct mps_conn **decided)
+{
+	struct mps_config *config = get_config();
+	struct mps_conn *conn;
+	int want;
+
+	*decided = NULL;
+	if (!config)
+		return WANT_NOTHING;
+	COUNT(counters, SEEN);
+	conn = build_view(ctx, data, data_end, pkt, p, &scratch->view, config, counters);
+	if (!conn)
+		return WANT_NOTHING;
+	*decided = conn;
+	if (wants_policy(config, conn)) {
+		mps_prepare_policy(scratch, conn);
+		if (xdp)
+			run_xdp_policy(ctx, conn->slot);
+		else
+			run_tc_policy(ctx, conn->slot);
+	} else {
+		scratch->decided = 0; /* another CPU may give the connection a policy right now */
+	}
+	mps_conclude(conn, scratch, config, counters, p);
+	want = mps_apply_verdict(conn, &scratch->view, config, counters, p);
+	/* The stack is about to change the bit as the peer wishes. */
+	if (pkt->has_prio)
+		conn->settled = 0;
+	return want;
+}
+
 static __always_inline int handle_xdp(struct xdp_md *ctx, bool l3)
 {
-	struct mps_packet pkt = {};
-	struct mps_pass p = {};
 	struct mps_counters *counters;
 	struct mps_scratch *scratch;
-	struct mps_config *config;
 	struct mps_conn *conn;
+	struct mps_packet pkt;
 	int want, parsed;
 
+	if (has_no_mptcp((void *)(long)ctx->data, (void *)(long)ctx->data_end, l3))
+		return XDP_PASS;
+	__builtin_memset(&pkt, 0, sizeof(pkt));
 	parsed = mps_parse_xdp(ctx, &pkt, l3);
 	if (parsed != PARSE_MPTCP) {
 		if (parsed == PARSE_MALFORMED)
 			count_malformed();
 		return XDP_PASS;
 	}
-	counters = get_counters();
-	config = get_config();
-	scratch = get_scratch();
-	if (!counters || !config || !scratch)
-		return XDP_PASS;
 	if (mps_wakes_sent && mps_wake_in_flight(ctx->ingress_ifindex))
 		return XDP_PASS;
-	COUNT(counters, SEEN);
-	p.now_ns = bpf_ktime_get_ns();
-	p.ifindex = ctx->ingress_ifindex;
-	conn = build_view(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, &pkt, &p, &scratch->view,
-			  config, counters);
-	if (!conn)
+	counters = get_counters();
+	scratch = get_scratch();
+	if (!counters || !scratch)
 		return XDP_PASS;
-	prepare_policy(scratch, conn);
-	if (wants_policy(config, conn))
-		run_xdp_policy(ctx, conn->slot);
-	mps_conclude(conn, scratch, config, counters, &p);
-	want = mps_apply_verdict(conn, &scratch->view, config, counters, &p);
-	if (want >= 0 && !pkt.fin)
+
+	struct mps_pass p = {.ifindex = ctx->ingress_ifindex};
+
+	want = decide(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, true, &pkt, &p, counters,
+		      scratch, &conn);
+	if (conn && want >= 0 && !pkt.fin)
 		mps_account_edit(conn, &scratch->view, counters, &p,
 				 mps_edit_xdp(ctx, &pkt, want, l3) << 1 | want);
 	return XDP_PASS;
@@ -573,15 +709,20 @@ __noinline int mps_parse_tc(struct __sk_buff *skb, struct mps_packet *pkt, __u32
 		data = (void *)(long)skb->data;
 		data_end = (void *)(long)skb->data_end;
 	}
-	/* Headers outside the linear part: some drivers put whole packets into fragments. */
-	if (data + 128 > data_end && data + skb->len > data_end) {
+	parsed = l3 ? parse_packet(data, data_end, skb->len, true, pkt)
+		    : parse_packet(data, data_end, skb->len, false, pkt);
+	/*
+	 * Headers outside the linear part: some drivers put whole packets into fragments. Only then, because
+	 * pulling copies the head of a packet that is shared with its sender (every one of a veth).
+	 */
+	if (parsed == PARSE_MALFORMED && data + 128 > data_end && data + skb->len > data_end) {
 		if (bpf_skb_pull_data(skb, skb->len < 128 ? skb->len : 128))
 			return PARSE_NOT_OURS;
 		data = (void *)(long)skb->data;
 		data_end = (void *)(long)skb->data_end;
+		parsed = l3 ? parse_packet(data, data_end, skb->len, true, pkt)
+			    : parse_packet(data, data_end, skb->len, false, pkt);
 	}
-	parsed = l3 ? parse_packet(data, data_end, skb->len, true, pkt)
-		    : parse_packet(data, data_end, skb->len, false, pkt);
 	/* The kernel keeps the outer tag beside the packet here. */
 	if (parsed == PARSE_MPTCP && skb->vlan_present && pkt->nr_vlans < MPS_MAX_VLANS) {
 		pkt->vlan_tci[1] = pkt->vlan_tci[0];
@@ -595,16 +736,17 @@ __noinline int mps_parse_tc(struct __sk_buff *skb, struct mps_packet *pkt, __u32
 
 static __always_inline int handle_tc(struct __sk_buff *skb, bool l3)
 {
-	struct mps_packet pkt = {};
-	struct mps_pass p = {};
 	struct mps_counters *counters;
 	struct mps_scratch *scratch;
-	struct mps_config *config;
 	struct mps_conn *conn;
+	struct mps_packet pkt;
 	int want, verdict, parsed;
 
 	if (handle_wakes(skb, l3, &verdict))
 		return verdict;
+	if (has_no_mptcp((void *)(long)skb->data, (void *)(long)skb->data_end, l3))
+		return TC_ACT_UNSPEC;
+	__builtin_memset(&pkt, 0, sizeof(pkt));
 	parsed = mps_parse_tc(skb, &pkt, l3);
 	if (parsed != PARSE_MPTCP) {
 		if (parsed == PARSE_MALFORMED)
@@ -612,22 +754,16 @@ static __always_inline int handle_tc(struct __sk_buff *skb, bool l3)
 		return TC_ACT_UNSPEC;
 	}
 	counters = get_counters();
-	config = get_config();
 	scratch = get_scratch();
-	if (!counters || !config || !scratch)
+	if (!counters || !scratch)
 		return TC_ACT_UNSPEC;
-	COUNT(counters, SEEN);
-	p.now_ns = bpf_ktime_get_ns();
-	p.ifindex = skb->ifindex;
-	conn = build_view(skb, (void *)(long)skb->data, (void *)(long)skb->data_end, &pkt, &p, &scratch->view,
-			  config, counters);
+
+	struct mps_pass p = {.ifindex = skb->ifindex};
+
+	want = decide(skb, (void *)(long)skb->data, (void *)(long)skb->data_end, false, &pkt, &p, counters,
+		      scratch, &conn);
 	if (!conn)
 		return TC_ACT_UNSPEC;
-	prepare_policy(scratch, conn);
-	if (wants_policy(config, conn))
-		run_tc_policy(skb, conn->slot);
-	mps_conclude(conn, scratch, config, counters, &p);
-	want = mps_apply_verdict(conn, &scratch->view, config, counters, &p);
 	if (want >= 0 && !pkt.fin)
 		mps_account_edit(conn, &scratch->view, counters, &p,
 				 mps_edit_tc(skb, &pkt, want) << 1 | want);

@@ -23,6 +23,8 @@
 #define MPTCP_PRIO_LEN 3 /* RFC 8684 3.3.8 */
 /* NOP NOP kind 8 length 10: how Linux (and most others) start the options of an established connection. */
 #define TCPOPT_ALIGNED_TIMESTAMP bpf_htonl(0x0101080a)
+#define TCPOPT_ALIGNED_SACK bpf_htonl(0x01010500) /* NOP NOP kind 5, the length follows */
+#define TCPOPT_ALIGNED_SACK1 bpf_htonl(0x0101050a)
 #define TCP_OPTIONS_MAX 40
 #define IPV6_EXT_MAX 6
 /* Longest run of headers before the TCP options that we edit. */
@@ -123,6 +125,13 @@ static __noinline int scan_options(void *tcp, void *data_end, __u32 len)
 	__u32 *from = tcp + sizeof(struct tcphdr);
 
 	__builtin_memset(&copy, 0, sizeof(copy));
+	if ((void *)(from + TCP_OPTIONS_MAX / 4) <= data_end) {
+		/* What follows the options is copied too, and not looked at. */
+#pragma unroll
+		for (__u32 i = 0; i < TCP_OPTIONS_MAX / 4; i++)
+			copy.word[i] = from[i];
+		return mps_walk_options(&copy, len);
+	}
 	for (__u32 i = 0; i < TCP_OPTIONS_MAX / 4; i++) {
 		if (i * 4 >= len)
 			break;
@@ -133,20 +142,42 @@ static __noinline int scan_options(void *tcp, void *data_end, __u32 len)
 	return mps_walk_options(&copy, len);
 }
 
+/* From here on there is one DSS, padded to `len`, and nothing else. */
+static __always_inline bool ends_with_dss(void *at, void *data_end, __u32 len)
+{
+	__u8 *option = at;
+
+	return len >= 4 && (void *)(option + 4) <= data_end && option[0] == TCPOPT_MPTCP &&
+	       option[2] >> 4 == MPTCP_SUB_DSS && option[1] >= 4 && ((option[1] + 3u) & ~3u) == len;
+}
+
 /* What the TCP options hold; `tcp` is in bounds for the fixed header. */
 static __always_inline int parse_options(void *tcp, void *data_end, __u32 len)
 {
 	__u32 *words = tcp + sizeof(struct tcphdr);
-	__u8 *mptcp = (__u8 *)(words + 3);
 
 	if (len < 4)
 		return OPTIONS_PLAIN;
-	if ((void *)(words + 3) <= data_end && words[0] == TCPOPT_ALIGNED_TIMESTAMP) {
-		if (len == 12)
-			return OPTIONS_PLAIN;
-		if (len >= 16 && (void *)(mptcp + 4) <= data_end && mptcp[0] == TCPOPT_MPTCP &&
-		    mptcp[2] >> 4 == MPTCP_SUB_DSS && ((mptcp[1] + 3u) & ~3u) == len - 12)
+	if ((void *)(words + 3) <= data_end) {
+		if (words[0] == TCPOPT_ALIGNED_TIMESTAMP) {
+			if (len == 12)
+				return OPTIONS_PLAIN;
+			if (ends_with_dss(words + 3, data_end, len - 12))
+				return OPTIONS_MPTCP;
+			/* One SACK block is all that leaves room for a DSS. */
+			if (len >= 28 && (void *)(words + 6) <= data_end &&
+			    words[3] == TCPOPT_ALIGNED_SACK1 && ends_with_dss(words + 6, data_end, len - 24))
+				return OPTIONS_MPTCP;
+		} else if ((words[0] & bpf_htonl(0xffff0000)) == bpf_htonl(0x080a0000) &&
+			   (words[2] & bpf_htonl(0xffff)) == bpf_htonl(0x0101)) {
+			/* The timestamp first, its NOPs behind it. */
+			if (len == 12)
+				return OPTIONS_PLAIN;
+			if (ends_with_dss(words + 3, data_end, len - 12))
+				return OPTIONS_MPTCP;
+		} else if (ends_with_dss(words, data_end, len)) {
 			return OPTIONS_MPTCP;
+		}
 	}
 	return scan_options(tcp, data_end, len);
 }
@@ -259,6 +290,47 @@ static __always_inline enum mps_parse parse_ipv6(void *data, void *data_end, str
 	pkt->is_ipv6 = 1;
 	pkt->tcp_off = off;
 	return parse_tcp(data, data_end, pkt, pkt->total_len - (off - pkt->net_off));
+}
+
+/*
+ * Whether the first loads tell that there is no MPTCP option: most packets of most hosts leave here. False means
+ * that only the whole parser can tell. Nothing else of such a packet is checked, because nothing is done
+ * with it.
+ */
+static __always_inline bool has_no_mptcp(void *data, void *data_end, bool l3)
+{
+	const __u32 net_off = l3 ? 0 : sizeof(struct ethhdr);
+	struct ethhdr *eth = data;
+	__u8 *ip = data + net_off, *tcp;
+	__u32 *options, len;
+
+	/* Up to the timestamps, over IPv4; the shorter ones are few. */
+	if ((void *)(ip + 20 + 20 + 12) > data_end)
+		return false;
+	if (ip[0] == 0x45 && (l3 || eth->h_proto == bpf_htons(ETH_P_IP))) {
+		if (ip[9] != IPPROTO_TCP)
+			return true;
+		tcp = ip + 20;
+	} else if (ip[0] >> 4 == 6 && ip[6] == IPPROTO_TCP && (l3 || eth->h_proto == bpf_htons(ETH_P_IPV6))) {
+		tcp = ip + 40;
+		if ((void *)(tcp + 20 + 12) > data_end)
+			return false;
+	} else {
+		return false;
+	}
+	len = tcp[12] >> 4;
+	options = (__u32 *)(tcp + 20);
+	if (len == 5)
+		return true;
+	if (len < 8 || options[0] != TCPOPT_ALIGNED_TIMESTAMP)
+		return false;
+	if (len == 8)
+		return true;
+	/* NOP NOP SACK to the end */
+	if ((void *)(options + 4) > data_end)
+		return false;
+	return (options[3] & bpf_htonl(0xffffff00)) == TCPOPT_ALIGNED_SACK &&
+	       (bpf_ntohl(options[3]) & 0xff) + 2 == len * 4 - 32;
 }
 
 /*

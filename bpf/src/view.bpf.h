@@ -9,31 +9,30 @@
 /*
  * The scalar facts of one packet's way through the data path. Functions that the verifier checks on their
  * own take them together with pointers to map values: a struct that holds pointers cannot be passed to
- * them.
+ * them. What is needed of every subflow is a mask, bit i for sf[i]: most decisions change nothing, and that is
+ * seen without another walk over the subflows.
  */
 struct mps_pass {
 	__u64 now_ns;
 	__u32 ifindex;
-	__u32 self;        /* index of the packet's own subflow, MPS_MAX_SUBFLOWS if none */
-	__u32 established; /* bit i: sf[i] is fully established */
-	__u32 allowed;
-	__u32 restore; /* go back to what the peers asked for */
-	__u32 pad;
-};
-
-/* What the walk of the kernel's list needs to know of the packet that started it. */
-struct mps_walk {
-	struct mps_view *view;
-	struct mps_conn *conn;
-	void *msk;
-	void *self_sk;
-	__u64 now_ns;
-	__u32 ifindex;
-	__u32 ack;
-	__u32 self;
-	__u32 established;
-	__u32 seen;
-	__u32 overflow;
+	__u8 self; /* index of the packet's own subflow, MPS_MAX_SUBFLOWS if none */
+	__u8 overflow;
+	__u8 restore; /* go back to what the peers asked for */
+	__u8 allowed; /* what is to be */
+	__u8 seen;    /* there is one */
+	/* As the kernel has them. */
+	__u8 established; /* fully established */
+	__u8 usable;
+	__u8 open; /* usable or stale: neither closing nor not yet open */
+	__u8 troubled;
+	__u8 backup;
+	__u8 local_backup;
+	/* As we know them. */
+	__u8 fresh;
+	__u8 peer_backup;
+	__u8 attached; /* its path is */
+	__u8 leaving;
+	__u8 pad;
 };
 
 /* Bytes that the packet's own ACK will take out of flight once the stack has seen it, 0 if it is old or absurd. */
@@ -46,10 +45,12 @@ static __always_inline __u32 newly_acked(__u32 ack, __u32 snd_una, __u32 snd_nxt
 
 /* Kernel pointers of one subflow, as numbers: separately verified functions cannot take them otherwise. */
 struct mps_subflow_ref {
-	__u64 ctx; /* struct mptcp_subflow_context */
-	__u64 tp;  /* struct tcp_sock */
-	__u32 own; /* the packet at hand is this subflow's … */
-	__u32 ack; /* … and acknowledges up to here */
+	__u64 ctx;  /* struct mptcp_subflow_context */
+	__u64 tp;   /* struct tcp_sock */
+	__u32 own;  /* the packet at hand is this subflow's … */
+	__u32 ack;  /* … and acknowledges up to here */
+	__u32 hint; /* its position in the kernel's list, mostly its index too */
+	__u32 pad;
 };
 
 static __always_inline void read_subflow(struct mps_subflow_view *out, const struct mps_subflow_ref *ref,
@@ -103,35 +104,13 @@ static __always_inline void read_subflow(struct mps_subflow_view *out, const str
 	out->id = bpf_core_field_exists(ctx->subflow_id) ? READ(ctx, subflow_id, cast) : 0;
 }
 
-/*
- * Fills one subflow of a view from its socket; returns whether the subflow is fully established. Global, so
- * that the verifier checks it once and not once for every way of reaching it.
- */
-__noinline int mps_read_subflow(struct mps_subflow_view *out, const struct mps_subflow_ref *ref)
-{
-	struct mptcp_subflow_context *ctx;
-
-	if (!out || !ref)
-		return 0;
-	ctx = (struct mptcp_subflow_context *)ref->ctx;
-	if (mps_rdonly_cast) {
-		ctx = KPTR(struct mptcp_subflow_context, (void *)ref->ctx, true);
-		read_subflow(out, ref, true);
-		return READ_BITS(ctx, fully_established, true);
-	}
-	read_subflow(out, ref, false);
-	return READ_BITS(ctx, fully_established, false);
-}
-
 /* The index that this connection keeps for the socket, else a free one, else MPS_MAX_SUBFLOWS. */
-__noinline int mps_find_index(const struct mps_conn *conn, const struct mps_subflow_ref *ref, __u32 hint)
+static __always_inline __u32 find_index(const struct mps_conn *conn, const struct mps_subflow_ref *ref)
 {
-	__u32 hole = MPS_MAX_SUBFLOWS;
+	__u32 hole = MPS_MAX_SUBFLOWS, hint = ref->hint & (MPS_MAX_SUBFLOWS - 1);
 
-	if (!conn || !ref)
-		return MPS_MAX_SUBFLOWS;
-	if (conn->sf[hint & (MPS_MAX_SUBFLOWS - 1)].sk == ref->tp)
-		return hint & (MPS_MAX_SUBFLOWS - 1);
+	if (conn->sf[hint].sk == ref->tp)
+		return hint;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		__u64 there = conn->sf[i].sk;
 
@@ -142,6 +121,78 @@ __noinline int mps_find_index(const struct mps_conn *conn, const struct mps_subf
 	}
 	return hole;
 }
+
+/*
+ * Fills one subflow of a view from its socket, at the index that the connection keeps for it, and notes in `p`
+ * what the kernel says of it. Global, so that the verifier checks it once and not once for every way of
+ * reaching it.
+ */
+__noinline int mps_take_subflow(struct mps_view *view, struct mps_conn *conn,
+				const struct mps_subflow_ref *ref, struct mps_pass *p)
+{
+	struct mptcp_subflow_context *ctx;
+	struct mps_conn_subflow *mine;
+	struct mps_subflow_view *out;
+	__u32 index, bit, flags, established;
+
+	if (!view || !conn || !ref || !p)
+		return 0;
+	index = find_index(conn, ref);
+	if (index >= MPS_MAX_SUBFLOWS) {
+		p->overflow = 1;
+		return 0;
+	}
+	barrier_var(index); /* 6.1 forgets the range of a spilled number */
+	index &= MPS_MAX_SUBFLOWS - 1;
+	mine = &conn->sf[index];
+	out = &view->sf[index];
+	ctx = (struct mptcp_subflow_context *)ref->ctx;
+	if (mps_rdonly_cast) {
+		ctx = KPTR(struct mptcp_subflow_context, (void *)ref->ctx, true);
+		read_subflow(out, ref, true);
+		established = READ_BITS(ctx, fully_established, true);
+	} else {
+		read_subflow(out, ref, false);
+		established = READ_BITS(ctx, fully_established, false);
+	}
+	if (!out->id)
+		out->id = ref->hint + 1;
+	flags = out->flags;
+	if (mine->sk != ref->tp) {
+		/* Nobody has edited it yet, so the kernel's bit is the peer's own wish. */
+		__builtin_memset(mine, 0, sizeof(*mine));
+		mine->sk = ref->tp;
+		mine->peer_backup = !!(flags & MPS_SF_BACKUP);
+		mine->fresh = 1;
+		mine->ifindex = socket_ifindex((struct sock *)ref->tp);
+		conn->path_epoch = 0; /* look its path up */
+	}
+	mine->id = out->id;
+	if (ref->own) {
+		p->self = index;
+		out->flags = flags | MPS_SF_SELF;
+	}
+	bit = 1u << index;
+	p->seen |= bit;
+	p->established |= (established & 1) << index;
+	p->usable |= is_set(flags & MPS_SF_USABLE) << index;
+	p->open |= is_set(flags & (MPS_SF_USABLE | MPS_SF_STALE)) << index;
+	p->troubled |= is_set(flags & MPS_SF_TROUBLED) << index;
+	p->backup |= is_set(flags & MPS_SF_BACKUP) << index;
+	p->local_backup |= is_set(flags & MPS_SF_LOCAL_BACKUP) << index;
+	return 0;
+}
+
+/* What the walk of the kernel's list needs to know of the packet that started it. */
+struct mps_walk {
+	struct mps_view *view;
+	struct mps_conn *conn;
+	struct mps_pass *pass;
+	void *msk;
+	void *self_sk;
+	__u32 ack;
+	__u32 pad;
+};
 
 /*
  * Walks msk->conn_list (at most one more than we can steer, to tell that there are more). The list belongs
@@ -155,16 +206,13 @@ static __always_inline bool walk_subflows(struct mps_walk *w, struct list_head *
 
 	for (__u32 k = 0; k <= MPS_MAX_SUBFLOWS; k++) {
 		struct mptcp_subflow_context *ctx;
-		struct mps_subflow_view *out;
-		struct mps_conn_subflow *mine;
 		struct mps_subflow_ref ref;
 		void *ssk;
-		__u32 index;
 
 		if (pos == head)
 			return true;
 		if (k == MPS_MAX_SUBFLOWS) {
-			w->overflow = 1;
+			w->pass->overflow = 1;
 			return true;
 		}
 		ctx = KPTR(struct mptcp_subflow_context, pos,
@@ -178,31 +226,9 @@ static __always_inline bool walk_subflows(struct mps_walk *w, struct list_head *
 		ref.tp = (__u64)ssk;
 		ref.own = ssk == w->self_sk;
 		ref.ack = w->ack;
-		index = mps_find_index(w->conn, &ref, k);
-		if (index >= MPS_MAX_SUBFLOWS) {
-			w->overflow = 1;
-			continue;
-		}
-		mine = &w->conn->sf[index];
-		out = &w->view->sf[index];
-		w->established |= mps_read_subflow(out, &ref) << index;
-		if (!out->id)
-			out->id = k + 1;
-		if (mine->sk != (__u64)ssk) {
-			/* Nobody has edited it yet, so the kernel's bit is the peer's own wish. */
-			__builtin_memset(mine, 0, sizeof(*mine));
-			mine->sk = (__u64)ssk;
-			mine->peer_backup = !!(out->flags & MPS_SF_BACKUP);
-			mine->fresh = 1;
-			mine->ifindex = socket_ifindex((struct sock *)ssk);
-			w->conn->path_epoch = 0; /* look its path up */
-		}
-		mine->id = out->id;
-		if (ref.own) {
-			w->self = index;
-			out->flags |= MPS_SF_SELF;
-		}
-		w->seen |= 1u << index;
+		ref.hint = k;
+		ref.pad = 0;
+		mps_take_subflow(w->view, w->conn, &ref, w->pass);
 	}
 	return false;
 }

@@ -62,6 +62,7 @@ Rig &shared_rig(lab::Family family, Reading reading) {
     rig->use_slot(1);
     rig->set_config_flags(0);
     rig->set_dwell(0);
+    rig->leave_idle_alone(false);
     rig->set_path_flags(0, MPS_PATH_ATTACHED);
     rig->set_path_flags(1, MPS_PATH_ATTACHED);
     rig->decide(0xff);
@@ -483,6 +484,67 @@ TEST_CASE("two edits of one subflow are at least the dwell time apart") {
     Outcome again = send(rig, Hook::xdp, ack, Link::ethernet, flow.ifindex);
     CHECK(again.counted["inserted"] == 1);
     CHECK(again.counted["inserted_retry"] == 1);
+}
+
+TEST_CASE("a connection with nothing to send is left alone until time has passed or anything has changed") {
+    Rig &rig = every_rig();
+    Inside inside(rig.network().a());
+    const Flow &flow = rig.flows()[1];
+    const Bytes ack = usual_ack(flow).build();
+    Hook hook = Hook::xdp;
+    auto next = [&] { return send(rig, hook, ack, Link::ethernet, flow.ifindex); };
+    using Counted = std::map<std::string, std::uint64_t>;
+    const Counted left_alone{{"seen", 1}, {"idle", 1}};
+    // A busy machine can take longer than a millisecond from one packet to the next.
+    auto becomes_idle = [&] {
+        for (int i = 0; i < 500; i++)
+            if (Outcome out = next(); out.counted == left_alone) {
+                CHECK(out.ran.packet == ack);
+                return true;
+            }
+        return false;
+    };
+    auto pass_time = [] { usleep(20000); }; // more than a tick of any kernel
+
+    rig.leave_idle_alone(true);
+    for (Hook each : {Hook::xdp, Hook::tc}) {
+        hook = each;
+        REQUIRE(becomes_idle());
+        pass_time();
+        CHECK(next().counted["decided"] == 1);
+
+        REQUIRE(becomes_idle());
+        rig.use_slot(0);
+        CHECK(next().counted["passed"] == 1);
+        REQUIRE(becomes_idle());
+        rig.use_slot(1);
+        CHECK(next().counted["decided"] == 1);
+        REQUIRE(becomes_idle());
+        rig.set_path_flags(0, MPS_PATH_ATTACHED);
+        CHECK(next().counted["decided"] == 1);
+        REQUIRE(becomes_idle());
+        rig.set_config_flags(MPS_CONFIG_LEAVING);
+        CHECK(next().counted["passed"] == 1);
+        rig.set_config_flags(0);
+
+        // The peer's wish is noted; what the stack makes of it is looked at with the next packet.
+        REQUIRE(becomes_idle());
+        const Packet wish = usual_ack(flow) / mp_prio{.backup = true} / nop();
+        Outcome out = send(rig, hook, wish.build(), Link::ethernet, flow.ifindex);
+        CHECK(out.counted["peer_prio"] == 1);
+        CHECK(out.counted["decided"] == 1);
+        CHECK(next().counted["decided"] == 1);
+        const Packet other_wish = usual_ack(flow) / mp_prio{.backup = false} / nop();
+        send(rig, hook, other_wish.build(), Link::ethernet, flow.ifindex);
+
+        // As long as the kernel's bit is not what it should be (a test run never reaches the stack).
+        REQUIRE(becomes_idle());
+        rig.decide(without(rig, flow));
+        pass_time();
+        for (int i = 0; i < 20; i++)
+            CHECK(next().counted["inserted"] == 1);
+        rig.decide(0xff);
+    }
 }
 
 TEST_CASE("a slot without a program is treated as pass-through and counted") {

@@ -295,6 +295,7 @@ void Rig::load(Reading reading) {
                   "fill mps_path_index");
     }
     set_dwell(0);
+    leave_idle_alone(false);
     use_slot(policy_slot);
 }
 
@@ -312,6 +313,8 @@ void Rig::decide(std::uint32_t allowed, std::uint32_t flags) {
     policy_->data_params->mps_params.allowed = allowed;
     policy_->data_params->mps_params.flags = flags;
 }
+
+void Rig::leave_idle_alone(bool on) { object_->bss->mps_decide_all = !on; }
 
 void Rig::count_decisions(bool on) { policy_->data_params->mps_params.rounds = on; }
 

@@ -99,6 +99,9 @@ class Rig {
 
     // The policy answers `allowed` from now on.
     void decide(std::uint32_t allowed, std::uint32_t flags = 0);
+    // As installed: a connection with nothing to send is decided on about once a millisecond. Off, every
+    // packet is, which is how a rig starts.
+    void leave_idle_alone(bool on);
     // From now on the policy counts its decisions in the connection's state (or no longer does).
     void count_decisions(bool on);
     // Slot 0: no policy, pass-through.

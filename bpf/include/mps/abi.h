@@ -162,7 +162,8 @@ struct mps_state {
 /* Per-CPU work area: the data path fills `view`, the policy fills `verdict`. */
 struct mps_scratch {
 	__u32 decided; /* set by the policy: a tail call cannot return a value */
-	__u32 pad;
+	/* Set by the policy: 1 + the words of `state` that it uses, so that only these are copied; 0 = all. */
+	__u32 kept_words;
 	struct mps_verdict verdict;
 	struct mps_state state;
 	struct mps_view view;
@@ -215,7 +216,12 @@ struct mps_conn {
 	__u32 slot;
 	__u32 slot_serial; /* of the slot when the state was zeroed: a slot may be refilled */
 	__u32 allowed;     /* last verdict, bit per sf index; for `conns` */
-	__u32 pad;
+	__u8 kept_words;   /* as in mps_scratch, after a decision of the present policy */
+	__u8 settled;      /* the last decision left no bit to be changed */
+	__u8 known;        /* bit i: sf[i].sk is set */
+	__u8 pad;
+	__u64 decided_ns; /* when it was last decided on */
+	__u64 last_node;  /* the end of the kernel's list of subflows then */
 	struct mps_conn_subflow sf[MPS_MAX_SUBFLOWS];
 	struct mps_state state;
 };
@@ -318,6 +324,8 @@ MPS_STATIC_ASSERT(sizeof(struct mps_wake) == 88, "mps_wake layout");
 #define MPS_COUNTERS(X)                                                                                      \
 	X(SEEN, "seen", "packets of attached interfaces that looked like TCP with an MPTCP option")          \
 	X(SINGLE, "single", "packets of connections with one subflow: nothing to decide")                    \
+	X(IDLE, "idle",                                                                                      \
+	  "packets of connections with nothing to send that had been decided on just before: left alone")    \
 	X(DECIDED, "decided", "decisions made by a policy")                                                  \
 	X(PASSED, "passed", "decisions of the built-in pass-through (no policy in the connection's slot)")   \
 	X(INSERTED, "inserted", "MP_PRIO written into a packet on its way in")                               \

@@ -41,6 +41,7 @@ struct {
 		if (!s)                                                                                      \
 			return;                                                                              \
 		ident##_decide(&s->view, &s->verdict, &mps_params, (struct ident##_state *)&s->state);       \
+		s->kept_words = 1 + (sizeof(struct ident##_state) + 7) / 8;                                  \
 		s->decided = 1;                                                                              \
 	}                                                                                                    \
 	SEC("xdp.frags") int mps_policy_xdp(struct xdp_md *ctx MPS_UNUSED)                                   \
