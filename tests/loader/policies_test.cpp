@@ -292,3 +292,53 @@ TEST_CASE("every counter has a name and a meaning") {
     }
     CHECK(instance.connections()->empty());
 }
+
+TEST_CASE("names of ATSSS steering modes are names of our policies") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    for (const auto &[alias, name] :
+         {std::pair{"load-balancing", "weighted"}, std::pair{"priority-based", "overflow"},
+          std::pair{"active-standby", "active-standby"}, std::pair{"smallest-delay", "smallest-delay"}}) {
+        INFO(alias);
+        const auto used = instance.use({.policy = alias});
+        REQUIRE(used);
+        CHECK(used->policy == name);
+        CHECK(instance.status()->default_policy == name);
+        const auto shown = instance.policy(alias);
+        REQUIRE(shown);
+        CHECK(shown->front().name == name);
+    }
+    REQUIRE(instance.use({.policy = "load-balancing"}));
+    CHECK(instance.set({{"lead_bytes", "20000"}}, "load-balancing"));
+    CHECK(find(*instance.policies(), "weighted")->aliases == std::vector<std::string>{"load-balancing"});
+}
+
+TEST_CASE("policies for single segments are listed, and refused with the reason and what comes closest") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    const auto check = [&] {
+        for (const char *name : {"redundant", "raven", "daps", "dems"}) {
+            INFO(name);
+            for (const auto &refused :
+                 {instance.use({.policy = name}).error(), instance.load_policy(name).error()}) {
+                CHECK(refused.code == ErrorCode::unsupported);
+                CHECK(refused.what.find("mptcp_sched_ops") != std::string::npos);
+                CHECK(refused.hint.find("mpsched use ") != std::string::npos);
+            }
+            const auto policies = instance.policies();
+            REQUIRE(policies);
+            const PolicyInfo *listed = find(*policies, name);
+            REQUIRE(listed);
+            CHECK_FALSE(listed->unsupported.empty());
+            CHECK_FALSE(listed->slot);
+            CHECK(instance.policy(name)->front().unsupported == listed->unsupported);
+        }
+    };
+    check(); // attaching would not help, so it is not asked for
+    CHECK(scratch.pins() == 0);
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    REQUIRE(instance.use({.policy = "weighted"}));
+    check();
+    CHECK(instance.status()->default_policy == "weighted");
+}
