@@ -8,7 +8,7 @@
  * one that it cannot never does. Windows alone do not tell the two apart: a subflow is limited by its window in
  * every slow start, and never by it where the bottleneck is a queue of this host. But windows that still grow
  * while no round trip does are those of paths that have not shown yet what they carry: as long as they do, the
- * wait starts over. So it is after every idle time and after every time with the next tier, which leave small windows.
+ * wait starts over, for two seconds at most. So it is after every idle time and after every time with the next tier, which leave small windows.
  *
  * A tier closes once the paths have not been full for `calm_ms` and nothing waits. For a stream between the capacities of two
  * tiers that is a probe, taken back after full_ms: two flips in calm_ms + full_ms.
@@ -33,6 +33,7 @@ MPS_PARAMS(overflow, OVERFLOW_PARAMS)
 struct overflow_state {
 	__u64 waits_since_us; /* data has waited at every decision since; 0: it did not at the last */
 	__u64 full_us;        /* when the paths in use were last full, or the last tier opened */
+	__u64 grows_since_us; /* data has waited since, whatever the windows did */
 	__u32 top;            /* the last tier in use, plus 1; 0: none chosen yet */
 	__u32 window_segs;    /* of the paths in use, when the wait began */
 };
@@ -80,9 +81,12 @@ MPS_CORE __u32 overflow_among(const struct mps_view *v, __u32 candidates, const 
 	waiting = mps_notsent_of(v, in_use) + mps_sendable_bytes(v);
 	if (!waiting)
 		st->waits_since_us = 0;
+	if (!st->waits_since_us)
+		st->grows_since_us = v->now_us;
 	windows = overflow_windows(v, in_use);
-	if (waiting && (!st->waits_since_us ||
-			(windows >> 31 && (windows & ~(1u << 31)) > st->window_segs + st->window_segs / 8))) {
+	if (waiting &&
+	    (!st->waits_since_us || (windows >> 31 && (windows & ~(1u << 31)) > st->window_segs &&
+				     mps_elapsed_us(v, st->grows_since_us) < OVERFLOW_MOST_PATIENCE_US))) {
 		st->waits_since_us = v->now_us ? v->now_us : 1;
 		st->window_segs = windows & ~(1u << 31);
 	}
