@@ -5,10 +5,8 @@
  *
  * Full means: data waited for the paths in use at every ACK for `full_ms` and for `full_rtts` of their round
  * trips. A stream that the preferred path can carry empties its queue again and again, however bursty it is;
- * one that it cannot never does. Windows alone do not tell the two apart: a subflow is limited by its window in
- * every slow start, and never by it where the bottleneck is a queue of this host. But windows that still grow
- * while no round trip does are those of paths that have not shown yet what they carry: as long as they do, the
- * wait starts over, for two seconds at most. So it is after every idle time and after every time with the next tier, which leave small windows.
+ * one that it cannot never does. Windows do not tell the two apart: a subflow is limited by its window in
+ * every slow start, and never by it where the bottleneck is a queue of this host.
  *
  * A tier closes once the paths have not been full for `calm_ms` and nothing waits. For a stream between the capacities of two
  * tiers that is a probe, taken back after full_ms: two flips in calm_ms + full_ms.
@@ -33,35 +31,15 @@ MPS_PARAMS(overflow, OVERFLOW_PARAMS)
 struct overflow_state {
 	__u64 waits_since_us; /* data has waited at every decision since; 0: it did not at the last */
 	__u64 full_us;        /* when the paths in use were last full, or the last tier opened */
-	__u64 grows_since_us; /* data has waited since, whatever the windows did */
 	__u32 top;            /* the last tier in use, plus 1; 0: none chosen yet */
-	__u32 window_segs;    /* of the paths in use, when the wait began */
+	__u32 reserved;
 };
-
-/* The windows of `among` together, and in the highest bit whether none of their round trips has grown. */
-MPS_CORE_PART __u32 overflow_windows(const struct mps_view *v, __u32 among)
-{
-	__u32 segs = 0, flat = 1;
-
-	if (!v)
-		return 0;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		const struct mps_subflow_view *sf = &v->sf[i];
-		__u64 least_us = sf->min_rtt_us ? sf->min_rtt_us : sf->srtt_us;
-		__u32 one = sf->cwnd_segs < 1u << 24 ? sf->cwnd_segs : 1u << 24;
-
-		segs += one * (among >> i & 1);
-		/* A quarter and the usual deviation: below that it is no queue. */
-		flat &= (__u32) !((among >> i & 1) && sf->srtt_us > least_us + least_us / 4 + sf->rttvar_us);
-	}
-	return segs | flat << 31;
-}
 
 /* Which of `candidates` are to be used. */
 MPS_CORE __u32 overflow_among(const struct mps_view *v, __u32 candidates, const struct overflow_params *p,
 			      struct overflow_state *st)
 {
-	__u32 best = mps_tier_above(v, candidates, 0), in_use, above, below, windows;
+	__u32 best = mps_tier_above(v, candidates, 0), in_use, above, below;
 	__u64 waiting, patience_us = (__u64)p->full_ms * 1000, rtts_us;
 
 	/* The first decision; the tiers in use have died; or a preferred path has joined, which nothing has filled. */
@@ -81,15 +59,8 @@ MPS_CORE __u32 overflow_among(const struct mps_view *v, __u32 candidates, const 
 	waiting = mps_notsent_of(v, in_use) + mps_sendable_bytes(v);
 	if (!waiting)
 		st->waits_since_us = 0;
-	if (!st->waits_since_us)
-		st->grows_since_us = v->now_us;
-	windows = overflow_windows(v, in_use);
-	if (waiting &&
-	    (!st->waits_since_us || (windows >> 31 && (windows & ~(1u << 31)) > st->window_segs &&
-				     mps_elapsed_us(v, st->grows_since_us) < OVERFLOW_MOST_PATIENCE_US))) {
+	else if (!st->waits_since_us)
 		st->waits_since_us = v->now_us ? v->now_us : 1;
-		st->window_segs = windows & ~(1u << 31);
-	}
 	if (st->waits_since_us && mps_elapsed_us(v, st->waits_since_us) >= patience_us) {
 		st->full_us = v->now_us;
 		above = mps_tier_above(v, candidates, st->top);

@@ -430,34 +430,6 @@ TEST_CASE("a path of long delay has four of its round trips before it is called 
     CHECK(at(410) == (first | second));
 }
 
-TEST_CASE("a window that still grows while the round trip does not is not a full path", "[overflow]") {
-    overflow_params params{.reserved = 0, .full_ms = 100, .full_rtts = 4, .calm_ms = 1000};
-    // Growth by a segment in 20 ms, from 10 to 40: 600 ms.
-    auto opens_at = [&](std::uint32_t srtt_us, std::uint32_t segs_each) {
-        Steered policy("overflow", &params);
-        for (std::uint32_t now = 0; now < 2000; now += 20) {
-            const std::uint32_t grown = 10 + now / 20 * segs_each;
-            if (policy.allowed({{.srtt_us = srtt_us, .cwnd_segs = grown < 40 ? grown : 40}, {.priority = 1}},
-                               {.now_us = (now + 10) * ms, .unsent_bytes = 100000}) != first)
-                return now;
-        }
-        return 2000u;
-    };
-
-    CHECK(opens_at(20000, 1) > 600);
-    CHECK(opens_at(20000, 1) < 760);
-    CHECK(opens_at(20000, 0) == 100);
-    CHECK(opens_at(30000, 1) == 120); // there is a queue
-    // For ever is too long.
-    Steered policy("overflow", &params);
-    std::uint32_t now = 0;
-    while (now < 10000 && policy.allowed({{.cwnd_segs = 10 + now / 20}, {.priority = 1}},
-                                         {.now_us = (now + 10) * ms, .unsent_bytes = 100000}) == first)
-        now += 20;
-    CHECK(now > 1900);
-    CHECK(now < 2300);
-}
-
 TEST_CASE("the next tier closes when the paths have not been full for calm_ms", "[overflow]") {
     Overflowing stream;
 
