@@ -13,6 +13,7 @@
 #include "parse.bpf.h"
 #include "view.bpf.h"
 #include "rules.bpf.h"
+#include "meter.bpf.h"
 #include "wake.bpf.h"
 #include "edit.bpf.h"
 
@@ -178,6 +179,9 @@ __noinline int mps_add_paths(struct mps_conn *conn, struct mps_view *view, const
 		sf->priority = path->priority;
 		sf->cost = path->cost;
 		sf->energy_class = path->energy_class;
+		sf->quota_left_bytes = MPS_NO_QUOTA;
+		if (path->quota_bytes)
+			mps_meter(mine, sf, path);
 		flags = path->flags;
 		is_attached = is_set(flags & MPS_PATH_ATTACHED);
 		is_leaving = is_set(flags & MPS_PATH_LEAVING);
@@ -289,7 +293,7 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 	struct list_head *head, *first;
 	struct mps_conn *conn;
 	__u64 write_seq, snd_nxt, wnd_end;
-	int complete;
+	int complete, single;
 
 	if (!sk) {
 		COUNT(counters, NO_SOCKET);
@@ -303,7 +307,8 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 	}
 	head = &msk->conn_list;
 	first = msk->conn_list.next;
-	if (first == head || msk->conn_list.prev == first) {
+	single = first == head || msk->conn_list.prev == first;
+	if (single && !(config->flags & MPS_CONFIG_METERED)) {
 		bpf_sk_release(sk);
 		COUNT(counters, SINGLE);
 		return NULL;
@@ -356,6 +361,10 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 	view->self = p->self;
 	note_arrival(conn, pkt, p, counters);
 	mps_add_paths(conn, view, config, p);
+	if (single) {
+		COUNT(counters, SINGLE);
+		return NULL;
+	}
 	return conn;
 }
 

@@ -93,6 +93,10 @@ struct minmax {
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u64 bytes_acked;
+	__u64 bytes_sent; /* with retransmissions */
+	__u64 bytes_received;
+	__u32 segs_in;
+	__u32 segs_out;
 	__u32 srtt_us; /* << 3 */
 	__u32 mdev_us; /* << 2 */
 	__u32 snd_cwnd;

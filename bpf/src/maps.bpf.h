@@ -21,6 +21,14 @@ struct {
 	__type(value, struct mps_path);
 } mps_paths SEC(".maps");
 
+/* Path index -> what a path with a quota has carried. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MPS_MAX_PATHS);
+	__type(key, __u32);
+	__type(value, struct mps_usage);
+} mps_usage SEC(".maps");
+
 /* ifindex -> path index; read only when a connection's cached index is out of date. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

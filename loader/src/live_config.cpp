@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <ctime>
 
 #include <fmt/format.h>
 
@@ -78,14 +79,25 @@ mps_path default_path(std::uint32_t ifindex) {
                     .weight = 1,
                     .priority = 0,
                     .cost = 0,
-                    .energy_class = MPS_ENERGY_NONE};
+                    .energy_class = MPS_ENERGY_NONE,
+                    .quota_period_s = 0,
+                    .pad = 0,
+                    .quota_bytes = 0,
+                    .quota_since_ns = 0};
+}
+
+std::uint64_t boottime_ns() {
+    timespec now{};
+    ::clock_gettime(CLOCK_BOOTTIME, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
 bool is_plain(const mps_path &path) {
     const mps_path plain = default_path(path.ifindex);
     return !(path.flags & ~static_cast<std::uint32_t>(MPS_PATH_L3)) && path.weight == plain.weight &&
            path.priority == plain.priority && path.cost == plain.cost &&
-           path.energy_class == plain.energy_class;
+           path.energy_class == plain.energy_class && path.quota_bytes == plain.quota_bytes &&
+           path.quota_period_s == plain.quota_period_s;
 }
 
 Result<std::vector<PathEntry>> PathTable::entries() const {
@@ -143,6 +155,35 @@ Result<void> PathTable::remove(std::uint32_t ifindex) {
     if (!*entry)
         return {};
     return write_value(pins_.map(MPS_MAP_PATHS), (*entry)->index, mps_path{}, MPS_MAP_PATHS);
+}
+
+namespace {
+
+// The period we are in, as the data path numbers them.
+std::uint64_t period_of(const mps_path &path) {
+    const std::uint64_t now = boottime_ns();
+    if (!path.quota_period_s || now < path.quota_since_ns)
+        return 0;
+    return (now - path.quota_since_ns) / (std::uint64_t{path.quota_period_s} * 1'000'000'000);
+}
+
+} // namespace
+
+Result<std::uint64_t> PathTable::used_bytes(const PathEntry &entry) const {
+    if (!entry.path.quota_bytes)
+        return 0;
+    const auto usage = read_value<mps_usage>(pins_.map(MPS_MAP_USAGE), entry.index);
+    if (!usage)
+        return std::unexpected(usage.error());
+    // The data path starts over at the first packet of a period.
+    if (!*usage || (*usage)->period != period_of(entry.path))
+        return 0;
+    return (*usage)->used_bytes;
+}
+
+Result<void> PathTable::set_used_bytes(const PathEntry &entry, std::uint64_t bytes) {
+    const mps_usage usage{.used_bytes = bytes, .period = period_of(entry.path)};
+    return write_value(pins_.map(MPS_MAP_USAGE), entry.index, usage, MPS_MAP_USAGE);
 }
 
 } // namespace mps

@@ -56,9 +56,16 @@ class PathTable {
     [[nodiscard]] Result<void> put(const mps_path &path);
     [[nodiscard]] Result<void> remove(std::uint32_t ifindex);
 
+    // What the path has carried of its quota in the present period; 0 where it has none.
+    [[nodiscard]] Result<std::uint64_t> used_bytes(const PathEntry &entry) const;
+    [[nodiscard]] Result<void> set_used_bytes(const PathEntry &entry, std::uint64_t bytes);
+
   private:
     const Pins &pins_;
 };
+
+// CLOCK_BOOTTIME, by which the periods of quotas are counted.
+[[nodiscard]] std::uint64_t boottime_ns();
 
 [[nodiscard]] mps_path default_path(std::uint32_t ifindex);
 // Nothing in it that could not be made anew.

@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <set>
+#include <span>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -47,7 +48,74 @@ constexpr PathField path_fields[] = {
     {"cost", 0, 1000000, &mps_path::cost},
 };
 
-Result<void> set_attribute(mps_path &path, const Setting &setting) {
+// A number with one letter behind it that stands for a factor; at most `most`.
+struct Unit {
+    char letter;
+    std::uint64_t factor;
+};
+constexpr Unit byte_units[] = {
+    {'k', 1'000}, {'M', 1'000'000}, {'G', 1'000'000'000}, {'T', 1'000'000'000'000}};
+constexpr Unit time_units[] = {{'s', 1}, {'m', 60}, {'h', 3'600}, {'d', 86'400}};
+constexpr std::uint64_t most_quota_bytes = 1'000'000'000'000'000;
+constexpr std::uint64_t most_quota_period_s = 36'600ULL * 86'400;
+
+std::optional<std::uint64_t> parse_amount(std::string_view text, std::span<const Unit> units,
+                                          std::uint64_t most) {
+    std::uint64_t factor = 1;
+    if (!text.empty()) {
+        for (const Unit &unit : units) {
+            if (text.back() != unit.letter)
+                continue;
+            factor = unit.factor;
+            text.remove_suffix(1);
+            break;
+        }
+    }
+    const auto value = parse_unsigned(text);
+    if (!value || *value > most / factor)
+        return std::nullopt;
+    return *value * factor;
+}
+
+// quota=…, quota_period=…, quota_used=…; the last one is no attribute but a number that the data path goes on from.
+Result<void> set_quota(mps_path &path, std::optional<std::uint64_t> &used, const Setting &setting) {
+    const auto wrong = [&](std::string_view hint) {
+        return fail(ErrorCode::usage, fmt::format("{}={}: not understood", setting.key, setting.value),
+                    std::string(hint));
+    };
+    if (setting.key == "quota" && setting.value == "none") {
+        path.quota_bytes = 0;
+        return {};
+    }
+    if (setting.key == "quota_period") {
+        const auto seconds =
+            setting.value == "none" ? 0 : parse_amount(setting.value, time_units, most_quota_period_s);
+        if (!seconds || (*seconds == 0 && setting.value != "none"))
+            return wrong(
+                "a number of seconds (3600, or 60m, 24h, 30d), or none for a quota once and for all");
+        path.quota_period_s = static_cast<std::uint32_t>(*seconds);
+        path.quota_since_ns = boottime_ns();
+        return {};
+    }
+    const auto bytes = parse_amount(setting.value, byte_units, most_quota_bytes);
+    if (!bytes || (setting.key == "quota" && *bytes == 0))
+        return wrong("a number of bytes (10000000, or 500k, 10M, 5G, 1T), for a quota also none");
+    if (setting.key == "quota_used") {
+        used = *bytes;
+        return {};
+    }
+    if (!path.quota_bytes) {
+        path.quota_since_ns = boottime_ns();
+        if (!used)
+            used = 0;
+    }
+    path.quota_bytes = *bytes;
+    return {};
+}
+
+Result<void> set_attribute(mps_path &path, std::optional<std::uint64_t> &used, const Setting &setting) {
+    if (setting.key == "quota" || setting.key == "quota_period" || setting.key == "quota_used")
+        return set_quota(path, used, setting);
     if (setting.key == "energy") {
         const auto it = std::find(energy_names.begin(), energy_names.end(), setting.value);
         if (it == energy_names.end()) {
@@ -72,14 +140,23 @@ Result<void> set_attribute(mps_path &path, const Setting &setting) {
     }
     return fail(
         ErrorCode::usage, fmt::format("a path has no attribute '{}'", setting.key),
-        "there are: weight (1..10000), priority (0..255), cost (0..1000000), energy (none, wifi, 3g, lte, 5g)");
+        "there are: weight (1..10000), priority (0..255), cost (0..1000000), energy (none, wifi, 3g, lte, 5g), "
+        "quota, quota_period, quota_used");
 }
 
-PathStatus path_status(const mps_path &path) {
+PathStatus path_status(const mps_path &path, std::uint64_t used_bytes = 0) {
     return PathStatus{.name = ifname_of(path.ifindex),
                       .ifindex = path.ifindex,
                       .attached = (path.flags & MPS_PATH_ATTACHED) != 0,
-                      .attributes = attributes_of(path)};
+                      .attributes = attributes_of(path),
+                      .quota_used_bytes = used_bytes};
+}
+
+Result<PathStatus> path_status(const PathTable &table, const PathEntry &entry) {
+    const auto used = table.used_bytes(entry);
+    if (!used)
+        return std::unexpected(used.error());
+    return path_status(entry.path, *used);
 }
 
 // One interface as the kernel has it; what is wrong with it goes into `problem`.
@@ -180,7 +257,9 @@ PathAttributes attributes_of(const mps_path &path) {
     return PathAttributes{.weight = path.weight,
                           .priority = path.priority,
                           .cost = path.cost,
-                          .energy = energy_name(path.energy_class)};
+                          .energy = energy_name(path.energy_class),
+                          .quota_bytes = path.quota_bytes ? std::optional(path.quota_bytes) : std::nullopt,
+                          .quota_period_s = path.quota_period_s};
 }
 
 Result<PathStatus> Instance::path(const std::string &interface, const std::vector<Setting> &settings) {
@@ -190,8 +269,9 @@ Result<PathStatus> Instance::path(const std::string &interface, const std::vecto
                     fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
     }
     mps_path trial = default_path(device->ifindex);
+    std::optional<std::uint64_t> used;
     for (const Setting &setting : settings) {
-        if (auto done = set_attribute(trial, setting); !done)
+        if (auto done = set_attribute(trial, used, setting); !done)
             return std::unexpected(done.error());
     }
     if (settings.empty()) {
@@ -204,7 +284,9 @@ Result<PathStatus> Instance::path(const std::string &interface, const std::vecto
         const auto entry = PathTable(*pins).find(device->ifindex);
         if (!entry)
             return std::unexpected(entry.error());
-        return path_status(*entry ? (*entry)->path : trial);
+        if (!*entry)
+            return path_status(trial);
+        return path_status(PathTable(*pins), **entry);
     }
     bool created = false;
     auto session = impl_->open_or_create(created);
@@ -214,13 +296,45 @@ Result<PathStatus> Instance::path(const std::string &interface, const std::vecto
     if (!entry)
         return std::unexpected(entry.error());
     mps_path wanted = *entry ? (*entry)->path : default_path(device->ifindex);
+    used.reset();
     for (const Setting &setting : settings) {
-        if (auto done = set_attribute(wanted, setting); !done)
+        if (auto done = set_attribute(wanted, used, setting); !done)
             return std::unexpected(done.error());
+    }
+    if (used && !wanted.quota_bytes) {
+        return fail(ErrorCode::usage, fmt::format("{} has no quota, so there is nothing to count", interface),
+                    "give quota=BYTES, too");
+    }
+    // A new period begins with what the present one had used.
+    if (!used && wanted.quota_bytes && *entry && wanted.quota_since_ns != (*entry)->path.quota_since_ns) {
+        const auto before = session->path_table().used_bytes(**entry);
+        if (!before)
+            return std::unexpected(before.error());
+        used = *before;
     }
     if (auto done = session->path_table().put(wanted); !done)
         return std::unexpected(done.error());
-    if (auto done = session->bump_path_epoch(); !done)
+    if (used) {
+        const auto placed = session->path_table().find(device->ifindex);
+        if (!placed)
+            return std::unexpected(placed.error());
+        if (*placed) {
+            if (auto done = session->path_table().set_used_bytes(**placed, *used); !done)
+                return std::unexpected(done.error());
+        }
+    }
+    const auto all = session->path_table().entries();
+    if (!all)
+        return std::unexpected(all.error());
+    const bool metered =
+        std::any_of(all->begin(), all->end(), [](const PathEntry &e) { return e.path.quota_bytes != 0; });
+    if (auto done = session->config.update([&](mps_config &c) {
+            c.path_epoch++;
+            c.flags &= ~static_cast<std::uint32_t>(MPS_CONFIG_METERED);
+            if (metered)
+                c.flags |= MPS_CONFIG_METERED;
+        });
+        !done)
         return std::unexpected(done.error());
     const auto now = session->path_table().find(device->ifindex);
     if (!now)
@@ -228,7 +342,7 @@ Result<PathStatus> Instance::path(const std::string &interface, const std::vecto
     if (!*now)
         return fail(ErrorCode::failed, "the path does not read back as written",
                     "something else writes to our maps: try again");
-    return path_status((*now)->path);
+    return path_status(session->path_table(), **now);
 }
 
 Result<Status> Instance::status() const {
@@ -272,7 +386,10 @@ Result<Status> Instance::status() const {
     for (const std::uint32_t ifindex : pinned_interfaces(where))
         interfaces.insert(ifindex);
     for (const PathEntry &entry : *entries) {
-        status.paths.push_back(path_status(entry.path));
+        auto path = path_status(PathTable(*pins), entry);
+        if (!path)
+            return std::unexpected(path.error());
+        status.paths.push_back(std::move(*path));
         if (entry.path.flags & MPS_PATH_ATTACHED)
             interfaces.insert(entry.path.ifindex);
     }

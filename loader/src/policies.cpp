@@ -12,7 +12,9 @@
 #include <fmt/ranges.h>
 
 #include "instance_impl.hpp"
+#include "kernel_probe.hpp"
 #include "mpsched/builtin_policies.hpp"
+#include "mpsched/policy_names.hpp"
 #include "mpsched/selector.hpp"
 #include "policy_object.hpp"
 
@@ -76,8 +78,50 @@ std::vector<Param> values_of(const std::vector<ParamSpec> &specs) {
     return params;
 }
 
+// Why a policy that places single segments is refused here.
+std::string segment_reason(const SegmentPolicy &policy) {
+    constexpr std::string_view needs = "it decides about single segments";
+    if (probe_mptcp_struct_ops().answer == Answer::available)
+        return fmt::format("{}, and mpsched has no '{}' for the mptcp_sched_ops of this kernel yet", needs,
+                           policy.name);
+    return fmt::format("{}, which takes a kernel that registers BPF schedulers (mptcp_sched_ops)", needs);
+}
+
+bool holds(const std::vector<Slot> &slots, std::string_view name) {
+    return std::any_of(slots.begin(), slots.end(),
+                       [&](const Slot &slot) { return slot.policy && slot.policy->header.name == name; });
+}
+
+// An error if this is a policy that cannot be had here, unless the user has loaded one of his own under its name.
+std::optional<Error> refusal(const std::string &name, const std::vector<Slot> &slots) {
+    const auto it = std::find_if(segment_policies.begin(), segment_policies.end(),
+                                 [&](const SegmentPolicy &policy) { return policy.name == name; });
+    if (it == segment_policies.end() || holds(slots, name))
+        return std::nullopt;
+    return Error{ErrorCode::unsupported,
+                 fmt::format("policy '{}' cannot run here: {}", name, segment_reason(*it)),
+                 fmt::format("'mpsched use {}' comes closest; 'mpsched probe' tells what this kernel has",
+                             it->nearest)};
+}
+
+// What the user has loaded under an alias is what he means by it.
+std::string own_name(const std::string &name, const std::vector<Slot> &slots) {
+    return holds(slots, name) ? name : std::string(resolve_policy_name(name));
+}
+
+std::vector<std::string> aliases_of(std::string_view name) {
+    std::vector<std::string> result;
+    for (const PolicyAlias &one : policy_aliases) {
+        if (one.policy == name)
+            result.emplace_back(one.alias);
+    }
+    return result;
+}
+
 std::unexpected<Error> unknown_policy(const std::string &name, const std::vector<Slot> &slots) {
     std::set<std::string> names;
+    for (const PolicyAlias &one : policy_aliases)
+        names.emplace(one.alias);
     for (const BuiltinPolicy &builtin : builtin_policies())
         names.emplace(builtin.name);
     for (const Slot &slot : slots) {
@@ -152,6 +196,7 @@ PolicyInfo describe(const Slot &slot, const SlotUse &use) {
     if (slot.policy) {
         info.name = slot.policy->header.name;
         info.doc = slot.policy->header.doc;
+        info.aliases = aliases_of(info.name);
         info.state_bytes = slot.policy->header.state_bytes;
         info.params = values_of(slot.policy->params);
         info.builtin = find_builtin(info.name) != nullptr;
@@ -167,7 +212,8 @@ PolicyInfo describe(const PolicyObject &object, bool builtin) {
                       .doc = object.header().doc,
                       .builtin = builtin,
                       .state_bytes = object.header().state_bytes,
-                      .params = values_of(object.params())};
+                      .params = values_of(object.params()),
+                      .aliases = builtin ? aliases_of(object.header().name) : std::vector<std::string>{}};
 }
 
 // The slot a `use` is to switch to, with everything made ready.
@@ -190,9 +236,9 @@ Result<Prepared> prepare_object(Session &session, OpenedPolicy &opened,
     return Prepared{*slot, opened.object.header().name, values_of(opened.object.params())};
 }
 
-Result<Prepared> prepare(Session &session, const std::string &policy, const std::vector<Setting> &settings) {
-    if (is_file_name(policy)) {
-        auto opened = open_file(policy);
+Result<Prepared> prepare(Session &session, const std::string &name, const std::vector<Setting> &settings) {
+    if (is_file_name(name)) {
+        auto opened = open_file(name);
         if (!opened)
             return std::unexpected(opened.error());
         return prepare_object(session, *opened, settings);
@@ -200,6 +246,7 @@ Result<Prepared> prepare(Session &session, const std::string &policy, const std:
     auto slots = session.slots().read();
     if (!slots)
         return std::unexpected(slots.error());
+    const std::string policy = own_name(name, *slots);
     const auto kept = pinned_policies(session.paths);
     const BuiltinPolicy *builtin = find_builtin(policy);
     for (Slot &slot : *slots) {
@@ -301,6 +348,13 @@ Result<std::vector<PolicyInfo>> Instance::policies() const {
             return std::unexpected(opened.error());
         result.push_back(describe(opened->object, true));
     }
+    for (const SegmentPolicy &policy : segment_policies) {
+        if (loaded.contains(std::string(policy.name)))
+            continue;
+        result.push_back(PolicyInfo{.name = std::string(policy.name),
+                                    .doc = std::string(policy.doc),
+                                    .unsupported = segment_reason(policy)});
+    }
     return result;
 }
 
@@ -315,15 +369,17 @@ Result<std::vector<PolicyInfo>> Instance::policy(const std::string &name_or_file
     if (!all)
         return all;
     std::vector<PolicyInfo> result;
-    for (PolicyInfo &info : *all) {
-        if (info.name == name_or_file)
-            result.push_back(std::move(info));
+    for (const std::string_view name : {std::string_view(name_or_file), resolve_policy_name(name_or_file)}) {
+        for (const PolicyInfo &info : *all) {
+            if (info.name == name)
+                result.push_back(info);
+        }
+        if (!result.empty())
+            return result;
     }
-    if (!result.empty())
-        return result;
     std::vector<std::string> names;
     for (const PolicyInfo &info : *all) {
-        if (!info.name.empty())
+        if (!info.name.empty() && info.unsupported.empty())
             names.push_back(info.name);
     }
     return fail(ErrorCode::usage, fmt::format("there is no policy '{}'", name_or_file),
@@ -331,13 +387,16 @@ Result<std::vector<PolicyInfo>> Instance::policy(const std::string &name_or_file
 }
 
 Result<PolicyInfo> Instance::load_policy(const std::string &name_or_file) {
+    if (auto refused = refusal(name_or_file, {}))
+        return std::unexpected(*refused);
     auto session = impl_->open_for_changing();
     if (!session)
         return std::unexpected(session.error());
     const auto slots = session->slots().read();
     if (!slots)
         return std::unexpected(slots.error());
-    const BuiltinPolicy *builtin = is_file_name(name_or_file) ? nullptr : find_builtin(name_or_file);
+    const BuiltinPolicy *builtin =
+        is_file_name(name_or_file) ? nullptr : find_builtin(resolve_policy_name(name_or_file));
     if (!builtin && !is_file_name(name_or_file))
         return unknown_policy(name_or_file, *slots);
     auto opened = builtin ? open_builtin(*builtin) : open_file(name_or_file);
@@ -379,13 +438,14 @@ Result<PolicyInfo> Instance::load_policy(const std::string &name_or_file) {
                 "something else writes to our maps: try again");
 }
 
-Result<void> Instance::unload_policy(const std::string &name) {
+Result<void> Instance::unload_policy(const std::string &wanted) {
     auto session = impl_->open_for_changing();
     if (!session)
         return std::unexpected(session.error());
     const auto slots = session->slots().read();
     if (!slots)
         return std::unexpected(slots.error());
+    const std::string name = own_name(wanted, *slots);
     const auto uses = session->slots().uses();
     if (!uses)
         return std::unexpected(uses.error());
@@ -441,14 +501,20 @@ Result<UseResult> Instance::use(const UseRequest &request) {
         rule = *parsed;
     }
     auto session = impl_->open_for_changing();
-    if (!session)
+    if (!session) {
+        // Attaching first would not help.
+        if (auto refused = refusal(request.policy, {}))
+            return std::unexpected(*refused);
         return std::unexpected(session.error());
+    }
     const auto config = session->config.read();
     if (!config)
         return std::unexpected(config.error());
     const auto slots_before = session->slots().read();
     if (!slots_before)
         return std::unexpected(slots_before.error());
+    if (auto refused = refusal(request.policy, *slots_before))
+        return std::unexpected(*refused);
 
     const auto prepared = prepare(*session, request.policy, settings->policy);
     if (!prepared)
@@ -531,7 +597,7 @@ Result<bool> Instance::remove_rule(const std::string &selector) {
     return true;
 }
 
-Result<std::vector<Param>> Instance::set(const std::vector<Setting> &settings, const std::string &policy) {
+Result<std::vector<Param>> Instance::set(const std::vector<Setting> &settings, const std::string &wanted) {
     const auto parts = split(settings);
     if (!parts)
         return std::unexpected(parts.error());
@@ -544,6 +610,7 @@ Result<std::vector<Param>> Instance::set(const std::vector<Setting> &settings, c
     auto slots = session->slots().read();
     if (!slots)
         return std::unexpected(slots.error());
+    const std::string policy = own_name(wanted, *slots);
 
     std::vector<Slot *> targets;
     for (Slot &slot : *slots) {

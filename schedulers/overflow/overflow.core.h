@@ -35,10 +35,11 @@ struct overflow_state {
 	__u32 reserved;
 };
 
-MPS_CORE void overflow_decide(const struct mps_view *v, struct mps_verdict *out,
-			      const struct overflow_params *p, struct overflow_state *st)
+/* Which of `candidates` are to be used. */
+MPS_CORE __u32 overflow_among(const struct mps_view *v, __u32 candidates, const struct overflow_params *p,
+			      struct overflow_state *st)
 {
-	__u32 candidates = mps_candidates(v), best = mps_tier_above(v, candidates, 0), in_use, above, below;
+	__u32 best = mps_tier_above(v, candidates, 0), in_use, above, below;
 	__u64 waiting, patience_us = (__u64)p->full_ms * 1000, rtts_us;
 
 	/* The first decision; the tiers in use have died; or a preferred path has joined, which nothing has filled. */
@@ -74,7 +75,13 @@ MPS_CORE void overflow_decide(const struct mps_view *v, struct mps_verdict *out,
 			st->full_us = v->now_us;
 		}
 	}
-	out->allowed = mps_tiers_up_to(v, candidates, st->top);
+	return mps_tiers_up_to(v, candidates, st->top);
+}
+
+MPS_CORE void overflow_decide(const struct mps_view *v, struct mps_verdict *out,
+			      const struct overflow_params *p, struct overflow_state *st)
+{
+	out->allowed = overflow_among(v, mps_candidates(v), p, st);
 }
 
 #endif

@@ -219,7 +219,7 @@ Result<std::vector<std::string>> Instance::repair(const OpenOptions &, bool forc
     log_call(fmt::format("repair force={}", force));
     if (auto ok = wanted(); !ok)
         return std::unexpected(ok.error());
-    return std::vector<std::string>{"/sys/fs/bpf/mpsched/v1/.new-1"};
+    return std::vector<std::string>{"/sys/fs/bpf/mpsched/v2/.new-1"};
 }
 
 Result<AttachResult> Instance::attach(const AttachRequest &request) {
@@ -292,7 +292,7 @@ Result<std::vector<Param>> Instance::set(const std::vector<Setting> &settings, c
 }
 
 Result<Status> Instance::status() const {
-    Status status{.netns_cookie = 7, .abi = 1};
+    Status status{.netns_cookie = 7, .abi = 2};
     if (environment("MPS_FAKE_EMPTY") != nullptr)
         return status;
     status.installed = true;

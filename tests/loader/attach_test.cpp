@@ -262,6 +262,50 @@ TEST_CASE("path attributes are range checked, outlive detach and need no attache
     CHECK(scratch.pins() == 0);
 }
 
+TEST_CASE("a quota is checked, counted from when it is set, and kept when it is changed") {
+    Scratch scratch;
+    scratch.add_veth();
+    Instance instance = scratch.instance();
+    for (const Setting &wrong : {Setting{"quota", "0"},
+                                 {"quota", "10X"},
+                                 {"quota", "99999T"},
+                                 {"quota", "-1"},
+                                 {"quota", "M"},
+                                 {"quota_period", "0"},
+                                 {"quota_period", "1y"},
+                                 {"quota_period", "99999999d"},
+                                 {"quota_used", "none"},
+                                 {"quota_used", "5"}}) { // there is no quota
+        INFO(wrong.key << "=" << wrong.value);
+        const auto path = instance.path("v0", {wrong});
+        REQUIRE_FALSE(path);
+        CHECK(path.error().code == ErrorCode::usage);
+    }
+    CHECK_FALSE(instance.path("v0", {})->attributes.quota_bytes);
+
+    REQUIRE(instance.attach({.interfaces = {"v0", "v1"}}));
+    const auto set = instance.path("v0", {{"quota", "10M"}, {"quota_period", "30d"}});
+    REQUIRE(set);
+    CHECK(set->attributes.quota_bytes == 10'000'000U);
+    CHECK(set->attributes.quota_period_s == 30U * 86'400);
+    CHECK(set->quota_used_bytes == 0);
+    CHECK(instance.path("v0", {{"quota_used", "4k"}})->quota_used_bytes == 4000);
+    CHECK(instance.path("v0", {{"quota", "5G"}})->quota_used_bytes == 4000);
+    CHECK(instance.path("v0", {{"quota_period", "none"}})->quota_used_bytes == 4000);
+    CHECK(instance.path("v0", {{"weight", "2"}})->attributes.quota_bytes == 5'000'000'000U);
+    // A period that is over counts nothing.
+    REQUIRE(instance.path("v0", {{"quota_period", "1"}}));
+    std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+    CHECK(instance.path("v0", {})->quota_used_bytes == 0);
+    // Attributes outlive detach, and a quota taken away starts over.
+    REQUIRE(instance.detach({.interfaces = {"v0"}}));
+    CHECK(instance.path("v0", {})->attributes.quota_bytes == 5'000'000'000U);
+    CHECK_FALSE(instance.path("v0", {{"quota", "none"}})->attributes.quota_bytes);
+    CHECK(instance.path("v0", {{"quota", "1M"}})->quota_used_bytes == 0);
+    REQUIRE(instance.detach({.all = true}));
+    CHECK(scratch.pins() == 0);
+}
+
 TEST_CASE("two commands at once: the second waits for its turn, then says who is in the way") {
     Scratch scratch;
     scratch.add_veth();

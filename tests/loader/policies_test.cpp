@@ -123,14 +123,14 @@ TEST_CASE("policy objects that must be refused are, each for its own reason, and
         ErrorCode code;
         const char *what; // a part of it
     } cases[] = {
-        {"wrong_abi", ErrorCode::unsupported, "is built for ABI 2, this mpsched has ABI 1"},
+        {"wrong_abi", ErrorCode::unsupported, "is built for ABI 3, this mpsched has ABI 2"},
         {"no_info", ErrorCode::failed, "no section .rodata.mps"},
         {"short_info", ErrorCode::failed, "has 4 bytes instead of"},
         {"no_name", ErrorCode::failed, "is no name"},
         {"endless_name", ErrorCode::failed, "is no name"},
         {"large_state", ErrorCode::unsupported, "of state"},
         {"no_tc", ErrorCode::failed, "no program mps_policy_tc"},
-        {"other_scratch", ErrorCode::unsupported, "mps_scratch does not fit ABI 1"},
+        {"other_scratch", ErrorCode::unsupported, "mps_scratch does not fit ABI 2"},
         {"bad_tag", ErrorCode::unsupported, "broken description"},
         {"null_scratch", ErrorCode::failed, "map_value_or_null"},
         {"packet_access", ErrorCode::failed, "verifier refused"},
@@ -291,4 +291,54 @@ TEST_CASE("every counter has a name and a meaning") {
         CHECK_FALSE(counter.text.empty());
     }
     CHECK(instance.connections()->empty());
+}
+
+TEST_CASE("names of ATSSS steering modes are names of our policies") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    for (const auto &[alias, name] :
+         {std::pair{"load-balancing", "weighted"}, std::pair{"priority-based", "overflow"},
+          std::pair{"active-standby", "active-standby"}, std::pair{"smallest-delay", "smallest-delay"}}) {
+        INFO(alias);
+        const auto used = instance.use({.policy = alias});
+        REQUIRE(used);
+        CHECK(used->policy == name);
+        CHECK(instance.status()->default_policy == name);
+        const auto shown = instance.policy(alias);
+        REQUIRE(shown);
+        CHECK(shown->front().name == name);
+    }
+    REQUIRE(instance.use({.policy = "load-balancing"}));
+    CHECK(instance.set({{"lead_bytes", "20000"}}, "load-balancing"));
+    CHECK(find(*instance.policies(), "weighted")->aliases == std::vector<std::string>{"load-balancing"});
+}
+
+TEST_CASE("policies for single segments are listed, and refused with the reason and what comes closest") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    const auto check = [&] {
+        for (const char *name : {"redundant", "raven", "daps", "dems"}) {
+            INFO(name);
+            for (const auto &refused :
+                 {instance.use({.policy = name}).error(), instance.load_policy(name).error()}) {
+                CHECK(refused.code == ErrorCode::unsupported);
+                CHECK(refused.what.find("mptcp_sched_ops") != std::string::npos);
+                CHECK(refused.hint.find("mpsched use ") != std::string::npos);
+            }
+            const auto policies = instance.policies();
+            REQUIRE(policies);
+            const PolicyInfo *listed = find(*policies, name);
+            REQUIRE(listed);
+            CHECK_FALSE(listed->unsupported.empty());
+            CHECK_FALSE(listed->slot);
+            CHECK(instance.policy(name)->front().unsupported == listed->unsupported);
+        }
+    };
+    check(); // attaching would not help, so it is not asked for
+    CHECK(scratch.pins() == 0);
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    REQUIRE(instance.use({.policy = "weighted"}));
+    check();
+    CHECK(instance.status()->default_policy == "weighted");
 }

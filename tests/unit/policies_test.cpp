@@ -509,6 +509,45 @@ TEST_CASE("paths of equal priority are one tier, and a peer's backup ranks behin
     CHECK(Steered("overflow").allowed({{.peer_backup = true}, {}, {.local_backup = true}}) == second);
 }
 
+/* ------------------------------------------------------------------- quota */
+
+TEST_CASE("a path that has carried its quota is left, whatever its priority", "[quota]") {
+    CHECK(Steered("quota").allowed({{.priority = 1}, {.quota_left_bytes = 0}}) == first);
+    CHECK(Steered("quota").allowed({{.priority = 1}, {.quota_left_bytes = 65536}}) == first);
+    CHECK(Steered("quota").allowed({{.priority = 1}, {.quota_left_bytes = 65537}}) == second);
+    CHECK(Steered("quota").allowed({{.priority = 1}, {}}) == second);
+}
+
+TEST_CASE("what is left is for when the preferred path is full, and no longer than it lasts", "[quota]") {
+    Steered policy("quota");
+    auto at = [&](std::uint64_t now_ms, std::uint64_t left) {
+        return policy.allowed({{}, {.priority = 1, .quota_left_bytes = left}},
+                              {.now_us = now_ms * ms, .unsent_bytes = 100000});
+    };
+
+    CHECK(at(10, 10000000) == first);
+    CHECK(at(200, 10000000) == (first | second));
+    CHECK(at(300, 70000) == (first | second));
+    CHECK(at(310, 60000) == first);
+    CHECK(at(5000, 0) == first);
+    // A new period.
+    CHECK(at(5010, 10000000) == (first | second));
+}
+
+TEST_CASE("a path without quota left is used when nothing else is alive", "[quota]") {
+    CHECK(Steered("quota").allowed({{.usable = false}, {.priority = 1, .quota_left_bytes = 0}}) == second);
+    CHECK(Steered("quota").allowed({{.troubled = true}, {.priority = 1, .quota_left_bytes = 0}}) == second);
+    CHECK(Steered("quota").allowed({{.quota_left_bytes = 0}, {.quota_left_bytes = 0}}) == (first | second));
+}
+
+TEST_CASE("a larger reserve stops earlier", "[quota]") {
+    quota_params params = quota_defaults;
+
+    params.reserve_bytes = 1000000;
+    CHECK(Steered("quota", &params).allowed({{.priority = 1}, {.quota_left_bytes = 1000000}}) == first);
+    CHECK(Steered("quota", &params).allowed({{.priority = 1}, {.quota_left_bytes = 1000001}}) == second);
+}
+
 /* ------------------------------------------------------------- round-robin */
 
 TEST_CASE("the turn passes after turn_bytes, in the order of the subflows", "[round-robin]") {
@@ -1064,4 +1103,130 @@ TEST_CASE("a size that is known counts from the first byte on", "[deadline]") {
 TEST_CASE("paths of one cost are all cheap", "[deadline]") {
     CHECK(Steered("deadline").allowed({{}, {}, {.cost = 1}}, {.unsent_bytes = 1}) == (first | second));
     CHECK(Steered("deadline").allowed({{.troubled = true}, {.cost = 5}}, {.unsent_bytes = 1}) == second);
+}
+
+/* ------------------------------------------------------------- ratio-probe */
+
+namespace {
+
+// Two paths as they answer a policy: each takes what it is allowed at its own capacity, the slower one of a share
+// holds up the other.
+class Sharing {
+  public:
+    Sharing(double first_rate, double second_rate) : rate_{first_rate, second_rate} {}
+
+    void capacity(double first_rate, double second_rate) {
+        rate_[0] = first_rate;
+        rate_[1] = second_rate;
+    }
+
+    // One millisecond; bytes delivered by both.
+    double step() {
+        mps_view view = view_of({{.srtt_us = 10000, .cwnd_segs = 20, .bytes_acked = acked(0)},
+                                 {.srtt_us = 10000, .cwnd_segs = 20, .bytes_acked = acked(1)}},
+                                {.now_us = now_us_ += ms, .unsent_bytes = 1000000});
+        const std::uint32_t allowed = policy_.allowed(view);
+        double sum = 0;
+        for (std::uint32_t i = 0; i < 2; i++) {
+            if (!(allowed >> i & 1))
+                continue;
+            acked_[i] += rate_[i];
+            sum += rate_[i];
+        }
+        return sum;
+    }
+
+    double mean(int steps) {
+        double sum = 0;
+        for (int i = 0; i < steps; i++)
+            sum += step();
+        return sum / steps;
+    }
+
+  private:
+    std::uint64_t acked(int i) const { return static_cast<std::uint64_t>(acked_[i]); }
+
+    Steered policy_{"ratio-probe"};
+    double rate_[2];
+    double acked_[2] = {0, 0};
+    std::uint64_t now_us_ = 0;
+};
+
+} // namespace
+
+TEST_CASE("the ratio of the rates is found although windows and delays tell of another", "[ratio-probe]") {
+    Sharing paths(5000, 1000);
+
+    // By the windows both would carry the same, so the slower one would set the pace: 2000 a millisecond.
+    CHECK(paths.mean(200) < 4000);
+    paths.mean(10000);
+    CHECK(paths.mean(3000) > 5000);
+}
+
+TEST_CASE("rates that change are found again", "[ratio-probe]") {
+    Sharing paths(5000, 1000);
+
+    paths.mean(10000);
+    paths.capacity(1000, 5000);
+    paths.mean(10000);
+    CHECK(paths.mean(3000) > 5000);
+}
+
+TEST_CASE("a subflow that is silent with data in flight is left before its timer runs out", "[ratio-probe]") {
+    Steered policy("ratio-probe");
+    auto heard = [&](std::uint32_t age_us, std::uint32_t in_flight) {
+        return policy.allowed({{.srtt_us = 4000, .in_flight_segs = in_flight, .last_rcv_age_us = age_us},
+                               {.last_rcv_age_us = 0}});
+    };
+
+    CHECK(heard(1000, 10) == (first | second));
+    CHECK(heard(40000, 10) == second);
+    CHECK(heard(0, 10) == (first | second));    // back with its first packet
+    CHECK(heard(40000, 0) == (first | second)); // idle is not silent
+}
+
+/* ----------------------------------------------------------------- learned */
+
+namespace {
+
+// A connection whose slower path either helps or blocks: what is delivered follows from what is allowed.
+double waited_share(bool slow_helps, int epochs) {
+    Steered policy("learned");
+    std::uint64_t acked = 0, now_us = 0;
+    int waits = 0, counted = 0;
+
+    for (int i = 0; i < epochs * 20; i++) {
+        const std::uint32_t allowed =
+            policy.allowed({{.srtt_us = 10000,
+                             .cwnd_segs = 10,
+                             .in_flight_segs = 10,
+                             .bytes_acked = acked,
+                             .outstanding_bytes = 14000},
+                            {.srtt_us = 100000, .cwnd_segs = 50, .outstanding_bytes = 10000}},
+                           {.now_us = now_us += 5 * ms, .unsent_bytes = 1000000, .unacked_bytes = 24000});
+
+        // 5 ms: the quick one alone carries 7,000 bytes; with the slow one 10,500, or hardly any when that blocks.
+        acked += allowed == first ? 7000 : slow_helps ? 10500 : 1500;
+        if (i < epochs * 10)
+            continue;
+        counted++;
+        waits += allowed == first;
+    }
+    return static_cast<double>(waits) / counted;
+}
+
+} // namespace
+
+TEST_CASE("a slow subflow that blocks is learned to be waited out, one that helps to be used", "[learned]") {
+    const double blocking = waited_share(false, 200), helping = waited_share(true, 200);
+
+    INFO("waits: " << blocking << " when it blocks, " << helping << " when it helps");
+    CHECK(blocking > 0.8);
+    CHECK(helping < 0.2);
+}
+
+TEST_CASE("the quickest subflow is used alone while it has room, and at the end of a transfer", "[learned]") {
+    CHECK(Steered("learned").allowed({{.srtt_us = 10000}, {.srtt_us = 100000}}, {.unsent_bytes = 1000}) ==
+          first);
+    CHECK(Steered("learned").allowed({{.srtt_us = 100000}, {.srtt_us = 10000}}) == second);
 }

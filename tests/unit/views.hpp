@@ -33,6 +33,7 @@ struct Subflow {
     std::uint32_t energy_class = MPS_ENERGY_NONE;
     std::uint32_t last_rcv_age_us = 0xffffffff;
     bool slow_start = false;
+    std::uint64_t quota_left_bytes = MPS_NO_QUOTA;
 };
 
 struct Connection {
@@ -85,6 +86,7 @@ inline mps_view view_of(std::initializer_list<Subflow> subflows, Connection conn
         to.cost = from.cost;
         to.energy_class = from.energy_class;
         to.last_rcv_age_us = from.last_rcv_age_us;
+        to.quota_left_bytes = from.quota_left_bytes;
         i++;
     }
     return view;
@@ -154,6 +156,7 @@ mps_view random_view(Random &random) {
         sf.priority = any_number<std::uint32_t>(random, 4);
         sf.cost = any_number<std::uint32_t>(random, 1000);
         sf.energy_class = any_number<std::uint32_t>(random, MPS_ENERGY_MAX);
+        sf.quota_left_bytes = any_number<std::uint64_t>(random, 1u << 20);
         sf.last_rcv_age_us = any_number<std::uint32_t>(random, 1000000);
         if (random() % 3 == 0)
             continue;

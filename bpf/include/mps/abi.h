@@ -26,7 +26,7 @@
 
 #define MPS_UNUSED __attribute__((unused))
 
-#define MPS_ABI_VERSION 1
+#define MPS_ABI_VERSION 2
 
 /* The kernel's own limit: MPTCP_PM_ADDR_MAX subflows a connection (net/mptcp/protocol.h). */
 #define MPS_MAX_SUBFLOWS 8
@@ -38,6 +38,7 @@
 #define MPS_NAME_LEN 32
 #define MPS_DOC_LEN 160
 #define MPS_STATE_WORDS 32
+#define MPS_NO_QUOTA (~0ull)
 #define MPS_MAX_VLANS 2
 
 /* ------------------------------------------------------------------ paths */
@@ -54,13 +55,23 @@ enum mps_path_flag {
 /* Attributes of one interface, set by `mpsched path`. Index 0 of the map stands for "no such path". */
 struct mps_path {
 	__u32 ifindex;
-	__u32 flags;        /* enum mps_path_flag */
-	__u32 weight;       /* 1..10000, share of the bytes; default 1 */
-	__u32 priority;     /* 0..255, lower is preferred; default 0 */
-	__u32 cost;         /* 0..1000000, money per byte in the operator's own unit; default 0 */
-	__u32 energy_class; /* enum mps_energy_class */
+	__u32 flags;          /* enum mps_path_flag */
+	__u32 weight;         /* 1..10000, share of the bytes; default 1 */
+	__u32 priority;       /* 0..255, lower is preferred; default 0 */
+	__u32 cost;           /* 0..1000000, money per byte in the operator's own unit; default 0 */
+	__u32 energy_class;   /* enum mps_energy_class */
+	__u32 quota_period_s; /* after which the count starts over; 0: never */
+	__u32 pad;
+	__u64 quota_bytes;    /* what it may carry in a period, in both directions; 0: as much as it likes */
+	__u64 quota_since_ns; /* CLOCK_BOOTTIME at which the first period began */
 };
-MPS_STATIC_ASSERT(sizeof(struct mps_path) == 24, "mps_path layout");
+MPS_STATIC_ASSERT(sizeof(struct mps_path) == 48, "mps_path layout");
+
+/* What a path with a quota has carried, at the same index as its attributes. Counted in mps_meter(). */
+struct mps_usage {
+	__u64 used_bytes; /* IP packets of MPTCP subflows, both directions, and what waits to be sent */
+	__u64 period;     /* in which: number of periods since quota_since_ns */
+};
 
 enum mps_energy_class {
 	MPS_ENERGY_NONE = 0, /* mains powered or unknown */
@@ -103,8 +114,9 @@ enum mps_subflow_flag {
 struct mps_subflow_view {
 	__u64 bytes_acked; /* tcp_sock.bytes_acked, RFC 4898 tcpEStatsAppHCThruOctetsAcked */
 	__u64 pacing_rate; /* bytes/s, mptcp_subflow_context.avg_pacing_rate: what `default` divides by */
-	__u32 flags;       /* enum mps_subflow_flag */
-	__u32 id;          /* kernel's subflow_id (6.5+), else position in the connection, from 1 */
+	__u64 quota_left_bytes; /* what its path may still carry, all connections together; 2^64-1 = no quota */
+	__u32 flags;            /* enum mps_subflow_flag */
+	__u32 id;               /* kernel's subflow_id (6.5+), else position in the connection, from 1 */
 	__u32 ifindex;
 	__u32 srtt_us;    /* smoothed RTT; 0 = no sample yet */
 	__u32 rttvar_us;  /* mean deviation (mdev_us) */
@@ -126,7 +138,7 @@ struct mps_subflow_view {
 	__u32 energy_class;
 	__u32 last_rcv_age_us; /* since the last data or ACK on it reached the kernel; 4294967295 = never */
 };
-MPS_STATIC_ASSERT(sizeof(struct mps_subflow_view) == 104, "mps_subflow_view layout");
+MPS_STATIC_ASSERT(sizeof(struct mps_subflow_view) == 112, "mps_subflow_view layout");
 
 /* One connection at the moment of a decision. */
 struct mps_view {
@@ -140,7 +152,7 @@ struct mps_view {
 	__u32 reserved;
 	struct mps_subflow_view sf[MPS_MAX_SUBFLOWS];
 };
-MPS_STATIC_ASSERT(sizeof(struct mps_view) == 48 + 8 * 104, "mps_view layout");
+MPS_STATIC_ASSERT(sizeof(struct mps_view) == 48 + 8 * 112, "mps_view layout");
 
 enum mps_verdict_flag {
 	/* Leave the kernel alone: every subflow goes back to what the peer asked for. */
@@ -204,9 +216,10 @@ struct mps_conn_subflow {
 	__u8 nr_vlans;
 	__u16 vlan_tci[MPS_MAX_VLANS]; /* outermost first */
 	__be16 vlan_proto[MPS_MAX_VLANS];
-	__u32 id; /* as in mps_subflow_view */
+	__u32 id;            /* as in mps_subflow_view */
+	__u64 metered_bytes; /* how much of it is in its path's mps_usage */
 };
-MPS_STATIC_ASSERT(sizeof(struct mps_conn_subflow) == 48, "mps_conn_subflow layout");
+MPS_STATIC_ASSERT(sizeof(struct mps_conn_subflow) == 56, "mps_conn_subflow layout");
 
 /* Value of mps_conns, keyed by the connection's token. */
 struct mps_conn {
@@ -241,6 +254,8 @@ struct mps_config {
 enum mps_config_flag {
 	/* Every connection is treated as under `default`, whatever its slot: used while detaching. */
 	MPS_CONFIG_LEAVING = 1u << 0,
+	/* Some path has a quota: connections of one subflow are looked at, too, to be counted. */
+	MPS_CONFIG_METERED = 1u << 1,
 };
 
 #define MPS_DEFAULT_DWELL_US 1000
@@ -403,6 +418,7 @@ struct mps_subflow_record {
 #define MPS_MAP_CONFIG "mps_config"
 #define MPS_MAP_PATHS "mps_paths"
 #define MPS_MAP_PATH_INDEX "mps_path_index"
+#define MPS_MAP_USAGE "mps_usage"
 #define MPS_MAP_RULES "mps_rules"
 #define MPS_MAP_CONNS "mps_conns"
 #define MPS_MAP_COUNTERS "mps_counters"

@@ -45,6 +45,9 @@ struct PathAttributes {
     std::uint32_t priority = 0;  // 0..255, lower is preferred
     std::uint32_t cost = 0;      // 0..1000000, money per byte in the operator's own unit
     std::string energy = "none"; // none, wifi, 3g, lte, 5g
+    // What it may carry in a period, in both directions, all MPTCP connections together; unset: no limit.
+    std::optional<std::uint64_t> quota_bytes{};
+    std::uint32_t quota_period_s = 0; // after which the count starts over; 0: never
 };
 
 struct PathStatus {
@@ -52,6 +55,7 @@ struct PathStatus {
     std::uint32_t ifindex = 0;
     bool attached = false;
     PathAttributes attributes{};
+    std::uint64_t quota_used_bytes = 0; // in the present period; counted only where there is a quota
 };
 
 // One attached interface, as the kernel has it now.
@@ -113,6 +117,8 @@ struct PolicyInfo {
     std::uint32_t connections = 0;       // live connections on this slot
     std::uint32_t state_bytes = 0;       // memory it uses for each connection
     std::vector<Param> params{};         // live values if loaded, else defaults
+    std::vector<std::string> aliases{};  // further names, see policy_names.hpp
+    std::string unsupported{};           // why it cannot be used here; "" if it can
 };
 
 struct RuleStatus {
@@ -264,7 +270,8 @@ class Instance {
     // them. The interface need not be attached. Creates the installation if there is none.
     [[nodiscard]] Result<PathStatus> path(const std::string &interface, const std::vector<Setting> &settings);
 
-    // Built-in and loaded policies: one entry for each built-in that is not loaded, one for each slot in use.
+    // Built-in and loaded policies: one entry for each built-in that is not loaded, one for each slot in use, and
+    // at the end those that no kernel of this kind can run, with the reason.
     [[nodiscard]] Result<std::vector<PolicyInfo>> policies() const;
 
     // One policy by name (all slots that hold it, or the built-in) or by object file. Unknown: the valid ones

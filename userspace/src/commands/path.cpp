@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -18,6 +19,21 @@ struct PathOptions {
     std::vector<std::string> settings;
 };
 
+// "10.0 MB", "5.0 GB in 30 d".
+std::string quota_text(const PathAttributes &attributes) {
+    if (!attributes.quota_bytes)
+        return "";
+    std::string all = text::bytes(*attributes.quota_bytes);
+    const std::uint32_t seconds = attributes.quota_period_s;
+    if (seconds == 0)
+        return all;
+    const auto [count, unit] = seconds % 86'400 == 0  ? std::pair(seconds / 86'400, "d")
+                               : seconds % 3'600 == 0 ? std::pair(seconds / 3'600, "h")
+                               : seconds % 60 == 0    ? std::pair(seconds / 60, "min")
+                                                      : std::pair(seconds, "s");
+    return fmt::format("{} in {} {}", all, count, unit);
+}
+
 std::string path_table(const std::vector<PathStatus> &paths, const output::Style &style) {
     using output::Align;
     output::Table table({{"interface"},
@@ -25,6 +41,8 @@ std::string path_table(const std::vector<PathStatus> &paths, const output::Style
                          {"priority", Align::right},
                          {"cost", Align::right},
                          {"energy"},
+                         {"quota", Align::right, true},
+                         {"used", Align::right, true},
                          {"", Align::left, true}});
     for (const PathStatus &path : paths)
         table.add({path.name.empty() ? fmt::format("#{} (gone)", path.ifindex) : path.name,
@@ -32,6 +50,8 @@ std::string path_table(const std::vector<PathStatus> &paths, const output::Style
                    fmt::to_string(path.attributes.priority),
                    fmt::to_string(path.attributes.cost),
                    path.attributes.energy,
+                   quota_text(path.attributes),
+                   path.attributes.quota_bytes ? text::bytes(path.quota_used_bytes) : "",
                    {path.attached ? "" : "not attached", output::Paint::dim}});
     return table.render(style);
 }

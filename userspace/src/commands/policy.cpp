@@ -37,13 +37,18 @@ Result<Reply> run_list(const Context &context, const ListOptions &options) {
                          {"what it does"}});
     std::vector<std::string> names;
     for (const PolicyInfo &policy : *policies) {
-        if (names.empty() || names.back() != policy.name)
+        if (policy.unsupported.empty() && (names.empty() || names.back() != policy.name)) {
             names.push_back(policy.name);
+            names.insert(names.end(), policy.aliases.begin(), policy.aliases.end());
+        }
         reply.json.push_back(policy_json(policy));
-        table.add({{policy.name, policy.is_default ? Paint::bold : Paint::none},
+        table.add({{policy.name, policy.unsupported.empty() ? (policy.is_default ? Paint::bold : Paint::none)
+                                                            : Paint::dim},
                    slot_text(policy),
-                   policy_use(policy),
-                   policy.doc});
+                   policy.unsupported.empty() ? policy_use(policy) : "not here",
+                   policy.aliases.empty()
+                       ? policy.doc
+                       : fmt::format("{}; also called {}", policy.doc, text::join(policy.aliases))});
     }
     if (options.names) {
         reply.json = names;
@@ -65,6 +70,10 @@ struct ShowOptions {
 std::string describe(const PolicyInfo &policy, const output::Style &style) {
     std::string all =
         style(Paint::bold, text::printable(policy.name)) + "  " + text::printable(policy.doc) + "\n";
+    if (!policy.aliases.empty())
+        all += "also called " + text::printable(text::join(policy.aliases)) + "\n";
+    if (!policy.unsupported.empty())
+        return all + "not supported here: " + text::printable(policy.unsupported) + "\n";
     if (policy.slot) {
         const std::string uses = policy_use(policy);
         all += fmt::format("loaded in slot {}{}\n", *policy.slot, uses.empty() ? ", not used" : ": " + uses);

@@ -80,6 +80,8 @@ Json policy_json(const PolicyInfo &policy) {
             {"rules", policy.rules},
             {"connections", policy.connections},
             {"state_bytes", policy.state_bytes},
+            {"aliases", policy.aliases},
+            {"unsupported", policy.unsupported.empty() ? Json(nullptr) : Json(policy.unsupported)},
             {"params", param_values(policy.params)}};
 }
 
@@ -103,7 +105,14 @@ Json path_json(const PathStatus &path) {
             {"weight", path.attributes.weight},
             {"priority", path.attributes.priority},
             {"cost", path.attributes.cost},
-            {"energy", path.attributes.energy}};
+            {"energy", path.attributes.energy},
+            {"quota_bytes", path.attributes.quota_bytes ? Json(*path.attributes.quota_bytes) : Json(nullptr)},
+            {"quota_period_s", path.attributes.quota_period_s},
+            {"quota_used_bytes", path.quota_used_bytes},
+            {"quota_left_bytes", path.attributes.quota_bytes
+                                     ? Json(*path.attributes.quota_bytes -
+                                            std::min(*path.attributes.quota_bytes, path.quota_used_bytes))
+                                     : Json(nullptr)}};
 }
 
 Result<std::vector<Setting>> parse_settings(const std::vector<std::string> &words) {

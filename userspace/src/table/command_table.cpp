@@ -232,11 +232,15 @@ std::span<const Command> commands() {
             .verb = "path",
             .group = Group::paths,
             .changes = true,
-            .summary = "set or show what policies know of an interface: weight, priority, cost, energy",
+            .summary =
+                "set or show what policies know of an interface: weight, priority, cost, energy, quota",
             .description =
                 {
                     "Without settings shows them; without an interface those of all interfaces. They take effect at "
                     "once, and last as long as the installation.",
+                    "A quota is counted in the data path, over all MPTCP connections of this network namespace, in both "
+                    "directions; the policy 'quota' keeps to it. A restart of the machine forgets the count: "
+                    "quota_used=BYTES sets it.",
                 },
             .arguments = {{.name = "IFACE",
                            .required = false,
@@ -249,6 +253,7 @@ std::span<const Command> commands() {
                            .text = "attribute and its new value"}},
             .examples = {{"path wan0 weight=3", "three times the share of a path of weight 1"},
                          {"path lte0 priority=1 cost=20 energy=lte", "standby, metered"},
+                         {"path lte0 quota=5G quota_period=30d", "at most 5 GB in 30 days, with 'use quota'"},
                          {"path", "show all"}},
         },
         {
@@ -330,6 +335,9 @@ std::span<const Term> path_attributes() {
         {"priority=0..255", "lower is preferred; default 0"},
         {"cost=0..1000000", "money per byte in a unit of your own; default 0"},
         {"energy=none|wifi|3g|lte|5g", "kind of radio; default none"},
+        {"quota=none|BYTES", "what it may carry in a period: 10000000, 500k, 10M, 5G; default none"},
+        {"quota_period=none|TIME", "after which the count starts over: 3600, 60m, 24h, 30d; default none"},
+        {"quota_used=BYTES", "what it has carried in this period already"},
     };
     return all;
 }

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a path with a quota has carried, over all connections. Each subflow is counted at the packets of its
+ * connection: by how much its own counters have grown since the last one, added to its path's. So the sum
+ * needs no daemon, and no packet is counted twice.
+ */
+#ifndef MPS_METER_BPF_H
+#define MPS_METER_BPF_H
+
+#include "maps.bpf.h"
+
+/* Beyond that a subflow that is met for the first time was at work before its path was metered. */
+#define METER_YOUNG_BYTES 131072
+/* The segment counters have 32 bits; a sum that falls by this much is one of theirs starting over. */
+#define METER_WRAPPED (1ull << 36)
+
+/*
+ * Bytes at the IP layer, as operators bill them: data with its retransmissions, data that is bound to follow
+ * (it waits in the subflow's own queue), what was received, and headers. Headers are counted with all of TCP's
+ * option space, which data segments of MPTCP use up and pure ACKs do not: rather a little too much.
+ */
+static __always_inline __u64 wire_bytes(const struct mps_subflow_view *sf, __u64 sk, bool cast)
+{
+	struct tcp_sock *tp = KPTR(struct tcp_sock, (void *)sk, cast);
+	__u32 segs = READ(tp, segs_out, cast) + READ(tp, segs_in, cast);
+	__u32 header = sf->flags & MPS_SF_IPV6 ? 100 : 80;
+
+	return READ(tp, bytes_sent, cast) + READ(tp, bytes_received, cast) + sf->notsent_bytes +
+	       (__u64)segs * header;
+}
+
+/*
+ * Counts what a subflow has carried since it was last seen, and tells in its view what its path may still carry.
+ * Two CPUs may come here for one subflow at once: who moves its mark forward also adds the difference.
+ */
+__noinline int mps_meter(struct mps_conn_subflow *mine, struct mps_subflow_view *sf,
+			 const struct mps_path *path)
+{
+	struct mps_usage *usage;
+	__u64 total, before, used;
+	__u32 index;
+
+	if (!mine || !sf || !path)
+		return 0;
+	index = mine->path & (MPS_MAX_PATHS - 1);
+	usage = bpf_map_lookup_elem(&mps_usage, &index);
+	if (!usage)
+		return 0;
+	if (path->quota_period_s) {
+		__u64 period_ns = (__u64)path->quota_period_s * 1000000000;
+		/* Time spent in suspend counts, too. */
+		__u64 period = (bpf_ktime_get_boot_ns() - path->quota_since_ns) / period_ns;
+
+		before = usage->period;
+		if (period != before && __sync_val_compare_and_swap(&usage->period, before, period) == before)
+			usage->used_bytes = 0;
+	}
+	total = mps_rdonly_cast ? wire_bytes(sf, mine->sk, true) : wire_bytes(sf, mine->sk, false);
+	before = mine->metered_bytes;
+	if ((total > before || before - total > METER_WRAPPED) &&
+	    __sync_val_compare_and_swap(&mine->metered_bytes, before, total) == before && total > before &&
+	    (before || total <= METER_YOUNG_BYTES))
+		__sync_fetch_and_add(&usage->used_bytes, total - before);
+	used = usage->used_bytes;
+	sf->quota_left_bytes = path->quota_bytes > used ? path->quota_bytes - used : 0;
+	return 0;
+}
+
+#endif /* MPS_METER_BPF_H */

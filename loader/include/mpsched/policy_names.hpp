@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+//
+// Names under which policies are known elsewhere, and policies that exist but cannot run on a stock kernel.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+namespace mps {
+
+// Another name of a policy of ours; accepted wherever a policy's name is.
+struct PolicyAlias {
+    std::string_view alias{};
+    std::string_view policy{};
+};
+
+// The ATSSS steering modes (3GPP TS 24.193, 5.2) that are not called the same here already, as
+// active-standby and smallest-delay are.
+inline constexpr std::array policy_aliases{
+    PolicyAlias{"load-balancing", "weighted"},
+    PolicyAlias{"priority-based", "overflow"},
+};
+
+// A policy that decides about single segments. Choosing the subflows of the next burst is all that can be
+// done from outside; these need a scheduler inside the kernel.
+struct SegmentPolicy {
+    std::string_view name{};
+    std::string_view doc{};     // one line of what it does
+    std::string_view nearest{}; // what comes closest here
+};
+
+inline constexpr std::array segment_policies{
+    SegmentPolicy{"redundant", "every segment on every subflow (ATSSS redundant)", "smallest-delay"},
+    SegmentPolicy{"raven", "the same segment on several subflows while their delays are uncertain (RAVEN)",
+                  "smallest-delay"},
+    SegmentPolicy{"daps", "segments in the order in which they will arrive (DAPS)", "otias"},
+    SegmentPolicy{"dems", "a chunk from both ends at once, its last segments twice (DEMS)", "ecf"},
+};
+
+// The policy's own name for an alias; any other name unchanged.
+[[nodiscard]] constexpr std::string_view resolve_policy_name(std::string_view name) {
+    for (const PolicyAlias &one : policy_aliases) {
+        if (one.alias == name)
+            return one.policy;
+    }
+    return name;
+}
+
+} // namespace mps

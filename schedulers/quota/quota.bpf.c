@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <mps/policy.bpf.h>
+#include "quota.core.h"
+
+MPS_POLICY(quota, "quota", "as overflow, but no path carries more than its quota in a period");
