@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * auto: the set of subflows with which what waits is complete earliest.
+ *
+ * The kernel hands out bursts of up to 64 KiB. So each subflow is asked when such a burst would have arrived
+ * over it, behind what it already has, in rounds of its present window:
+ *
+ *   T(b)   the quickest by this measure is always allowed
+ *   T_S    when everything that waits would have arrived over those allowed so far
+ *
+ * The next one is allowed if T(b) < T_S, that is if its burst is not the last to arrive, and if those allowed so
+ * far do not run out of send buffer or receive window while they wait for it. When nothing waits, the question
+ * is where the next transfer had better start: it is thought to be like the last one.
+ */
+#ifndef MPS_AUTO_CORE_H
+#define MPS_AUTO_CORE_H
+
+#include "../common/delay.core.h"
+
+#define AUTO_PARAMS(P)                                                                                       \
+	P(__u32, margin_pct, 10, 0, 50, "%",                                                                 \
+	  "how much earlier a closed subflow must be to be opened; more means fewer flips")
+MPS_PARAMS(auto_policy, AUTO_PARAMS)
+
+/* MPTCP_SEND_BURST_SIZE, net/mptcp/protocol.c */
+#define AUTO_BURST 65536
+/* A write that finds less than this still under way begins another transfer. */
+#define AUTO_REST (AUTO_BURST / 4)
+#define AUTO_NEVER_US (1u << 28)
+/* Rates are in bytes a millisecond; unknown is 10 Gbit/s. */
+#define AUTO_RATE_MOST 1250000u
+#define AUTO_ROUNDS 10
+
+struct auto_flow {
+	__u32 base_us;     /* round trip without our own queue; 0: not known */
+	__u32 rate;        /* greatest rate of a train of ACKs, bytes/ms; 0: not known */
+	__u32 train_us;    /* when the present train began … */
+	__u32 train_acked; /* … and bytes_acked then */
+	__u32 acked_us;    /* when bytes_acked last rose */
+	__u32 busy_us;     /* since when something has been under way on it; 0: nothing is */
+};
+
+struct auto_policy_state {
+	struct auto_flow flow[MPS_MAX_SUBFLOWS];
+	__u64 written; /* by the application, counted from an arbitrary start */
+	__u64 refill_done;
+	__u32 refill_backlog;
+	__u32 size; /* of the present transfer so far */
+	__u32 last_size;
+	__u32 present;
+	__u32 best; /* index, plus 1; 0: none yet */
+	__u32 open;
+};
+
+/* What is known of one subflow at a decision. */
+struct auto_model {
+	__u32 rtt_us;
+	__u32 head_us;  /* how long ago what is in flight was sent, as far as it counts */
+	__u32 inverse;  /* µs << 20 a byte */
+	__u32 rate;     /* bytes/ms that it can make now: by window and by what it was seen to carry */
+	__u32 window;   /* bytes */
+	__u32 ssthresh; /* bytes */
+	__u32 queue;    /* bytes on it */
+	__u32 reserved;
+};
+
+struct auto_work {
+	struct auto_model m;
+	__u64 unsent;
+	__u64 waits;   /* what is thought to be sent until the transfer ends */
+	__u64 space;   /* what send buffer and receive window hold in all */
+	__u32 burst;
+	__u32 refill;
+	__u32 rest;    /* nothing waits */
+	__u32 reserved;
+};
+
+MPS_CORE __u32 auto_since(__u32 now, __u32 then)
+{
+	__u32 d = now - then;
+
+	return d < 1u << 31 ? d : 0;
+}
+
+/* Learns from the ACK at hand: round trip without queue, rate of the train. */
+MPS_CORE_PART __u32 auto_learn(const struct mps_view *v, struct auto_policy_state *st, __u32 index)
+{
+	__u32 i = index & (MPS_MAX_SUBFLOWS - 1), now, acked, dt, got, us, rate;
+	const struct mps_subflow_view *sf;
+	struct auto_flow *f;
+
+	if (!v || !st)
+		return 0;
+	sf = &v->sf[i];
+	f = &st->flow[i];
+	now = (__u32)v->now_us;
+	now += !now;
+	if (sf->flags & MPS_SF_FRESH) {
+		f->base_us = 0;
+		f->rate = 0;
+		f->train_us = now;
+		f->train_acked = (__u32)sf->bytes_acked;
+		f->acked_us = now;
+		f->busy_us = 0;
+	}
+	if (!sf->outstanding_bytes)
+		f->busy_us = 0;
+	else if (!f->busy_us)
+		f->busy_us = now;
+	us = sf->srtt_us ? sf->srtt_us : sf->min_rtt_us;
+	us = us < MPS_DELAY_MOST ? us : MPS_DELAY_MOST;
+	if (!f->base_us || us < f->base_us)
+		f->base_us = us;
+	if (sf->min_rtt_us && !sf->srtt_us)
+		f->base_us = us;
+	acked = (__u32)sf->bytes_acked;
+	if (!(sf->flags & MPS_SF_SELF))
+		return 0;
+	dt = auto_since(now, f->acked_us);
+	/* A path may have become longer: the base follows within seconds of traffic. */
+	if (us > f->base_us)
+		f->base_us += (__u32)((__u64)(us - f->base_us) * (dt < 100000 ? dt : 100000) >> 22);
+	got = acked - f->train_acked;
+	if (dt > f->base_us / 2 || got > 1u << 30) {
+		f->train_us = now;
+		f->train_acked = acked;
+	} else if (got >= 10 * sf->mss_bytes) {
+		us = auto_since(now, f->train_us);
+		rate = (__u32)((__u64)got * 1000 / (us ? us : 1));
+		rate = rate < AUTO_RATE_MOST ? rate : AUTO_RATE_MOST;
+		rate += !rate;
+		if (rate > f->rate)
+			f->rate = rate;
+		else if (sf->srtt_us > f->base_us + f->base_us / 4 + 2000)
+			f->rate -= (f->rate - rate) / 4;
+		f->train_us = now;
+		f->train_acked = acked;
+	}
+	f->acked_us = now;
+	return 0;
+}
+
+/* The window it will have when it sends next: the kernel halves it for each RTO of idling (RFC 2861). */
+MPS_CORE __u32 auto_window_segs(const struct mps_subflow_view *sf)
+{
+	__u32 segs = sf->cwnd_segs, rto = sf->srtt_us + (sf->rttvar_us * 4 > 200000 ? sf->rttvar_us * 4 : 200000);
+
+	if (sf->outstanding_bytes)
+		return segs;
+	for (__u32 n = 1; n < 8; n++)
+		if (segs > 10 && sf->last_rcv_age_us / n > rto)
+			segs = segs / 2 > 10 ? segs / 2 : 10;
+	return segs;
+}
+
+MPS_CORE_PART __u32 auto_model_of(const struct mps_view *v, const struct auto_policy_state *st, struct auto_model *m,
+				  __u32 index)
+{
+	__u32 i = index & (MPS_MAX_SUBFLOWS - 1), rate, since, flying, us;
+	const struct mps_subflow_view *sf;
+	const struct auto_flow *f;
+	__u64 bytes;
+
+	if (!v || !st || !m)
+		return 0;
+	sf = &v->sf[i];
+	f = &st->flow[i];
+	m->rtt_us = f->base_us ? f->base_us : 100000;
+	if (m->rtt_us > MPS_DELAY_MOST)
+		m->rtt_us = MPS_DELAY_MOST;
+	rate = f->rate ? f->rate : AUTO_RATE_MOST;
+	rate = rate < AUTO_RATE_MOST ? rate : AUTO_RATE_MOST;
+	m->inverse = (1000u << 20) / rate;
+	bytes = (__u64)auto_window_segs(sf) * sf->mss_bytes;
+	m->window = bytes > 1 ? mps_bounded_bytes(bytes) : 1;
+	bytes = (__u64)sf->ssthresh_segs * sf->mss_bytes;
+	m->ssthresh = mps_bounded_bytes(bytes);
+	m->queue = mps_bounded_bytes(sf->outstanding_bytes);
+	flying = sf->outstanding_bytes > sf->notsent_bytes ? sf->outstanding_bytes - sf->notsent_bytes : 0;
+	us = (__u32)(mps_bounded_bytes(flying) * m->inverse >> 20);
+	since = f->busy_us ? auto_since((__u32)v->now_us, f->busy_us) : 0;
+	us = us < m->rtt_us ? us : m->rtt_us;
+	m->head_us = us < since ? us : since;
+	bytes = (__u64)m->window * 1000 / (m->rtt_us ? m->rtt_us : 1);
+	m->rate = bytes < rate ? (bytes ? bytes : 1) : rate;
+	return 0;
+}
+
+/* When `bytes`, and what is ahead of them, have arrived: rounds of the window, which grows in slow start. */
+MPS_CORE_PART __u32 auto_arrival_us(const struct auto_model *m, __u64 bytes)
+{
+	__u64 left, window, rtt, us = 0, flow, own;
+
+	if (!m)
+		return AUTO_NEVER_US;
+	bytes = mps_bounded_bytes(bytes);
+	left = bytes + m->queue;
+	window = m->window ? m->window : 1;
+	rtt = m->rtt_us;
+	for (__u32 n = 0; n < AUTO_ROUNDS; n++) {
+		if (left <= window)
+			break;
+		flow = window * m->inverse >> 20;
+		us += flow > rtt ? flow : rtt;
+		left -= window;
+		if (window < m->ssthresh)
+			window = window * 2 < m->ssthresh ? window * 2 : m->ssthresh;
+	}
+	if (left > window) {
+		flow = window * m->inverse >> 20;
+		us += left / window * (flow > rtt ? flow : rtt);
+		left = left % window;
+	}
+	us += left * m->inverse >> 20;
+	us = us > m->head_us ? us - m->head_us : 0;
+	own = bytes * m->inverse >> 20;
+	us = (us > own ? us : own) + rtt / 2;
+	return us < AUTO_NEVER_US ? us : AUTO_NEVER_US;
+}
+
+/* Follows the application: is it filling the send buffer as fast as it empties, how long are its transfers? */
+MPS_CORE_PART __u32 auto_follow(const struct mps_view *v, struct auto_policy_state *st)
+{
+	__u64 backlog, written, grown, done;
+
+	if (!v || !st)
+		return 0;
+	backlog = v->unsent_bytes + mps_outstanding_of(v, ~0u);
+	written = mps_acked_of(v, ~0u) + backlog;
+	done = written - backlog;
+	if (v->present != st->present || written < st->written) {
+		st->present = v->present;
+		st->written = written;
+		st->refill_backlog = 0;
+	}
+	grown = written - st->written;
+	st->written = written;
+	if (grown) {
+		if (backlog < grown + AUTO_REST) {
+			st->last_size = st->size;
+			st->size = mps_bounded_bytes(grown);
+			st->refill_backlog = 0;
+		} else {
+			st->size = mps_bounded_bytes(st->size + grown);
+			st->refill_backlog = backlog > AUTO_BURST ? mps_bounded_bytes(backlog) : 0;
+			st->refill_done = done;
+		}
+	}
+	if (st->refill_backlog && done - st->refill_done >= st->refill_backlog / 2)
+		st->refill_backlog = 0;
+	return !!st->refill_backlog;
+}
+
+MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_policy_state *st, struct auto_work *w,
+				  __u32 index, __u64 bytes)
+{
+	if (!v || !st || !w)
+		return AUTO_NEVER_US;
+	auto_model_of(v, st, &w->m, index);
+	if (w->rest) {
+		w->m.queue = 0;
+		w->m.head_us = 0;
+	}
+	return auto_arrival_us(&w->m, bytes);
+}
+
+/* Where the next burst arrives first. */
+MPS_CORE_PART __u32 auto_first(const struct mps_view *v, const struct auto_policy_state *st, struct auto_work *w,
+			       __u32 among)
+{
+	__u32 best = MPS_MAX_SUBFLOWS, least = ~0u;
+
+	if (!v || !st || !w)
+		return best;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		__u32 us;
+
+		if (!(among >> i & 1))
+			continue;
+		us = auto_burst_us(v, st, w, i, w->burst);
+		if (us < least) {
+			least = us;
+			best = i;
+		}
+	}
+	return best;
+}
+
+MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *out,
+				 const struct auto_policy_params *p, struct auto_policy_state *st)
+{
+	__u32 candidates = mps_candidates(v), best, left, open, next, us, held, margin = p->margin_pct;
+	struct auto_work w = {};
+	__u64 rate, ahead, limit;
+
+	out->allowed = candidates;
+	margin = margin < 50 ? margin : 50;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		if (v->present >> i & 1)
+			auto_learn(v, st, i);
+	w.refill = auto_follow(v, st);
+	w.unsent = mps_bounded_bytes(v->unsent_bytes);
+	w.waits = w.unsent + (w.refill ? st->size : 0);
+	w.rest = !w.waits;
+	if (w.rest)
+		w.waits = st->size;
+	w.burst = w.waits < AUTO_BURST ? w.waits : AUTO_BURST;
+	w.space = v->window_bytes;
+	if (w.refill && v->unsent_bytes < w.space)
+		w.space = v->unsent_bytes;
+	w.space = mps_bounded_bytes(w.space + v->unacked_bytes);
+	best = auto_first(v, st, &w, candidates);
+	if (best >= MPS_MAX_SUBFLOWS)
+		return;
+	us = auto_burst_us(v, st, &w, best, w.burst);
+	held = st->best - 1;
+	if (held < MPS_MAX_SUBFLOWS && (candidates >> held & 1) && held != best &&
+	    auto_burst_us(v, st, &w, held, w.burst) <= (__u64)us * (100 + margin) / 100)
+		best = held;
+	st->best = best + 1;
+	us = auto_burst_us(v, st, &w, best, w.waits);
+	rate = w.m.rate;
+	ahead = w.m.queue;
+	open = 1u << best;
+	left = candidates & ~open;
+	for (__u32 round = 1; round < MPS_MAX_SUBFLOWS; round++) {
+		next = auto_first(v, st, &w, left);
+		if (next >= MPS_MAX_SUBFLOWS)
+			break;
+		left &= ~(1u << next);
+		/* Everything over those that are open, each by its rate. */
+		auto_burst_us(v, st, &w, best, 0);
+		limit = auto_burst_us(v, st, &w, best, w.rest ? w.burst : w.waits * w.m.rate / (rate ? rate : 1));
+		limit = st->open >> next & 1 ? limit * (100 + margin) / 100 : limit * (100 - margin) / 100;
+		us = auto_burst_us(v, st, &w, next, w.burst);
+		if (us > limit)
+			break;
+		if (!w.rest && rate * us / 1000 + w.burst > ahead + w.space)
+			continue;
+		open |= 1u << next;
+		rate += w.m.rate;
+		ahead += w.m.queue;
+	}
+	st->open = open;
+	out->allowed = open;
+}
+
+#endif
