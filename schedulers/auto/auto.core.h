@@ -30,6 +30,11 @@ MPS_PARAMS(auto_policy, AUTO_PARAMS)
 /* Rates are in bytes a millisecond; unknown is 10 Gbit/s. */
 #define AUTO_RATE_MOST 1250000u
 #define AUTO_ROUNDS 10
+/*
+ * The kernel makes the send buffer of a subflow 2 * 4352 bytes for each segment of its window (tcp_sndbuf_expand()), six times
+ * the window, and wakes an application that waits for room when a third is free.
+ */
+#define AUTO_SPACE 4
 
 struct auto_flow {
 	__u32 base_us;     /* round trip without our own queue; 0: not known */
@@ -61,14 +66,16 @@ struct auto_model {
 	__u32 window;   /* bytes */
 	__u32 ssthresh; /* bytes */
 	__u32 queue;    /* bytes on it */
-	__u32 reserved;
+	__u32 unknown;  /* nobody has seen what it can carry */
 };
 
 struct auto_work {
 	struct auto_model m;
 	__u64 unsent;
 	__u64 waits;   /* what is thought to be sent until the transfer ends */
-	__u64 space;   /* what send buffer and receive window hold in all */
+	__u64 space;   /* what the receive window holds in all */
+	__u64 sent;    /* what the send buffer holds now */
+	__u64 windows;
 	__u32 burst;
 	__u32 refill;
 	__u32 rest;    /* nothing waits */
@@ -85,7 +92,7 @@ MPS_CORE __u32 auto_since(__u32 now, __u32 then)
 /* Learns from the ACK at hand: round trip without queue, rate of the train. */
 MPS_CORE_PART __u32 auto_learn(const struct mps_view *v, struct auto_policy_state *st, __u32 index)
 {
-	__u32 i = index & (MPS_MAX_SUBFLOWS - 1), now, acked, dt, got, us, rate;
+	__u32 i = index & (MPS_MAX_SUBFLOWS - 1), now, acked, dt, got, us, rate, queued;
 	const struct mps_subflow_view *sf;
 	struct auto_flow *f;
 
@@ -121,17 +128,18 @@ MPS_CORE_PART __u32 auto_learn(const struct mps_view *v, struct auto_policy_stat
 	if (us > f->base_us)
 		f->base_us += (__u32)((__u64)(us - f->base_us) * (dt < 100000 ? dt : 100000) >> 22);
 	got = acked - f->train_acked;
-	if (dt > f->base_us / 2 || got > 1u << 30) {
+	queued = sf->srtt_us > f->base_us + f->base_us / 4 + 2000;
+	if ((dt > f->base_us / 2 && !queued) || dt > 2000000 || got > 1u << 30) {
 		f->train_us = now;
 		f->train_acked = acked;
-	} else if (got >= 10 * sf->mss_bytes) {
+	} else if (got >= 8 * sf->mss_bytes) {
 		us = auto_since(now, f->train_us);
 		rate = (__u32)((__u64)got * 1000 / (us ? us : 1));
 		rate = rate < AUTO_RATE_MOST ? rate : AUTO_RATE_MOST;
 		rate += !rate;
 		if (rate > f->rate)
 			f->rate = rate;
-		else if (sf->srtt_us > f->base_us + f->base_us / 4 + 2000)
+		else if (queued)
 			f->rate -= (f->rate - rate) / 4;
 		f->train_us = now;
 		f->train_acked = acked;
@@ -182,6 +190,7 @@ MPS_CORE_PART __u32 auto_model_of(const struct mps_view *v, const struct auto_po
 	us = us < m->rtt_us ? us : m->rtt_us;
 	m->head_us = us < since ? us : since;
 	bytes = (__u64)m->window * 1000 / (m->rtt_us ? m->rtt_us : 1);
+	m->unknown = !f->rate;
 	m->rate = bytes < rate ? (bytes ? bytes : 1) : rate;
 	return 0;
 }
@@ -261,6 +270,9 @@ MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_po
 		w->m.queue = 0;
 		w->m.head_us = 0;
 	}
+	/* One burst at a time, until its ACKs have told what it can carry. */
+	if (w->m.unknown && w->m.queue)
+		return AUTO_NEVER_US;
 	return auto_arrival_us(&w->m, bytes);
 }
 
@@ -291,7 +303,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 {
 	__u32 candidates = mps_candidates(v), best, left, open, next, us, held, margin = p->margin_pct;
 	struct auto_work w = {};
-	__u64 rate, ahead, limit;
+	__u64 rate, ahead, limit, room;
 
 	out->allowed = candidates;
 	margin = margin < 50 ? margin : 50;
@@ -305,10 +317,8 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	if (w.rest)
 		w.waits = st->size;
 	w.burst = w.waits < AUTO_BURST ? w.waits : AUTO_BURST;
-	w.space = v->window_bytes;
-	if (w.refill && v->unsent_bytes < w.space)
-		w.space = v->unsent_bytes;
-	w.space = mps_bounded_bytes(w.space + v->unacked_bytes);
+	w.space = mps_bounded_bytes(v->window_bytes + v->unacked_bytes);
+	w.sent = mps_bounded_bytes(v->unsent_bytes + v->unacked_bytes);
 	best = auto_first(v, st, &w, candidates);
 	if (best >= MPS_MAX_SUBFLOWS)
 		return;
@@ -321,6 +331,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	us = auto_burst_us(v, st, &w, best, w.waits);
 	rate = w.m.rate;
 	ahead = w.m.queue;
+	w.windows = w.m.window;
 	open = 1u << best;
 	left = candidates & ~open;
 	for (__u32 round = 1; round < MPS_MAX_SUBFLOWS; round++) {
@@ -335,11 +346,15 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		us = auto_burst_us(v, st, &w, next, w.burst);
 		if (us > limit)
 			break;
-		if (!w.rest && rate * us / 1000 + w.burst > ahead + w.space)
+		room = w.windows + w.m.window + w.burst;
+		room = w.refill ? (room * AUTO_SPACE > w.sent ? room * AUTO_SPACE : w.sent) : w.space;
+		room = room < w.space ? room : w.space;
+		if (!w.rest && rate * us / 1000 + w.burst > ahead + room)
 			continue;
 		open |= 1u << next;
 		rate += w.m.rate;
 		ahead += w.m.queue;
+		w.windows += w.m.window;
 	}
 	st->open = open;
 	out->allowed = open;
