@@ -34,6 +34,7 @@ MPS_PARAMS(auto_policy, AUTO_PARAMS)
  * The kernel makes the send buffer of a subflow 2 * 4352 bytes for each segment of its window (tcp_sndbuf_expand()), six times
  * the window, and wakes an application that waits for room when a third is free.
  */
+#define AUTO_BUFFER 6
 #define AUTO_SPACE 4
 
 struct auto_flow {
@@ -76,11 +77,21 @@ struct auto_work {
 	__u64 space;   /* what the receive window holds in all */
 	__u64 sent;    /* what the send buffer holds now */
 	__u64 windows;
+	__u64 queues; /* on those that are open */
+	__u64 paces;
 	__u32 burst;
 	__u32 refill;
 	__u32 rest;    /* nothing waits */
 	__u32 reserved;
 };
+
+/* KiB/s, at least 1 */
+MPS_CORE __u64 auto_pace(const struct mps_subflow_view *sf)
+{
+	__u64 pace = sf->pacing_rate >> 10;
+
+	return pace < 1 ? 1 : pace < 1u << 24 ? pace : 1u << 24;
+}
 
 MPS_CORE __u32 auto_since(__u32 now, __u32 then)
 {
@@ -129,7 +140,7 @@ MPS_CORE_PART __u32 auto_learn(const struct mps_view *v, struct auto_policy_stat
 		f->base_us += (__u32)((__u64)(us - f->base_us) * (dt < 100000 ? dt : 100000) >> 22);
 	got = acked - f->train_acked;
 	queued = sf->srtt_us > f->base_us + f->base_us / 4 + 2000;
-	if ((dt > f->base_us / 2 && !queued) || dt > 2000000 || got > 1u << 30) {
+	if (!f->train_us || (dt > f->base_us / 2 && !queued) || dt > 2000000 || got > 1u << 30) {
 		f->train_us = now;
 		f->train_acked = acked;
 	} else if (got >= 8 * sf->mss_bytes) {
@@ -145,6 +156,8 @@ MPS_CORE_PART __u32 auto_learn(const struct mps_view *v, struct auto_policy_stat
 		f->train_acked = acked;
 	}
 	f->acked_us = now;
+	if (!sf->outstanding_bytes)
+		f->train_us = 0;
 	return 0;
 }
 
@@ -276,6 +289,27 @@ MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_po
 	return auto_arrival_us(&w->m, bytes);
 }
 
+/* What the kernel will put on it: it evens out what is queued by pacing rate, in whole bursts. */
+MPS_CORE_PART __u64 auto_share(const struct mps_view *v, const struct auto_work *w, __u32 index)
+{
+	const struct mps_subflow_view *sf;
+	__u64 share, pace, room;
+
+	if (!v || !w)
+		return 0;
+	sf = mps_at(v, index);
+	pace = auto_pace(sf);
+	share = (w->waits + w->m.queue + w->queues) * pace / (w->paces + pace);
+	share = share > w->m.queue ? share - w->m.queue : 0;
+	share = share > w->burst ? share : w->burst;
+	room = (__u64)w->m.window * AUTO_BUFFER;
+	room = room > 87040 ? room : 87040;
+	room = room > w->m.queue ? room - w->m.queue : 0;
+	room = room > w->burst ? room : w->burst;
+	share = share < room ? share : room;
+	return share < w->waits ? share : w->waits;
+}
+
 /* Where the next burst arrives first. */
 MPS_CORE_PART __u32 auto_first(const struct mps_view *v, const struct auto_policy_state *st, struct auto_work *w,
 			       __u32 among)
@@ -301,9 +335,9 @@ MPS_CORE_PART __u32 auto_first(const struct mps_view *v, const struct auto_polic
 MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *out,
 				 const struct auto_policy_params *p, struct auto_policy_state *st)
 {
-	__u32 candidates = mps_candidates(v), best, left, open, next, us, held, margin = p->margin_pct;
+	__u32 candidates = mps_candidates(v), best, left, open, next, us, late, held, margin = p->margin_pct;
 	struct auto_work w = {};
-	__u64 rate, ahead, limit, room;
+	__u64 rate, ahead, limit, room, share;
 
 	out->allowed = candidates;
 	margin = margin < 50 ? margin : 50;
@@ -328,10 +362,12 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	    auto_burst_us(v, st, &w, held, w.burst) <= (__u64)us * (100 + margin) / 100)
 		best = held;
 	st->best = best + 1;
-	us = auto_burst_us(v, st, &w, best, w.waits);
+	us = auto_burst_us(v, st, &w, best, w.burst);
 	rate = w.m.rate;
 	ahead = w.m.queue;
 	w.windows = w.m.window;
+	w.queues = w.m.queue;
+	w.paces = auto_pace(mps_at(v, best));
 	open = 1u << best;
 	left = candidates & ~open;
 	for (__u32 round = 1; round < MPS_MAX_SUBFLOWS; round++) {
@@ -341,20 +377,27 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		left &= ~(1u << next);
 		/* Everything over those that are open, each by its rate. */
 		auto_burst_us(v, st, &w, best, 0);
-		limit = auto_burst_us(v, st, &w, best, w.rest ? w.burst : w.waits * w.m.rate / (rate ? rate : 1));
+		limit = auto_burst_us(v, st, &w, best, w.waits * w.m.rate / (rate ? rate : 1));
+		/* The first of those that are idle gets the first burst: a small message must not take a slow path. */
+		if (w.rest && mps_at(v, next)->id < mps_at(v, best)->id)
+			limit = us;
 		limit = st->open >> next & 1 ? limit * (100 + margin) / 100 : limit * (100 - margin) / 100;
-		us = auto_burst_us(v, st, &w, next, w.burst);
-		if (us > limit)
-			break;
+		auto_burst_us(v, st, &w, next, 0);
+		share = auto_share(v, &w, next);
+		late = auto_burst_us(v, st, &w, next, share);
+		if (late > limit)
+			continue;
 		room = w.windows + w.m.window + w.burst;
 		room = w.refill ? (room * AUTO_SPACE > w.sent ? room * AUTO_SPACE : w.sent) : w.space;
 		room = room < w.space ? room : w.space;
-		if (!w.rest && rate * us / 1000 + w.burst > ahead + room)
+		if (!w.rest && rate * late / 1000 + share > ahead + room)
 			continue;
 		open |= 1u << next;
 		rate += w.m.rate;
 		ahead += w.m.queue;
 		w.windows += w.m.window;
+		w.queues += w.m.queue;
+		w.paces += auto_pace(mps_at(v, next));
 	}
 	st->open = open;
 	out->allowed = open;
