@@ -24,12 +24,11 @@ MPS_PARAMS(auto_policy, AUTO_PARAMS)
 
 /* MPTCP_SEND_BURST_SIZE, net/mptcp/protocol.c */
 #define AUTO_BURST 65536
-/* A write that finds less than this still under way begins another transfer. */
-#define AUTO_REST (AUTO_BURST / 4)
 #define AUTO_NEVER_US (1u << 28)
 /* Rates are in bytes a millisecond; unknown is 10 Gbit/s. */
 #define AUTO_RATE_MOST 1250000u
 #define AUTO_ROUNDS 10
+#define AUTO_TRAIN_US 4000
 /*
  * The kernel makes the send buffer of a subflow 2 * 4352 bytes for each segment of its window (tcp_sndbuf_expand()), six times
  * the window, and wakes an application that waits for room when a third is free.
@@ -49,13 +48,14 @@ struct auto_flow {
 struct auto_policy_state {
 	struct auto_flow flow[MPS_MAX_SUBFLOWS];
 	__u64 written; /* by the application, counted from an arbitrary start */
-	__u64 refill_done;
-	__u32 refill_backlog;
+	__u64 level_done; /* what was acknowledged when it last wrote */
+	__u32 level;      /* what was under way after that */
+	__u32 refill;     /* it writes whenever the send buffer has room */
 	__u32 size; /* of the present transfer so far */
 	__u32 last_size;
 	__u32 present;
-	__u32 best; /* index, plus 1; 0: none yet */
-	__u32 open;
+	__u16 best; /* index, plus 1; 0: none yet */
+	__u16 open;
 };
 
 /* What is known of one subflow at a decision. */
@@ -106,6 +106,7 @@ MPS_CORE_PART __u32 auto_learn(const struct mps_view *v, struct auto_policy_stat
 	__u32 i = index & (MPS_MAX_SUBFLOWS - 1), now, acked, dt, got, us, rate, queued;
 	const struct mps_subflow_view *sf;
 	struct auto_flow *f;
+	__u64 own;
 
 	if (!v || !st)
 		return 0;
@@ -135,26 +136,37 @@ MPS_CORE_PART __u32 auto_learn(const struct mps_view *v, struct auto_policy_stat
 	if (!(sf->flags & MPS_SF_SELF))
 		return 0;
 	dt = auto_since(now, f->acked_us);
-	/* A path may have become longer: the base follows within seconds of traffic. */
-	if (us > f->base_us)
+	/*
+	 * A path may have become longer: the base follows within seconds of traffic, unless it is our own queue
+	 * that makes the round trip long.
+	 */
+	own = f->rate ? (__u64)sf->in_flight_segs * sf->mss_bytes * 1000 / f->rate : us;
+	if (us > f->base_us && own < f->base_us)
 		f->base_us += (__u32)((__u64)(us - f->base_us) * (dt < 100000 ? dt : 100000) >> 22);
 	got = acked - f->train_acked;
 	queued = sf->srtt_us > f->base_us + f->base_us / 4 + 2000;
 	if (!f->train_us || (dt > f->base_us / 2 && !queued) || dt > 2000000 || got > 1u << 30) {
 		f->train_us = now;
 		f->train_acked = acked;
-	} else if (got >= 8 * sf->mss_bytes) {
+	} else {
 		us = auto_since(now, f->train_us);
-		rate = (__u32)((__u64)got * 1000 / (us ? us : 1));
+		us += !us;
+		/* Long enough not to be one batch of ACKs; the last of a flight counts as it is. */
+		if (sf->outstanding_bytes ? got < 8 * sf->mss_bytes || (us < f->base_us / 8 && us < AUTO_TRAIN_US) : got < 2 * sf->mss_bytes)
+			goto out;
+		rate = (__u32)((__u64)got * 1000 / us);
 		rate = rate < AUTO_RATE_MOST ? rate : AUTO_RATE_MOST;
 		rate += !rate;
-		if (rate > f->rate)
+		if (!f->rate)
 			f->rate = rate;
+		else if (rate > f->rate)
+			f->rate += ((rate / 4 < f->rate ? rate : 4 * f->rate) - f->rate + 3) / 4;
 		else if (queued)
 			f->rate -= (f->rate - rate) / 4;
 		f->train_us = now;
 		f->train_acked = acked;
 	}
+out:
 	f->acked_us = now;
 	if (!sf->outstanding_bytes)
 		f->train_us = 0;
@@ -253,24 +265,27 @@ MPS_CORE_PART __u32 auto_follow(const struct mps_view *v, struct auto_policy_sta
 	if (v->present != st->present || written < st->written) {
 		st->present = v->present;
 		st->written = written;
-		st->refill_backlog = 0;
+		st->refill = 0;
+		st->level = 0;
 	}
 	grown = written - st->written;
 	st->written = written;
+	/* An application that waits for room in the send buffer writes again when a third of it is free. */
 	if (grown) {
-		if (backlog < grown + AUTO_REST) {
+		if (backlog < grown + st->level / 2 || backlog < AUTO_BURST) {
 			st->last_size = st->size;
 			st->size = mps_bounded_bytes(grown);
-			st->refill_backlog = 0;
+			st->refill = 0;
 		} else {
 			st->size = mps_bounded_bytes(st->size + grown);
-			st->refill_backlog = backlog > AUTO_BURST ? mps_bounded_bytes(backlog) : 0;
-			st->refill_done = done;
+			st->refill = 1;
 		}
+		st->level = mps_bounded_bytes(backlog);
+		st->level_done = done;
 	}
-	if (st->refill_backlog && done - st->refill_done >= st->refill_backlog / 2)
-		st->refill_backlog = 0;
-	return !!st->refill_backlog;
+	if (st->refill && done - st->level_done >= st->level / 2)
+		st->refill = 0;
+	return st->refill;
 }
 
 MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_policy_state *st, struct auto_work *w,
@@ -286,6 +301,9 @@ MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_po
 	/* One burst at a time, until its ACKs have told what it can carry. */
 	if (w->m.unknown && w->m.queue)
 		return AUTO_NEVER_US;
+	/* It is worth a try: nothing else tells, and its window grows by it. */
+	if (w->m.unknown && w->waits > AUTO_BURST && w->m.window < AUTO_BURST)
+		w->m.window = AUTO_BURST;
 	return auto_arrival_us(&w->m, bytes);
 }
 
@@ -378,10 +396,13 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		/* Everything over those that are open, each by its rate. */
 		auto_burst_us(v, st, &w, best, 0);
 		limit = auto_burst_us(v, st, &w, best, w.waits * w.m.rate / (rate ? rate : 1));
-		/* The first of those that are idle gets the first burst: a small message must not take a slow path. */
-		if (w.rest && mps_at(v, next)->id < mps_at(v, best)->id)
-			limit = us;
 		limit = st->open >> next & 1 ? limit * (100 + margin) / 100 : limit * (100 - margin) / 100;
+		/*
+		 * Of those that are idle the first gets the first burst: a small message must not take a slow path
+		 * because the one before was large.
+		 */
+		if (w.rest && mps_at(v, next)->id < mps_at(v, best)->id && st->last_size < 2 * AUTO_BURST)
+			limit = (__u64)us * (100 + margin) / 100;
 		auto_burst_us(v, st, &w, next, 0);
 		share = auto_share(v, &w, next);
 		late = auto_burst_us(v, st, &w, next, share);
