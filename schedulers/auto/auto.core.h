@@ -29,6 +29,7 @@ MPS_PARAMS(auto_policy, AUTO_PARAMS)
 #define AUTO_RATE_MOST 1250000u
 #define AUTO_ROUNDS 10
 #define AUTO_TRAIN_US 4000
+#define AUTO_TRIALS 3
 /*
  * The kernel makes the send buffer of a subflow 2 * 4352 bytes for each segment of its window (tcp_sndbuf_expand()), six times
  * the window, and wakes an application that waits for room when a third is free.
@@ -47,15 +48,18 @@ struct auto_flow {
 
 struct auto_policy_state {
 	struct auto_flow flow[MPS_MAX_SUBFLOWS];
-	__u64 written; /* by the application, counted from an arbitrary start */
+	__u64 written;    /* by the application, counted from an arbitrary start */
 	__u64 level_done; /* what was acknowledged when it last wrote */
 	__u32 level;      /* what was under way after that */
 	__u32 refill;     /* it writes whenever the send buffer has room */
-	__u32 size; /* of the present transfer so far */
+	__u32 size;       /* of the present transfer so far */
 	__u32 last_size;
 	__u32 present;
-	__u16 best; /* index, plus 1; 0: none yet */
-	__u16 open;
+	__u8 best; /* index, plus 1; 0: none yet */
+	__u8 open;
+	__u8 trial; /* bit i: open although its window is too small as yet */
+	__u8 reserved;
+	__u8 trials[MPS_MAX_SUBFLOWS]; /* bursts sent on trial since it last helped by itself */
 };
 
 /* What is known of one subflow at a decision. */
@@ -73,16 +77,16 @@ struct auto_model {
 struct auto_work {
 	struct auto_model m;
 	__u64 unsent;
-	__u64 waits;   /* what is thought to be sent until the transfer ends */
-	__u64 space;   /* what the receive window holds in all */
-	__u64 sent;    /* what the send buffer holds now */
+	__u64 waits; /* what is thought to be sent until the transfer ends */
+	__u64 space; /* what the receive window holds in all */
+	__u64 sent;  /* what the send buffer holds now */
 	__u64 windows;
 	__u64 queues; /* on those that are open */
 	__u64 paces;
 	__u32 burst;
 	__u32 refill;
-	__u32 rest;    /* nothing waits */
-	__u32 reserved;
+	__u32 rest; /* nothing waits */
+	__u32 grown;
 };
 
 /* KiB/s, at least 1 */
@@ -121,11 +125,15 @@ MPS_CORE_PART __u32 auto_learn(const struct mps_view *v, struct auto_policy_stat
 		f->train_acked = (__u32)sf->bytes_acked;
 		f->acked_us = now;
 		f->busy_us = 0;
+		st->trials[i] = 0;
 	}
 	if (!sf->outstanding_bytes)
 		f->busy_us = 0;
-	else if (!f->busy_us)
+	else if (!f->busy_us) {
 		f->busy_us = now;
+		if ((st->trial >> i & 1) && st->trials[i] < AUTO_TRIALS)
+			st->trials[i]++;
+	}
 	us = sf->srtt_us ? sf->srtt_us : sf->min_rtt_us;
 	us = us < MPS_DELAY_MOST ? us : MPS_DELAY_MOST;
 	if (!f->base_us || us < f->base_us)
@@ -152,7 +160,9 @@ MPS_CORE_PART __u32 auto_learn(const struct mps_view *v, struct auto_policy_stat
 		us = auto_since(now, f->train_us);
 		us += !us;
 		/* Long enough not to be one batch of ACKs; the last of a flight counts as it is. */
-		if (sf->outstanding_bytes ? got < 8 * sf->mss_bytes || (us < f->base_us / 8 && us < AUTO_TRAIN_US) : got < 2 * sf->mss_bytes)
+		if (sf->outstanding_bytes
+			    ? got < 8 * sf->mss_bytes || (us < f->base_us / 8 && us < AUTO_TRAIN_US)
+			    : got < 2 * sf->mss_bytes)
 			goto out;
 		rate = (__u32)((__u64)got * 1000 / us);
 		rate = rate < AUTO_RATE_MOST ? rate : AUTO_RATE_MOST;
@@ -176,7 +186,8 @@ out:
 /* The window it will have when it sends next: the kernel halves it for each RTO of idling (RFC 2861). */
 MPS_CORE __u32 auto_window_segs(const struct mps_subflow_view *sf)
 {
-	__u32 segs = sf->cwnd_segs, rto = sf->srtt_us + (sf->rttvar_us * 4 > 200000 ? sf->rttvar_us * 4 : 200000);
+	__u32 segs = sf->cwnd_segs,
+	      rto = sf->srtt_us + (sf->rttvar_us * 4 > 200000 ? sf->rttvar_us * 4 : 200000);
 
 	if (sf->outstanding_bytes)
 		return segs;
@@ -186,8 +197,8 @@ MPS_CORE __u32 auto_window_segs(const struct mps_subflow_view *sf)
 	return segs;
 }
 
-MPS_CORE_PART __u32 auto_model_of(const struct mps_view *v, const struct auto_policy_state *st, struct auto_model *m,
-				  __u32 index)
+MPS_CORE_PART __u32 auto_model_of(const struct mps_view *v, const struct auto_policy_state *st,
+				  struct auto_model *m, __u32 index)
 {
 	__u32 i = index & (MPS_MAX_SUBFLOWS - 1), rate, since, flying, us;
 	const struct mps_subflow_view *sf;
@@ -288,8 +299,8 @@ MPS_CORE_PART __u32 auto_follow(const struct mps_view *v, struct auto_policy_sta
 	return st->refill;
 }
 
-MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_policy_state *st, struct auto_work *w,
-				  __u32 index, __u64 bytes)
+MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_policy_state *st,
+				  struct auto_work *w, __u32 index, __u64 bytes)
 {
 	if (!v || !st || !w)
 		return AUTO_NEVER_US;
@@ -301,9 +312,9 @@ MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_po
 	/* One burst at a time, until its ACKs have told what it can carry. */
 	if (w->m.unknown && w->m.queue)
 		return AUTO_NEVER_US;
-	/* It is worth a try: nothing else tells, and its window grows by it. */
-	if (w->m.unknown && w->waits > AUTO_BURST && w->m.window < AUTO_BURST)
-		w->m.window = AUTO_BURST;
+	/* As if its window had grown already. */
+	if (w->grown && w->m.window < bytes)
+		w->m.window = bytes;
 	return auto_arrival_us(&w->m, bytes);
 }
 
@@ -329,8 +340,8 @@ MPS_CORE_PART __u64 auto_share(const struct mps_view *v, const struct auto_work 
 }
 
 /* Where the next burst arrives first. */
-MPS_CORE_PART __u32 auto_first(const struct mps_view *v, const struct auto_policy_state *st, struct auto_work *w,
-			       __u32 among)
+MPS_CORE_PART __u32 auto_first(const struct mps_view *v, const struct auto_policy_state *st,
+			       struct auto_work *w, __u32 among)
 {
 	__u32 best = MPS_MAX_SUBFLOWS, least = ~0u;
 
@@ -353,7 +364,8 @@ MPS_CORE_PART __u32 auto_first(const struct mps_view *v, const struct auto_polic
 MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *out,
 				 const struct auto_policy_params *p, struct auto_policy_state *st)
 {
-	__u32 candidates = mps_candidates(v), best, left, open, next, us, late, held, margin = p->margin_pct;
+	__u32 candidates = mps_candidates(v), best, left, open, next, us, late, held, trial = 0,
+	      margin = p->margin_pct;
 	struct auto_work w = {};
 	__u64 rate, ahead, limit, room, share;
 
@@ -406,8 +418,19 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		auto_burst_us(v, st, &w, next, 0);
 		share = auto_share(v, &w, next);
 		late = auto_burst_us(v, st, &w, next, share);
-		if (late > limit)
-			continue;
+		if (late <= limit) {
+			st->trials[next & (MPS_MAX_SUBFLOWS - 1)] = 0;
+		} else {
+			/* A window grows only by use. Where that is all it lacks, it is worth a few bursts. */
+			if (w.waits <= AUTO_BURST || st->trials[next & (MPS_MAX_SUBFLOWS - 1)] >= AUTO_TRIALS)
+				continue;
+			w.grown = 1;
+			late = auto_burst_us(v, st, &w, next, share);
+			w.grown = 0;
+			if (late > limit)
+				continue;
+			trial |= 1u << next;
+		}
 		room = w.windows + w.m.window + w.burst;
 		room = w.refill ? (room * AUTO_SPACE > w.sent ? room * AUTO_SPACE : w.sent) : w.space;
 		room = room < w.space ? room : w.space;
@@ -421,6 +444,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		w.paces += auto_pace(mps_at(v, next));
 	}
 	st->open = open;
+	st->trial = trial & open;
 	out->allowed = open;
 }
 
