@@ -36,9 +36,8 @@ using namespace std::chrono_literals;
 using Clock = WorkloadRun::Clock;
 
 constexpr std::string_view alone_prefix = "alone:";
-constexpr auto fine_interval = 10ms; // of what is read from sockets
-constexpr int fine_per_coarse = 10;  // of what is read from devices, and of the series
-constexpr double interval_s = 0.1;
+constexpr int looks_per_interval = 10; // what is read from devices, and the series, come less often
+constexpr double recovery_window_s = 0.1;
 constexpr auto command_timeout = 60s;
 // Less than a segment is no waiting data: the end of a connection counts in its sequence number only.
 constexpr std::int64_t least_waiting = 1000;
@@ -467,19 +466,22 @@ class Watcher {
         return watcher;
     }
 
-    Result<Diary> keep_diary(WorkloadRun &workload, Clock::time_point began) {
+    /// Looks at the sockets every `look_ms`.
+    Result<Diary> keep_diary(WorkloadRun &workload, Clock::time_point began, double look_ms) {
         Diary diary;
+        const auto look =
+            std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::milli>(look_ms));
         const auto now_s = [&] { return std::chrono::duration<double>(Clock::now() - began).count(); };
         bool running = true;
         for (int tick = 0; running; ++tick) {
             if (stop_requested() != 0) {
                 return fail("stopped by a signal", "", EINTR);
             }
-            std::this_thread::sleep_until(began + tick * fine_interval);
+            std::this_thread::sleep_until(began + tick * look);
             running = workload.running();
             diary.looks.push_back({now_s(), workload.sample()});
             // The last look closes the last stretch.
-            if (tick % fine_per_coarse == 0 || !running) {
+            if (tick % looks_per_interval == 0 || !running) {
                 if (auto looked = look_coarse(now_s(), diary); !looked) {
                     return std::unexpected(looked.error());
                 }
@@ -591,10 +593,10 @@ std::optional<double> recovery_ms(const std::vector<Look> &looks, const std::vec
         seconds_to_mbit(before.receiver.delivered - at(from).receiver.delivered, before.at_s - at(from).at_s);
     constexpr double enough = 0.9;
     for (const auto &look : looks) {
-        if (look.at_s < restored->at_s + interval_s) {
+        if (look.at_s < restored->at_s + recovery_window_s) {
             continue;
         }
-        const auto earlier = at(look.at_s - interval_s);
+        const auto earlier = at(look.at_s - recovery_window_s);
         if (seconds_to_mbit(look.receiver.delivered - earlier.receiver.delivered, look.at_s - earlier.at_s) >=
             enough * rate) {
             return (look.at_s - restored->at_s) * 1e3;
@@ -926,7 +928,7 @@ Json series_json(const Harvest &harvest, const std::vector<std::int64_t> &waitin
                          {"tx_mbit", std::move(tx[path])},
                          {"rx_mbit", std::move(rx[path])}});
     }
-    return {{"interval_s", interval_s},
+    return {{"interval_s", harvest.scenario.workload.look_ms * looks_per_interval / 1e3},
             {"at_s", std::move(at)},
             {"paths", std::move(paths)},
             {"goodput_mbit", std::move(goodput)},
@@ -1124,7 +1126,7 @@ Result<Json> run_scenario(const Scenario &scenario, const RunOptions &options) {
     Director director(*network, scenario, used);
     const auto began = workload->begin();
     director.start(began);
-    auto diary = watcher->keep_diary(*workload, began);
+    auto diary = watcher->keep_diary(*workload, began, scenario.workload.look_ms);
     if (!diary) {
         return std::unexpected(diary.error());
     }

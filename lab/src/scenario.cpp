@@ -145,6 +145,27 @@ class Section {
         return values;
     }
 
+    /// `size` whole numbers: one that holds for all, or a list of them. Empty if there is no such key.
+    std::vector<unsigned> integers(std::string_view key, std::size_t size, double least, double most) {
+        const auto *node = find(key);
+        if (node == nullptr) {
+            return {};
+        }
+        const auto *array = node->as_array();
+        if (array == nullptr) {
+            return std::vector<unsigned>(size, integer(key, static_cast<unsigned>(least), least, most));
+        }
+        if (array->size() != size || !array->is_homogeneous(toml::node_type::integer)) {
+            wrong(key, *node, fmt::format("a whole number, or a list of {} of them", size));
+            return std::vector<unsigned>(size, static_cast<unsigned>(least));
+        }
+        std::vector<unsigned> values;
+        for (const auto &element : *array) {
+            values.push_back(static_cast<unsigned>(checked_number(key, element, least, least, most)));
+        }
+        return values;
+    }
+
     std::vector<std::string> texts(std::string_view key, const std::vector<std::string> &allowed) {
         std::vector<std::string> values;
         if (const auto *node = find(key)) {
@@ -472,6 +493,7 @@ Workload read_workload(const toml::table &table, Mistakes &mistakes) {
     constexpr double most_connections = 64;
     workload.connections = section.integer("connections", 1U, 1, most_connections);
     workload.settle_ms = section.number("settle_ms", workload.settle_ms, 0, 60'000);
+    workload.look_ms = section.number("look_ms", workload.look_ms, 1, 10'000);
     const auto duration = [&] { workload.duration_s = section.number("duration_s", 0, 0.1, max_duration_s); };
     const auto either = [&](const char *key) {
         if (section.has(key) == section.has("duration_s")) {
@@ -492,7 +514,7 @@ Workload read_workload(const toml::table &table, Mistakes &mistakes) {
             workload.sizes_bytes.push_back(static_cast<std::uint64_t>(size));
         }
         workload.other_bytes = section.integer<std::uint64_t>("other_bytes", 1, 1, max_bytes);
-        workload.count = section.integer("count", 0U, 1, 1'000'000);
+        workload.counts = section.integers("count", workload.sizes_bytes.size(), 1, 1'000'000);
         duration();
         either("count");
         if (workload.duration_s > 0 && workload.sizes_bytes.size() > 1) {

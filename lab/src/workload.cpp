@@ -752,7 +752,7 @@ struct WorkloadRun::Impl {
         bool first = true;
         for (std::size_t group = 0; group < workload.sizes_bytes.size(); ++group) {
             const auto size = workload.sizes_bytes[group];
-            for (unsigned i = 0; (workload.count == 0 || i < workload.count) && in_time(); ++i) {
+            for (unsigned i = 0; (workload.counts.empty() || i < workload.counts[group]) && in_time(); ++i) {
                 auto start = Clock::now();
                 bool connects = false;
                 const bool fresh = workload.reuse == Connections::per_request ||

@@ -421,3 +421,45 @@ def heat_map(
     return tag(
         "div", _svg(width, height, label, parts, kind="heat"), class_="scroll", style=f"--wide:{number(width)}px"
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Rows of a block map that belong together: what they have in common, and each row's name and cells."""
+
+    title: str
+    rows: Sequence[tuple[str, Sequence[Sequence[Cell]]]]  # cells by group of columns
+
+
+def block_map(blocks: Sequence[Block], groups: Sequence[tuple[str, Sequence[str]]], label: str) -> Markup:
+    """A dense matrix in blocks of rows and groups of columns (title, columns). A cell's hint has what it cannot show."""
+    cell_width, cell_height, between, head = 33.0, 19.0, 12.0, 21.0
+    left = 16 + 6.4 * max([len(name) for block in blocks for name, _ in block.rows], default=0)
+    top = 36.0
+    starts = []
+    x = left
+    for _, columns in groups:
+        starts.append(x)
+        x += cell_width * len(columns) + between
+    width = x - between + 2
+    parts: list[Markup] = []
+    for start, (title, columns) in zip(starts, groups, strict=True):
+        parts.append(_text(start + cell_width * len(columns) / 2, 12, title, "title", "middle"))
+        for column, name in enumerate(columns):
+            parts.append(_text(start + cell_width * (column + 0.5), 30, name, "tick", "middle"))
+    y = top
+    for block in blocks:
+        parts.append(_text(2, y + 14, block.title, "blocktitle"))
+        y += head
+        for name, row in block.rows:
+            parts.append(_text(left - 8, y + 13.5, name, "label", "end"))
+            for start, cells in zip(starts, row, strict=True):
+                for column, cell in enumerate(cells):
+                    x = start + cell_width * column
+                    box = {"x": x + 0.5, "y": y + 0.5, "width": cell_width - 1, "height": cell_height - 1}
+                    hint = tag("title", cell.hint) if cell.hint else None
+                    parts.append(tag("rect", hint, rx="2", class_=f"cell {cell.colour}".rstrip(), **box))
+                    kind = f"celltext small {cell.colour}".rstrip()
+                    parts.append(_text(x + cell_width / 2, y + 13.5, cell.shown, kind, "middle"))
+            y += cell_height
+    return tag("div", _svg(width, y + 2, label, parts, kind="heat"), class_="scroll", style=f"--wide:{number(width)}px")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import json
 import shlex
@@ -19,7 +20,7 @@ from typing import Any
 from mpsvm import catalog, cli, guest, store
 from mpsvm.status import VmError
 
-from . import execute, keep, page, plan, progress, result, stats, text
+from . import execute, grid, keep, page, plan, progress, result, stats, text
 from .keep import Outcome
 from .plan import Key, PlanError, Scenario
 
@@ -36,6 +37,8 @@ def parser() -> argparse.ArgumentParser:
         "Prints a table for each scenario, and leaves results.json and report.html in --out.",
         epilog="A scenario is a name that --list shows, an id (all its variants), a pattern ('S1*') or 'all'. The "
         "policy 'alone' is each path of the scenario alone, 'alone:PATH' is one of them.\n\n"
+        "'grid' is 36 pairs of paths × 7 sizes × which path is first, with a heat map for each policy and a summary "
+        "(not part of 'all'). It always runs default as well: --baseline takes that from an earlier run.\n\n"
         "exit status: 0 all ran, 1 some failed, 2 usage, 69 no VM could run, 130 interrupted (what had ended is "
         "reported; the same command with the same --out goes on from there)",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -45,15 +48,17 @@ def parser() -> argparse.ArgumentParser:
     add("scenarios", nargs="*", metavar="SCENARIO")
     add("--list", action="store_true", help="list the scenarios, policies and kernels, and run nothing")
     add("--kernel", "-k", action="append", default=[], metavar="K[,K...]", help=f"default: {DEFAULT_KERNEL}")
-    add("--policy", "-p", action="append", default=[], metavar="P[,P...]", help="default: default,alone")
-    add("--seeds", default="3", metavar="N", help="how many (3), a range (4-9) or a list (1,5,7); default: 3")
+    add("--policy", "-p", action="append", default=[], metavar="P[,P...]", help="default: default,alone; of the grid: default")
+    add("--seeds", metavar="N", help="how many (3), a range (4-9) or a list (1,5,7); default: 3, of the grid: 1")
+    add("--pairs", type=int, metavar="N", help="only N pairs of the grid, spread over it; always the same ones")
     add("-s", dest="params", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the policy")
     add("--out", type=Path, metavar="DIR", help="results; those that are there are not run again "
         "(default: a new folder in lab/ of the build folder)")  # fmt: skip
+    add("--baseline", type=Path, metavar="DIR", help="--out of an earlier run: its results of default are taken, too")
     add("--again", action="store_true", help="run also what --out has results of")
     add("--jobs", type=int, default=execute.cpus(), metavar="N", help="VMs side by side (default: one a CPU)")
-    add("--per-vm", type=int, default=1, metavar="N", help="runs in one VM, one after the other: saves the boot, about "
-        "4 s, but a run then also depends on those before it (default: 1)")  # fmt: skip
+    add("--per-vm", type=int, metavar="N", help="runs in one VM, one after the other: saves the boot, about "
+        f"4 s, but a run then also depends on those before it (default: 1, of the grid: {grid.PER_VM})")  # fmt: skip
     add("--timeout", type=float, default=600.0, metavar="S", help="wall-clock seconds for one run (default: 600)")
     add("--build", type=Path, default=guest.REPOSITORY / "build", metavar="DIR", help="the build folder")
     add("--kernels", type=Path, default=catalog.DEFAULT_FILE, metavar="FILE", help="instead of vmtest/kernels.toml")
@@ -107,7 +112,8 @@ def listed(document: Any) -> tuple[list[Scenario], list[str]]:
 def print_list(scenarios: Sequence[Scenario], policies: Sequence[str], kernels: catalog.Catalog) -> None:
     """Prints what --list shows."""
     if scenarios:
-        rows = [("scenario", "paths", "")] + [(one.name, " ".join(one.paths), one.title) for one in scenarios]
+        shown = {grid.ID if grid.of_grid(one.name) else one.name: one for one in scenarios}
+        rows = [("scenario", "paths", "")] + [(name, " ".join(one.paths), one.title) for name, one in shown.items()]
         widths = [max(len(row[column]) for row in rows) for column in range(2)]
         for name, paths, title in rows:
             print(f"{name:<{widths[0]}}  {paths:<{widths[1]}}  {title}".rstrip())
@@ -176,10 +182,34 @@ def everything(command: str, made: datetime.datetime, outcomes: Sequence[Outcome
         "schema_version": 1,
         "command": command,
         "made": made.isoformat(timespec="seconds"),
+        "grid": [grid_document(one) for one in grid.grids(groups)],
         "summary": summary,
         "runs": [outcome.to_json() for outcome in outcomes],
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def grid_document(one: grid.Grid) -> dict[str, Any]:
+    """The sums of the grid under one policy, and its cells."""
+
+    def cell(found: grid.Cell | None) -> dict[str, Any] | None:
+        if found is None:
+            return None
+        shown = dataclasses.asdict(found) | {"pair": str(found.pair)}
+        return shown | {"of_bound": found.of_bound, "of_default": found.of_default}
+
+    return {
+        "kernel": one.kernel,
+        "policy": one.policy,
+        "pairs": len(one.pairs),
+        "failed": one.failed,
+        "mean_of_bound": {first: one.mean_of_bound(first) for first in grid.FIRSTS},
+        "mean_of_default": {first: one.mean_of_default(first) for first in grid.FIRSTS},
+        "worst_of_bound": cell(one.worst_of_bound),
+        "worst_of_default": cell(one.worst_of_default),
+        "worse_than_default": len(one.worse),
+        "cells": [cell(found) for found in one.cells],
+    }
 
 
 def short(outcome: Outcome) -> str:
@@ -205,12 +235,15 @@ class Lab:
         self._made = datetime.datetime.now()
         self._lock = threading.Lock()
         self._outcomes: dict[Key, Outcome] = {}
+        self._per_vm = 1
 
     def run(self) -> int:
         """Returns the exit status. Raises PlanError and VmError."""
         options = self._options
-        if options.jobs < 1 or options.per_vm < 1 or not options.timeout > 0:
+        if options.jobs < 1 or options.per_vm is not None and options.per_vm < 1 or not options.timeout > 0:
             raise PlanError("--jobs, --per-vm and --timeout must be positive.")
+        if options.baseline is not None and not (options.baseline / keep.RUNS).is_dir():
+            raise PlanError(f"--baseline {options.baseline}: there are no results in it.", "It is the --out of a run.")
         for param in options.params:
             if "=" not in param or param.startswith("="):
                 raise PlanError(f"-s {param}: that is no KEY=VALUE.")
@@ -231,9 +264,22 @@ class Lab:
             wanted_kernels = [kernels.kernel(name) for name in dict.fromkeys(names)]
         except VmError as error:
             raise PlanError(error.what, error.next) from None
-        by_scenario = plan.policies(policies, chosen, options.policy or ["default", plan.ALONE])
+        if options.pairs is not None:
+            chosen = grid.part(chosen, options.pairs)
+        only_grid = all(grid.of_grid(one.name) for one in chosen)
+        self._per_vm = options.per_vm or (grid.PER_VM if only_grid else 1)
+        by_scenario = plan.policies(
+            policies, chosen, options.policy or ([stats.BASELINE] if only_grid else [stats.BASELINE, plan.ALONE])
+        )
+        for name, mine in by_scenario.items():
+            if grid.of_grid(name) and stats.BASELINE not in mine:
+                mine.insert(0, stats.BASELINE)
         wanted = plan.keys(
-            [kernel.name for kernel in wanted_kernels], chosen, by_scenario, plan.seeds(options.seeds), options.params
+            [kernel.name for kernel in wanted_kernels],
+            chosen,
+            by_scenario,
+            plan.seeds(options.seeds or ("1" if only_grid else "3")),
+            options.params,
         )
         if not wanted:
             raise PlanError("Nothing is left to run.", "Does a chosen scenario have that path?")
@@ -262,8 +308,11 @@ class Lab:
         )
         if not options.again:
             self._outcomes = keep.load(out, wanted)
+        if options.baseline is not None:
+            # Before those of --out, also with --again: whoever gives it wants default not to run again.
+            self._outcomes |= keep.load(options.baseline, [key for key in wanted if key.policy == stats.BASELINE])
         left = [key for key in wanted if key not in self._outcomes]
-        network_s = {one.name: one.network_s or 0.0 for one in chosen}
+        network_s = {one.name: one.network_s or grid.network_s(one.name) or 0.0 for one in chosen}
         self._tell_plan(wanted, left, out, settings)
         started = time.monotonic()
         interrupted: cli.Interrupted | None = None
@@ -287,7 +336,7 @@ class Lab:
                 settings, started=display.started, ended=ended, requeued=display.requeued
             )  # fmt: skip
             try:
-                executor.run(plan.groups(left, options.per_vm, network_s), display.tick)
+                executor.run(plan.groups(left, self._per_vm, network_s), display.tick)
             except cli.Interrupted as signal:
                 interrupted = signal
             finally:

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 ALONE = "alone"
+# Large enough to be run only when it is asked for.
+NOT_IN_ALL = ("grid",)
 
 
 @dataclasses.dataclass
@@ -69,7 +71,7 @@ class Key:
 
 def _safe(text: str) -> str:
     """A file name; different texts give different ones."""
-    plain = re.sub(r"[^A-Za-z0-9._+-]", "_", text)
+    plain = re.sub(r"[^A-Za-z0-9._+@-]", "_", text)
     # "a:b" and "a_b" must not meet.
     return plain if plain == text and not plain.startswith(".") else f"{plain}~{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
@@ -84,13 +86,18 @@ def _near(word: str, known: Sequence[str], what: str) -> str:
 
 
 def scenarios(listed: Sequence[Scenario], words: Sequence[str]) -> list[Scenario]:
-    """The scenarios that words name: a name, an id (all its variants), a shell pattern, or 'all'. Raises PlanError."""
+    """The scenarios that words name: a name, an id (all its variants), a shell pattern, or 'all' (but the grid).
+
+    Raises PlanError.
+    """
     found: dict[str, Scenario] = {}
     for word in words:
         matching = [
             one
             for one in listed
-            if word == "all" or word.lower() in (one.name.lower(), one.id.lower()) or fnmatch.fnmatchcase(one.name, word)
+            if (word == "all" and one.id not in NOT_IN_ALL)
+            or word.lower() in (one.name.lower(), one.id.lower())
+            or fnmatch.fnmatchcase(one.name, word)
         ]
         if not matching:
             known = list(dict.fromkeys(name for one in listed for name in (one.id, one.name)))

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import stats
+from . import grid, stats
+from .grid import Cell, Grid
 from .stats import Group, Row
 
 NONE = "-"
+MOST_CELLS = 15
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -49,6 +51,11 @@ def size(value: float | None) -> str:
 def factor(value: float | None) -> str:
     """'0.35', '1.64'."""
     return NONE if value is None else f"{value:.2f}" if value < 100 else significant(value)
+
+
+def brief(value: float | None) -> str:
+    """'0.35', '1.64', '19.4', '123': where there is little room."""
+    return NONE if value is None else f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
 
 
 def rate(value: float | None) -> str:
@@ -168,10 +175,65 @@ def paths(group: Group) -> str:
     return ", ".join(described)
 
 
+def grid_cell(cell: Cell, ratio: float | None) -> str:
+    """'2.10 (1 MB, 20@5+5@100, slow first)'."""
+    return f"{factor(ratio)} ({size(cell.size_bytes)}, {cell.pair}, {cell.first} first)"
+
+
+def grid_columns(grids: Sequence[Grid]) -> list[tuple[str, list[str]]]:
+    """The summary of the grid: a line for each policy (and kernel, if there are several)."""
+    worst_bound = [grid_cell(cell, cell.of_bound) if (cell := one.worst_of_bound) else NONE for one in grids]
+    worst_default = [grid_cell(cell, cell.of_default) if (cell := one.worst_of_default) else NONE for one in grids]
+    others = [one.policy != stats.BASELINE for one in grids]
+    found = [("policy", [one.policy for one in grids])]
+    if len({one.kernel for one in grids}) > 1:
+        found.append(("kernel", [one.kernel for one in grids]))
+    found.append(("cells", [f"{len(one.cells)}" + (f", {one.failed} failed" * bool(one.failed)) for one in grids]))
+    for first in grid.FIRSTS:
+        found.append((f"of bound, {first} first", [factor(one.mean_of_bound(first)) for one in grids]))
+    found.append(("worst of bound", worst_bound))
+    if any(others):
+        for first in grid.FIRSTS:
+            cells = [factor(one.mean_of_default(first)) if other else NONE for one, other in zip(grids, others, strict=True)]
+            found.append((f"of default, {first} first", cells))
+        found.append(
+            ("worst of default", [cell if other else NONE for cell, other in zip(worst_default, others, strict=True)])
+        )
+        counts = [str(len(one.worse)) if other else NONE for one, other in zip(grids, others, strict=True)]
+        found.append((f"above {grid.WORSE:g}", counts))
+    return found
+
+
+def grid_report(grids: Sequence[Grid]) -> list[str]:
+    """The summary of the grid, one fact a line under each policy, and the cells that are worse than default."""
+    lines = [
+        f"grid  {count_of(max((len(one.pairs) for one in grids), default=0), 'pair')} of paths (RATE@DELAY quick + slow), "
+        "ratios of median completion times; less is better"
+    ]
+    table = grid_columns(grids)
+    lines += [f"  {line}" for line in aligned([column for column in table if not column[0].startswith("worst")])]
+    for number, one in enumerate(grids):
+        name = one.policy + (f" on {one.kernel}" if len({each.kernel for each in grids}) > 1 else "")
+        worst = dict(table)
+        lines.append(f"  {name}: worst of bound {worst['worst of bound'][number]}")
+        worse = one.worse if one.policy != stats.BASELINE else []
+        if one.policy != stats.BASELINE and not worse and one.worst_of_default:
+            lines.append(f"  {name}: worst of default {worst['worst of default'][number]}")
+        if worse:
+            lines.append(f"  {name}: above {grid.WORSE:g} × default:")
+            lines += [f"    {grid_cell(cell, cell.of_default)}" for cell in worse[:MOST_CELLS]]
+            if len(worse) > MOST_CELLS:
+                lines.append(f"    … and {len(worse) - MOST_CELLS} more")
+    return lines
+
+
 def report(groups: Sequence[Group]) -> str:
     """Everything, for a terminal."""
     lines: list[str] = []
     several = len({group.kernel for group in groups}) > 1
+    of_grid, groups = grid.split(groups)
+    if of_grid:
+        lines += ["", *grid_report(grid.grids(of_grid))]
     for group in groups:
         lines += ["", heading(group, several)]
         if described := paths(group):

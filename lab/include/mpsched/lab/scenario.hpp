@@ -61,13 +61,14 @@ struct Workload {
     Direction direction = Direction::upload;
     unsigned connections = 1; ///< in parallel, each with the whole workload
     double settle_ms = 1500;  ///< between connecting and the first byte, for joins
+    double look_ms = 10;      ///< how often sockets are looked at; devices, and the series: a tenth of that
 
     std::uint64_t bytes = 0; ///< bulk, per connection; 0: until duration_s
     double duration_s = 0;   ///< bulk without bytes, requests without count, stream, video
 
     std::vector<std::uint64_t> sizes_bytes = {}; ///< requests: in the workload's direction
     std::uint64_t other_bytes = 1;               ///< requests: in the other direction
-    unsigned count = 0;                          ///< requests of each size; 0: until duration_s
+    std::vector<unsigned> counts = {};           ///< requests of each size, in their order; empty: until duration_s
     double gap_ms = 0;                           ///< between an answer and the next request, give or take 5 %
     Connections reuse = Connections::per_size;
 
