@@ -89,11 +89,17 @@ struct auto_work {
 	__u32 grown;
 };
 
-/* KiB/s, at least 1 */
+/*
+ * What the kernel will divide by, in KiB/s, at least 1: at the first burst on an idle subflow it takes over TCP's pacing
+ * rate (tcp_update_pacing_rate()).
+ */
 MPS_CORE __u64 auto_pace(const struct mps_subflow_view *sf)
 {
-	__u64 pace = sf->pacing_rate >> 10;
+	__u64 pace = sf->pacing_rate >> 10, us = mps_delay_us(sf);
 
+	if (!sf->outstanding_bytes && us)
+		pace = ((__u64)sf->cwnd_segs * sf->mss_bytes * (sf->cwnd_segs < sf->ssthresh_segs / 2 ? 2000 : 1200) / us *
+			1000) >> 10;
 	return pace < 1 ? 1 : pace < 1u << 24 ? pace : 1u << 24;
 }
 
@@ -145,12 +151,12 @@ MPS_CORE_PART __u32 auto_learn(const struct mps_view *v, struct auto_policy_stat
 		return 0;
 	dt = auto_since(now, f->acked_us);
 	/*
-	 * A path may have become longer: the base follows within seconds of traffic, unless it is our own queue
-	 * that makes the round trip long.
+	 * A path may have become longer: the base follows within seconds of traffic, by what a full window of
+	 * our own in the bottleneck's queue does not explain.
 	 */
-	own = f->rate ? (__u64)sf->in_flight_segs * sf->mss_bytes * 1000 / f->rate : us;
-	if (us > f->base_us && own < f->base_us)
-		f->base_us += (__u32)((__u64)(us - f->base_us) * (dt < 100000 ? dt : 100000) >> 22);
+	own = f->rate ? (__u64)sf->cwnd_segs * sf->mss_bytes * 1000 / f->rate : 0;
+	if (us > f->base_us + own)
+		f->base_us += (__u32)((us - own - f->base_us) * (dt < 100000 ? dt : 100000) >> 22);
 	got = acked - f->train_acked;
 	queued = sf->srtt_us > f->base_us + f->base_us / 4 + 2000;
 	if (!f->train_us || (dt > f->base_us / 2 && !queued) || dt > 2000000 || got > 1u << 30) {
