@@ -98,8 +98,9 @@ MPS_CORE __u64 auto_pace(const struct mps_subflow_view *sf)
 	__u64 pace = sf->pacing_rate >> 10, us = mps_delay_us(sf);
 
 	if (!sf->outstanding_bytes && us)
-		pace = ((__u64)sf->cwnd_segs * sf->mss_bytes * (sf->cwnd_segs < sf->ssthresh_segs / 2 ? 2000 : 1200) / us *
-			1000) >> 10;
+		pace = ((__u64)sf->cwnd_segs * sf->mss_bytes *
+			(sf->cwnd_segs < sf->ssthresh_segs / 2 ? 2000 : 1200) / us * 1000) >>
+		       10;
 	return pace < 1 ? 1 : pace < 1u << 24 ? pace : 1u << 24;
 }
 
@@ -324,6 +325,28 @@ MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_po
 	return auto_arrival_us(&w->m, bytes);
 }
 
+/* Subflows that should have been heard of by now: bit i. About when the kernel's tail-loss probe leaves. */
+MPS_CORE_PART __u32 auto_silent(const struct mps_view *v, const struct auto_policy_state *st)
+{
+	__u32 silent = 0;
+
+	if (!v || !st)
+		return 0;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		const struct mps_subflow_view *sf = &v->sf[i];
+		__u32 now = (__u32)v->now_us, patience;
+
+		if (!(v->present >> i & 1) || !sf->outstanding_bytes || !st->flow[i].busy_us || !sf->srtt_us)
+			continue;
+		patience = mps_delay_us(sf);
+		patience += patience / 2 + 4 * mps_jitter_us(sf, sf) + 10000;
+		silent |= (__u32)(auto_since(now, st->flow[i].busy_us) > patience &&
+				  auto_since(now, st->flow[i].acked_us) > patience)
+			  << i;
+	}
+	return silent;
+}
+
 /* What the kernel will put on it: it evens out what is queued by pacing rate, in whole bursts. */
 MPS_CORE_PART __u64 auto_share(const struct mps_view *v, const struct auto_work *w, __u32 index)
 {
@@ -370,16 +393,19 @@ MPS_CORE_PART __u32 auto_first(const struct mps_view *v, const struct auto_polic
 MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *out,
 				 const struct auto_policy_params *p, struct auto_policy_state *st)
 {
-	__u32 candidates = mps_candidates(v), best, left, open, next, us, late, held, trial = 0,
+	__u32 candidates = mps_candidates(v), best, left, open, next, us, late, held, silent, trial = 0,
 	      margin = p->margin_pct;
 	struct auto_work w = {};
-	__u64 rate, ahead, limit, room, share;
+	__u64 rate, ahead, limit, near, room, share;
 
 	out->allowed = candidates;
 	margin = margin < 50 ? margin : 50;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
 		if (v->present >> i & 1)
 			auto_learn(v, st, i);
+	silent = auto_silent(v, st);
+	if (candidates & ~silent)
+		candidates &= ~silent;
 	w.refill = auto_follow(v, st);
 	w.unsent = mps_bounded_bytes(v->unsent_bytes);
 	w.waits = w.unsent + (w.refill ? st->size : 0);
@@ -417,10 +443,13 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		limit = st->open >> next & 1 ? limit * (100 + margin) / 100 : limit * (100 - margin) / 100;
 		/*
 		 * Of those that are idle the first gets the first burst: a small message must not take a slow path
-		 * because the one before was large.
+		 * because the one before was large. One that is about as quick stays open in any case: what is
+		 * open takes over soonest when another one dies.
 		 */
-		if (w.rest && mps_at(v, next)->id < mps_at(v, best)->id && st->last_size < 2 * AUTO_BURST)
-			limit = (__u64)us * (100 + margin) / 100;
+		near = (__u64)us * (100 + margin) / 100;
+		if (w.rest && (near > limit ||
+			       (mps_at(v, next)->id < mps_at(v, best)->id && st->last_size < 2 * AUTO_BURST)))
+			limit = near;
 		auto_burst_us(v, st, &w, next, 0);
 		share = auto_share(v, &w, next);
 		late = auto_burst_us(v, st, &w, next, share);
