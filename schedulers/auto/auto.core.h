@@ -317,7 +317,8 @@ MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_po
 		w->m.head_us = 0;
 	}
 	/* One burst at a time, until its ACKs have told what it can carry. */
-	if (w->m.unknown && w->m.queue)
+	if (w->m.unknown && w->m.queue &&
+	    w->m.queue + bytes > (w->m.window > AUTO_BURST ? w->m.window : AUTO_BURST))
 		return AUTO_NEVER_US;
 	/* As if its window had grown already. */
 	if (w->grown && w->m.window < bytes)
