@@ -104,6 +104,11 @@ MPS_CORE __u64 auto_pace(const struct mps_subflow_view *sf)
 	return pace < 1 ? 1 : pace < 1u << 24 ? pace : 1u << 24;
 }
 
+MPS_CORE __u32 auto_bytes(__u64 bytes)
+{
+	return (__u32)mps_bounded_bytes(bytes);
+}
+
 MPS_CORE __u32 auto_since(__u32 now, __u32 then)
 {
 	__u32 d = now - then;
@@ -223,10 +228,10 @@ MPS_CORE_PART __u32 auto_model_of(const struct mps_view *v, const struct auto_po
 	rate = rate < AUTO_RATE_MOST ? rate : AUTO_RATE_MOST;
 	m->inverse = (1000u << 20) / rate;
 	bytes = (__u64)auto_window_segs(sf) * sf->mss_bytes;
-	m->window = bytes > 1 ? mps_bounded_bytes(bytes) : 1;
+	m->window = bytes > 1 ? auto_bytes(bytes) : 1;
 	bytes = (__u64)sf->ssthresh_segs * sf->mss_bytes;
-	m->ssthresh = mps_bounded_bytes(bytes);
-	m->queue = mps_bounded_bytes(sf->outstanding_bytes);
+	m->ssthresh = auto_bytes(bytes);
+	m->queue = auto_bytes(sf->outstanding_bytes);
 	flying = sf->outstanding_bytes > sf->notsent_bytes ? sf->outstanding_bytes - sf->notsent_bytes : 0;
 	us = (__u32)(mps_bounded_bytes(flying) * m->inverse >> 20);
 	since = f->busy_us ? auto_since((__u32)v->now_us, f->busy_us) : 0;
@@ -234,7 +239,7 @@ MPS_CORE_PART __u32 auto_model_of(const struct mps_view *v, const struct auto_po
 	m->head_us = us < since ? us : since;
 	bytes = (__u64)m->window * 1000 / (m->rtt_us ? m->rtt_us : 1);
 	m->unknown = !f->rate;
-	m->rate = bytes < rate ? (bytes ? bytes : 1) : rate;
+	m->rate = bytes < rate ? (__u32)(bytes ? bytes : 1) : rate;
 	return 0;
 }
 
@@ -267,7 +272,7 @@ MPS_CORE_PART __u32 auto_arrival_us(const struct auto_model *m, __u64 bytes)
 	us = us > m->head_us ? us - m->head_us : 0;
 	own = bytes * m->inverse >> 20;
 	us = (us > own ? us : own) + rtt / 2;
-	return us < AUTO_NEVER_US ? us : AUTO_NEVER_US;
+	return us < AUTO_NEVER_US ? (__u32)us : AUTO_NEVER_US;
 }
 
 /* Follows the application: is it filling the send buffer as fast as it empties, how long are its transfers? */
@@ -292,13 +297,13 @@ MPS_CORE_PART __u32 auto_follow(const struct mps_view *v, struct auto_policy_sta
 	if (grown) {
 		if (backlog < grown + st->level / 2 || backlog < AUTO_BURST) {
 			st->last_size = st->size;
-			st->size = mps_bounded_bytes(grown);
+			st->size = auto_bytes(grown);
 			st->refill = 0;
 		} else {
-			st->size = mps_bounded_bytes(st->size + grown);
+			st->size = auto_bytes(st->size + grown);
 			st->refill = 1;
 		}
-		st->level = mps_bounded_bytes(backlog);
+		st->level = auto_bytes(backlog);
 		st->level_done = done;
 	}
 	if (st->refill && done - st->level_done >= st->level / 2)
@@ -322,7 +327,7 @@ MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_po
 		return AUTO_NEVER_US;
 	/* As if its window had grown already. */
 	if (w->grown && w->m.window < bytes)
-		w->m.window = bytes;
+		w->m.window = auto_bytes(bytes);
 	return auto_arrival_us(&w->m, bytes);
 }
 
@@ -413,7 +418,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	w.rest = !w.waits;
 	if (w.rest)
 		w.waits = st->size;
-	w.burst = w.waits < AUTO_BURST ? w.waits : AUTO_BURST;
+	w.burst = w.waits < AUTO_BURST ? (__u32)w.waits : AUTO_BURST;
 	w.space = mps_bounded_bytes(v->window_bytes + v->unacked_bytes);
 	w.sent = mps_bounded_bytes(v->unsent_bytes + v->unacked_bytes);
 	best = auto_first(v, st, &w, candidates);
@@ -424,7 +429,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	if (held < MPS_MAX_SUBFLOWS && (candidates >> held & 1) && held != best &&
 	    auto_burst_us(v, st, &w, held, w.burst) <= (__u64)us * (100 + margin) / 100)
 		best = held;
-	st->best = best + 1;
+	st->best = (__u8)(best + 1);
 	us = auto_burst_us(v, st, &w, best, w.burst);
 	rate = w.m.rate;
 	ahead = w.m.queue;
@@ -479,8 +484,8 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		w.queues += w.m.queue;
 		w.paces += auto_pace(mps_at(v, next));
 	}
-	st->open = open;
-	st->trial = trial & open;
+	st->open = (__u8)open;
+	st->trial = (__u8)(trial & open);
 	out->allowed = open;
 }
 
