@@ -93,15 +93,37 @@ struct auto_work {
  * What the kernel will divide by, in KiB/s, at least 1: at the first burst on an idle subflow it takes over TCP's pacing
  * rate (tcp_update_pacing_rate()).
  */
-MPS_CORE __u64 auto_pace(const struct mps_subflow_view *sf)
+MPS_CORE_PART __u64 auto_pace(const struct mps_view *v, __u32 index)
 {
-	__u64 pace = sf->pacing_rate >> 10, us = mps_delay_us(sf);
+	const struct mps_subflow_view *sf;
+	__u64 pace, us;
 
+	if (!v)
+		return 1;
+	sf = mps_at(v, index);
+	pace = sf->pacing_rate >> 10;
+	us = mps_delay_us(sf);
 	if (!sf->outstanding_bytes && us)
 		pace = ((__u64)sf->cwnd_segs * sf->mss_bytes *
 			(sf->cwnd_segs < sf->ssthresh_segs / 2 ? 2000 : 1200) / us * 1000) >>
 		       10;
 	return pace < 1 ? 1 : pace < 1u << 24 ? pace : 1u << 24;
+}
+
+/* Is the one the kernel's list has before the other? */
+MPS_CORE_PART __u32 auto_listed_before(const struct mps_view *v, __u32 one, __u32 other)
+{
+	return v && mps_at(v, one)->id < mps_at(v, other)->id;
+}
+
+/* Bursts on trial so far; after it has helped by itself they are counted anew. */
+MPS_CORE_PART __u32 auto_trials(struct auto_policy_state *st, __u32 index, __u32 helps)
+{
+	if (!st)
+		return AUTO_TRIALS;
+	if (helps)
+		st->trials[index & (MPS_MAX_SUBFLOWS - 1)] = 0;
+	return st->trials[index & (MPS_MAX_SUBFLOWS - 1)];
 }
 
 MPS_CORE __u32 auto_bytes(__u64 bytes)
@@ -356,13 +378,11 @@ MPS_CORE_PART __u32 auto_silent(const struct mps_view *v, const struct auto_poli
 /* What the kernel will put on it: it evens out what is queued by pacing rate, in whole bursts. */
 MPS_CORE_PART __u64 auto_share(const struct mps_view *v, const struct auto_work *w, __u32 index)
 {
-	const struct mps_subflow_view *sf;
 	__u64 share, pace, room;
 
 	if (!v || !w)
 		return 0;
-	sf = mps_at(v, index);
-	pace = auto_pace(sf);
+	pace = auto_pace(v, index);
 	share = (w->waits + w->m.queue + w->queues) * pace / (w->paces + pace);
 	share = share > w->m.queue ? share - w->m.queue : 0;
 	share = share > w->burst ? share : w->burst;
@@ -435,7 +455,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	ahead = w.m.queue;
 	w.windows = w.m.window;
 	w.queues = w.m.queue;
-	w.paces = auto_pace(mps_at(v, best));
+	w.paces = auto_pace(v, best);
 	open = 1u << best;
 	left = candidates & ~open;
 	for (__u32 round = 1; round < MPS_MAX_SUBFLOWS; round++) {
@@ -453,17 +473,17 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		 * open takes over soonest when another one dies.
 		 */
 		near = (__u64)us * (100 + margin) / 100;
-		if (w.rest && (near > limit ||
-			       (mps_at(v, next)->id < mps_at(v, best)->id && st->last_size < 2 * AUTO_BURST)))
+		if (w.rest &&
+		    (near > limit || (auto_listed_before(v, next, best) && st->last_size < 2 * AUTO_BURST)))
 			limit = near;
 		auto_burst_us(v, st, &w, next, 0);
 		share = auto_share(v, &w, next);
 		late = auto_burst_us(v, st, &w, next, share);
 		if (late <= limit) {
-			st->trials[next & (MPS_MAX_SUBFLOWS - 1)] = 0;
+			auto_trials(st, next, 1);
 		} else {
 			/* A window grows only by use. Where that is all it lacks, it is worth a few bursts. */
-			if (w.waits <= AUTO_BURST || st->trials[next & (MPS_MAX_SUBFLOWS - 1)] >= AUTO_TRIALS)
+			if (w.waits <= AUTO_BURST || auto_trials(st, next, 0) >= AUTO_TRIALS)
 				continue;
 			w.grown = 1;
 			late = auto_burst_us(v, st, &w, next, share);
@@ -482,7 +502,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		ahead += w.m.queue;
 		w.windows += w.m.window;
 		w.queues += w.m.queue;
-		w.paces += auto_pace(mps_at(v, next));
+		w.paces += auto_pace(v, next);
 	}
 	st->open = (__u8)open;
 	st->trial = (__u8)(trial & open);
