@@ -72,6 +72,7 @@ struct auto_model {
 	__u32 ssthresh; /* bytes */
 	__u32 queue;    /* bytes on it */
 	__u32 unknown;  /* nobody has seen what it can carry */
+	__u32 soon;     /* bytes/ms that it can make once slow start is over */
 };
 
 struct auto_work {
@@ -85,7 +86,9 @@ struct auto_work {
 	__u64 paces;
 	__u32 burst;
 	__u32 refill;
-	__u32 rest; /* nothing waits */
+	__u32 rest;  /* nothing waits */
+	__u32 known; /* of one at least it was seen what it can carry */
+	__u32 reserved;
 	__u32 grown;
 };
 
@@ -176,7 +179,7 @@ MPS_CORE_PART __u32 auto_learn(const struct mps_view *v, struct auto_policy_stat
 		f->base_us = us;
 	acked = (__u32)sf->bytes_acked;
 	if (!(sf->flags & MPS_SF_SELF))
-		return 0;
+		return !!f->rate;
 	dt = auto_since(now, f->acked_us);
 	/*
 	 * A path may have become longer: the base follows within seconds of traffic, by what a full window of
@@ -214,7 +217,7 @@ out:
 	f->acked_us = now;
 	if (!sf->outstanding_bytes)
 		f->train_us = 0;
-	return 0;
+	return !!f->rate;
 }
 
 /* The window it will have when it sends next: the kernel halves it for each RTO of idling (RFC 2861). */
@@ -261,7 +264,10 @@ MPS_CORE_PART __u32 auto_model_of(const struct mps_view *v, const struct auto_po
 	m->head_us = us < since ? us : since;
 	bytes = (__u64)m->window * 1000 / (m->rtt_us ? m->rtt_us : 1);
 	m->unknown = !f->rate;
+	m->soon = rate;
 	m->rate = bytes < rate ? (__u32)(bytes ? bytes : 1) : rate;
+	if (m->window >= m->ssthresh)
+		m->soon = m->rate;
 	return 0;
 }
 
@@ -344,7 +350,7 @@ MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_po
 		w->m.head_us = 0;
 	}
 	/* One burst at a time, until its ACKs have told what it can carry. */
-	if (w->m.unknown && w->m.queue &&
+	if (w->known && w->m.unknown && w->m.queue &&
 	    w->m.queue + bytes > (w->m.window > AUTO_BURST ? w->m.window : AUTO_BURST))
 		return AUTO_NEVER_US;
 	/* As if its window had grown already. */
@@ -378,20 +384,24 @@ MPS_CORE_PART __u32 auto_silent(const struct mps_view *v, const struct auto_poli
 /* What the kernel will put on it: it evens out what is queued by pacing rate, in whole bursts. */
 MPS_CORE_PART __u64 auto_share(const struct mps_view *v, const struct auto_work *w, __u32 index)
 {
-	__u64 share, pace, room;
+	__u64 share, pace, room, here;
 
 	if (!v || !w)
 		return 0;
 	pace = auto_pace(v, index);
-	share = (w->waits + w->m.queue + w->queues) * pace / (w->paces + pace);
+	/* It can only hand out what is there. */
+	here = w->rest ? w->waits : w->unsent;
+	here = here > w->burst ? here : w->burst;
+	share = (here + w->m.queue + w->queues) * pace / (w->paces + pace);
 	share = share > w->m.queue ? share - w->m.queue : 0;
 	share = share > w->burst ? share : w->burst;
-	room = (__u64)w->m.window * AUTO_BUFFER;
+	/* A send buffer that has grown stays so. */
+	room = (__u64)mps_at(v, index)->cwnd_segs * mps_at(v, index)->mss_bytes * AUTO_BUFFER;
 	room = room > 87040 ? room : 87040;
 	room = room > w->m.queue ? room - w->m.queue : 0;
 	room = room > w->burst ? room : w->burst;
 	share = share < room ? share : room;
-	return share < w->waits ? share : w->waits;
+	return share < here ? share : here;
 }
 
 /* Where the next burst arrives first. */
@@ -422,13 +432,13 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	__u32 candidates = mps_candidates(v), best, left, open, next, us, late, held, silent, trial = 0,
 	      margin = p->margin_pct;
 	struct auto_work w = {};
-	__u64 rate, ahead, limit, near, room, share;
+	__u64 rate, soon, ahead, limit, near, room, share, sends;
 
 	out->allowed = candidates;
 	margin = margin < 50 ? margin : 50;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
 		if (v->present >> i & 1)
-			auto_learn(v, st, i);
+			w.known |= auto_learn(v, st, i);
 	silent = auto_silent(v, st);
 	if (candidates & ~silent)
 		candidates &= ~silent;
@@ -452,6 +462,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	st->best = (__u8)(best + 1);
 	us = auto_burst_us(v, st, &w, best, w.burst);
 	rate = w.m.rate;
+	soon = w.m.soon;
 	ahead = w.m.queue;
 	w.windows = w.m.window;
 	w.queues = w.m.queue;
@@ -495,10 +506,16 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		room = w.windows + w.m.window + w.burst;
 		room = w.refill ? (room * AUTO_SPACE > w.sent ? room * AUTO_SPACE : w.sent) : w.space;
 		room = room < w.space ? room : w.space;
-		if (!w.rest && rate * late / 1000 + share > ahead + room)
+		/* What those that are open will send until then, if there is as much. */
+		sends = soon * late / 1000;
+		sends = sends < w.waits + ahead ? sends : w.waits + ahead;
+		if (st->open >> next & 1)
+			sends = sends * 3 / 4;
+		if (!w.rest && sends + share > ahead + room)
 			continue;
 		open |= 1u << next;
 		rate += w.m.rate;
+		soon += w.m.soon;
 		ahead += w.m.queue;
 		w.windows += w.m.window;
 		w.queues += w.m.queue;
