@@ -113,6 +113,12 @@ MPS_CORE_PART __u64 auto_pace(const struct mps_view *v, __u32 index)
 	return pace < 1 ? 1 : pace < 1u << 24 ? pace : 1u << 24;
 }
 
+/* How wrong its delay may be: after a handshake the deviation is half of the round trip. */
+MPS_CORE_PART __u32 auto_doubt_us(const struct mps_view *v, __u32 index)
+{
+	return v ? mps_jitter_us(mps_at(v, index), mps_at(v, index)) / 4 : 0;
+}
+
 /* Is the one the kernel's list has before the other? */
 MPS_CORE_PART __u32 auto_listed_before(const struct mps_view *v, __u32 one, __u32 other)
 {
@@ -429,8 +435,8 @@ MPS_CORE_PART __u32 auto_first(const struct mps_view *v, const struct auto_polic
 MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *out,
 				 const struct auto_policy_params *p, struct auto_policy_state *st)
 {
-	__u32 candidates = mps_candidates(v), best, left, open, next, us, late, held, silent, trial = 0,
-	      margin = p->margin_pct;
+	__u32 candidates = mps_candidates(v), best, left, open, next, us, first_us, late, held, silent,
+	      trial = 0, margin = p->margin_pct;
 	struct auto_work w = {};
 	__u64 rate, soon, ahead, limit, near, room, share, sends;
 
@@ -460,7 +466,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	    auto_burst_us(v, st, &w, held, w.burst) <= (__u64)us * (100 + margin) / 100)
 		best = held;
 	st->best = (__u8)(best + 1);
-	us = auto_burst_us(v, st, &w, best, w.burst);
+	first_us = auto_burst_us(v, st, &w, best, w.burst);
 	rate = w.m.rate;
 	soon = w.m.soon;
 	ahead = w.m.queue;
@@ -483,7 +489,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		 * because the one before was large. One that is about as quick stays open in any case: what is
 		 * open takes over soonest when another one dies.
 		 */
-		near = (__u64)us * (100 + margin) / 100;
+		near = (__u64)first_us * (100 + margin) / 100 + auto_doubt_us(v, next);
 		if (w.rest &&
 		    (near > limit || (auto_listed_before(v, next, best) && st->last_size < 2 * AUTO_BURST)))
 			limit = near;
@@ -497,9 +503,10 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 			if (w.waits <= AUTO_BURST || auto_trials(st, next, 0) >= AUTO_TRIALS)
 				continue;
 			w.grown = 1;
-			late = auto_burst_us(v, st, &w, next, share);
+			us = auto_burst_us(v, st, &w, next, share);
 			w.grown = 0;
-			if (late > limit)
+			auto_burst_us(v, st, &w, next, share);
+			if (us > limit)
 				continue;
 			trial |= 1u << next;
 		}
