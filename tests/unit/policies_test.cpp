@@ -1229,4 +1229,91 @@ TEST_CASE("the quickest subflow is used alone while it has room, and at the end 
     CHECK(Steered("learned").allowed({{.srtt_us = 10000}, {.srtt_us = 100000}}, {.unsent_bytes = 1000}) ==
           first);
     CHECK(Steered("learned").allowed({{.srtt_us = 100000}, {.srtt_us = 10000}}) == second);
+
+/* ------------------------------------------------------------------- auto */
+
+namespace {
+
+// A connection whose second path is slower: 20 and 200 ms.
+std::uint32_t auto_first_decision(std::uint64_t unsent, std::uint32_t slow_us = 200000,
+                                  std::uint64_t window = 1u << 30) {
+    return Steered("auto").allowed(
+        {{.fresh = true, .srtt_us = 20000}, {.fresh = true, .srtt_us = slow_us, .min_rtt_us = slow_us}},
+        {.unsent_bytes = unsent, .window_bytes = window});
+}
+
+} // namespace
+
+TEST_CASE("a message goes where it arrives first, whichever subflow was the first", "[auto]") {
+    CHECK(auto_first_decision(1000) == first);
+    CHECK(auto_first_decision(60000) == first);
+    CHECK(Steered("auto").allowed({{.fresh = true, .srtt_us = 200000, .min_rtt_us = 200000}, {.fresh = true}},
+                                  {.unsent_bytes = 1000}) == second);
+}
+
+TEST_CASE("a slow path is opened once its burst is not the last to arrive", "[auto]") {
+    // Windows of 14000 bytes that do not grow: 140000 bytes take ten round trips of 20 ms.
+    CHECK(auto_first_decision(140000, 600000) == first);
+    CHECK(auto_first_decision(140000, 100000) == (first | second));
+    CHECK(auto_first_decision(1000000, 600000) == (first | second));
+}
+
+TEST_CASE("a slow path stays closed if its burst would close the receive window", "[auto]") {
+    CHECK(auto_first_decision(1000000, 600000, 1u << 30) == (first | second));
+    CHECK(auto_first_decision(1000000, 600000, 200000) == first);
+}
+
+TEST_CASE("a path that is about as quick stays open between transfers, a slow one does not", "[auto]") {
+    CHECK(Steered("auto").allowed({{.fresh = true, .srtt_us = 20000}, {.fresh = true, .srtt_us = 21000}}) ==
+          (first | second));
+    CHECK(auto_first_decision(0) == first);
+}
+
+TEST_CASE("a path that was never used is judged by its handshake", "[auto]") {
+    CHECK(Steered("auto").allowed(
+              {{.fresh = true, .srtt_us = 50000}, {.fresh = true, .srtt_us = 0, .min_rtt_us = 10000}},
+              {.unsent_bytes = 1000}) == second);
+}
+
+TEST_CASE("a subflow that should have answered long ago is left out", "[auto]") {
+    Steered policy("auto");
+    auto at = [&](std::uint64_t now_ms) {
+        return policy.allowed({{.fresh = now_ms == 100, .outstanding_bytes = 1000},
+                               {.fresh = now_ms == 100, .srtt_us = 90000, .min_rtt_us = 90000}},
+                              {.now_us = now_ms * ms, .unsent_bytes = 1000, .self = 1});
+    };
+
+    CHECK(at(100) == first);
+    CHECK(at(139) == first);
+    CHECK(at(141) == second); // 1.5 round trips and 10 ms
+}
+
+TEST_CASE("a path in trouble is left out", "[auto]") {
+    CHECK(Steered("auto").allowed({{.troubled = true}, {.srtt_us = 200000}}, {.unsent_bytes = 1000}) ==
+          second);
+}
+
+TEST_CASE("an application that refills the send buffer is thought to have as much more to send", "[auto]") {
+    Steered policy("auto");
+    // 200 kB are under way at each look, 2 MB a second are acknowledged; nothing waits above the subflows.
+    auto at = [&](std::uint64_t round, std::uint64_t written) {
+        const std::uint64_t acked = round * 10000;
+
+        return policy.allowed({{.fresh = round == 0,
+                                .cwnd_segs = 100,
+                                .bytes_acked = acked,
+                                .outstanding_bytes = static_cast<std::uint32_t>(written - acked)},
+                               {.fresh = round == 0, .srtt_us = 400000, .min_rtt_us = 400000}},
+                              {.now_us = (1000 + 5 * round) * ms, .unacked_bytes = written - acked});
+    };
+
+    CHECK(at(0, 200000) == first);
+    CHECK(at(1, 200000) == first);
+    for (std::uint64_t round = 2; round < 200; ++round)
+        at(round, 200000 + 10000 * round);
+    CHECK((at(200, 2200000) & second) == second);
+    // It has stopped: half of what was under way is acknowledged and nothing came after.
+    for (std::uint64_t round = 201; round < 211; ++round)
+        at(round, 2200000);
+    CHECK((at(219, 2200000) & first) == first);
 }

@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * auto: the set of subflows with which what waits is complete earliest.
+ *
+ * The kernel hands out bursts of up to 64 KiB. So each subflow is asked when such a burst would have arrived
+ * over it, behind what it already has, in rounds of its present window:
+ *
+ *   T(b)   the quickest by this measure is always allowed
+ *   T_S    when everything that waits would have arrived over those allowed so far
+ *
+ * The next one is allowed if T(b) < T_S, that is if its burst is not the last to arrive, and if those allowed so
+ * far do not run out of send buffer or receive window while they wait for it. When nothing waits, the question
+ * is where the next transfer had better start: it is thought to be like the last one.
+ */
+#ifndef MPS_AUTO_CORE_H
+#define MPS_AUTO_CORE_H
+
+#include "../common/delay.core.h"
+
+#define AUTO_PARAMS(P)                                                                                       \
+	P(__u32, margin_pct, 10, 0, 50, "%",                                                                 \
+	  "how much earlier a closed subflow must be to be opened; more means fewer flips")
+MPS_PARAMS(auto_policy, AUTO_PARAMS)
+
+/* MPTCP_SEND_BURST_SIZE, net/mptcp/protocol.c */
+#define AUTO_BURST 65536
+#define AUTO_NEVER_US (1u << 28)
+/* Rates are in bytes a millisecond; unknown is 10 Gbit/s. */
+#define AUTO_RATE_MOST 1250000u
+#define AUTO_ROUNDS 10
+#define AUTO_TRAIN_US 4000
+#define AUTO_TRIALS 3
+/*
+ * The kernel makes the send buffer of a subflow 2 * 4352 bytes for each segment of its window (tcp_sndbuf_expand()), six times
+ * the window, and wakes an application that waits for room when a third is free.
+ */
+#define AUTO_BUFFER 6
+#define AUTO_SPACE 4
+
+struct auto_flow {
+	__u32 base_us;     /* round trip without our own queue; 0: not known */
+	__u32 rate;        /* greatest rate of a train of ACKs, bytes/ms; 0: not known */
+	__u32 train_us;    /* when the present train began … */
+	__u32 train_acked; /* … and bytes_acked then */
+	__u32 acked_us;    /* when bytes_acked last rose */
+	__u32 busy_us;     /* since when something has been under way on it; 0: nothing is */
+};
+
+struct auto_policy_state {
+	struct auto_flow flow[MPS_MAX_SUBFLOWS];
+	__u64 written;    /* by the application, counted from an arbitrary start */
+	__u64 level_done; /* what was acknowledged when it last wrote */
+	__u32 level;      /* what was under way after that */
+	__u32 refill;     /* it writes whenever the send buffer has room */
+	__u32 size;       /* of the present transfer so far */
+	__u32 last_size;
+	__u32 present;
+	__u8 best; /* index, plus 1; 0: none yet */
+	__u8 open;
+	__u8 trial; /* bit i: open although its window is too small as yet */
+	__u8 reserved;
+	__u8 trials[MPS_MAX_SUBFLOWS]; /* bursts sent on trial since it last helped by itself */
+};
+
+/* What is known of one subflow at a decision. */
+struct auto_model {
+	__u32 rtt_us;
+	__u32 head_us;  /* how long ago what is in flight was sent, as far as it counts */
+	__u32 inverse;  /* µs << 20 a byte */
+	__u32 rate;     /* bytes/ms that it can make now: by window and by what it was seen to carry */
+	__u32 window;   /* bytes */
+	__u32 ssthresh; /* bytes */
+	__u32 queue;    /* bytes on it */
+	__u32 unknown;  /* nobody has seen what it can carry */
+	__u32 soon;     /* bytes/ms that it can make once slow start is over */
+};
+
+struct auto_work {
+	struct auto_model m;
+	__u64 unsent;
+	__u64 waits; /* what is thought to be sent until the transfer ends */
+	__u64 space; /* what the receive window holds in all */
+	__u64 sent;  /* what the send buffer holds now */
+	__u64 windows;
+	__u64 queues; /* on those that are open */
+	__u64 paces;
+	__u32 burst;
+	__u32 refill;
+	__u32 rest;  /* nothing waits */
+	__u32 known; /* of one at least it was seen what it can carry */
+	__u32 reserved;
+	__u32 grown;
+};
+
+/*
+ * What the kernel will divide by, in KiB/s, at least 1: at the first burst on an idle subflow it takes over TCP's pacing
+ * rate (tcp_update_pacing_rate()).
+ */
+MPS_CORE_PART __u64 auto_pace(const struct mps_view *v, __u32 index)
+{
+	const struct mps_subflow_view *sf;
+	__u64 pace, us;
+
+	if (!v)
+		return 1;
+	sf = mps_at(v, index);
+	pace = sf->pacing_rate >> 10;
+	us = mps_delay_us(sf);
+	if (!sf->outstanding_bytes && us)
+		pace = ((__u64)sf->cwnd_segs * sf->mss_bytes *
+			(sf->cwnd_segs < sf->ssthresh_segs / 2 ? 2000 : 1200) / us * 1000) >>
+		       10;
+	return pace < 1 ? 1 : pace < 1u << 24 ? pace : 1u << 24;
+}
+
+/* How wrong its delay may be: after a handshake the deviation is half of the round trip. */
+MPS_CORE_PART __u32 auto_doubt_us(const struct mps_view *v, __u32 index)
+{
+	return v ? mps_jitter_us(mps_at(v, index), mps_at(v, index)) / 4 : 0;
+}
+
+/* Is the one the kernel's list has before the other? */
+MPS_CORE_PART __u32 auto_listed_before(const struct mps_view *v, __u32 one, __u32 other)
+{
+	return v && mps_at(v, one)->id < mps_at(v, other)->id;
+}
+
+/* Bursts on trial so far; after it has helped by itself they are counted anew. */
+MPS_CORE_PART __u32 auto_trials(struct auto_policy_state *st, __u32 index, __u32 helps)
+{
+	if (!st)
+		return AUTO_TRIALS;
+	if (helps)
+		st->trials[index & (MPS_MAX_SUBFLOWS - 1)] = 0;
+	return st->trials[index & (MPS_MAX_SUBFLOWS - 1)];
+}
+
+MPS_CORE __u32 auto_bytes(__u64 bytes)
+{
+	return (__u32)mps_bounded_bytes(bytes);
+}
+
+MPS_CORE __u32 auto_since(__u32 now, __u32 then)
+{
+	__u32 d = now - then;
+
+	return d < 1u << 31 ? d : 0;
+}
+
+/* Learns from the ACK at hand: round trip without queue, rate of the train. */
+MPS_CORE_PART __u32 auto_learn(const struct mps_view *v, struct auto_policy_state *st, __u32 index)
+{
+	__u32 i = index & (MPS_MAX_SUBFLOWS - 1), now, acked, dt, got, us, rate, queued;
+	const struct mps_subflow_view *sf;
+	struct auto_flow *f;
+	__u64 own;
+
+	if (!v || !st)
+		return 0;
+	sf = &v->sf[i];
+	f = &st->flow[i];
+	now = (__u32)v->now_us;
+	now += !now;
+	if (sf->flags & MPS_SF_FRESH) {
+		f->base_us = 0;
+		f->rate = 0;
+		f->train_us = now;
+		f->train_acked = (__u32)sf->bytes_acked;
+		f->acked_us = now;
+		f->busy_us = 0;
+		st->trials[i] = 0;
+	}
+	if (!sf->outstanding_bytes)
+		f->busy_us = 0;
+	else if (!f->busy_us) {
+		f->busy_us = now;
+		if ((st->trial >> i & 1) && st->trials[i] < AUTO_TRIALS)
+			st->trials[i]++;
+	}
+	us = sf->srtt_us ? sf->srtt_us : sf->min_rtt_us;
+	us = us < MPS_DELAY_MOST ? us : MPS_DELAY_MOST;
+	if (!f->base_us || us < f->base_us)
+		f->base_us = us;
+	if (sf->min_rtt_us && !sf->srtt_us)
+		f->base_us = us;
+	acked = (__u32)sf->bytes_acked;
+	if (!(sf->flags & MPS_SF_SELF))
+		return !!f->rate;
+	dt = auto_since(now, f->acked_us);
+	/*
+	 * A path may have become longer: the base follows within seconds of traffic, by what a full window of
+	 * our own in the bottleneck's queue does not explain.
+	 */
+	own = f->rate ? (__u64)sf->cwnd_segs * sf->mss_bytes * 1000 / f->rate : 0;
+	if (us > f->base_us + own)
+		f->base_us += (__u32)((us - own - f->base_us) * (dt < 100000 ? dt : 100000) >> 22);
+	got = acked - f->train_acked;
+	queued = sf->srtt_us > f->base_us + f->base_us / 4 + 2000;
+	if (!f->train_us || (dt > f->base_us / 2 && !queued) || dt > 2000000 || got > 1u << 30) {
+		f->train_us = now;
+		f->train_acked = acked;
+	} else {
+		us = auto_since(now, f->train_us);
+		us += !us;
+		/* Long enough not to be one batch of ACKs; the last of a flight counts as it is. */
+		if (sf->outstanding_bytes
+			    ? got < 8 * sf->mss_bytes || (us < f->base_us / 8 && us < AUTO_TRAIN_US)
+			    : got < 2 * sf->mss_bytes)
+			goto out;
+		rate = (__u32)((__u64)got * 1000 / us);
+		rate = rate < AUTO_RATE_MOST ? rate : AUTO_RATE_MOST;
+		rate += !rate;
+		if (!f->rate)
+			f->rate = rate;
+		else if (rate > f->rate)
+			f->rate += ((rate / 4 < f->rate ? rate : 4 * f->rate) - f->rate + 3) / 4;
+		else if (queued)
+			f->rate -= (f->rate - rate) / 4;
+		f->train_us = now;
+		f->train_acked = acked;
+	}
+out:
+	f->acked_us = now;
+	if (!sf->outstanding_bytes)
+		f->train_us = 0;
+	return !!f->rate;
+}
+
+/* The window it will have when it sends next: the kernel halves it for each RTO of idling (RFC 2861). */
+MPS_CORE __u32 auto_window_segs(const struct mps_subflow_view *sf)
+{
+	__u32 segs = sf->cwnd_segs,
+	      rto = sf->srtt_us + (sf->rttvar_us * 4 > 200000 ? sf->rttvar_us * 4 : 200000);
+
+	if (sf->outstanding_bytes)
+		return segs;
+	for (__u32 n = 1; n < 8; n++)
+		if (segs > 10 && sf->last_rcv_age_us / n > rto)
+			segs = segs / 2 > 10 ? segs / 2 : 10;
+	return segs;
+}
+
+MPS_CORE_PART __u32 auto_model_of(const struct mps_view *v, const struct auto_policy_state *st,
+				  struct auto_model *m, __u32 index)
+{
+	__u32 i = index & (MPS_MAX_SUBFLOWS - 1), rate, since, flying, us;
+	const struct mps_subflow_view *sf;
+	const struct auto_flow *f;
+	__u64 bytes;
+
+	if (!v || !st || !m)
+		return 0;
+	sf = &v->sf[i];
+	f = &st->flow[i];
+	m->rtt_us = f->base_us ? f->base_us : 100000;
+	if (m->rtt_us > MPS_DELAY_MOST)
+		m->rtt_us = MPS_DELAY_MOST;
+	rate = f->rate ? f->rate : AUTO_RATE_MOST;
+	rate = rate < AUTO_RATE_MOST ? rate : AUTO_RATE_MOST;
+	m->inverse = (1000u << 20) / rate;
+	bytes = (__u64)auto_window_segs(sf) * sf->mss_bytes;
+	m->window = bytes > 1 ? auto_bytes(bytes) : 1;
+	bytes = (__u64)sf->ssthresh_segs * sf->mss_bytes;
+	m->ssthresh = auto_bytes(bytes);
+	m->queue = auto_bytes(sf->outstanding_bytes);
+	flying = sf->outstanding_bytes > sf->notsent_bytes ? sf->outstanding_bytes - sf->notsent_bytes : 0;
+	us = (__u32)(mps_bounded_bytes(flying) * m->inverse >> 20);
+	since = f->busy_us ? auto_since((__u32)v->now_us, f->busy_us) : 0;
+	us = us < m->rtt_us ? us : m->rtt_us;
+	m->head_us = us < since ? us : since;
+	bytes = (__u64)m->window * 1000 / (m->rtt_us ? m->rtt_us : 1);
+	m->unknown = !f->rate;
+	m->soon = rate;
+	m->rate = bytes < rate ? (__u32)(bytes ? bytes : 1) : rate;
+	if (m->window >= m->ssthresh)
+		m->soon = m->rate;
+	return 0;
+}
+
+/* When `bytes`, and what is ahead of them, have arrived: rounds of the window, which grows in slow start. */
+MPS_CORE_PART __u32 auto_arrival_us(const struct auto_model *m, __u64 bytes)
+{
+	__u64 left, window, rtt, us = 0, flow, own;
+
+	if (!m)
+		return AUTO_NEVER_US;
+	bytes = mps_bounded_bytes(bytes);
+	left = bytes + m->queue;
+	window = m->window ? m->window : 1;
+	rtt = m->rtt_us;
+	for (__u32 n = 0; n < AUTO_ROUNDS; n++) {
+		if (left <= window)
+			break;
+		flow = window * m->inverse >> 20;
+		us += flow > rtt ? flow : rtt;
+		left -= window;
+		if (window < m->ssthresh)
+			window = window * 2 < m->ssthresh ? window * 2 : m->ssthresh;
+	}
+	if (left > window) {
+		flow = window * m->inverse >> 20;
+		us += left / window * (flow > rtt ? flow : rtt);
+		left = left % window;
+	}
+	us += left * m->inverse >> 20;
+	us = us > m->head_us ? us - m->head_us : 0;
+	own = bytes * m->inverse >> 20;
+	us = (us > own ? us : own) + rtt / 2;
+	return us < AUTO_NEVER_US ? (__u32)us : AUTO_NEVER_US;
+}
+
+/* Follows the application: is it filling the send buffer as fast as it empties, how long are its transfers? */
+MPS_CORE_PART __u32 auto_follow(const struct mps_view *v, struct auto_policy_state *st)
+{
+	__u64 backlog, written, grown, done;
+
+	if (!v || !st)
+		return 0;
+	backlog = v->unsent_bytes + mps_outstanding_of(v, ~0u);
+	written = mps_acked_of(v, ~0u) + backlog;
+	done = written - backlog;
+	if (v->present != st->present || written < st->written) {
+		st->present = v->present;
+		st->written = written;
+		st->refill = 0;
+		st->level = 0;
+	}
+	grown = written - st->written;
+	st->written = written;
+	/* An application that waits for room in the send buffer writes again when a third of it is free. */
+	if (grown) {
+		if (backlog < grown + st->level / 2 || backlog < AUTO_BURST) {
+			st->last_size = st->size;
+			st->size = auto_bytes(grown);
+			st->refill = 0;
+		} else {
+			st->size = auto_bytes(st->size + grown);
+			st->refill = 1;
+		}
+		st->level = auto_bytes(backlog);
+		st->level_done = done;
+	}
+	if (st->refill && done - st->level_done >= st->level / 2)
+		st->refill = 0;
+	return st->refill;
+}
+
+MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_policy_state *st,
+				  struct auto_work *w, __u32 index, __u64 bytes)
+{
+	if (!v || !st || !w)
+		return AUTO_NEVER_US;
+	auto_model_of(v, st, &w->m, index);
+	if (w->rest) {
+		w->m.queue = 0;
+		w->m.head_us = 0;
+	}
+	/* One burst at a time, until its ACKs have told what it can carry. */
+	if (w->known && w->m.unknown && w->m.queue &&
+	    w->m.queue + bytes > (w->m.window > AUTO_BURST ? w->m.window : AUTO_BURST))
+		return AUTO_NEVER_US;
+	/* As if its window had grown already. */
+	if (w->grown && w->m.window < bytes)
+		w->m.window = auto_bytes(bytes);
+	return auto_arrival_us(&w->m, bytes);
+}
+
+/* Subflows that should have been heard of by now: bit i. About when the kernel's tail-loss probe leaves. */
+MPS_CORE_PART __u32 auto_silent(const struct mps_view *v, const struct auto_policy_state *st)
+{
+	__u32 silent = 0;
+
+	if (!v || !st)
+		return 0;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		const struct mps_subflow_view *sf = &v->sf[i];
+		__u32 now = (__u32)v->now_us, patience;
+
+		if (!(v->present >> i & 1) || !sf->outstanding_bytes || !st->flow[i].busy_us || !sf->srtt_us)
+			continue;
+		patience = mps_delay_us(sf);
+		patience += patience / 2 + 4 * mps_jitter_us(sf, sf) + 10000;
+		silent |= (__u32)(auto_since(now, st->flow[i].busy_us) > patience &&
+				  auto_since(now, st->flow[i].acked_us) > patience)
+			  << i;
+	}
+	return silent;
+}
+
+/* What the kernel will put on it: it evens out what is queued by pacing rate, in whole bursts. */
+MPS_CORE_PART __u64 auto_share(const struct mps_view *v, const struct auto_work *w, __u32 index)
+{
+	__u64 share, pace, room, here;
+
+	if (!v || !w)
+		return 0;
+	pace = auto_pace(v, index);
+	/* It can only hand out what is there. */
+	here = w->rest ? w->waits : w->unsent;
+	here = here > w->burst ? here : w->burst;
+	share = (here + w->m.queue + w->queues) * pace / (w->paces + pace);
+	share = share > w->m.queue ? share - w->m.queue : 0;
+	share = share > w->burst ? share : w->burst;
+	/* A send buffer that has grown stays so. */
+	room = (__u64)mps_at(v, index)->cwnd_segs * mps_at(v, index)->mss_bytes * AUTO_BUFFER;
+	room = room > 87040 ? room : 87040;
+	room = room > w->m.queue ? room - w->m.queue : 0;
+	room = room > w->burst ? room : w->burst;
+	share = share < room ? share : room;
+	return share < here ? share : here;
+}
+
+/* Where the next burst arrives first. */
+MPS_CORE_PART __u32 auto_first(const struct mps_view *v, const struct auto_policy_state *st,
+			       struct auto_work *w, __u32 among)
+{
+	__u32 best = MPS_MAX_SUBFLOWS, least = ~0u;
+
+	if (!v || !st || !w)
+		return best;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		__u32 us;
+
+		if (!(among >> i & 1))
+			continue;
+		us = auto_burst_us(v, st, w, i, w->burst);
+		if (us < least) {
+			least = us;
+			best = i;
+		}
+	}
+	return best;
+}
+
+MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *out,
+				 const struct auto_policy_params *p, struct auto_policy_state *st)
+{
+	__u32 candidates = mps_candidates(v), best, left, open, next, us, first_us, late, held, silent,
+	      trial = 0, margin = p->margin_pct;
+	struct auto_work w = {};
+	__u64 rate, soon, ahead, limit, near, room, share, sends;
+
+	out->allowed = candidates;
+	margin = margin < 50 ? margin : 50;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		if (v->present >> i & 1)
+			w.known |= auto_learn(v, st, i);
+	silent = auto_silent(v, st);
+	if (candidates & ~silent)
+		candidates &= ~silent;
+	w.refill = auto_follow(v, st);
+	w.unsent = mps_bounded_bytes(v->unsent_bytes);
+	w.waits = w.unsent + (w.refill ? st->size : 0);
+	w.rest = !w.waits;
+	if (w.rest)
+		w.waits = st->size;
+	w.burst = w.waits < AUTO_BURST ? (__u32)w.waits : AUTO_BURST;
+	w.space = mps_bounded_bytes(v->window_bytes + v->unacked_bytes);
+	w.sent = mps_bounded_bytes(v->unsent_bytes + v->unacked_bytes);
+	best = auto_first(v, st, &w, candidates);
+	if (best >= MPS_MAX_SUBFLOWS)
+		return;
+	us = auto_burst_us(v, st, &w, best, w.burst);
+	held = st->best - 1;
+	if (held < MPS_MAX_SUBFLOWS && (candidates >> held & 1) && held != best &&
+	    auto_burst_us(v, st, &w, held, w.burst) <= (__u64)us * (100 + margin) / 100)
+		best = held;
+	st->best = (__u8)(best + 1);
+	first_us = auto_burst_us(v, st, &w, best, w.burst);
+	rate = w.m.rate;
+	soon = w.m.soon;
+	ahead = w.m.queue;
+	w.windows = w.m.window;
+	w.queues = w.m.queue;
+	w.paces = auto_pace(v, best);
+	open = 1u << best;
+	left = candidates & ~open;
+	for (__u32 round = 1; round < MPS_MAX_SUBFLOWS; round++) {
+		next = auto_first(v, st, &w, left);
+		if (next >= MPS_MAX_SUBFLOWS)
+			break;
+		left &= ~(1u << next);
+		/* Everything over those that are open, each by its rate. */
+		auto_burst_us(v, st, &w, best, 0);
+		limit = auto_burst_us(v, st, &w, best, w.waits * w.m.rate / (rate ? rate : 1));
+		limit = st->open >> next & 1 ? limit * (100 + margin) / 100 : limit * (100 - margin) / 100;
+		/*
+		 * Of those that are idle the first gets the first burst: a small message must not take a slow path
+		 * because the one before was large. One that is about as quick stays open in any case: what is
+		 * open takes over soonest when another one dies.
+		 */
+		near = (__u64)first_us * (100 + margin) / 100 + auto_doubt_us(v, next);
+		if (w.rest &&
+		    (near > limit || (auto_listed_before(v, next, best) && st->last_size < 2 * AUTO_BURST)))
+			limit = near;
+		auto_burst_us(v, st, &w, next, 0);
+		share = auto_share(v, &w, next);
+		late = auto_burst_us(v, st, &w, next, share);
+		if (late <= limit) {
+			auto_trials(st, next, 1);
+		} else {
+			/* A window grows only by use. Where that is all it lacks, it is worth a few bursts. */
+			if (w.waits <= AUTO_BURST || auto_trials(st, next, 0) >= AUTO_TRIALS)
+				continue;
+			w.grown = 1;
+			us = auto_burst_us(v, st, &w, next, share);
+			w.grown = 0;
+			auto_burst_us(v, st, &w, next, share);
+			if (us > limit)
+				continue;
+			trial |= 1u << next;
+		}
+		room = w.windows + w.m.window + w.burst;
+		room = w.refill ? (room * AUTO_SPACE > w.sent ? room * AUTO_SPACE : w.sent) : w.space;
+		room = room < w.space ? room : w.space;
+		/* What those that are open will send until then, if there is as much. */
+		sends = soon * late / 1000;
+		sends = sends < w.waits + ahead ? sends : w.waits + ahead;
+		if (st->open >> next & 1)
+			sends = sends * 3 / 4;
+		if (!w.rest && sends + share > ahead + room)
+			continue;
+		open |= 1u << next;
+		rate += w.m.rate;
+		soon += w.m.soon;
+		ahead += w.m.queue;
+		w.windows += w.m.window;
+		w.queues += w.m.queue;
+		w.paces += auto_pace(v, next);
+	}
+	st->open = (__u8)open;
+	st->trial = (__u8)(trial & open);
+	out->allowed = open;
+}
+
+#endif
