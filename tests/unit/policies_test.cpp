@@ -1229,6 +1229,7 @@ TEST_CASE("the quickest subflow is used alone while it has room, and at the end 
     CHECK(Steered("learned").allowed({{.srtt_us = 10000}, {.srtt_us = 100000}}, {.unsent_bytes = 1000}) ==
           first);
     CHECK(Steered("learned").allowed({{.srtt_us = 100000}, {.srtt_us = 10000}}) == second);
+}
 
 /* ------------------------------------------------------------------- auto */
 
