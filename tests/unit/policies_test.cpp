@@ -1139,7 +1139,7 @@ TEST_CASE("an application that refills the send buffer is thought to have as muc
                                 .cwnd_segs = 100,
                                 .bytes_acked = acked,
                                 .outstanding_bytes = static_cast<std::uint32_t>(written - acked)},
-                               {.fresh = round == 0, .srtt_us = 400000, .min_rtt_us = 400000}},
+                               {.fresh = round == 0, .srtt_us = 100000, .min_rtt_us = 100000}},
                               {.now_us = (1000 + 5 * round) * ms, .unacked_bytes = written - acked});
     };
 
