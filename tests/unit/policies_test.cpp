@@ -1103,6 +1103,9 @@ TEST_CASE("a path that is about as quick stays open between transfers, a slow on
     CHECK(Steered("auto").allowed({{.fresh = true, .srtt_us = 20000}, {.fresh = true, .srtt_us = 21000}}) ==
           (first | second));
     CHECK(auto_first_decision(0) == first);
+    // Nothing tells yet whether it is slow.
+    CHECK(Steered("auto").allowed({{.fresh = true}, {.fresh = true, .srtt_us = 0, .min_rtt_us = 0}}) ==
+          (first | second));
 }
 
 TEST_CASE("a path that was never used is judged by its handshake", "[auto]") {
