@@ -113,10 +113,18 @@ MPS_CORE_PART __u64 auto_pace(const struct mps_view *v, __u32 index)
 	return pace < 1 ? 1 : pace < 1u << 24 ? pace : 1u << 24;
 }
 
-/* How wrong its delay may be: after a handshake the deviation is half of the round trip. */
+/*
+ * How wrong its delay may be. A handshake that had to wait for an address to be resolved (ARP) took twice the round trip; the
+ * deviation is half of it then. Without a sample: any.
+ */
 MPS_CORE_PART __u32 auto_doubt_us(const struct mps_view *v, __u32 index)
 {
-	return v ? mps_jitter_us(mps_at(v, index), mps_at(v, index)) / 4 : 0;
+	const struct mps_subflow_view *sf;
+
+	if (!v)
+		return 0;
+	sf = mps_at(v, index);
+	return mps_delay_us(sf) == MPS_DELAY_UNKNOWN ? AUTO_NEVER_US : mps_jitter_us(sf, sf) / 2;
 }
 
 /* Is the one the kernel's list has before the other? */

@@ -1268,6 +1268,9 @@ TEST_CASE("a path that is about as quick stays open between transfers, a slow on
     CHECK(Steered("auto").allowed({{.fresh = true, .srtt_us = 20000}, {.fresh = true, .srtt_us = 21000}}) ==
           (first | second));
     CHECK(auto_first_decision(0) == first);
+    // Nothing tells yet whether it is slow.
+    CHECK(Steered("auto").allowed({{.fresh = true}, {.fresh = true, .srtt_us = 0, .min_rtt_us = 0}}) ==
+          (first | second));
 }
 
 TEST_CASE("a path that was never used is judged by its handshake", "[auto]") {
@@ -1304,7 +1307,7 @@ TEST_CASE("an application that refills the send buffer is thought to have as muc
                                 .cwnd_segs = 100,
                                 .bytes_acked = acked,
                                 .outstanding_bytes = static_cast<std::uint32_t>(written - acked)},
-                               {.fresh = round == 0, .srtt_us = 400000, .min_rtt_us = 400000}},
+                               {.fresh = round == 0, .srtt_us = 100000, .min_rtt_us = 100000}},
                               {.now_us = (1000 + 5 * round) * ms, .unacked_bytes = written - acked});
     };
 
