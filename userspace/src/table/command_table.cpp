@@ -232,8 +232,7 @@ std::span<const Command> commands() {
             .verb = "path",
             .group = Group::paths,
             .changes = true,
-            .summary =
-                "set or show what policies know of an interface: weight, priority, cost, energy, quota",
+            .summary = "set or show what policies know of an interface: weight, priority, quota, …",
             .description =
                 {
                     "Without settings shows them; without an interface those of all interfaces. They take effect at "
