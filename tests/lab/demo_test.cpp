@@ -48,12 +48,12 @@ int strays_of(pid_t pid) {
     return count;
 }
 
-/// Until the process has installed its handler of a signal: on a busy machine a program takes its time to start.
+/// Until the process blocks a signal, to wait for it: on a busy machine a program takes its time to start.
 bool handles(pid_t pid, int signal_number) {
     for (int i = 0; i < 1000; ++i, std::this_thread::sleep_for(10ms)) {
         std::ifstream status("/proc/" + std::to_string(pid) + "/status");
         for (std::string word; status >> word;) {
-            if (word == "SigCgt:" && status >> word) {
+            if (word == "SigBlk:" && status >> word) {
                 if (std::stoull(word, nullptr, 16) >> (signal_number - 1) & 1) {
                     return true;
                 }
