@@ -140,7 +140,8 @@ TEST_CASE("round-robin gives equal turns to paths of different rates", "[e2e][ro
         const Health health(network.a(), network.b());
         Attachment attachment(network.a(), network.devices(), first_path ? "tc" : "native");
         const Cli mpsched(network.a());
-        mpsched("use round-robin");
+        // Half a megabyte takes the slower path longer than the patience it has by default, and then it loses turns.
+        mpsched("use round-robin -s patience_ms=5000");
         auto transfer = upload(network, server);
         std::this_thread::sleep_for(1500ms);
         // The slower path sets the pace. Turns are equal in the long run: the kernel may hand out half a megabyte in
