@@ -186,11 +186,17 @@ class Campaign {
             const unsigned step = between(1, kind.steps);
             when = fmt::format("behind step {} of {}", step, kind.steps);
             end = run_to_step(rig_, words, step);
+            // It had more to do when it was measured.
+            if (!end.killed)
+                kind.steps = std::max(end.steps, 5U);
         } else {
             const auto delay =
                 std::chrono::microseconds(between(0, static_cast<unsigned>(kind.duration.count())));
             when = fmt::format("after {} of {} us", delay.count(), kind.duration.count());
             end = run_for(rig_, words, delay);
+            // The machine was busier when it was measured.
+            if (!end.killed)
+                kind.duration = delay;
         }
         (end.killed ? kind.killed : kind.completed)++;
         INFO(fmt::format("kill {}: mpsched {} {}: {}", number, fmt::join(words, " "), when,
