@@ -56,6 +56,9 @@ struct Instance::Impl {
 // Brings one installation into a state that a completed command could have left: see the rules in repair.cpp.
 [[nodiscard]] Result<void> repair_installation(Session &session, bool tcx);
 
+// What the slots hold, in their order.
+[[nodiscard]] Result<std::vector<PolicyInfo>> loaded_policies(const Slots &table);
+
 [[nodiscard]] Error not_installed();
 [[nodiscard]] std::string energy_name(std::uint32_t energy_class);
 [[nodiscard]] PathAttributes attributes_of(const mps_path &path);

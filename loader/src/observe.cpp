@@ -408,14 +408,11 @@ Result<Status> Instance::status() const {
         status.interfaces.push_back(std::move(*one));
     }
 
-    auto policies_now = policies();
+    const Slots table(where, *pins);
+    auto policies_now = loaded_policies(table);
     if (!policies_now)
         return std::unexpected(policies_now.error());
-    for (PolicyInfo &info : *policies_now) {
-        if (info.slot)
-            status.policies.push_back(std::move(info));
-    }
-    const Slots table(where, *pins);
+    status.policies = std::move(*policies_now);
     const auto slots = table.read();
     if (!slots)
         return std::unexpected(slots.error());

@@ -81,7 +81,9 @@ std::vector<Param> values_of(const std::vector<ParamSpec> &specs) {
 // Why a policy that places single segments is refused here.
 std::string segment_reason(const SegmentPolicy &policy) {
     constexpr std::string_view needs = "it decides about single segments";
-    if (probe_mptcp_struct_ops().answer == Answer::available)
+    // Reading the kernel's BTF takes some 50 ms; the kernel stays the same.
+    static const bool can_register = probe_mptcp_struct_ops().answer == Answer::available;
+    if (can_register)
         return fmt::format("{}, and mpsched has no '{}' for the mptcp_sched_ops of this kernel yet", needs,
                            policy.name);
     return fmt::format("{}, which takes a kernel that registers BPF schedulers (mptcp_sched_ops)", needs);
@@ -320,23 +322,31 @@ void bump_rule_epoch(mps_config &config) { config.choice += std::uint64_t{1} << 
 
 } // namespace
 
+Result<std::vector<PolicyInfo>> loaded_policies(const Slots &table) {
+    std::vector<PolicyInfo> result;
+    const auto slots = table.read();
+    if (!slots)
+        return std::unexpected(slots.error());
+    const auto uses = table.uses();
+    if (!uses)
+        return std::unexpected(uses.error());
+    for (const Slot &slot : *slots)
+        result.push_back(describe(slot, uses->at(slot.number)));
+    return result;
+}
+
 Result<std::vector<PolicyInfo>> Instance::policies() const {
     std::vector<PolicyInfo> result;
     std::set<std::string> loaded;
     const auto pins = impl_->open_for_reading();
     if (pins) {
         const auto where = impl_->paths();
-        const Slots table(*where, *pins);
-        const auto slots = table.read();
-        if (!slots)
-            return std::unexpected(slots.error());
-        const auto uses = table.uses();
-        if (!uses)
-            return std::unexpected(uses.error());
-        for (const Slot &slot : *slots) {
-            result.push_back(describe(slot, uses->at(slot.number)));
-            loaded.insert(result.back().name);
-        }
+        auto in_slots = loaded_policies(Slots(*where, *pins));
+        if (!in_slots)
+            return in_slots;
+        result = std::move(*in_slots);
+        for (const PolicyInfo &info : result)
+            loaded.insert(info.name);
     } else if (pins.error().what != not_installed().what) {
         return std::unexpected(pins.error());
     }
