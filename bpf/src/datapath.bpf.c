@@ -140,65 +140,74 @@ static __always_inline __u32 age_us(__u64 now_ns, __u64 then_ns)
 }
 
 /*
- * What the packet tells of its own subflow, then the path attributes of all; interfaces are looked up again
- * only after the table of paths has changed.
+ * Path attributes of one subflow, and its bits in the masks of `p`. Global, and the masks in memory: 6.1 takes every
+ * number of a program with subprograms for precise (before 6.3), so that what is added up over a loop multiplies
+ * the ways through it, and attaching took half a minute of an emulated CPU.
  */
+__noinline int mps_add_path(struct mps_conn *conn, struct mps_view *view, struct mps_pass *p, __u32 i,
+			    __u32 stale)
+{
+	__u32 index, flags, is_attached, is_leaving, is_backup, is_fresh;
+	struct mps_conn_subflow *mine;
+	struct mps_subflow_view *sf;
+	struct mps_path *path;
+
+	if (!conn || !view || !p)
+		return 0;
+	i &= MPS_MAX_SUBFLOWS - 1;
+	mine = &conn->sf[i];
+	sf = &view->sf[i];
+	if (stale) {
+		__u32 key = mine->ifindex;
+		__u32 *found = bpf_map_lookup_elem(&mps_path_index, &key);
+
+		mine->path = found ? *found : 0;
+	}
+	index = mine->path & (MPS_MAX_PATHS - 1);
+	path = bpf_map_lookup_elem(&mps_paths, &index);
+	if (!path)
+		return 0;
+	sf->ifindex = mine->ifindex;
+	sf->weight = path->weight ? path->weight : 1;
+	sf->priority = path->priority;
+	sf->cost = path->cost;
+	sf->energy_class = path->energy_class;
+	sf->quota_left_bytes = MPS_NO_QUOTA;
+	if (path->quota_bytes)
+		mps_meter(mine, sf, path);
+	flags = path->flags;
+	is_attached = is_set(flags & MPS_PATH_ATTACHED);
+	is_leaving = is_set(flags & MPS_PATH_LEAVING);
+	is_backup = is_set(mine->peer_backup);
+	is_fresh = is_set(mine->fresh);
+	sf->flags |= (is_attached & ~is_leaving) * MPS_SF_STEERABLE | is_backup * MPS_SF_PEER_BACKUP |
+		     is_fresh * MPS_SF_FRESH;
+	p->attached |= is_attached << i;
+	p->leaving |= is_leaving << i;
+	p->peer_backup |= is_backup << i;
+	p->fresh |= is_fresh << i;
+	sf->last_rcv_age_us = age_us(p->now_ns, mine->seen_ns);
+	return 0;
+}
+
+/* Path attributes; interfaces are looked up again only after the table of paths has changed. */
 __noinline int mps_add_paths(struct mps_conn *conn, struct mps_view *view, const struct mps_config *config,
 			     struct mps_pass *p)
 {
-	__u32 epoch, present, fresh = 0, peer_backup = 0, attached = 0, leaving = 0;
-	bool stale;
+	__u32 epoch, stale;
 
 	if (!conn || !view || !config || !p)
 		return 0;
 	epoch = config->path_epoch;
 	stale = conn->path_epoch != epoch;
-	present = p->seen;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		struct mps_conn_subflow *mine = &conn->sf[i];
-		struct mps_subflow_view *sf = &view->sf[i];
-		__u32 index, flags, is_attached, is_leaving, is_backup, is_fresh;
-		struct mps_path *path;
+		__u32 left = *(volatile __u8 *)&p->seen >> i;
 
-		if (!(present >> i))
+		if (!left)
 			break;
-		if (!(present >> i & 1))
-			continue;
-		if (stale) {
-			__u32 key = mine->ifindex;
-			__u32 *found = bpf_map_lookup_elem(&mps_path_index, &key);
-
-			mine->path = found ? *found : 0;
-		}
-		index = mine->path & (MPS_MAX_PATHS - 1);
-		path = bpf_map_lookup_elem(&mps_paths, &index);
-		if (!path)
-			continue;
-		sf->ifindex = mine->ifindex;
-		sf->weight = path->weight ? path->weight : 1;
-		sf->priority = path->priority;
-		sf->cost = path->cost;
-		sf->energy_class = path->energy_class;
-		sf->quota_left_bytes = MPS_NO_QUOTA;
-		if (path->quota_bytes)
-			mps_meter(mine, sf, path);
-		flags = path->flags;
-		is_attached = is_set(flags & MPS_PATH_ATTACHED);
-		is_leaving = is_set(flags & MPS_PATH_LEAVING);
-		is_backup = is_set(mine->peer_backup);
-		is_fresh = is_set(mine->fresh);
-		sf->flags |= (is_attached & ~is_leaving) * MPS_SF_STEERABLE | is_backup * MPS_SF_PEER_BACKUP |
-			     is_fresh * MPS_SF_FRESH;
-		attached |= is_attached << i;
-		leaving |= is_leaving << i;
-		peer_backup |= is_backup << i;
-		fresh |= is_fresh << i;
-		sf->last_rcv_age_us = age_us(p->now_ns, mine->seen_ns);
+		if (left & 1)
+			mps_add_path(conn, view, p, i, stale);
 	}
-	p->attached = attached;
-	p->leaving = leaving;
-	p->peer_backup = peer_backup;
-	p->fresh = fresh;
 	conn->path_epoch = epoch;
 	return 0;
 }
