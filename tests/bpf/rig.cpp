@@ -353,7 +353,11 @@ void Rig::set_path_flags(std::size_t path, std::uint32_t flags) {
                    .weight = static_cast<std::uint32_t>(path + 11),
                    .priority = static_cast<std::uint32_t>(path + 21),
                    .cost = static_cast<std::uint32_t>(path + 31),
-                   .energy_class = MPS_ENERGY_WIFI};
+                   .energy_class = MPS_ENERGY_WIFI,
+                   .quota_period_s = 0,
+                   .pad = 0,
+                   .quota_bytes = 0,
+                   .quota_since_ns = 0};
 
     need_zero(bpf_map_update_elem(map(MPS_MAP_PATHS), &index, &value, BPF_ANY), "write mps_paths");
     change_config(map(MPS_MAP_CONFIG), [&](mps_config &config) { config.path_epoch++; });
