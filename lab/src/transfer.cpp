@@ -451,6 +451,7 @@ struct Transfer::Impl {
     }
 
     void run(ClientConnection &connection, std::size_t index) {
+        std::this_thread::sleep_for(spec.settle);
         const auto began = Clock::now();
         if (connection.open) {
             wire::Stream stream(connection.fd.get(), spec.stall_timeout, aborting);
