@@ -87,6 +87,7 @@ std::vector<Goodput> measure_goodput(test::Rig &rig, int default_xdp, int defaul
         const char *name;
         lab::Direction direction;
         Programs with, without;
+        bool decides = true;
     };
     const Programs xdp{rig.program("mps_xdp_eth"), rig.program("mps_wake_eth")};
     const Programs tc{-1, rig.program("mps_tc_eth")};
@@ -96,21 +97,30 @@ std::vector<Goodput> measure_goodput(test::Rig &rig, int default_xdp, int defaul
         {"download, XDP / empty XDP", lab::Direction::download, xdp, empty},
         {"upload, TC / no program", lab::Direction::upload, tc, {}},
         {"download, TC / no program", lab::Direction::download, tc, {}},
+        {"upload, no program / no program", lab::Direction::upload, {}, {}, false},
     };
     for (const Case &one : cases) {
         std::vector<double> with, without;
         auto decided = rig.counter(MPS_C_DECIDED);
 
+        const auto measure_one = [&](const Programs &programs, std::vector<double> &into) {
+            attach(rig, programs);
+            into.push_back(transfer(rig, *server, one.direction, repetitions.milliseconds));
+        };
+        // In turns, and each as often first as second: what a connection leaves behind must not favour one.
         for (unsigned i = 0; i < repetitions.count; i++) {
-            attach(rig, one.without);
-            without.push_back(transfer(rig, *server, one.direction, repetitions.milliseconds));
-            attach(rig, one.with);
-            with.push_back(transfer(rig, *server, one.direction, repetitions.milliseconds));
+            if (i % 2 == 0)
+                measure_one(one.without, without);
+            measure_one(one.with, with);
+            if (i % 2 != 0)
+                measure_one(one.without, without);
         }
-        if (rig.counter(MPS_C_DECIDED) == decided)
+        if (one.decides && rig.counter(MPS_C_DECIDED) == decided)
             throw std::runtime_error("the data path decided nothing during the transfers");
         Goodput row{.name = one.name, .with_mbit = median(with), .without_mbit = median(without)};
         row.ratio = row.with_mbit / row.without_mbit;
+        if (!one.decides)
+            row.target = 0;
         out.push_back(row);
     }
     attach(rig, empty);

@@ -15,7 +15,7 @@ struct Goodput {
     double with_mbit = 0;
     double without_mbit = 0;
     double ratio = 0;
-    double target = 0.97;
+    double target = 0.97; ///< 0: none, for information
 };
 
 struct Repetitions {
@@ -23,7 +23,8 @@ struct Repetitions {
     unsigned milliseconds = 1000;
 };
 
-// XDP mode against an empty XDP program, TC mode against no program; both directions. The policy is
+// XDP mode against an empty XDP program, TC mode against no program; both directions. Last, no
+// program against none: how much these ratios mean. The policy is
 // `default`, so decisions are made as installed and nothing is changed.
 std::vector<Goodput> measure_goodput(test::Rig &rig, int default_xdp, int default_tc,
                                      Repetitions repetitions);

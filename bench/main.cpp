@@ -175,6 +175,10 @@ std::string verdict(double value, double target, double limit) {
     return value <= target ? "ok" : value <= limit ? "MISSED target" : "MISSED limit";
 }
 
+const char *goodput_verdict(const bench::Goodput &row) {
+    return row.target == 0 ? "" : row.ratio >= row.target ? "ok" : "MISSED target";
+}
+
 std::string machine() {
     std::ifstream cpuinfo("/proc/cpuinfo");
     std::string line;
@@ -266,13 +270,12 @@ int main(int argc, char **argv) {
                 document["packet_costs"].push_back(entry);
             }
             for (const bench::Goodput &row : goodput)
-                document["goodput"].push_back(
-                    {{"name", row.name},
-                     {"with_mbit", row.with_mbit},
-                     {"without_mbit", row.without_mbit},
-                     {"ratio", row.ratio},
-                     {"target", row.target},
-                     {"verdict", row.ratio >= row.target ? "ok" : "MISSED target"}});
+                document["goodput"].push_back({{"name", row.name},
+                                               {"with_mbit", row.with_mbit},
+                                               {"without_mbit", row.without_mbit},
+                                               {"ratio", row.ratio},
+                                               {"target", row.target},
+                                               {"verdict", goodput_verdict(row)}});
             fmt::print("{}\n", document.dump(2));
             return 0;
         }
@@ -297,8 +300,7 @@ int main(int argc, char **argv) {
                        "without", "ratio", "target");
             for (const bench::Goodput &row : goodput)
                 fmt::print("{:<36} {:>9.0f} {:>9.0f} {:>7.3f} {:>7.2f}  {}\n", row.name, row.with_mbit,
-                           row.without_mbit, row.ratio, row.target,
-                           row.ratio >= row.target ? "ok" : "MISSED target");
+                           row.without_mbit, row.ratio, row.target, goodput_verdict(row));
             fmt::print(
                 "Mbit/s, medians of interleaved repetitions; the policy is `default`, as installed.\n");
         }
