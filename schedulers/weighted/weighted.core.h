@@ -13,9 +13,11 @@
 
 #include <mps/core.h>
 
-#define WEIGHTED_PARAMS(P)                                                                                   \
-	P(__u32, lead_bytes, 16384, 1024, 16777216, "bytes",                                                 \
-	  "how far a subflow may run ahead of its share before it is parked; more means fewer flips and coarser shares")
+#define WEIGHTED_PARAMS(P)                                                                                               \
+	P(__u32, lead_bytes, 16384, 1024, 16777216, "bytes",                                                             \
+	  "how far a subflow may run ahead of its share before it is parked; more means fewer flips and coarser shares") \
+	P(__u32, lowat_bytes, 16384, 0, 16777216, "bytes",                                                               \
+	  "how much may wait unsent in a subflow; less means finer shares that follow a change sooner; 0 leaves it to the kernel")
 MPS_PARAMS(weighted, WEIGHTED_PARAMS)
 
 /* Virtual time has 10 fractional bits: weights reach 10000, and a segment must still move it. */
@@ -96,6 +98,7 @@ MPS_CORE void weighted_decide(const struct mps_view *v, struct mps_verdict *out,
 			out->allowed |= 1u << i;
 	}
 	st->running = candidates;
+	mps_wish_lowat(out, p->lowat_bytes);
 }
 
 #endif
