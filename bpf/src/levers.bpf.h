@@ -125,49 +125,37 @@ static __always_inline void plan_levers(struct mps_lever_plan *plan, struct mps_
 	plan->pace = pace; /* of ~0ull remains ~0u, which the kernel takes for no limit */
 }
 
-SEC("sockops") int mps_sockops(struct bpf_sock_ops *skops)
+/* A subflow is established while some policy has levers: look after it from here on. */
+static __always_inline void adopt(struct bpf_sock_ops *skops, struct bpf_sock *sk)
 {
-	__u32 op = skops->op, zero = 0;
 	struct mps_lever_memory *memory;
-	struct mps_config *config;
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	__u32 flags = skops->bpf_sock_ops_cb_flags;
+
+	if (!tp || !tp->is_mptcp)
+		return;
+	memory = bpf_sk_storage_get(&mps_levers, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!memory)
+		return;
+	memory->flagged = !(flags & BPF_SOCK_OPS_RTT_CB_FLAG);
+	bpf_sock_ops_cb_flags_set(skops, flags | BPF_SOCK_OPS_RTT_CB_FLAG);
+}
+
+static __always_inline void look_after(struct bpf_sock_ops *skops, struct bpf_sock *sk, bool off)
+{
+	struct mps_lever_memory *memory = bpf_sk_storage_get(&mps_levers, sk, 0, 0);
+	__u64 now_ns = bpf_ktime_get_coarse_ns();
 	struct mps_lever_plan plan;
 	struct mps_lever wish = {};
-	struct bpf_sock *sk;
 	struct tcp_sock *tp;
-	__u64 now_ns;
-	bool off;
 
-	if (op != BPF_SOCK_OPS_RTT_CB && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
-	    op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
-		return 1;
-	sk = skops->sk;
-	config = bpf_map_lookup_elem(&mps_config, &zero);
-	if (!sk || !config || bpf_get_netns_cookie(skops) != mps_netns_cookie)
-		return 1;
-	off = levers_are_off(config);
-	if (off && op != BPF_SOCK_OPS_RTT_CB)
-		return 1;
-	memory = bpf_sk_storage_get(&mps_levers, sk, 0, 0);
-	if (op == BPF_SOCK_OPS_RTT_CB) {
-		/* Somebody else's callback, or one that we could not take back. */
-		if (!memory)
-			return 1;
-		now_ns = bpf_ktime_get_coarse_ns();
-		if (!off && now_ns - memory->checked_ns < LEVER_CHECK_NS)
-			return 1;
-		memory->checked_ns = now_ns;
-	}
+	/* Without: somebody else's callback, or one that we could not take back. */
+	if (!memory || (!off && now_ns - memory->checked_ns < LEVER_CHECK_NS))
+		return;
+	memory->checked_ns = now_ns;
 	tp = bpf_skc_to_tcp_sock(sk);
-	if (!tp || !tp->is_mptcp)
-		return 1;
-	if (op != BPF_SOCK_OPS_RTT_CB) {
-		memory = bpf_sk_storage_get(&mps_levers, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-		if (!memory)
-			return 1;
-		memory->flagged = !(skops->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_RTT_CB_FLAG);
-		bpf_sock_ops_cb_flags_set(skops, skops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_RTT_CB_FLAG);
-		return 1;
-	}
+	if (!tp)
+		return;
 	if (!off)
 		read_wish(&wish, conn_of(tp), tp);
 	plan_levers(&plan, memory, &wish, tp);
@@ -175,12 +163,35 @@ SEC("sockops") int mps_sockops(struct bpf_sock_ops *skops)
 		bpf_setsockopt(skops, LEVEL_TCP, OPT_NOTSENT_LOWAT, &plan.lowat, sizeof(plan.lowat));
 	if (plan.what & LEVER_PACE)
 		bpf_setsockopt(skops, LEVEL_SOCKET, OPT_MAX_PACING_RATE, &plan.pace, sizeof(plan.pace));
-	if (off) {
-		if (memory->flagged)
-			bpf_sock_ops_cb_flags_set(skops,
-						  skops->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_RTT_CB_FLAG);
-		bpf_sk_storage_delete(&mps_levers, sk);
-	}
+	if (!off)
+		return;
+	if (memory->flagged)
+		bpf_sock_ops_cb_flags_set(skops, skops->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_RTT_CB_FLAG);
+	bpf_sk_storage_delete(&mps_levers, sk);
+}
+
+/* Returns 1, and leaves the reply alone: what other programs answer stands. */
+SEC("sockops") int mps_sockops(struct bpf_sock_ops *skops)
+{
+	__u32 op = skops->op, zero = 0;
+	struct mps_config *config;
+	struct bpf_sock *sk;
+	bool off;
+
+	if (op != BPF_SOCK_OPS_RTT_CB && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
+	    op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+		return 1;
+	sk = skops->sk;
+	if (!sk)
+		return 1;
+	config = bpf_map_lookup_elem(&mps_config, &zero);
+	if (!config || bpf_get_netns_cookie(skops) != mps_netns_cookie)
+		return 1;
+	off = levers_are_off(config);
+	if (op == BPF_SOCK_OPS_RTT_CB)
+		look_after(skops, sk, off);
+	else if (!off)
+		adopt(skops, sk);
 	return 1;
 }
 
