@@ -16,6 +16,7 @@
 #include "meter.bpf.h"
 #include "wake.bpf.h"
 #include "edit.bpf.h"
+#include "levers.bpf.h"
 
 char mps_license[] SEC("license") = "GPL";
 
@@ -479,11 +480,36 @@ static __always_inline void copy_state(struct mps_state *to, const struct mps_st
 	}
 }
 
+/* Keeps what the policy wishes for each subflow in `wished` and nothing for the others. */
+__noinline int mps_note_levers(struct mps_conn *conn, const struct mps_scratch *s, __u32 wished)
+{
+	__u32 concerned, levers = 0;
+
+	if (!conn || !s)
+		return 0;
+	concerned = wished | conn->levers;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && concerned >> i; i++) {
+		__u32 lowat = 0, pace = 0;
+
+		if (wished >> i & 1) {
+			lowat = s->verdict.lever[i].lowat_bytes;
+			pace = s->verdict.lever[i].pace_bytes_s;
+		}
+		conn->sf[i].lever.lowat_bytes = lowat;
+		conn->sf[i].lever.pace_bytes_s = pace;
+		levers |= is_set(lowat | pace) << i;
+	}
+	conn->levers = levers;
+	return 0;
+}
+
 /* After the policy: which subflows are to be allowed, or that they go back to what the peers asked for. */
 __noinline int mps_conclude(struct mps_conn *conn, const struct mps_scratch *s,
 			    const struct mps_config *config, struct mps_counters *counters,
 			    struct mps_pass *p)
 {
+	__u32 wished = 0;
+
 	if (!conn || !s || !config || !counters || !p)
 		return 0;
 	p->restore = 1;
@@ -499,8 +525,12 @@ __noinline int mps_conclude(struct mps_conn *conn, const struct mps_scratch *s,
 		if (!(s->verdict.flags & MPS_VERDICT_PASS)) {
 			p->restore = 0;
 			p->allowed = safe_verdict(s, p, counters);
+			if (s->verdict.flags & MPS_VERDICT_LEVERS)
+				wished = p->seen;
 		}
 	}
+	if (wished | conn->levers)
+		mps_note_levers(conn, s, wished);
 	return 0;
 }
 
@@ -881,6 +911,8 @@ SEC("iter/tcp") int mps_dump(struct bpf_iter__tcp *it)
 	ref.tp = (__u64)tp;
 	read_subflow(&rec.view, &ref, false);
 	rec.view.ifindex = rec.rx_ifindex;
+	rec.notsent_lowat = tp->notsent_lowat;
+	rec.max_pacing_rate = sk->sk_max_pacing_rate;
 	bpf_seq_write(it->meta->seq, &rec, sizeof(rec));
 	return 0;
 }

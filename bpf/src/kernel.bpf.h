@@ -17,6 +17,7 @@
 #define AF_INET6 10
 #define TCP_ESTABLISHED_STATE 1 /* include/net/tcp_states.h */
 #define TCP_CLOSE_WAIT_STATE 8
+#define TCP_LISTEN_STATE 10
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -61,6 +62,7 @@ struct sock {
 	struct sock_common __sk_common;
 	struct dst_entry *sk_dst_cache;
 	int sk_wmem_queued;
+	unsigned long sk_max_pacing_rate;
 	int sk_rx_dst_ifindex;
 	__u32 sk_mark;
 	struct sock_cgroup_data sk_cgrp_data;
@@ -113,6 +115,8 @@ struct tcp_sock {
 	__u32 delivered;
 	__u32 lost;
 	__u32 rcv_nxt;
+	__u32 notsent_lowat;
+	__u8 bpf_sock_ops_cb_flags;
 	struct minmax rtt_min;
 	struct tcp_options_received rx_opt;
 	bool is_mptcp;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "cgroup.hpp"
 
+#include <fcntl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -59,6 +61,23 @@ Result<std::uint64_t> cgroup_id(std::string_view path) {
                     fmt::format("give a path below {}, as in /proc/PID/cgroup after '0::'", root));
     }
     return *id;
+}
+
+Result<Fd> open_root_cgroup() {
+    if (const std::string root = mount_point(); !root.empty()) {
+        Fd directory(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        if (directory)
+            return directory;
+    }
+    // A mount that no path leads to (5.2).
+    const Fd context(::fsopen("cgroup2", FSOPEN_CLOEXEC));
+    if (context && !::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0)) {
+        const Fd mounted(::fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
+        Fd directory(mounted ? ::openat(mounted.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1);
+        if (directory)
+            return directory;
+    }
+    return std::unexpected(system_error(errno, "opening the root of cgroup v2"));
 }
 
 std::optional<std::string> cgroup_path(std::uint64_t id) {

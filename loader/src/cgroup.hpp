@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "fd.hpp"
 #include "mpsched/error.hpp"
 
 namespace mps {
@@ -15,5 +16,9 @@ namespace mps {
 
 // The path below the mount point, starting with '/'; nullopt if no such cgroup exists.
 [[nodiscard]] std::optional<std::string> cgroup_path(std::uint64_t id);
+
+// The root of cgroup v2 as a directory, whether it is mounted here or not (`ip netns exec` hides what is mounted below
+// /sys). Fails where the kernel has none or the caller may not.
+[[nodiscard]] Result<Fd> open_root_cgroup();
 
 } // namespace mps

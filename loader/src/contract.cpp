@@ -14,6 +14,7 @@
 #include "datapath.skel.h"
 #include "load_error.hpp"
 #include "log.hpp"
+#include "mpsched/netns.hpp"
 #include "verifier_log.hpp"
 
 namespace mps {
@@ -177,6 +178,10 @@ Result<void> load_data_path(const InstallationPaths &paths, bool rdonly_cast) {
     bpf_object *object = (*skeleton)->obj;
 
     (*skeleton)->rodata->mps_rdonly_cast = rdonly_cast;
+    const auto cookie = netns_cookie();
+    if (!cookie)
+        return std::unexpected(cookie.error());
+    (*skeleton)->rodata->mps_netns_cookie = *cookie;
     // Only the upper half is ours to choose. 0 would make every unmarked packet a wake.
     std::uint16_t magic = 0;
     while (!magic) {

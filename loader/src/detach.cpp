@@ -17,6 +17,7 @@
 #include "forged_ack.hpp"
 #include "hooks.hpp"
 #include "instance_impl.hpp"
+#include "levers.hpp"
 #include "log.hpp"
 #include "mpsched/netns.hpp"
 
@@ -250,6 +251,8 @@ Result<DetachResult> Instance::detach(const DetachRequest &request) {
         });
         if (!done)
             return std::unexpected(done.error());
+        if (auto released = release_levers(session->pins); !released)
+            return std::unexpected(released.error());
     }
     for (const PathEntry &entry : *entries) {
         if (!leaving.contains(entry.path.ifindex))

@@ -124,6 +124,11 @@ constexpr std::array questions{
              newer_kernel, probe_live_frames},
     Question{"subprog_tail_call", "tail calls in subprograms", true, "5.10", "plug-in slots for policies",
              "a kernel newer than 5.10 with the JIT on (net.core.bpf_jit_enable=1)", probe_subprog_tail_call},
+    Question{
+        "sockops", "sockops programs at cgroup v2", false, "5.7",
+        "levers of policies (lowat_bytes) on new subflows; without it only those get them that exist at a command",
+        "a kernel with CONFIG_CGROUP_BPF=y, and no sockops program at the root that allows no other",
+        probe_sockops},
     Question{"struct_ops", "BPF MPTCP schedulers (mptcp_sched_ops)", false, "",
              "policies that need more than choosing subflows, such as redundant",
              "only the MPTCP developers' kernel tree has it", probe_mptcp_struct_ops},

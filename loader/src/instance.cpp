@@ -130,7 +130,8 @@ Result<Session> Instance::Impl::session(Lock lock, const std::string &bpffs) con
     auto config = LiveConfig::open(*pins);
     if (!config)
         return std::unexpected(config.error());
-    Session result{std::move(lock), std::move(where), std::move(*pins), std::move(*config)};
+    Session result{std::move(lock), std::move(where), std::move(*pins), std::move(*config),
+                   !without.contains("sockops")};
     if (auto done = repair_installation(result, has_tcx()); !done)
         return std::unexpected(done.error());
     return result;

@@ -20,6 +20,7 @@ struct Session {
     InstallationPaths paths;
     Pins pins;
     LiveConfig config;
+    bool sockops = true; // may be attached; see MPS_WITHOUT
 
     [[nodiscard]] PathTable path_table() const { return PathTable(pins); }
     [[nodiscard]] Slots slots() const { return Slots(paths, pins); }

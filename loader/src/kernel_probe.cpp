@@ -23,6 +23,7 @@
 
 #include <fmt/format.h>
 
+#include "cgroup.hpp"
 #include "fd.hpp"
 #include "kernel_objects.hpp"
 #include "log.hpp"
@@ -273,6 +274,22 @@ Finding probe_subprog_tail_call() {
     options.func_info_cnt = functions.size();
     options.func_info_rec_size = sizeof(bpf_func_info);
     return judge(load(BPF_PROG_TYPE_XDP, instructions, options));
+}
+
+Finding probe_sockops() {
+    bpf_prog_load_opts options{};
+    options.expected_attach_type = BPF_CGROUP_SOCK_OPS;
+    // 1: other programs' answers stand.
+    const Loaded program = load(BPF_PROG_TYPE_SOCK_OPS, std::array{set(0, 1), exit_program()}, options);
+    if (!program.fd)
+        return judge(program);
+    const auto cgroup = open_root_cgroup();
+    if (!cgroup)
+        return {Answer::missing, cgroup.error().what};
+    const Fd link(bpf_link_create(program.fd.get(), cgroup->get(), BPF_CGROUP_SOCK_OPS, nullptr));
+    if (link)
+        return {Answer::available, {}};
+    return {errno == EACCES ? Answer::unknown : Answer::missing, errno_text(errno)};
 }
 
 Finding probe_mptcp_struct_ops() {

@@ -15,6 +15,7 @@
 #include "dump.hpp"
 #include "hooks.hpp"
 #include "instance_impl.hpp"
+#include "levers.hpp"
 #include "mpsched/netns.hpp"
 #include "mpsched/selector.hpp"
 #include "numbers.hpp"
@@ -235,6 +236,8 @@ SubflowStatus subflow_status(const KnownSubflow &subflow, const KnownConnection 
                          .notsent_bytes = view.notsent_bytes,
                          .bytes_acked = view.bytes_acked,
                          .pacing_rate = view.pacing_rate,
+                         .max_pacing_rate = record.max_pacing_rate,
+                         .notsent_lowat = record.notsent_lowat,
                          .lost = view.lost_segs,
                          .delivered = view.delivered_segs};
 }
@@ -430,6 +433,14 @@ Result<Status> Instance::status() const {
     for (const mps_rule &rule : *rules) {
         if (rule.fields)
             status.rules.push_back({format_selector(rule), policy_name(*slots, rule.slot), rule.slot});
+    }
+    const auto levers = lever_state(where, *pins);
+    if (!levers)
+        return std::unexpected(levers.error());
+    if (levers->on && !levers->attached) {
+        status.problems.push_back(
+            "new subflows do without what the policy wishes to be set (lowat_bytes): the sockops "
+            "program is not attached; see 'mpsched probe'");
     }
     if (config->flags & MPS_CONFIG_LEAVING) {
         status.problems.push_back("half detached: any command that changes something repairs it");

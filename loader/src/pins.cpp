@@ -291,6 +291,7 @@ std::string InstallationPaths::clsact_mark(std::uint32_t ifindex) const {
 std::string InstallationPaths::kept_policy(std::uint32_t slot) const {
     return fmt::format("{}/policies/{}", base, slot);
 }
+std::string InstallationPaths::levers_link() const { return fmt::format("{}/levers", base); }
 std::string InstallationPaths::links_dir() const { return fmt::format("{}/links", base); }
 std::string InstallationPaths::policies_dir() const { return fmt::format("{}/policies", base); }
 

@@ -44,7 +44,7 @@ inline constexpr std::string_view removing_prefix = "old-";  // one that is bein
 inline constexpr std::string_view installed_prefix = "net-"; // COOKIE follows
 
 struct PinLayout {
-    std::string root; // BPFFS/mpsched/v2
+    std::string root; // BPFFS/mpsched/v3
 
     explicit PinLayout(const std::string &bpffs);
     [[nodiscard]] std::string installation(std::uint64_t cookie) const;
@@ -62,6 +62,8 @@ struct InstallationPaths {
     [[nodiscard]] std::string clsact_mark(std::uint32_t ifindex) const;
     // A policy's XDP program, pinned to say: loaded by `policy load`, keep it although nothing refers to it.
     [[nodiscard]] std::string kept_policy(std::uint32_t slot) const;
+    // Of mps_sockops. Not among the links: it is one of no interface, and outlives the network namespace.
+    [[nodiscard]] std::string levers_link() const;
     [[nodiscard]] std::string links_dir() const;
     [[nodiscard]] std::string policies_dir() const;
 };
@@ -76,7 +78,7 @@ struct InstallationPaths {
 [[nodiscard]] Result<void> remove_tree(const std::string &path);
 // First renames `path` out of sight, so that a kill in the middle leaves nothing half under its name.
 [[nodiscard]] Result<void> remove_installation(const std::string &path);
-// BPFFS/mpsched/v2 and BPFFS/mpsched if they are empty.
+// BPFFS/mpsched/v3 and BPFFS/mpsched if they are empty.
 void remove_empty_root(const std::string &bpffs);
 
 // Everything below BPFFS/mpsched, each judged; `cookie` is that of the current network namespace (0: none).

@@ -13,6 +13,7 @@
 
 #include "instance_impl.hpp"
 #include "kernel_probe.hpp"
+#include "levers.hpp"
 #include "mpsched/builtin_policies.hpp"
 #include "mpsched/policy_names.hpp"
 #include "mpsched/selector.hpp"
@@ -530,6 +531,10 @@ Result<UseResult> Instance::use(const UseRequest &request) {
     if (!prepared)
         return std::unexpected(prepared.error());
     UseResult result{.policy = prepared->name, .slot = prepared->slot, .params = prepared->params};
+    if (auto done = prepare_levers(*session, prepared->slot, result.warnings); !done) {
+        (void)session->slots().collect();
+        return std::unexpected(done.error());
+    }
 
     PlacedRule placed;
     if (rule) {
@@ -566,6 +571,8 @@ Result<UseResult> Instance::use(const UseRequest &request) {
         result.warnings.push_back(fmt::format(
             "the policy is in use, but cleaning up after the old one failed: {}", collected.error().what));
     }
+    if (auto settled = settle_levers(*session); !settled)
+        result.warnings.push_back(fmt::format("the policy is in use, but {}", settled.error().what));
     return result;
 }
 
@@ -604,6 +611,8 @@ Result<bool> Instance::remove_rule(const std::string &selector) {
     }
     if (auto collected = session->slots().collect(); !collected)
         return std::unexpected(collected.error());
+    if (auto settled = settle_levers(*session); !settled)
+        return std::unexpected(settled.error());
     return true;
 }
 
@@ -657,6 +666,11 @@ Result<std::vector<Param>> Instance::set(const std::vector<Setting> &settings, c
             !done) {
             return std::unexpected(done.error());
         }
+    }
+    if (std::any_of(targets.begin(), targets.end(),
+                    [](const Slot *slot) { return slot->policy->header.levers; })) {
+        if (auto settled = settle_levers(*session); !settled)
+            return std::unexpected(settled.error());
     }
     std::vector<Param> result;
     if (!targets.empty())

@@ -82,7 +82,8 @@ Result<PolicyHeader> parse_policy_header(std::span<const std::byte> section, con
     }
     return PolicyHeader{.name = name,
                         .doc = std::string(info.doc, strnlen(info.doc, sizeof info.doc)),
-                        .state_bytes = info.state_bytes};
+                        .state_bytes = info.state_bytes,
+                        .levers = (info.flags & MPS_POLICY_LEVERS) != 0};
 }
 
 Result<void> LivePolicy::store() { return write_bytes(params_map.get(), 0, section, MPS_PARAMS_SECTION); }

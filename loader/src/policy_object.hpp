@@ -26,6 +26,7 @@ struct PolicyHeader {
     std::string name{};
     std::string doc{};
     std::uint32_t state_bytes = 0;
+    bool levers = false; // MPS_POLICY_LEVERS
 };
 
 // Checks the bytes of .rodata.mps, from an object or from the kernel. `origin` names it in errors.

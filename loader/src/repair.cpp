@@ -12,11 +12,13 @@
 //   links of an interface that is not attached   removed
 //   a path with nothing but defaults        removed
 //   slots nobody refers to                  emptied
+//   levers without a policy that has them, or the other way round   put in order
 #include <algorithm>
 #include <set>
 
 #include "hooks.hpp"
 #include "instance_impl.hpp"
+#include "levers.hpp"
 
 namespace mps {
 
@@ -107,7 +109,9 @@ Result<void> repair_installation(Session &session, bool tcx) {
         if (!done)
             return done;
     }
-    return session.slots().collect();
+    if (auto done = session.slots().collect(); !done)
+        return done;
+    return repair_levers(session, (config->flags & MPS_CONFIG_LEAVING) != 0);
 }
 
 } // namespace mps

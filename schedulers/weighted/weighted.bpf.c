@@ -2,4 +2,5 @@
 #include <mps/policy.bpf.h>
 #include "weighted.core.h"
 
-MPS_POLICY(weighted, "weighted", "shares the bytes by path weight (ATSSS load-balancing)");
+MPS_POLICY_WITH(weighted, "weighted", "shares the bytes by path weight (ATSSS load-balancing)",
+		MPS_POLICY_LEVERS);

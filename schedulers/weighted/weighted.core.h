@@ -13,9 +13,11 @@
 
 #include <mps/core.h>
 
-#define WEIGHTED_PARAMS(P)                                                                                   \
-	P(__u32, lead_bytes, 16384, 1024, 16777216, "bytes",                                                 \
-	  "how far a subflow may run ahead of its share before it is parked; more means fewer flips and coarser shares")
+#define WEIGHTED_PARAMS(P)                                                                                               \
+	P(__u32, lead_bytes, 16384, 1024, 16777216, "bytes",                                                             \
+	  "how far a subflow may run ahead of its share before it is parked; more means fewer flips and coarser shares") \
+	P(__u32, lowat_bytes, 16384, 0, 16777216, "bytes",                                                               \
+	  "how much may wait unsent in a subflow; less means finer shares that follow a change sooner; 0 leaves it to the kernel")
 MPS_PARAMS(weighted, WEIGHTED_PARAMS)
 
 /* Virtual time has 10 fractional bits: weights reach 10000, and a segment must still move it. */
@@ -26,7 +28,16 @@ struct weighted_state {
 	__u32 weight[MPS_MAX_SUBFLOWS];
 	__u32 running; /* bit i: the account of index i is open */
 	__u32 reserved;
+	__u64 reopen_us; /* when all accounts open once more; 0: they do not */
 };
+
+/*
+ * A subflow that has more than one burst of the kernel unsent when the accounts open was filled before anybody cared for
+ * shares. What of it has left after this time is past, and the shares hold from then on; otherwise a light path would fall
+ * silent for as long as it takes the others to make up for it.
+ */
+#define WEIGHTED_BACKLOG_BYTES 65536
+#define WEIGHTED_SETTLE_US 200000
 
 /* Far beyond any transfer, and far from where the arithmetic would wrap. */
 #define WEIGHTED_MOST (1ull << 50)
@@ -50,7 +61,7 @@ MPS_CORE __u64 weighted_time(const struct mps_view *v, const struct weighted_sta
 MPS_CORE void weighted_decide(const struct mps_view *v, struct mps_verdict *out,
 			      const struct weighted_params *p, struct weighted_state *st)
 {
-	__u32 candidates = mps_candidates(v), running = st->running & candidates;
+	__u32 candidates = mps_candidates(v), running = st->running & candidates, again;
 	__u64 behind = ~0ull;
 
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
@@ -61,11 +72,17 @@ MPS_CORE void weighted_decide(const struct mps_view *v, struct mps_verdict *out,
 			running = 0;
 	}
 	/* All accounts open together: what waits or is in flight counts, so that the shares hold from now on. */
-	if (!running) {
+	again = st->reopen_us && v->now_us >= st->reopen_us;
+	if (!running || again) {
+		__u32 backlog = 0;
+
 		for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 			st->base[i] = v->sf[i].bytes_acked;
 			st->weight[i] = v->sf[i].weight;
+			if ((candidates >> i & 1) && v->sf[i].notsent_bytes > WEIGHTED_BACKLOG_BYTES)
+				backlog = 1;
 		}
+		st->reopen_us = backlog && !again ? v->now_us + WEIGHTED_SETTLE_US : 0;
 		running = candidates;
 	}
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
@@ -96,6 +113,7 @@ MPS_CORE void weighted_decide(const struct mps_view *v, struct mps_verdict *out,
 			out->allowed |= 1u << i;
 	}
 	st->running = candidates;
+	mps_wish_lowat(out, p->lowat_bytes);
 }
 
 #endif

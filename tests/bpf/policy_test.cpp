@@ -109,6 +109,8 @@ bool agree(Loaded &kernel, const Core &core, const char *program, const mps_view
     mps_verdict expected = core(view, state, params);
 
     if (got.decided == 1 && got.verdict.allowed == expected.allowed && got.verdict.flags == expected.flags &&
+        (!(expected.flags & MPS_VERDICT_LEVERS) ||
+         std::memcmp(&got.verdict.lever, &expected.lever, sizeof(expected.lever)) == 0) &&
         std::memcmp(&got.state, &state, sizeof(state)) == 0 &&
         std::memcmp(&got.view, &view, sizeof(view)) == 0)
         return true;

@@ -309,7 +309,7 @@ class Campaign {
                 CHECK(programs == std::vector<std::string>{"mps_wake_eth", "mps_xdp_eth"});
         }
         for (const auto &[path, what] : rig_.bpffs().tree())
-            CHECK_FALSE((path.starts_with("mpsched/v2/new-") || path.starts_with("mpsched/v2/old-")));
+            CHECK_FALSE((path.starts_with("mpsched/v3/new-") || path.starts_with("mpsched/v3/old-")));
         // Every policy that is loaded is the default, or a rule's, or a connection's.
         for (const Json &policy : status["policies"])
             CHECK((policy["is_default"] == true || policy["rules"] > 0 || policy["connections"] > 0));

@@ -310,7 +310,7 @@ void Rig::refused(const Words &words, const Refusal &refusal, const Environment 
 
 std::string Rig::installation() const {
     std::error_code error;
-    for (const auto &entry : fs::directory_iterator(bpffs_.path() + "/mpsched/v2", error))
+    for (const auto &entry : fs::directory_iterator(bpffs_.path() + "/mpsched/v3", error))
         if (entry.path().filename().string() ==
             fmt::format("net-{}", status()["netns_cookie"].get<std::uint64_t>()))
             return entry.path().string();

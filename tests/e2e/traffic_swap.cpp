@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -29,26 +30,29 @@ struct Step {
 
 // dsl has weight 3 and priority 0, lte weight 1 and priority 1.
 //
-// weighted turns as quickly as the others but is coarse at first: when the command comes some 2 MB wait in
-// the twenty subflows over lte, which take it 0.35 s to send, and to a connection of 3 Mbit/s the kernel's
-// burst of 64 KiB is 0.2 s of its traffic. So its shares are exact over seconds, which is looked at in the
-// end.
+// Without the lever lowat_bytes weighted has 66:34 to 74:26 here: to a connection of 3 Mbit/s the kernel's burst of 64 KiB
+// and more is 0.2 s of its traffic, and all twenty send theirs at about the same time.
 constexpr std::array<Step, 4> steps{{
-    {"use weighted", 0.60, 0.83, 0.93 * path_mbit * 4 / 3},
+    {"use weighted", 0.72, 0.78, 0.93 * path_mbit * 4 / 3},
     {"use active-standby", 0.99, 1.0, 0.93 * path_mbit},
     {"use smallest-delay", 0.47, 0.53, 0.93 * 2 * path_mbit},
     {"use default", 0.47, 0.53, 0.93 * 2 * path_mbit},
 }};
 constexpr Step in_the_long_run{"weighted in the long run", 0.72, 0.78, 0.93 * path_mbit * 4 / 3};
 
-/// Returns the throughput, Mbit/s.
-double check_share(const char *mode, const Step &step, const Window &window) {
-    const auto line = fmt::format("{} {}: {}", mode, step.command, window.text());
-    report(line);
-    INFO(line);
+bool good_share(const Step &step, const Window &window) {
+    return window.share[0] >= step.least && window.share[0] <= step.most;
+}
+
+void check_share(const char *mode, const Step &step, const Window &window) {
+    INFO(mode << " " << step.command << ": " << window.text());
     CHECK(window.share[0] >= step.least);
     CHECK(window.share[0] <= step.most);
-    return window.total_mbit;
+}
+
+Window reported(const char *mode, const Step &step, const Window &window) {
+    report(fmt::format("{} {}: {}", mode, step.command, window.text()));
+    return window;
 }
 
 void swap_live(const char *mode, const Offloads &offloads, int rounds) {
@@ -71,10 +75,22 @@ void swap_live(const char *mode, const Offloads &offloads, int rounds) {
     std::array<double, steps.size()> best{};
     for (int round = 0; round < rounds; ++round) {
         for (std::size_t i = 0; i < steps.size(); ++i) {
-            mpsched(steps[i].command);
-            const auto returned = std::chrono::steady_clock::now();
-            std::this_thread::sleep_until(returned + follow);
-            best[i] = std::max(best[i], check_share(mode, steps[i], meter.over(period - follow)));
+            bool again = false;
+            const auto window = undisturbed(
+                [&] {
+                    // From where it came before, too.
+                    if (std::exchange(again, true)) {
+                        mpsched(steps[(i + steps.size() - 1) % steps.size()].command);
+                        std::this_thread::sleep_for(period);
+                    }
+                    mpsched(steps[i].command);
+                    const auto returned = std::chrono::steady_clock::now();
+                    std::this_thread::sleep_until(returned + follow);
+                    return reported(mode, steps[i], meter.over(period - follow));
+                },
+                [&](const Window &seen) { return good_share(steps[i], seen); });
+            check_share(mode, steps[i], window);
+            best[i] = std::max(best[i], window.total_mbit);
         }
     }
     for (std::size_t i = 0; i < steps.size(); ++i) {
@@ -83,9 +99,13 @@ void swap_live(const char *mode, const Offloads &offloads, int rounds) {
     }
     mpsched("use weighted");
     std::this_thread::sleep_for(1s);
-    CHECK(undisturbed([&] { return check_share(mode, in_the_long_run, meter.over(4s)); },
-                      [](double mbit) { return mbit >= in_the_long_run.total_least; }) >=
-          in_the_long_run.total_least);
+    const auto lasting = undisturbed([&] { return reported(mode, in_the_long_run, meter.over(4s)); },
+                                     [](const Window &seen) {
+                                         return good_share(in_the_long_run, seen) &&
+                                                seen.total_mbit >= in_the_long_run.total_least;
+                                     });
+    check_share(mode, in_the_long_run, lasting);
+    CHECK(lasting.total_mbit >= in_the_long_run.total_least);
     CHECK(transfer.running());
     transfer.stop();
     const auto result = transfer.wait();

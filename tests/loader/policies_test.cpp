@@ -123,14 +123,14 @@ TEST_CASE("policy objects that must be refused are, each for its own reason, and
         ErrorCode code;
         const char *what; // a part of it
     } cases[] = {
-        {"wrong_abi", ErrorCode::unsupported, "is built for ABI 3, this mpsched has ABI 2"},
+        {"wrong_abi", ErrorCode::unsupported, "is built for ABI 4, this mpsched has ABI 3"},
         {"no_info", ErrorCode::failed, "no section .rodata.mps"},
         {"short_info", ErrorCode::failed, "has 4 bytes instead of"},
         {"no_name", ErrorCode::failed, "is no name"},
         {"endless_name", ErrorCode::failed, "is no name"},
         {"large_state", ErrorCode::unsupported, "of state"},
         {"no_tc", ErrorCode::failed, "no program mps_policy_tc"},
-        {"other_scratch", ErrorCode::unsupported, "mps_scratch does not fit ABI 2"},
+        {"other_scratch", ErrorCode::unsupported, "mps_scratch does not fit ABI 3"},
         {"bad_tag", ErrorCode::unsupported, "broken description"},
         {"null_scratch", ErrorCode::failed, "map_value_or_null"},
         {"packet_access", ErrorCode::failed, "verifier refused"},

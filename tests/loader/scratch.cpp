@@ -53,7 +53,7 @@ void Scratch::add_veth() const {
 }
 
 std::string Scratch::installation() const {
-    return fmt::format("{}/mpsched/v2/net-{}", bpffs_, netns_cookie().value_or(0));
+    return fmt::format("{}/mpsched/v3/net-{}", bpffs_, netns_cookie().value_or(0));
 }
 
 std::size_t Scratch::pins() const {

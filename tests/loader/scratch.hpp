@@ -22,7 +22,7 @@ class Scratch {
     [[nodiscard]] Instance instance() const;
     // Adds the pair v0, v1.
     void add_veth() const;
-    // BPFFS/mpsched/v2/net-COOKIE
+    // BPFFS/mpsched/v3/net-COOKIE
     [[nodiscard]] std::string installation() const;
     // Entries below BPFFS that are not the kernel's own.
     [[nodiscard]] std::size_t pins() const;

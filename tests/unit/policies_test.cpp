@@ -155,7 +155,7 @@ namespace {
 // Plays the kernel: in each round one of the allowed subflows, any of them, gets a burst of 64 KiB.
 std::array<double, 3> shares(std::array<std::uint32_t, 3> weights, std::size_t subflows, std::uint32_t seed,
                              std::uint32_t lead_bytes = 65536) {
-    weighted_params params{.reserved = 0, .lead_bytes = lead_bytes};
+    weighted_params params{.reserved = 0, .lead_bytes = lead_bytes, .lowat_bytes = 0};
     std::array<double, 3> given{};
     const Core &core = core_named("weighted");
     test::Random random(seed);
@@ -210,7 +210,7 @@ TEST_CASE("bytes follow the weights, whichever allowed subflow the kernel takes"
 
 namespace {
 
-const weighted_params lead_of_64k{.reserved = 0, .lead_bytes = 65536};
+const weighted_params lead_of_64k{.reserved = 0, .lead_bytes = 65536, .lowat_bytes = 0};
 
 } // namespace
 
@@ -227,6 +227,42 @@ TEST_CASE("the subflow that is furthest behind is allowed, the one ahead is park
     CHECK(policy.allowed({{.bytes_acked = 60000}, {}}) == (first | second)); // within lead_bytes
     CHECK(policy.allowed({{.bytes_acked = 70000}, {}}) == second);
     CHECK(policy.allowed({{.bytes_acked = 70000}, {.outstanding_bytes = 5000}}) == (first | second));
+}
+
+TEST_CASE("what waited when sharing began is forgotten once it has had time to leave", "[weighted]") {
+    Steered policy("weighted", &lead_of_64k);
+    const std::uint32_t much = 500'000;
+
+    // Two equal weights; the first subflow was filled before.
+    CHECK(policy.allowed({{.fresh = true, .outstanding_bytes = much, .notsent_bytes = much}, {.fresh = true}},
+                         {.now_us = 1'000'000}) == second);
+    CHECK(policy.allowed({{.bytes_acked = much}, {.bytes_acked = 200'000}}, {.now_us = 1'199'999}) == second);
+    CHECK(policy.allowed({{.bytes_acked = much}, {.bytes_acked = 200'000}}, {.now_us = 1'200'000}) ==
+          (first | second));
+    // Once: from here on every byte counts.
+    CHECK(policy.allowed({{.bytes_acked = much + 70'000}, {.bytes_acked = 200'000}}, {.now_us = 1'500'000}) ==
+          second);
+}
+
+TEST_CASE("an overshoot of one burst is not taken for something that waited", "[weighted]") {
+    Steered policy("weighted", &lead_of_64k);
+
+    CHECK(policy.allowed(
+              {{.fresh = true, .outstanding_bytes = 65'536, .notsent_bytes = 65'536}, {.fresh = true}},
+              {.now_us = 1'000'000}) == (first | second));
+    CHECK(policy.allowed({{.bytes_acked = 70'000}, {}}, {.now_us = 1'900'000}) == second);
+}
+
+TEST_CASE("weighted wishes the same lowat for every subflow, or none", "[weighted][levers]") {
+    weighted_params params{.reserved = 0, .lead_bytes = 65536, .lowat_bytes = 20000};
+    const mps_verdict some = Steered("weighted", &params).verdict({{}, {}});
+    CHECK(some.flags == MPS_VERDICT_LEVERS);
+    for (const mps_lever &lever : some.lever) {
+        CHECK(lever.lowat_bytes == 20000);
+        CHECK(lever.pace_bytes_s == 0);
+    }
+    params.lowat_bytes = 0;
+    CHECK(Steered("weighted", &params).verdict({{}, {}}).flags == 0);
 }
 
 TEST_CASE("a newcomer shares from its arrival on and owes nothing for what was before", "[weighted]") {

@@ -26,7 +26,7 @@
 
 #define MPS_UNUSED __attribute__((unused))
 
-#define MPS_ABI_VERSION 2
+#define MPS_ABI_VERSION 3
 
 /* The kernel's own limit: MPTCP_PM_ADDR_MAX subflows a connection (net/mptcp/protocol.h). */
 #define MPS_MAX_SUBFLOWS 8
@@ -157,14 +157,23 @@ MPS_STATIC_ASSERT(sizeof(struct mps_view) == 48 + 8 * 112, "mps_view layout");
 enum mps_verdict_flag {
 	/* Leave the kernel alone: every subflow goes back to what the peer asked for. */
 	MPS_VERDICT_PASS = 1u << 0,
+	/* `lever` says something; else every subflow has the kernel's own settings. */
+	MPS_VERDICT_LEVERS = 1u << 1,
+};
+
+/* What a policy wishes for one subflow beside allowing it. 0 leaves the setting as it was. */
+struct mps_lever {
+	__u32 lowat_bytes;  /* at most so much waits unsent in the subflow: TCP_NOTSENT_LOWAT, tcp(7) */
+	__u32 pace_bytes_s; /* it sends no faster: SO_MAX_PACING_RATE, socket(7) */
 };
 
 /* A policy's answer. Empty `allowed` means "all". */
 struct mps_verdict {
-	__u32 allowed; /* bit i: the kernel may use sf[i] for the next burst */
-	__u32 flags;   /* enum mps_verdict_flag */
+	__u32 allowed;                            /* bit i: the kernel may use sf[i] for the next burst */
+	__u32 flags;                              /* enum mps_verdict_flag */
+	struct mps_lever lever[MPS_MAX_SUBFLOWS]; /* not read unless MPS_VERDICT_LEVERS is set */
 };
-MPS_STATIC_ASSERT(sizeof(struct mps_verdict) == 8, "mps_verdict layout");
+MPS_STATIC_ASSERT(sizeof(struct mps_verdict) == 72, "mps_verdict layout");
 
 /* A policy's memory for one connection; zeroed when a connection comes to the policy. */
 struct mps_state {
@@ -183,14 +192,21 @@ struct mps_scratch {
 
 /* ------------------------------------------------------- policy metadata */
 
+enum mps_policy_flag {
+	/* Its verdicts may have MPS_VERDICT_LEVERS: the programs that set them are needed. */
+	MPS_POLICY_LEVERS = 1u << 0,
+};
+
 /* Lives in the policy object's section .rodata.mps; read back from the kernel to tell what a slot holds. */
 struct mps_policy_info {
 	__u32 abi; /* MPS_ABI_VERSION */
 	__u32 state_bytes;
 	char name[MPS_NAME_LEN];
 	char doc[MPS_DOC_LEN];
+	__u32 flags; /* enum mps_policy_flag */
+	__u32 reserved;
 };
-MPS_STATIC_ASSERT(sizeof(struct mps_policy_info) == 8 + 32 + 160, "mps_policy_info layout");
+MPS_STATIC_ASSERT(sizeof(struct mps_policy_info) == 8 + 32 + 160 + 8, "mps_policy_info layout");
 
 /*
  * Parameters are the members of the policy's only global in this section. Each member carries a
@@ -216,10 +232,11 @@ struct mps_conn_subflow {
 	__u8 nr_vlans;
 	__u16 vlan_tci[MPS_MAX_VLANS]; /* outermost first */
 	__be16 vlan_proto[MPS_MAX_VLANS];
-	__u32 id;            /* as in mps_subflow_view */
-	__u64 metered_bytes; /* how much of it is in its path's mps_usage */
+	__u32 id;               /* as in mps_subflow_view */
+	__u64 metered_bytes;    /* how much of it is in its path's mps_usage */
+	struct mps_lever lever; /* the last verdict's wish; mps_sockops and mps_apply see to it */
 };
-MPS_STATIC_ASSERT(sizeof(struct mps_conn_subflow) == 56, "mps_conn_subflow layout");
+MPS_STATIC_ASSERT(sizeof(struct mps_conn_subflow) == 64, "mps_conn_subflow layout");
 
 /* Value of mps_conns, keyed by the connection's token. */
 struct mps_conn {
@@ -232,9 +249,9 @@ struct mps_conn {
 	__u8 kept_words;   /* as in mps_scratch, after a decision of the present policy */
 	__u8 settled;      /* the last decision left no bit to be changed */
 	__u8 known;        /* bit i: sf[i].sk is set */
-	__u8 pad;
-	__u64 decided_ns; /* when it was last decided on */
-	__u64 last_node;  /* the end of the kernel's list of subflows then */
+	__u8 levers;       /* bit i: sf[i].lever says something */
+	__u64 decided_ns;  /* when it was last decided on */
+	__u64 last_node;   /* the end of the kernel's list of subflows then */
 	struct mps_conn_subflow sf[MPS_MAX_SUBFLOWS];
 	struct mps_state state;
 };
@@ -249,6 +266,7 @@ struct mps_config {
 	__u32 nr_rules;
 	__u32 flags;                      /* enum mps_config_flag */
 	__u32 slot_serial[MPS_MAX_SLOTS]; /* bumped whenever a slot is filled */
+	__u64 changed_ns; /* CLOCK_MONOTONIC of the last command that changed what policies wish; for mps_apply */
 };
 
 enum mps_config_flag {
@@ -256,6 +274,8 @@ enum mps_config_flag {
 	MPS_CONFIG_LEAVING = 1u << 0,
 	/* Some path has a quota: connections of one subflow are looked at, too, to be counted. */
 	MPS_CONFIG_METERED = 1u << 1,
+	/* Some policy in use has MPS_POLICY_LEVERS. Without it every lever goes back to what it was. */
+	MPS_CONFIG_LEVERS = 1u << 2,
 };
 
 #define MPS_DEFAULT_DWELL_US 1000
@@ -412,6 +432,21 @@ struct mps_subflow_record {
 	__u32 fully_established;
 	__u32 is_ipv6;
 	struct mps_subflow_view view;
+	__u64 max_pacing_rate; /* bytes/s, sk_max_pacing_rate; 2^64-1 = no limit */
+	__u32 notsent_lowat;   /* bytes, tcp_sock.notsent_lowat; 0 = the sysctl's, 2^32-1 = no limit */
+	__u32 pad;
+};
+
+/* ---------------------------------------------------------------- levers */
+
+/* What a subflow's levers were before we moved them; lives and dies with its socket. */
+struct mps_lever_memory {
+	__u64 checked_ns; /* when the wish was last looked at */
+	__u64 pace_before;
+	__u32 pace_set; /* the value that we gave it; 0: we did not touch it */
+	__u32 lowat_before;
+	__u32 lowat_set;
+	__u32 flagged; /* we asked for callbacks at RTT samples */
 };
 
 /* Names of BPF objects that user space looks up; ≤ 15 characters because the kernel cuts there. */
@@ -424,6 +459,7 @@ struct mps_subflow_record {
 #define MPS_MAP_COUNTERS "mps_counters"
 #define MPS_MAP_SCRATCH "mps_scratch"
 #define MPS_MAP_WAKES "mps_wakes"
+#define MPS_MAP_LEVERS "mps_levers"
 #define MPS_MAP_XDP_SLOTS "mps_xdp_slots"
 #define MPS_MAP_TC_SLOTS "mps_tc_slots"
 

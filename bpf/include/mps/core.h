@@ -122,4 +122,20 @@ MPS_CORE __u64 mps_room_bytes(const struct mps_subflow_view *sf)
 	return window > used ? window - used : 0;
 }
 
+/*
+ * At most about so many bytes are to wait unsent in each subflow (0: as many as the kernel likes). What waits there
+ * has been decided and stays. The kernel looks after each piece of up to 32 KiB, so some more than
+ * that can wait. Needs MPS_POLICY_LEVERS.
+ */
+MPS_CORE void mps_wish_lowat(struct mps_verdict *out, __u32 bytes)
+{
+	if (!bytes)
+		return;
+	out->flags |= MPS_VERDICT_LEVERS;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		out->lever[i].lowat_bytes = bytes;
+		out->lever[i].pace_bytes_s = 0;
+	}
+}
+
 #endif /* MPS_CORE_H */

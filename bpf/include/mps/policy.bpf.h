@@ -24,13 +24,17 @@ struct {
  * needs before it: MPS_PARAMS or MPS_NO_PARAMS(ident, …), struct ident_state, and
  *   ident_decide(const struct mps_view *, struct mps_verdict *, const struct ident_params *, struct ident_state *)
  */
-#define MPS_POLICY(ident, policy_name, policy_doc)                                                           \
+#define MPS_POLICY(ident, policy_name, policy_doc) MPS_POLICY_WITH(ident, policy_name, policy_doc, 0)
+
+/* The same with flags, enum mps_policy_flag. */
+#define MPS_POLICY_WITH(ident, policy_name, policy_doc, policy_flags)                                        \
 	MPS_STATE_FITS(struct ident##_state);                                                                \
 	const struct mps_policy_info mps_info SEC(MPS_INFO_SECTION) = {                                      \
 		.abi = MPS_ABI_VERSION,                                                                      \
 		.state_bytes = sizeof(struct ident##_state),                                                 \
 		.name = policy_name,                                                                         \
 		.doc = policy_doc,                                                                           \
+		.flags = policy_flags,                                                                       \
 	};                                                                                                   \
 	struct ident##_params mps_params SEC(MPS_PARAMS_SECTION) = ident##_defaults;                         \
 	static __attribute__((always_inline)) inline void ident##_run(void)                                  \

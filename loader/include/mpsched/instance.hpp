@@ -168,6 +168,8 @@ struct SubflowStatus {
     std::uint32_t notsent_bytes = 0;
     std::uint64_t bytes_acked = 0;
     std::uint64_t pacing_rate = 0;         // bytes/s
+    std::uint64_t max_pacing_rate = 0;     // bytes/s, SO_MAX_PACING_RATE; 2^64-1: no limit
+    std::uint32_t notsent_lowat = 0;       // bytes, TCP_NOTSENT_LOWAT; 0: the sysctl's, 2^32-1: no limit
     std::uint32_t lost = 0, delivered = 0; // segments, cumulative
 };
 

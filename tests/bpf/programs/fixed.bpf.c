@@ -2,4 +2,4 @@
 #include <mps/policy.bpf.h>
 #include "fixed.core.h"
 
-MPS_POLICY(fixed, "fixed", "answers what its parameters say");
+MPS_POLICY_WITH(fixed, "fixed", "answers what its parameters say", MPS_POLICY_LEVERS);

@@ -8,7 +8,9 @@
 #define FIXED_PARAMS(P)                                                                                      \
 	P(__u32, allowed, 255, 0, 4294967295, "", "the set of subflows to allow")                            \
 	P(__u32, flags, 0, 0, 4294967295, "", "enum mps_verdict_flag")                                       \
-	P(__u32, rounds, 0, 0, 4294967295, "", "counts its decisions in the connection's state if not 0")
+	P(__u32, rounds, 0, 0, 4294967295, "", "counts its decisions in the connection's state if not 0")    \
+	P(__u32, lowat_bytes, 0, 0, 4294967295, "bytes", "of every subflow, where flags has 2")              \
+	P(__u32, pace_bytes_s, 0, 0, 4294967295, "bytes/s", "of every subflow, where flags has 2")
 MPS_PARAMS(fixed, FIXED_PARAMS)
 
 struct fixed_state {
@@ -20,6 +22,10 @@ MPS_CORE void fixed_decide(const struct mps_view *v MPS_UNUSED, struct mps_verdi
 {
 	out->allowed = p->allowed;
 	out->flags = p->flags;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		out->lever[i].lowat_bytes = p->lowat_bytes;
+		out->lever[i].pace_bytes_s = p->pace_bytes_s;
+	}
 	if (p->rounds)
 		st->decisions++;
 }

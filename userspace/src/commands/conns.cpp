@@ -16,6 +16,9 @@ namespace {
 using output::Align;
 using output::Paint;
 
+// What the kernel has where nobody has set one.
+constexpr std::uint32_t no_limit = 0xffffffff;
+
 struct ConnsOptions {
     std::optional<std::string> policy;
 };
@@ -45,6 +48,10 @@ Json subflow_json(const SubflowStatus &one) {
             {"notsent_bytes", one.notsent_bytes},
             {"bytes_acked", one.bytes_acked},
             {"pacing_rate", one.pacing_rate},
+            {"max_pacing_rate", one.max_pacing_rate >= no_limit ? Json(nullptr) : Json(one.max_pacing_rate)},
+            {"notsent_lowat", one.notsent_lowat == 0 || one.notsent_lowat == no_limit
+                                  ? Json(nullptr)
+                                  : Json(one.notsent_lowat)},
             {"lost", one.lost},
             {"delivered", one.delivered}};
 }

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+#include "levers.hpp"
+
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <ctime>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "cgroup.hpp"
+
+namespace mps {
+
+namespace {
+
+// Of CLOCK_MONOTONIC, as bpf_ktime_get_ns().
+std::uint64_t monotonic_ns() {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+// Runs mps_apply over all subflows once; the number of those whose connection was not decided on since `changed_ns`.
+Result<std::size_t> apply(const Pins &pins) {
+    constexpr const char *what = "moving the levers of subflows";
+    const Fd link(bpf_link_create(pins.program("mps_apply"), 0, BPF_TRACE_ITER, nullptr));
+    if (!link)
+        return std::unexpected(system_error(errno, what));
+    const Fd iterator(bpf_iter_create(link.get()));
+    if (!iterator)
+        return std::unexpected(system_error(errno, what));
+    std::size_t waiting = 0;
+    for (std::array<char, 4096> bytes{};;) {
+        const ssize_t length = ::read(iterator.get(), bytes.data(), bytes.size());
+        // EAGAIN: the iterator gives way after a million sockets without output (bpf_seq_read).
+        if (length < 0 && (errno == EAGAIN || errno == EINTR))
+            continue;
+        if (length < 0)
+            return std::unexpected(system_error(errno, what));
+        if (length == 0)
+            return waiting;
+        waiting += static_cast<std::size_t>(length);
+    }
+}
+
+Result<void> attach(const Session &session) {
+    if (!session.sockops)
+        return fail(ErrorCode::unsupported, "treated as missing (MPS_WITHOUT)", "");
+    const auto cgroup = open_root_cgroup();
+    if (!cgroup)
+        return std::unexpected(cgroup.error());
+    const Fd link(
+        bpf_link_create(session.pins.program("mps_sockops"), cgroup->get(), BPF_CGROUP_SOCK_OPS, nullptr));
+    if (!link)
+        return std::unexpected(system_error(errno, "attaching to cgroup v2"));
+    return pin(link.get(), session.paths.levers_link());
+}
+
+Result<void> switch_flag(Session &session, bool on) {
+    return session.config.update([&](mps_config &c) {
+        c.flags &= ~static_cast<std::uint32_t>(MPS_CONFIG_LEVERS);
+        if (on)
+            c.flags |= MPS_CONFIG_LEVERS;
+    });
+}
+
+Result<bool> in_use(const Session &session) {
+    const auto slots = session.slots().read();
+    if (!slots)
+        return std::unexpected(slots.error());
+    const auto has_levers = [](const Slot &slot) { return slot.policy && slot.policy->header.levers; };
+    if (std::none_of(slots->begin(), slots->end(), has_levers))
+        return false;
+    const auto uses = session.slots().uses();
+    if (!uses)
+        return std::unexpected(uses.error());
+    return std::any_of(slots->begin(), slots->end(), [&](const Slot &slot) {
+        const SlotUse &use = uses->at(slot.number);
+        return has_levers(slot) && (use.is_default || !use.rules.empty() || use.connections);
+    });
+}
+
+Result<void> ready(Session &session, std::vector<std::string> &warnings) {
+    const auto state = lever_state(session.paths, session.pins);
+    if (!state)
+        return std::unexpected(state.error());
+    if (!state->attached) {
+        if (const auto attached = attach(session); !attached) {
+            warnings.push_back(
+                fmt::format("only subflows that exist at a command get what the policy wishes to be set: {}",
+                            attached.error().what));
+        }
+    }
+    return state->on ? Result<void>{} : switch_flag(session, true);
+}
+
+} // namespace
+
+Result<LeverState> lever_state(const InstallationPaths &paths, const Pins &pins) {
+    const auto config = read_config(pins);
+    if (!config)
+        return std::unexpected(config.error());
+    const auto link = open_pin(paths.levers_link());
+    if (!link)
+        return std::unexpected(link.error());
+    if (*link && object_kind((*link)->get()) != ObjectKind::link) {
+        return fail(ErrorCode::failed, fmt::format("{} is not ours: it is no BPF link", paths.levers_link()),
+                    "'mpsched detach --all' removes what is there");
+    }
+    return LeverState{.on = (config->flags & MPS_CONFIG_LEVERS) != 0, .attached = link->has_value()};
+}
+
+Result<void> prepare_levers(Session &session, std::uint32_t slot, std::vector<std::string> &warnings) {
+    const auto slots = session.slots().read();
+    if (!slots)
+        return std::unexpected(slots.error());
+    const bool wanted = std::any_of(slots->begin(), slots->end(), [&](const Slot &s) {
+        return s.number == slot && s.policy && s.policy->header.levers;
+    });
+    return wanted ? ready(session, warnings) : Result<void>{};
+}
+
+Result<void> settle_levers(Session &session) {
+    const auto state = lever_state(session.paths, session.pins);
+    if (!state)
+        return std::unexpected(state.error());
+    const auto wanted = in_use(session);
+    if (!wanted)
+        return std::unexpected(wanted.error());
+    if (!*wanted) {
+        if (!state->on && !state->attached)
+            return {};
+        if (auto done = switch_flag(session, false); !done)
+            return done;
+        if (const auto done = apply(session.pins); !done)
+            return std::unexpected(done.error());
+        return unpin(session.paths.levers_link());
+    }
+    const std::uint64_t now = monotonic_ns();
+    if (auto done = session.config.update([&](mps_config &c) { c.changed_ns = now; }); !done)
+        return done;
+    // Subflows that mps_sockops sees to need no waiting; here it is not known which those are.
+    for (int round = 0; round < 20; round++) {
+        const auto waiting = apply(session.pins);
+        if (!waiting)
+            return std::unexpected(waiting.error());
+        if (!*waiting)
+            break;
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return {};
+}
+
+Result<void> repair_levers(Session &session, bool disturbed) {
+    const auto state = lever_state(session.paths, session.pins);
+    if (!state)
+        return std::unexpected(state.error());
+    const auto wanted = in_use(session);
+    if (!wanted)
+        return std::unexpected(wanted.error());
+    if (*wanted == state->on && *wanted == state->attached && !(*wanted && disturbed))
+        return {};
+    if (*wanted) {
+        std::vector<std::string> warnings; // `status` tells
+        if (auto done = ready(session, warnings); !done)
+            return done;
+        if (state->on && !disturbed)
+            return {};
+    }
+    return settle_levers(session);
+}
+
+Result<void> release_levers(const Pins &pins) {
+    if (const auto done = apply(pins); !done)
+        return std::unexpected(done.error());
+    return {};
+}
+
+} // namespace mps
