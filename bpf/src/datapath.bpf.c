@@ -354,6 +354,7 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 	walk.msk = msk;
 	walk.self_sk = sk;
 	walk.ack = pkt->ack;
+	walk.data_ack = pkt->data_ack;
 	complete = mps_rdonly_cast ? walk_subflows_fast(&walk, head) : walk_subflows_probing(&walk, head);
 	if (complete)
 		mps_follow_choice(conn, config, counters, p->ifindex);
@@ -419,8 +420,11 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 	want_backup = p->restore ? p->peer_backup : ~p->allowed;
 	want_backup = (want_backup & ~p->leaving) | (p->peer_backup & p->leaving);
 	differ = (want_backup ^ p->backup) & p->open & p->attached;
-	/* A local endpoint's flag cannot be overridden, so it leaves nothing to be done. */
-	conn->settled = !(p->restore ? differ : differ & ~p->local_backup);
+	/*
+	 * A local endpoint's flag cannot be overridden, so it leaves nothing to be done. A subflow that is not yet open
+	 * will be, by a packet that must not be missed.
+	 */
+	conn->settled = !((p->restore ? differ : differ & ~p->local_backup) | (p->fresh & ~p->open));
 	if (!differ)
 		return WANT_NOTHING;
 	dwell_ns = (__u64)config->dwell_us * 1000;

@@ -19,6 +19,7 @@
 #define TCPOPT_NOP 1
 #define TCPOPT_MPTCP 30 /* RFC 8684 section 3 */
 #define MPTCP_SUB_DSS 2
+#define MPTCP_DSS_DATA_ACK 1 /* the A flag, RFC 8684 3.3 */
 #define MPTCP_SUB_MP_PRIO 5
 #define MPTCP_PRIO_LEN 3 /* RFC 8684 3.3.8 */
 /* NOP NOP kind 8 length 10: how Linux (and most others) start the options of an established connection. */
@@ -48,7 +49,8 @@ struct mps_packet {
 	__u8 prio_backup;
 	__u8 fin;
 	__u8 nr_vlans;
-	__u8 unusual; /* IP options or extension headers: edited the general way */
+	__u8 unusual;  /* IP options or extension headers: edited the general way */
+	__u8 data_ack; /* its DSS acknowledges data: what completes a join (RFC 8684 3.2, the fourth packet) */
 	__u16 vlan_tci[MPS_MAX_VLANS];
 	__be16 vlan_proto[MPS_MAX_VLANS];
 };
@@ -59,6 +61,7 @@ enum mps_options {
 	OPTIONS_PRIO = 1 << 1,
 	OPTIONS_PRIO_BACKUP = 1 << 2,
 	OPTIONS_BAD = 1 << 3,
+	OPTIONS_DATA_ACK = 1 << 4,
 };
 
 /*
@@ -91,7 +94,7 @@ __noinline int mps_walk_options(const struct mps_option_copy *copy, __u32 len)
 	if (!copy)
 		return OPTIONS_BAD;
 	for (int step = 0; step < TCP_OPTIONS_MAX; step++) {
-		__u32 kind, size, head, mptcp, prio;
+		__u32 kind, size, head, mptcp, prio, acks;
 
 		if (off >= len)
 			break;
@@ -110,9 +113,12 @@ __noinline int mps_walk_options(const struct mps_option_copy *copy, __u32 len)
 		head = options[(off + 2) & 63];
 		mptcp = is_equal(kind, TCPOPT_MPTCP) & (1 - is_equal(size, 2));
 		prio = mptcp & is_equal(head >> 4, MPTCP_SUB_MP_PRIO) & is_equal(size, MPTCP_PRIO_LEN);
+		acks = mptcp & is_equal(head >> 4, MPTCP_SUB_DSS) & (1 - is_equal(size, 3)) &
+		       options[(off + 3) & 63];
 		/* The last MP_PRIO counts. */
 		found &= ~(prio * OPTIONS_PRIO_BACKUP);
-		found |= mptcp * OPTIONS_MPTCP | prio * OPTIONS_PRIO | (prio & head) * OPTIONS_PRIO_BACKUP;
+		found |= mptcp * OPTIONS_MPTCP | prio * OPTIONS_PRIO | (prio & head) * OPTIONS_PRIO_BACKUP |
+			 acks * OPTIONS_DATA_ACK;
 		off = (off + size) & 63;
 	}
 	return found;
@@ -142,19 +148,22 @@ static __noinline int scan_options(void *tcp, void *data_end, __u32 len)
 	return mps_walk_options(&copy, len);
 }
 
-/* From here on there is one DSS, padded to `len`, and nothing else. */
-static __always_inline bool ends_with_dss(void *at, void *data_end, __u32 len)
+/* From here on there is one DSS, padded to `len`, and nothing else: what it says, else OPTIONS_PLAIN. */
+static __always_inline int ends_with_dss(void *at, void *data_end, __u32 len)
 {
 	__u8 *option = at;
 
-	return len >= 4 && (void *)(option + 4) <= data_end && option[0] == TCPOPT_MPTCP &&
-	       option[2] >> 4 == MPTCP_SUB_DSS && option[1] >= 4 && ((option[1] + 3u) & ~3u) == len;
+	if (len >= 4 && (void *)(option + 4) <= data_end && option[0] == TCPOPT_MPTCP &&
+	    option[2] >> 4 == MPTCP_SUB_DSS && option[1] >= 4 && ((option[1] + 3u) & ~3u) == len)
+		return OPTIONS_MPTCP | (option[3] & MPTCP_DSS_DATA_ACK) * OPTIONS_DATA_ACK;
+	return OPTIONS_PLAIN;
 }
 
 /* What the TCP options hold; `tcp` is in bounds for the fixed header. */
 static __always_inline int parse_options(void *tcp, void *data_end, __u32 len)
 {
 	__u32 *words = tcp + sizeof(struct tcphdr);
+	int found = OPTIONS_PLAIN;
 
 	if (len < 4)
 		return OPTIONS_PLAIN;
@@ -162,24 +171,22 @@ static __always_inline int parse_options(void *tcp, void *data_end, __u32 len)
 		if (words[0] == TCPOPT_ALIGNED_TIMESTAMP) {
 			if (len == 12)
 				return OPTIONS_PLAIN;
-			if (ends_with_dss(words + 3, data_end, len - 12))
-				return OPTIONS_MPTCP;
+			found = ends_with_dss(words + 3, data_end, len - 12);
 			/* One SACK block is all that leaves room for a DSS. */
-			if (len >= 28 && (void *)(words + 6) <= data_end &&
-			    words[3] == TCPOPT_ALIGNED_SACK1 && ends_with_dss(words + 6, data_end, len - 24))
-				return OPTIONS_MPTCP;
+			if (!found && len >= 28 && (void *)(words + 6) <= data_end &&
+			    words[3] == TCPOPT_ALIGNED_SACK1)
+				found = ends_with_dss(words + 6, data_end, len - 24);
 		} else if ((words[0] & bpf_htonl(0xffff0000)) == bpf_htonl(0x080a0000) &&
 			   (words[2] & bpf_htonl(0xffff)) == bpf_htonl(0x0101)) {
 			/* The timestamp first, its NOPs behind it. */
 			if (len == 12)
 				return OPTIONS_PLAIN;
-			if (ends_with_dss(words + 3, data_end, len - 12))
-				return OPTIONS_MPTCP;
-		} else if (ends_with_dss(words, data_end, len)) {
-			return OPTIONS_MPTCP;
+			found = ends_with_dss(words + 3, data_end, len - 12);
+		} else {
+			found = ends_with_dss(words, data_end, len);
 		}
 	}
-	return scan_options(tcp, data_end, len);
+	return found ? found : scan_options(tcp, data_end, len);
 }
 
 static __always_inline bool is_vlan(__be16 proto)
@@ -212,6 +219,7 @@ static __always_inline enum mps_parse parse_tcp(void *data, void *data_end, stru
 	pkt->fin = tcp->fin;
 	pkt->has_prio = !!(options & OPTIONS_PRIO);
 	pkt->prio_backup = !!(options & OPTIONS_PRIO_BACKUP);
+	pkt->data_ack = !!(options & OPTIONS_DATA_ACK);
 	return PARSE_MPTCP;
 }
 

@@ -45,12 +45,12 @@ static __always_inline __u32 newly_acked(__u32 ack, __u32 snd_una, __u32 snd_nxt
 
 /* Kernel pointers of one subflow, as numbers: separately verified functions cannot take them otherwise. */
 struct mps_subflow_ref {
-	__u64 ctx;  /* struct mptcp_subflow_context */
-	__u64 tp;   /* struct tcp_sock */
-	__u32 own;  /* the packet at hand is this subflow's … */
-	__u32 ack;  /* … and acknowledges up to here */
-	__u32 hint; /* its position in the kernel's list, mostly its index too */
-	__u32 pad;
+	__u64 ctx;   /* struct mptcp_subflow_context */
+	__u64 tp;    /* struct tcp_sock */
+	__u32 own;   /* the packet at hand is this subflow's … */
+	__u32 ack;   /* … and acknowledges up to here */
+	__u32 hint;  /* its position in the kernel's list, mostly its index too */
+	__u32 joins; /* and it is what makes a join complete */
 };
 
 static __always_inline void read_subflow(struct mps_subflow_view *out, const struct mps_subflow_ref *ref,
@@ -68,8 +68,9 @@ static __always_inline void read_subflow(struct mps_subflow_view *out, const str
 	__u32 acked = ref->own ? newly_acked(ref->ack, snd_una, snd_nxt) : 0;
 	__u32 state = READ(sk, __sk_common.skc_state, cast), stale = READ_BITS(ctx, stale, cast);
 	__u32 retransmits = READ(tp, inet_conn.icsk_retransmits, cast);
-	__u32 joining = READ_BITS(ctx, request_join, cast) & ~READ_BITS(ctx, fully_established, cast), usable;
-	__u32 in_flight = out_segs > gone_segs ? out_segs - gone_segs : 0;
+	__u32 joining =
+		READ_BITS(ctx, request_join, cast) & ~(READ_BITS(ctx, fully_established, cast) | ref->joins);
+	__u32 in_flight = out_segs > gone_segs ? out_segs - gone_segs : 0, usable;
 
 	if (acked && mss) {
 		__u32 segs = (acked + mss - 1) / mss;
@@ -172,6 +173,11 @@ __noinline int mps_take_subflow(struct mps_view *view, struct mps_conn *conn,
 		p->self = index;
 		out->flags = flags | MPS_SF_SELF;
 	}
+	/*
+	 * A subflow that this host asked for carries data as soon as the peer has acknowledged anything on it, which the
+	 * packet at hand does: the stack sees to that before it looks at MP_PRIO (check_fully_established(), net/mptcp/options.c).
+	 */
+	established |= ref->joins;
 	bit = 1u << index;
 	p->seen |= bit;
 	p->established |= (established & 1) << index;
@@ -191,7 +197,7 @@ struct mps_walk {
 	void *msk;
 	void *self_sk;
 	__u32 ack;
-	__u32 pad;
+	__u32 data_ack;
 };
 
 /*
@@ -227,7 +233,7 @@ static __always_inline bool walk_subflows(struct mps_walk *w, struct list_head *
 		ref.own = ssk == w->self_sk;
 		ref.ack = w->ack;
 		ref.hint = k;
-		ref.pad = 0;
+		ref.joins = ref.own & w->data_ack;
 		mps_take_subflow(w->view, w->conn, &ref, w->pass);
 	}
 	return false;
