@@ -322,7 +322,7 @@ class Matrix:
             if not kernel.packages:
                 continue
             try:
-                with store.ready(kernel, self._logs):
+                with store.ready(kernel, self._logs, fetch=not self._options.no_fetch):
                     pass
             except VmError as error:
                 missing[kernel.name] = error
@@ -437,6 +437,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=1, metavar="N")
     add("--logs", type=Path, metavar="DIR", help="where the VMs' outputs go (default: vmtest/ in the build folder)")
     add("--no-smoke", action="store_true", help="leave the real-time run away")
+    add("--no-fetch", action="store_true", help="a kernel that is not in the cache fails at once")
     add("--kernels-file", type=Path, default=catalog.DEFAULT_FILE, metavar="FILE", help="instead of kernels.toml")
     add("-v", "--verbose", action="store_true", help="show the whole output of VMs in which something failed")
     return made

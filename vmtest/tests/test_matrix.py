@@ -234,6 +234,15 @@ class Matrix(unittest.TestCase):
             code, out = self.run_matrix("6.1")
             self.assertEqual((status.CANNOT_RUN, "0 passed, 1 failed, 0 skipped"), (code, out.splitlines()[-1]))
 
+    def test_without_fetching_a_kernel_that_is_not_there_fails_at_once(self) -> None:
+        catalog = CATALOG.replace('image = "/nowhere"', 'suite = "x"\npackages = ["linux"]', 1)
+        (self.folder / "kernels.toml").write_text(catalog)
+        with mock.patch.dict(os.environ, {"MPS_VM_CACHE": str(self.folder / "cache")}):
+            code, out = self.run_matrix("--no-fetch")
+        self.assertEqual(1, code)
+        self.assertIn("6.1: no kernel, so nothing ran: Kernel 6.1 is not in the cache (absent)", out)
+        self.assertEqual({"7.2"}, {job.kernel.name for job in self.jobs})
+
     def test_an_exclusion_that_matches_nothing_fails(self) -> None:
         text = CATALOG + '[[exclude]]\ntest = "a test of old"\nreason = "gone"\n'
         (self.folder / "kernels.toml").write_text(text)
