@@ -252,12 +252,19 @@ class CannotRun(Vm):
     @everyday
     def test_a_package_that_cannot_be_fetched(self) -> None:
         kernels = self.folder / "kernels.toml"
-        kernels.write_text('[[kernel]]\nname = "x"\nsuite = "nosuchsuite"\npackages = ["linux-image-x"]\n')
+        kernels.write_text(
+            "".join(
+                f'[[kernel]]\nname = "{name}"\nsuite = "{suite}"\npackages = ["linux-image-x"]\n'
+                for name, suite in (("x", "nosuchsuite"), ("y", "norsuchone"))
+            )
+        )
         cache = str(self.folder / "cache")
         for words in (["--", "true"], ["--prepare"]):
             with self.subTest(words):
                 done = self.run_vm(69, "--kernels", str(kernels), *words, kernel="x", MPS_VM_CACHE=cache)
                 self.assertRegex(done.stderr.decode(), "nosuchsuite|apt-get is missing")
+        done = self.run_vm(69, "--kernels", str(kernels), "--prepare", kernel="", MPS_VM_CACHE=cache)
+        self.assertRegex(done.stderr.decode(), "(?s)kernel x cannot be had: .*kernel y cannot be had: ")
 
     def test_images_that_are_broken(self) -> None:
         kernels = self.folder / "kernels.toml"
