@@ -74,6 +74,12 @@ MPS_CORE_PART __u32 ratio_probe_heard(const struct mps_view *v, __u32 among, __u
 	return heard & among ? heard & among : among;
 }
 
+/* mps_rate(), on its own: 7.2 follows the range of a quotient, and adding up eight of them takes it 900,000 steps. */
+MPS_CORE_PART __u64 ratio_probe_rate(const struct mps_view *v, __u32 i)
+{
+	return v ? mps_rate(mps_at(v, i)) : 0;
+}
+
 /* Shares by what each window carries in a round trip; all accounts start level. */
 MPS_CORE_PART __u32 ratio_probe_start(const struct mps_view *v, struct ratio_probe_state *st, __u32 among)
 {
@@ -82,9 +88,9 @@ MPS_CORE_PART __u32 ratio_probe_start(const struct mps_view *v, struct ratio_pro
 	if (!v || !st)
 		return 0;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
-		sum += among >> i & 1 ? mps_rate(&v->sf[i]) : 0;
+		sum += among >> i & 1 ? ratio_probe_rate(v, i) : 0;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		__u64 share = sum ? mps_rate(&v->sf[i]) * RATIO_PROBE_WHOLE / sum : 0;
+		__u64 share = sum ? ratio_probe_rate(v, i) * RATIO_PROBE_WHOLE / sum : 0;
 
 		st->share[i] = (__u16)ratio_probe_share(share);
 		st->base[i] = mps_given_bytes(&v->sf[i]);

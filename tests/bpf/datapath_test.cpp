@@ -75,8 +75,7 @@ Rig &shared_rig(lab::Family family, Reading reading) {
 
 // Every family, with both ways of reading the kernel.
 Rig &every_rig() {
-    auto family = GENERATE(lab::Family::ipv4, lab::Family::ipv6);
-    auto reading = GENERATE_COPY(from_range(readings()));
+    auto [family, reading] = GENERATE(from_range(test::families_and_readings()));
 
     return shared_rig(family, reading);
 }
@@ -84,7 +83,7 @@ Rig &every_rig() {
 Rig &rig_of_each_family() {
     auto family = GENERATE(lab::Family::ipv4, lab::Family::ipv6);
 
-    return shared_rig(family, readings().front());
+    return shared_rig(family, test::usual_reading(family));
 }
 
 enum class Hook { xdp, tc };

@@ -13,6 +13,7 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -125,6 +126,22 @@ const std::vector<Reading> &readings() {
     }();
 
     return known;
+}
+
+bool few_rigs() { return std::getenv("MPS_TEST_FEW_RIGS") != nullptr; }
+
+Reading usual_reading(lab::Family family) {
+    return few_rigs() && family == lab::Family::ipv6 ? readings().back() : readings().front();
+}
+
+std::vector<std::pair<lab::Family, Reading>> families_and_readings() {
+    std::vector<std::pair<lab::Family, Reading>> all;
+
+    for (lab::Family family : {lab::Family::ipv4, lab::Family::ipv6})
+        for (Reading reading : readings())
+            if (!few_rigs() || reading == usual_reading(family))
+                all.emplace_back(family, reading);
+    return all;
 }
 
 lab::NetworkSpec two_hosts(lab::Family family, std::size_t paths) {

@@ -58,6 +58,17 @@ enum class Reading { cast, probe };
 // Those that this kernel has, the better one first; `cast` needs bpf_rdonly_cast().
 const std::vector<Reading> &readings();
 
+// To build a rig loads the data path, which takes an emulated CPU seconds. With MPS_TEST_FEW_RIGS in the environment,
+// as vmtest sets it for what every run runs, a test that combines things has each of them in some rig, but not all
+// combinations.
+bool few_rigs();
+
+// The reading of a family's usual rig.
+Reading usual_reading(lab::Family family);
+
+// Families with ways of reading.
+std::vector<std::pair<lab::Family, Reading>> families_and_readings();
+
 // Runs a program once. `ifindex` 0 leaves the kernel's default (the loopback device). Throws std::system_error.
 Ran run_xdp(int program_fd, packet::ByteView packet, std::uint32_t ifindex = 0);
 Ran run_tc(int program_fd, packet::ByteView packet, std::uint32_t ifindex = 0, TcContext context = {});

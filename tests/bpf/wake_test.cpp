@@ -161,7 +161,9 @@ TEST_CASE("our mark on a packet that no wake explains changes nothing") {
 TEST_CASE("a wake parks and activates an idle subflow in the kernel, and nothing else happens") {
     auto family = GENERATE(lab::Family::ipv4, lab::Family::ipv6);
     auto program = GENERATE("mps_wake_eth", "mps_tc_eth");
-    Rig rig(family, readings().front());
+    if (test::few_rigs() && (family == lab::Family::ipv6) != (program == std::string_view("mps_tc_eth")))
+        return;
+    Rig rig(family, test::usual_reading(family));
     Inside inside(rig.network().a());
 
     rig.attach_tc(program);

@@ -21,6 +21,8 @@ from .status import VmError
 
 KEYRINGS = ("debian-archive-keyring.gpg", "debian-archive-keyring.pgp")
 FETCH_LIMIT_S = 600
+# Lists are some 10 MB. Where nothing answers, this is what a suite costs.
+UPDATE_LIMIT_S = 180
 DEBIAN_SUITE = re.compile(
     r"^(bullseye|bookworm|trixie|forky|duke|sid|unstable|testing|stable|oldstable)(-security|/updates)?$"
 )
@@ -147,16 +149,16 @@ class Apt:
             'APT::Sandbox::User "root";\nAPT::Get::AllowUnauthenticated "false";\n'
         )
 
-    def _run(self, tool: str, *arguments: str, cwd: Path | None = None) -> str:
+    def _run(self, tool: str, *arguments: str, cwd: Path | None = None, limit_s: int = FETCH_LIMIT_S) -> str:
         command = [tool, "-q", "-c", str(self._folder / "etc" / "private.conf"), *arguments]
         try:
             done = subprocess.run(
                 command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-                timeout=FETCH_LIMIT_S,
+                timeout=limit_s,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise VmError(
-                f"{tool} {' '.join(arguments)} took longer than {FETCH_LIMIT_S} s.", "Is the archive reachable?"
+                f"{tool} {' '.join(arguments)} took longer than {limit_s} s for the suite {self._suite}.", "Is the archive reachable?"
             ) from None
         if done.returncode != 0:
             said = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith(("E:", "W:"))]
@@ -170,7 +172,7 @@ class Apt:
 
     def update(self) -> None:
         """Fetches and verifies the package lists. Raises VmError."""
-        self._run("apt-get", "-o", "APT::Update::Error-Mode=any", "update")
+        self._run("apt-get", "-o", "APT::Update::Error-Mode=any", "update", limit_s=UPDATE_LIMIT_S)
 
     def packages(self, prefix: str) -> list[Package]:
         """Packages that are on offer, newest version of each, whose name starts with `prefix`."""

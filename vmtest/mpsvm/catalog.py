@@ -29,6 +29,7 @@ class Kernel:
     modules: str = ""
     expect: tuple[str, ...] = ()
     expect_missing: tuple[str, ...] = ()
+    core: tuple[str, ...] = ()  # as that of the catalog, for this kernel only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +151,7 @@ def _kernel(table: _Table) -> Kernel:
         modules=table.take("modules", str, ""),
         expect=table.texts("expect", []),
         expect_missing=table.texts("expect_missing", []),
+        core=table.texts("core", []),
     )
     table.done()
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", kernel.name):

@@ -221,11 +221,17 @@ def run(options: argparse.Namespace) -> int:
         list_kernels(kernels)
         return status.OK
     if options.fetch or options.prepare:
+        failed: list[VmError] = []
         for kernel in [kernels.kernel(options.kernel)] if options.kernel else kernels.kernels:
             if kernel.packages:
-                store.refresh(kernel, force=options.fetch)
+                # One that an archive does not offer any more must not keep the others from us.
+                try:
+                    store.refresh(kernel, force=options.fetch)
+                except VmError as error:
+                    say(f"kernel {kernel.name} cannot be had: {error}")
+                    failed.append(error)
         guest.base()
-        return status.OK
+        return failed[0].status if failed else status.OK
     with terminal_kept():
         result = runner.run(
             make_job(options, kernels),

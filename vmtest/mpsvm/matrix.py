@@ -61,6 +61,7 @@ class Outcome:
     capabilities: results.Capabilities | None = None
     wall_s: float = 0.0
     guest_s: float = 0.0
+    busy_s: float = 0.0  # of these; in virtual time 10^9 instructions each, so it does not depend on this machine
     cpu_s: float = 0.0
     log: Path | None = None
 
@@ -84,9 +85,14 @@ def spec(cases: Sequence[str]) -> str:
     return ",".join('"' + re.sub(r'([\\\\",])', r"\\\1", name) + '"' for name in cases)
 
 
-def script(unit: Unit, build: Path) -> str:
-    """The guest's side: runs every test and reports its end at once, so that a panic loses only one."""
+def script(unit: Unit, build: Path, *, everything: bool = True) -> str:
+    """The guest's side: runs every test and reports its end at once, so that a panic loses only one.
+
+    Without `everything` tests that combine things leave combinations out (tests/bpf/rig.hpp).
+    """
     lines = ["mkdir -p /run/results", f"export MPS_TEST_PATH_MBIT={PATH_MBIT}"]
+    if not everything:
+        lines.append("export MPS_TEST_FEW_RIGS=1")
     if unit.probe:
         lines += [
             f"{shlex.quote(str(build / 'bin' / 'mpsched'))} probe --json >/run/results/{PROBE_FILE}",
@@ -105,7 +111,7 @@ def script(unit: Unit, build: Path) -> str:
             f"[ -e {file} ] && vmctl put {file}",
             f"vmctl say note ended {test.name} $status",
         ]
-    lines += ["read -r up _ </proc/uptime", "vmctl say note up $up", "exit 0"]
+    lines += ["read -r up idle </proc/uptime", "vmctl say note up $up $idle", "exit 0"]
     return "\n".join(lines)
 
 
@@ -121,6 +127,7 @@ class Matrix:
         self._logs: Path = options.logs or self._build / "vmtest"
         self._case_filter = options.filter or ""
         self._left_to_all = 0
+        self._everything = True
 
     def say(self, text: str) -> None:
         """A line on standard output, whole."""
@@ -152,8 +159,7 @@ class Matrix:
         """What the VMs do, and the tests that no VM gets. Raises VmError."""
         chosen = [self._catalog.kernel(name) for name in names] if names else list(self._catalog.kernels)
         exclude, smoke = self._catalog.exclude, self._catalog.smoke
-        everything = self._options.all or bool(self._options.filter) or not self._catalog.core
-        core = ["*"] if everything else self._catalog.core
+        everything = self._everything = self._options.all or bool(self._options.filter) or not self._catalog.core
         cases = {test.name: case_names(self._build / "bin" / "tests" / test.name) for test in tests}
         found: list[Unit] = []
         left_out = Tally()
@@ -193,6 +199,7 @@ class Matrix:
                 told = {test.name: mine[test.name] for test in wanted if len(mine[test.name]) < len(cases[test.name])}
                 return Unit(kernel, title, wanted, told, probe, smp)
 
+            core = ["*"] if everything else [*self._catalog.core, *kernel.core]
             others = sorted({test.tier for test in tests} - {"e2e"})
             # Few VMs, since to boot one takes as long as a test.
             units = [unit("bpf", others, core, probe=not self._options.filter), unit("e2e", ["e2e"], core)]
@@ -206,7 +213,10 @@ class Matrix:
         if not (names or self._options.filter or self._options.tier):
             # A pattern that names nothing would hide that what it was for is not run any more.
             known = [*cases, *(case for mine in cases.values() for case in mine)]
-            for key, patterns in (("core", self._catalog.core), ("smoke.tests", smoke.tests)):
+            for key, patterns in (
+                ("core", [*self._catalog.core, *(pattern for kernel in chosen for pattern in kernel.core)]),
+                ("smoke.tests", smoke.tests),
+            ):
                 for pattern in patterns:
                     if not any(fnmatch.fnmatchcase(name, pattern) for name in known):
                         left_out.failures.append(f"kernels.toml: '{pattern}' in {key} matches no test")
@@ -227,7 +237,7 @@ class Matrix:
         mine = [extra for extra in guest.built(self._build) if extra.name in named or "/bin/tests/" not in extra.name]
         job = runner.Job(
             kernel=unit.kernel,
-            words=[script(unit, self._build)],
+            words=[script(unit, self._build, everything=self._everything)],
             virtual_time=unit.smp == 0,
             smp=unit.smp or 1,
             seed=self._options.seed,
@@ -263,7 +273,11 @@ class Matrix:
         self.say(
             f"  {unit.kernel.name:<6} {unit.title:<28} {outcome.tally.passed:>4} passed {failed:>3} failed "
             f"{len(outcome.tally.skips):>3} skipped  {outcome.wall_s:6.1f} s"
-            + (f" ({outcome.guest_s:.0f} s in the guest, {outcome.cpu_s:.0f} s of CPU)" if outcome.guest_s else "")
+            + (
+                f" ({outcome.guest_s:.0f} s in the guest, {outcome.busy_s:.0f} busy, {outcome.cpu_s:.0f} s of CPU)"
+                if outcome.guest_s
+                else ""
+            )
         )
         if failed and self._options.verbose:
             with self._print_lock:
@@ -289,9 +303,10 @@ class Matrix:
         for note in result.notes:
             if note[:1] == ("ended",) and len(note) == 3 and note[2].isdecimal():
                 ended[note[1]] = int(note[2])
-            elif note[:1] == ("up",) and len(note) == 2:
+            elif note[:1] == ("up",) and len(note) == 3:
                 try:
                     outcome.guest_s = float(note[1])
+                    outcome.busy_s = max(0.0, outcome.guest_s - float(note[2]) / max(1, unit.smp))
                 except ValueError:
                     pass
         for test in unit.tests:
@@ -322,7 +337,7 @@ class Matrix:
             if not kernel.packages:
                 continue
             try:
-                with store.ready(kernel, self._logs):
+                with store.ready(kernel, self._logs, fetch=not self._options.no_fetch):
                     pass
             except VmError as error:
                 missing[kernel.name] = error
@@ -362,7 +377,7 @@ class Matrix:
     def _report(self, outcomes: Sequence[Outcome], left_out: Tally, wall_s: float) -> int:
         total = Tally()
         total.add(left_out)
-        rows = [("kernel", "release", "capabilities", "passed", "failed", "skipped", "VMs", "VM s", "CPU s")]
+        rows = [("kernel", "release", "capabilities", "passed", "failed", "skipped", "VMs", "busy s", "VM s", "CPU s")]
         for name in dict.fromkeys(outcome.unit.kernel.name for outcome in outcomes):
             mine = [outcome for outcome in outcomes if outcome.unit.kernel.name == name]
             kernel = mine[0].unit.kernel
@@ -383,6 +398,7 @@ class Matrix:
                     str(len(tally.failures)),
                     str(len(tally.skips)),
                     str(len(mine)),
+                    f"{sum(outcome.busy_s for outcome in mine):.0f}",
                     f"{sum(outcome.wall_s for outcome in mine):.0f}",
                     f"{sum(outcome.cpu_s for outcome in mine):.0f}",
                 )
@@ -437,6 +453,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=1, metavar="N")
     add("--logs", type=Path, metavar="DIR", help="where the VMs' outputs go (default: vmtest/ in the build folder)")
     add("--no-smoke", action="store_true", help="leave the real-time run away")
+    add("--no-fetch", action="store_true", help="a kernel that is not in the cache fails at once")
     add("--kernels-file", type=Path, default=catalog.DEFAULT_FILE, metavar="FILE", help="instead of kernels.toml")
     add("-v", "--verbose", action="store_true", help="show the whole output of VMs in which something failed")
     return made

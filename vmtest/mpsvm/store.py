@@ -91,10 +91,10 @@ def _fetch(kernel: Kernel, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def ready(kernel: Kernel, work: Path) -> Iterator[KernelFiles]:
+def ready(kernel: Kernel, work: Path, *, fetch: bool = True) -> Iterator[KernelFiles]:
     """A kernel ready to boot, which nobody replaces while the context lasts. Raises VmError.
 
-    `work` takes what has to be unpacked for this run only.
+    `work` takes what has to be unpacked for this run only. Without `fetch` a kernel that is not in the cache is an error.
     """
     if kernel.image:
         image.write_elf(Path(kernel.image), work / "vmlinux")
@@ -117,6 +117,11 @@ def ready(kernel: Kernel, work: Path) -> Iterator[KernelFiles]:
                 tree = ModuleTree(folder / "modules", cache.digests(folder, "modules"))
                 yield KernelFiles(folder / "vmlinux", str(facts.get("release", "")), tree)
                 return
+        if not fetch:
+            raise VmError(
+                f"Kernel {kernel.name} is not in the cache ({trouble}), and is not to be fetched now.",
+                "vmtest/vmtest --prepare fetches it, and says why if it cannot.",
+            )
         if attempt == 2:
             break
         refresh(kernel)

@@ -152,6 +152,16 @@ class Cache(unittest.TestCase):
                     store.refresh(KERNEL, force=True)
         self.assertEqual(1, self.fetches())
 
+    def test_what_is_not_to_be_fetched_is_used_or_missed(self) -> None:
+        with tempfile.TemporaryDirectory() as work, mock.patch.object(store, "_fetch", fake_fetch):
+            with self.assertRaisesRegex(VmError, "6.12 is not in the cache .absent.*"):
+                with store.ready(KERNEL, Path(work), fetch=False):
+                    pass
+            self.assertFalse((self.folder / "fetches").exists())
+            use(0)
+            with store.ready(KERNEL, Path(work), fetch=False) as files:
+                self.assertEqual("6.12.0-test", files.release)
+
     def test_a_lock_that_is_never_freed_is_an_error(self) -> None:
         path = self.folder / "x.lock"
         with cache.lock(path), self.assertRaisesRegex(VmError, "Another vmtest"), cache.lock(path, wait_s=0.1):

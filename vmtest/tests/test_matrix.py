@@ -65,7 +65,7 @@ def green(job: runner.Job) -> runner.Result:
     files = {f"{name}.json": usual(name, job.words[0]) for name in names}
     if "probe --json" in job.words[0]:
         files[matrix.PROBE_FILE] = PROBE
-    notes = [("ended", name, "0") for name in names] + [("up", "12.5")]
+    notes = [("ended", name, "0") for name in names] + [("up", "12.5", "2.5")]
     return runner.Result(verdict.Verdict(status.OK, 0), "", files, notes, 1.0, 0.5)
 
 
@@ -106,7 +106,7 @@ class Matrix(unittest.TestCase):
         # 6.1: quick, probe. 7.2: quick, slow, quick again in real time, probe. Excluded: slow on 6.1, and a case
         # of quick on both and of slow on 7.2. Another one skips itself wherever it is run.
         self.assertEqual("6 passed, 0 failed, 8 skipped", out.splitlines()[-1])
-        self.assertRegex(out, r"6\.1 +1 of 1 +2 +0 +3 +1 ")
+        self.assertRegex(out, r"6\.1 +1 of 1 +2 +0 +3 +1 +10 ")
         self.assertIn("6.1: slow_test: too slow for 6.1", out)
         self.assertIn("7.2: slow_test: a case that hangs: no such thing in a VM", out)
 
@@ -148,6 +148,19 @@ class Matrix(unittest.TestCase):
         out = self.run_matrix("7.2", "--no-smoke", "--all")[1]
         self.assertNotIn("--all", out)
         self.assertTrue(any("""quick_test '"works","needs a moon"'""" in job.words[0] for job in self.jobs))
+
+    def test_a_kernel_may_have_a_core_of_its_own(self) -> None:
+        self.core("works")
+        catalog = self.folder / "kernels.toml"
+        catalog.write_text(catalog.read_text().replace('name = "7.2"', 'name = "7.2"\ncore = ["needs *"]'))
+        self.run_matrix("--no-smoke")
+        quick = {job.kernel.name: job.words[0] for job in self.jobs if "quick_test" in job.words[0]}
+        self.assertIn("""quick_test '"works"'""", quick["6.1"])
+        self.assertIn("""quick_test '"works","needs a moon"'""", quick["7.2"])
+        self.assertIn("MPS_TEST_FEW_RIGS", quick["7.2"])
+        self.jobs.clear()
+        self.run_matrix("--no-smoke", "--all")
+        self.assertNotIn("MPS_TEST_FEW_RIGS", self.jobs[0].words[0])
 
     def test_a_pattern_of_the_core_that_matches_nothing_fails(self) -> None:
         self.core("slow_test", "works", "works no more")
@@ -233,6 +246,15 @@ class Matrix(unittest.TestCase):
             self.assertEqual({"7.2"}, {job.kernel.name for job in self.jobs})
             code, out = self.run_matrix("6.1")
             self.assertEqual((status.CANNOT_RUN, "0 passed, 1 failed, 0 skipped"), (code, out.splitlines()[-1]))
+
+    def test_without_fetching_a_kernel_that_is_not_there_fails_at_once(self) -> None:
+        catalog = CATALOG.replace('image = "/nowhere"', 'suite = "x"\npackages = ["linux"]', 1)
+        (self.folder / "kernels.toml").write_text(catalog)
+        with mock.patch.dict(os.environ, {"MPS_VM_CACHE": str(self.folder / "cache")}):
+            code, out = self.run_matrix("--no-fetch")
+        self.assertEqual(1, code)
+        self.assertIn("6.1: no kernel, so nothing ran: Kernel 6.1 is not in the cache (absent)", out)
+        self.assertEqual({"7.2"}, {job.kernel.name for job in self.jobs})
 
     def test_an_exclusion_that_matches_nothing_fails(self) -> None:
         text = CATALOG + '[[exclude]]\ntest = "a test of old"\nreason = "gone"\n'

@@ -17,6 +17,8 @@ import unittest
 from collections.abc import Callable
 from pathlib import Path
 
+from mpsvm.everyday import everyday
+
 HERE = Path(__file__).resolve().parent.parent
 KERNEL = os.environ.get("MPS_VM_TEST_KERNEL", "6.12")
 LIMIT_S = 400  # of one run, on a machine that has other things to do as well
@@ -83,6 +85,7 @@ class Vm(unittest.TestCase):
 
 
 class Commands(Vm):
+    @everyday
     def test_status_outputs_arguments_environment_folder_and_built_programs(self) -> None:
         program = self.folder / "build" / "bin" / "tool"
         program.parent.mkdir(parents=True)
@@ -94,6 +97,7 @@ class Commands(Vm):
         self.assertIn(f"kernel {KERNEL} (".encode(), done.stderr)
         self.assertIn(b"virtual time, seed 1 (TCG, 1 CPU)", done.stderr)
 
+    @everyday
     def test_one_word_is_text_for_the_shell_and_a_reserved_status_is_remapped(self) -> None:
         done = self.run_vm(120, "--", "uname -r | sed 's/^/release /'; exit 124")
         self.assertRegex(done.stdout.decode(), r"^release \d+\.\d+")
@@ -105,6 +109,7 @@ class Commands(Vm):
     def test_a_command_killed_by_a_signal(self) -> None:
         self.run_vm(128 + signal.SIGKILL, "--", "kill -9 $$")
 
+    @everyday
     def test_tools_and_file_systems_are_there(self) -> None:
         script = (
             "set -e; ip link add v0 type veth peer name v1; tc qdisc add dev v0 root netem delay 1ms; ss -M >/dev/null;"
@@ -138,6 +143,7 @@ class Commands(Vm):
     def test_a_command_that_kills_everything_but_init(self) -> None:
         self.run_vm(128 + signal.SIGKILL, "--", "sleep 100 & kill -9 -1; kill -9 $$")
 
+    @everyday
     def test_the_same_seed_gives_the_same_run(self) -> None:
         script = (
             "cut -d' ' -f1 /proc/uptime; head -c 16 /dev/urandom | od -An -tx1; sleep 30; cut -d' ' -f1 /proc/uptime"
@@ -146,6 +152,7 @@ class Commands(Vm):
         self.assertEqual(runs[0], runs[1])
         self.assertNotEqual(runs[0].splitlines()[1], runs[2].splitlines()[1])
 
+    @everyday
     def test_idle_virtual_time_takes_no_wall_time(self) -> None:
         done = self.run_vm(0, "--timeout", "100", "--", "sleep 3000; cut -d. -f1 /proc/uptime")
         self.assertGreaterEqual(int(done.stdout), 3000)
@@ -157,6 +164,7 @@ class Commands(Vm):
 
 
 class Trouble(Vm):
+    @everyday
     def test_a_command_that_waits_for_ever(self) -> None:
         done = self.run_vm(124, "--timeout", "10", "--", "echo started; mkfifo f; cat f")
         self.assertEqual(b"started\n", done.stdout)
@@ -165,6 +173,7 @@ class Trouble(Vm):
     def test_a_command_that_loops_for_ever_and_ignores_signals(self) -> None:
         self.run_vm(124, "--timeout", "3", "--real-time", "--", "trap '' TERM INT HUP; while :; do :; done")
 
+    @everyday
     def test_a_panic_shows_the_console_and_keeps_what_was_written(self) -> None:
         done = self.run_vm(125, "--", "echo before; echo c >/proc/sysrq-trigger; echo after")
         self.assertEqual(b"before\n", done.stdout)
@@ -187,6 +196,7 @@ class Trouble(Vm):
     def test_a_status_record_by_the_command_is_not_believed_before_the_end(self) -> None:
         self.run_vm(125, "--", "vmctl say taint 0; vmctl kmsg; vmctl say status 0; reboot -f")
 
+    @everyday
     def test_a_kernel_warning_fails_a_green_run(self) -> None:
         done = self.run_vm(122, "--", "echo 'WARNING: CPU: 0 PID: 1 at net/mptcp/x.c:3 f+0x0/0x1' >/dev/kmsg; dmesg -c")
         self.assertIn(b"net/mptcp/x.c", done.stderr)
@@ -216,11 +226,13 @@ class Trouble(Vm):
                 )
                 self.assertIn(b"a test", done.stderr)
 
+    @everyday
     def test_a_module_that_cannot_be_loaded(self) -> None:
         self.assertIn(b"no module sch_nonsense", self.run_vm(121, "-m", "sch_nonsense", "--", "true").stderr)
 
 
 class CannotRun(Vm):
+    @everyday
     def test_usage(self) -> None:
         for words in (
             [], ["true"], ["--", "true"], ["-k"], ["-k", KERNEL], ["-k", KERNEL, "--smp", "2", "--", "true"],
@@ -231,19 +243,28 @@ class CannotRun(Vm):
             with self.subTest(words):
                 self.assertIn(b"vmtest: ", self.run_vm(69, *words, kernel="").stderr)
 
+    @everyday
     def test_an_unknown_kernel_is_told_which_there_are(self) -> None:
         done = self.run_vm(69, "--", "true", kernel="9.9")
         self.assertIn(b"There is no kernel '9.9'", done.stderr)
         self.assertIn(b"6.12", done.stderr)
 
+    @everyday
     def test_a_package_that_cannot_be_fetched(self) -> None:
         kernels = self.folder / "kernels.toml"
-        kernels.write_text('[[kernel]]\nname = "x"\nsuite = "nosuchsuite"\npackages = ["linux-image-x"]\n')
+        kernels.write_text(
+            "".join(
+                f'[[kernel]]\nname = "{name}"\nsuite = "{suite}"\npackages = ["linux-image-x"]\n'
+                for name, suite in (("x", "nosuchsuite"), ("y", "norsuchone"))
+            )
+        )
         cache = str(self.folder / "cache")
         for words in (["--", "true"], ["--prepare"]):
             with self.subTest(words):
                 done = self.run_vm(69, "--kernels", str(kernels), *words, kernel="x", MPS_VM_CACHE=cache)
                 self.assertRegex(done.stderr.decode(), "nosuchsuite|apt-get is missing")
+        done = self.run_vm(69, "--kernels", str(kernels), "--prepare", kernel="", MPS_VM_CACHE=cache)
+        self.assertRegex(done.stderr.decode(), "(?s)kernel x cannot be had: .*kernel y cannot be had: ")
 
     def test_images_that_are_broken(self) -> None:
         kernels = self.folder / "kernels.toml"
@@ -256,6 +277,7 @@ class CannotRun(Vm):
             with self.subTest(data and data[:8]):
                 self.run_vm(69, "--kernels", str(kernels), "--", "true", kernel="x")
 
+    @everyday
     def test_a_program_whose_library_is_missing_is_named(self) -> None:
         compiler = shutil.which("cc") or self.skipTest("there is no C compiler")
         (self.folder / "a.c").write_text("int f(void){return 0;}\n")
@@ -286,6 +308,7 @@ class Ending(Vm):
                 self.assertFalse(alive(machine))
                 self.assertEqual([], list(self.work.iterdir()))
 
+    @everyday
     def test_a_vmtest_that_is_killed_takes_its_vm_along_and_the_next_one_cleans_up(self) -> None:
         process, machine = self.started()
         process.kill()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mpslab import cli
 from mpsvm import cache, qemu
+from mpsvm.everyday import everyday
 from tests import fake
 
 MATRIX = Path(__file__).resolve().parents[2] / "lab-matrix"
@@ -67,6 +68,7 @@ class Vms(unittest.TestCase):
         self.assertRegex(done.stderr, r"spins default seed 1 .*FAILED: time-out")
         self.assertIn("the run ended with status 9, and it printed no result\n    the last word", done.stdout)
 
+    @everyday
     def test_several_runs_in_one_vm(self) -> None:
         line = self.command("good", "--seeds", "3", "--per-vm", "3")
         done = subprocess.run(line, capture_output=True, text=True, timeout=400, check=False)
