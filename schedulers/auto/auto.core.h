@@ -396,15 +396,21 @@ MPS_CORE_PART __u32 auto_silent(const struct mps_view *v, const struct auto_poli
 }
 
 /* What the kernel will put on it: it evens out what is queued by pacing rate, in whole bursts. */
-MPS_CORE_PART __u64 auto_share(const struct mps_view *v, const struct auto_work *w, __u32 index)
+MPS_CORE_PART __u64 auto_share(const struct mps_view *v, const struct auto_policy_state *st,
+			       const struct auto_work *w, __u32 index)
 {
 	__u64 share, pace, room, here;
 
-	if (!v || !w)
+	if (!v || !st || !w)
 		return 0;
 	pace = auto_pace(v, index);
-	/* It can only hand out what is there. */
+	/*
+	 * It can only hand out what is there, and of that what the receive window takes. In bulk that opens a little with each ACK, and
+	 * each time it is asked again; but one that is to be opened gets its share of the whole, in the end.
+	 */
 	here = w->rest ? w->waits : w->unsent;
+	if (w->refill && (st->open >> (index & (MPS_MAX_SUBFLOWS - 1)) & 1))
+		here = here < v->window_bytes ? here : v->window_bytes;
 	here = here > w->burst ? here : w->burst;
 	share = (here + w->m.queue + w->queues) * pace / (w->paces + pace);
 	share = share > w->m.queue ? share - w->m.queue : 0;
@@ -502,7 +508,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		    (near > limit || (auto_listed_before(v, next, best) && st->last_size < 2 * AUTO_BURST)))
 			limit = near;
 		auto_burst_us(v, st, &w, next, 0);
-		share = auto_share(v, &w, next);
+		share = auto_share(v, st, &w, next);
 		late = auto_burst_us(v, st, &w, next, share);
 		if (late <= limit) {
 			auto_trials(st, next, 1);

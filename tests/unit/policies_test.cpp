@@ -1300,6 +1300,25 @@ TEST_CASE("a slow path stays closed if its burst would close the receive window"
     CHECK(auto_first_decision(1000000, 600000, 200000) == first);
 }
 
+TEST_CASE("a path is not closed for what the receive window does not take yet", "[auto]") {
+    Steered policy("auto");
+    auto with_window = [&](std::uint64_t free, std::uint64_t unsent, bool fresh = false) {
+        return policy.allowed(
+            {{.fresh = fresh, .srtt_us = 10000, .cwnd_segs = 250, .outstanding_bytes = 350000},
+             {.fresh = fresh,
+              .srtt_us = 40000,
+              .min_rtt_us = 40000,
+              .cwnd_segs = 200,
+              .outstanding_bytes = 280000}},
+            {.unsent_bytes = unsent, .window_bytes = free, .unacked_bytes = 2100000});
+    };
+
+    CHECK(with_window(1u << 30, 3600000, true) == (first | second));
+    // 3.7 MB wait, but the kernel can hand out only what the window opens for, a burst at a time. It has arrived on the slower path
+    // in 60 ms, when the quick one will have sent as much as the window holds; 1.5 MB would take 200 ms.
+    CHECK(with_window(0, 3700000) == (first | second));
+}
+
 TEST_CASE("a path that is about as quick stays open between transfers, a slow one does not", "[auto]") {
     CHECK(Steered("auto").allowed({{.fresh = true, .srtt_us = 20000}, {.fresh = true, .srtt_us = 21000}}) ==
           (first | second));
