@@ -37,7 +37,7 @@ struct weighted_state {
  * silent for as long as it takes the others to make up for it.
  */
 #define WEIGHTED_BACKLOG_BYTES 65536
-#define WEIGHTED_SETTLE_US 200000
+#define WEIGHTED_SETTLE_US 100000
 
 /* Far beyond any transfer, and far from where the arithmetic would wrap. */
 #define WEIGHTED_MOST (1ull << 50)

@@ -388,6 +388,12 @@ TEST_CASE("a command killed at any point breaks no transfer, and the next one re
     rig.no_trace(programs);
     for (const SubflowBits &subflow : subflow_bits(rig.here(), server.port()))
         CHECK_FALSE(subflow.backup);
+    // Nor do levers remain; only mpsched can read them.
+    rig.ok({"attach", "dsl", "lte"});
+    for (const Json &connection : rig.json({"conns"}))
+        for (const Json &subflow : connection["subflows"])
+            CHECK(subflow["notsent_lowat"].is_null());
+    rig.ok({"detach", "--all"});
     transfer.stop();
     const auto result = transfer.wait();
     e2e::check_clean(result);

@@ -236,8 +236,8 @@ TEST_CASE("what waited when sharing began is forgotten once it has had time to l
     // Two equal weights; the first subflow was filled before.
     CHECK(policy.allowed({{.fresh = true, .outstanding_bytes = much, .notsent_bytes = much}, {.fresh = true}},
                          {.now_us = 1'000'000}) == second);
-    CHECK(policy.allowed({{.bytes_acked = much}, {.bytes_acked = 200'000}}, {.now_us = 1'199'999}) == second);
-    CHECK(policy.allowed({{.bytes_acked = much}, {.bytes_acked = 200'000}}, {.now_us = 1'200'000}) ==
+    CHECK(policy.allowed({{.bytes_acked = much}, {.bytes_acked = 200'000}}, {.now_us = 1'099'999}) == second);
+    CHECK(policy.allowed({{.bytes_acked = much}, {.bytes_acked = 200'000}}, {.now_us = 1'100'000}) ==
           (first | second));
     // Once: from here on every byte counts.
     CHECK(policy.allowed({{.bytes_acked = much + 70'000}, {.bytes_acked = 200'000}}, {.now_us = 1'500'000}) ==
