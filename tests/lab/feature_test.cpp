@@ -83,8 +83,9 @@ double rate_between(const Json &document, double from_s, double to_s) {
 TEST_CASE("an IPv6 scenario has IPv6 subflows on every path, and a bulk upload fills both",
           "[lab][feature]") {
     need_netem();
+    // The start, its first losses and what waits for a gap at the end cost about half a second on 6.1, .845 of 4 s.
     const auto document = run("[network]\nfamily = \"ipv6\"\nfirst = \"two\"\n" + path("one", 5, 5) +
-                              path("two", 5, 10) + "[workload]\nkind = \"bulk\"\nduration_s = 4\n");
+                              path("two", 5, 10) + "[workload]\nkind = \"bulk\"\nduration_s = 8\n");
     CHECK(document.at("first_path") == "two");
     for (const auto &one : document.at("paths")) {
         CHECK(one.at("subflows") == Json({{"ipv4", 0}, {"ipv6", 1}}));
