@@ -450,8 +450,21 @@ struct Transfer::Impl {
         }
     }
 
-    void run(ClientConnection &connection, std::size_t index) {
+    // Joins take their time on a busy machine, and a connection may never get any.
+    void settle(const ClientConnection &connection) const {
+        const auto latest = Clock::now() + 10 * spec.settle;
+        while (spec.protocol == Protocol::mptcp && Clock::now() < latest && !aborting) {
+            const auto s = connection.sample();
+            if (!s || s->fallback || s->subflows.size() > 1) {
+                break;
+            }
+            std::this_thread::sleep_for(spec.settle / 10);
+        }
         std::this_thread::sleep_for(spec.settle);
+    }
+
+    void run(ClientConnection &connection, std::size_t index) {
+        settle(connection);
         const auto began = Clock::now();
         if (connection.open) {
             wire::Stream stream(connection.fd.get(), spec.stall_timeout, aborting);
