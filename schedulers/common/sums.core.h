@@ -5,15 +5,22 @@
 
 #include <mps/core.h>
 
-/* What waits in the subflows' own queues. */
+/*
+ * What waits in the subflows' own queues. Less than a segment does not: the end of a message is held back until what is before it has been
+ * acknowledged (Nagle's rule, RFC 896), however much room there is.
+ */
 MPS_CORE_PART __u64 mps_notsent_of(const struct mps_view *v, __u32 among)
 {
 	__u64 sum = 0;
 
 	if (!v)
 		return 0;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
-		sum += (__u64)v->sf[i].notsent_bytes * (among >> i & 1);
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		__u64 waits = v->sf[i].notsent_bytes;
+
+		/* Without a branch: they would multiply. */
+		sum += waits * (1 - ((waits - v->sf[i].mss_bytes) >> 63)) * (among >> i & 1);
+	}
 	return sum;
 }
 

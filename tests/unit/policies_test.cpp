@@ -447,6 +447,13 @@ TEST_CASE("what waits in the preferred subflow's own queue counts as waiting", "
     CHECK(stream.at(110, 0, 5000) == (first | second));
 }
 
+TEST_CASE("the end of a message that Nagle's rule holds back does not open the next tier", "[overflow]") {
+    Overflowing stream;
+
+    for (std::uint64_t now = 10; now < 5000; now += 10)
+        CHECK(stream.at(now, 0, 1399) == first); // segments have 1400 bytes
+}
+
 TEST_CASE("what the peer has no room for does not open the next tier", "[overflow]") {
     Overflowing stream;
 
