@@ -97,7 +97,6 @@ class Commands(Vm):
         self.assertIn(f"kernel {KERNEL} (".encode(), done.stderr)
         self.assertIn(b"virtual time, seed 1 (TCG, 1 CPU)", done.stderr)
 
-    @everyday
     def test_one_word_is_text_for_the_shell_and_a_reserved_status_is_remapped(self) -> None:
         done = self.run_vm(120, "--", "uname -r | sed 's/^/release /'; exit 124")
         self.assertRegex(done.stdout.decode(), r"^release \d+\.\d+")
@@ -143,7 +142,6 @@ class Commands(Vm):
     def test_a_command_that_kills_everything_but_init(self) -> None:
         self.run_vm(128 + signal.SIGKILL, "--", "sleep 100 & kill -9 -1; kill -9 $$")
 
-    @everyday
     def test_the_same_seed_gives_the_same_run(self) -> None:
         script = (
             "cut -d' ' -f1 /proc/uptime; head -c 16 /dev/urandom | od -An -tx1; sleep 30; cut -d' ' -f1 /proc/uptime"
