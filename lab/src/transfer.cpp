@@ -525,6 +525,8 @@ struct Transfer::Impl {
         result.bytes = verdict->bytes;
         result.complete = verdict->bytes == sent;
         result.verified = spec.verify && result.complete && verdict->same == 1;
+        result.wrong_bytes = verdict->wrong_bytes;
+        result.first_wrong = verdict->first_wrong;
         if (!result.complete || (spec.verify && !result.verified)) {
             return fail(fmt::format("{} bytes were sent, {} arrived, and their SHA-256 {}; {}", sent,
                                     verdict->bytes, verdict->same == 1 ? "is right" : "is wrong",
@@ -566,6 +568,8 @@ struct Transfer::Impl {
         }
         result.complete = received->complete;
         result.verified = received->verified;
+        result.wrong_bytes = received->wrong_bytes;
+        result.first_wrong = received->first_wrong;
         if (!result.complete || (spec.verify && !result.verified)) {
             return fail(fmt::format("what arrived is not what was sent: {}",
                                     wrong_text(received->wrong_bytes, received->first_wrong)),

@@ -103,7 +103,10 @@ struct ConnectionResult {
     double seconds = 0;
     bool complete = false; ///< ended in order: both ends agree on the number of bytes
     bool verified = false; ///< complete, and the receiver's SHA-256 equals the sender's
-    bool fallback = false; ///< plain TCP in the end or at some time
+    std::uint64_t wrong_bytes =
+        0; ///< of an upload or download whose contents are verified: arrived, but differ
+    std::uint64_t first_wrong = 0; ///< offset of the first of them
+    bool fallback = false;         ///< plain TCP in the end or at some time
     std::uint32_t token = 0;
     std::size_t max_subflows = 0;        ///< the most seen at one time
     std::vector<SubflowSample> subflows; ///< last state of every subflow that was ever seen, closed ones too
