@@ -125,6 +125,15 @@ static __always_inline void plan_levers(struct mps_lever_plan *plan, struct mps_
 	plan->pace = pace; /* of ~0ull remains ~0u, which the kernel takes for no limit */
 }
 
+/* `subflow` is whatever the calling program sets options by. */
+static __always_inline void set_levers(void *subflow, struct mps_lever_plan *plan)
+{
+	if (plan->what & LEVER_LOWAT)
+		bpf_setsockopt(subflow, LEVEL_TCP, OPT_NOTSENT_LOWAT, &plan->lowat, sizeof(plan->lowat));
+	if (plan->what & LEVER_PACE)
+		bpf_setsockopt(subflow, LEVEL_SOCKET, OPT_MAX_PACING_RATE, &plan->pace, sizeof(plan->pace));
+}
+
 /* A subflow is established while some policy has levers: look after it from here on. */
 static __always_inline void adopt(struct bpf_sock_ops *skops, struct bpf_sock *sk)
 {
@@ -159,10 +168,7 @@ static __always_inline void look_after(struct bpf_sock_ops *skops, struct bpf_so
 	if (!off)
 		read_wish(&wish, conn_of(tp), tp);
 	plan_levers(&plan, memory, &wish, tp);
-	if (plan.what & LEVER_LOWAT)
-		bpf_setsockopt(skops, LEVEL_TCP, OPT_NOTSENT_LOWAT, &plan.lowat, sizeof(plan.lowat));
-	if (plan.what & LEVER_PACE)
-		bpf_setsockopt(skops, LEVEL_SOCKET, OPT_MAX_PACING_RATE, &plan.pace, sizeof(plan.pace));
+	set_levers(skops, &plan);
 	if (!off)
 		return;
 	if (memory->flagged)
@@ -228,10 +234,7 @@ SEC("iter/tcp") int mps_apply(struct bpf_iter__tcp *it)
 		read_wish(&wish, conn, tp);
 	}
 	plan_levers(&plan, memory, &wish, tp);
-	if (plan.what & LEVER_LOWAT)
-		bpf_setsockopt(tp, LEVEL_TCP, OPT_NOTSENT_LOWAT, &plan.lowat, sizeof(plan.lowat));
-	if (plan.what & LEVER_PACE)
-		bpf_setsockopt(tp, LEVEL_SOCKET, OPT_MAX_PACING_RATE, &plan.pace, sizeof(plan.pace));
+	set_levers(tp, &plan);
 	flags = tp->bpf_sock_ops_cb_flags;
 	if (off) {
 		flags &= ~BPF_SOCK_OPS_RTT_CB_FLAG;

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "dump.hpp"
 
-#include <bpf/bpf.h>
-#include <linux/bpf.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -13,38 +9,24 @@
 #include <fmt/format.h>
 
 #include "addresses.hpp"
+#include "iterator.hpp"
 
 namespace mps {
 
 Result<std::vector<mps_subflow_record>> dump_subflows(const Pins &pins) {
-    constexpr const char *what = "reading the subflows";
-    const Fd link(bpf_link_create(pins.program("mps_dump"), 0, BPF_TRACE_ITER, nullptr));
-    if (!link)
-        return std::unexpected(system_error(errno, what));
-    const Fd iterator(bpf_iter_create(link.get()));
-    if (!iterator)
-        return std::unexpected(system_error(errno, what));
-
     std::vector<char> bytes;
-    std::size_t used = 0;
-    for (;;) {
-        bytes.resize(used + 64 * 1024);
-        const ssize_t length = ::read(iterator.get(), bytes.data() + used, bytes.size() - used);
-        // EAGAIN: the iterator gives way after a million sockets without a record (bpf_seq_read).
-        if (length < 0 && (errno == EAGAIN || errno == EINTR))
-            continue;
-        if (length < 0)
-            return std::unexpected(system_error(errno, what));
-        if (length == 0)
-            break;
-        used += static_cast<std::size_t>(length);
-    }
-    std::vector<mps_subflow_record> records(used / sizeof(mps_subflow_record));
+    const auto done =
+        run_iterator(pins.program("mps_dump"), "reading the subflows", [&](std::span<const char> piece) {
+            bytes.insert(bytes.end(), piece.begin(), piece.end());
+        });
+    if (!done)
+        return std::unexpected(done.error());
+    std::vector<mps_subflow_record> records(bytes.size() / sizeof(mps_subflow_record));
     if (!records.empty())
         std::memcpy(records.data(), bytes.data(), records.size() * sizeof(mps_subflow_record));
     const bool foreign = std::any_of(records.begin(), records.end(),
                                      [](const mps_subflow_record &r) { return r.abi != MPS_ABI_VERSION; });
-    if (foreign || used % sizeof(mps_subflow_record)) {
+    if (foreign || bytes.size() % sizeof(mps_subflow_record)) {
         return fail(ErrorCode::unsupported, "the pinned program mps_dump speaks another ABI",
                     "'mpsched detach --all' removes what is there");
     }

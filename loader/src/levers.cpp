@@ -3,10 +3,8 @@
 
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <ctime>
@@ -15,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "cgroup.hpp"
+#include "iterator.hpp"
 
 namespace mps {
 
@@ -29,25 +28,12 @@ std::uint64_t monotonic_ns() {
 
 // Runs mps_apply over all subflows once; the number of those whose connection was not decided on since `changed_ns`.
 Result<std::size_t> apply(const Pins &pins) {
-    constexpr const char *what = "moving the levers of subflows";
-    const Fd link(bpf_link_create(pins.program("mps_apply"), 0, BPF_TRACE_ITER, nullptr));
-    if (!link)
-        return std::unexpected(system_error(errno, what));
-    const Fd iterator(bpf_iter_create(link.get()));
-    if (!iterator)
-        return std::unexpected(system_error(errno, what));
     std::size_t waiting = 0;
-    for (std::array<char, 4096> bytes{};;) {
-        const ssize_t length = ::read(iterator.get(), bytes.data(), bytes.size());
-        // EAGAIN: the iterator gives way after a million sockets without output (bpf_seq_read).
-        if (length < 0 && (errno == EAGAIN || errno == EINTR))
-            continue;
-        if (length < 0)
-            return std::unexpected(system_error(errno, what));
-        if (length == 0)
-            return waiting;
-        waiting += static_cast<std::size_t>(length);
-    }
+    const auto done = run_iterator(pins.program("mps_apply"), "moving the levers of subflows",
+                                   [&](std::span<const char> piece) { waiting += piece.size(); });
+    if (!done)
+        return std::unexpected(done.error());
+    return waiting;
 }
 
 Result<void> attach(const Session &session) {
@@ -87,18 +73,55 @@ Result<bool> in_use(const Session &session) {
     });
 }
 
-Result<void> ready(Session &session, std::vector<std::string> &warnings) {
-    const auto state = lever_state(session.paths, session.pins);
-    if (!state)
-        return std::unexpected(state.error());
-    if (!state->attached) {
+Result<void> ready(Session &session, LeverState state, std::vector<std::string> &warnings) {
+    if (!state.attached) {
         if (const auto attached = attach(session); !attached) {
             warnings.push_back(
                 fmt::format("only subflows that exist at a command get what the policy wishes to be set: {}",
                             attached.error().what));
         }
     }
-    return state->on ? Result<void>{} : switch_flag(session, true);
+    return state.on ? Result<void>{} : switch_flag(session, true);
+}
+
+struct Found {
+    LeverState state;
+    bool wanted = false; // some policy in use has levers
+};
+
+Result<Found> look(const Session &session) {
+    const auto state = lever_state(session.paths, session.pins);
+    if (!state)
+        return std::unexpected(state.error());
+    const auto wanted = in_use(session);
+    if (!wanted)
+        return std::unexpected(wanted.error());
+    return Found{*state, *wanted};
+}
+
+Result<void> settle(Session &session, const Found &found) {
+    if (!found.wanted) {
+        if (!found.state.on && !found.state.attached)
+            return {};
+        if (auto done = switch_flag(session, false); !done)
+            return done;
+        if (auto done = release_levers(session.pins); !done)
+            return done;
+        return unpin(session.paths.levers_link());
+    }
+    const std::uint64_t now = monotonic_ns();
+    if (auto done = session.config.update([&](mps_config &c) { c.changed_ns = now; }); !done)
+        return done;
+    // Subflows that mps_sockops sees to need no waiting; here it is not known which those are.
+    for (int round = 0; round < 20; round++) {
+        const auto waiting = apply(session.pins);
+        if (!waiting)
+            return std::unexpected(waiting.error());
+        if (!*waiting)
+            break;
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return {};
 }
 
 } // namespace
@@ -124,57 +147,36 @@ Result<void> prepare_levers(Session &session, std::uint32_t slot, std::vector<st
     const bool wanted = std::any_of(slots->begin(), slots->end(), [&](const Slot &s) {
         return s.number == slot && s.policy && s.policy->header.levers;
     });
-    return wanted ? ready(session, warnings) : Result<void>{};
+    if (!wanted)
+        return {};
+    const auto state = lever_state(session.paths, session.pins);
+    if (!state)
+        return std::unexpected(state.error());
+    return ready(session, *state, warnings);
 }
 
 Result<void> settle_levers(Session &session) {
-    const auto state = lever_state(session.paths, session.pins);
-    if (!state)
-        return std::unexpected(state.error());
-    const auto wanted = in_use(session);
-    if (!wanted)
-        return std::unexpected(wanted.error());
-    if (!*wanted) {
-        if (!state->on && !state->attached)
-            return {};
-        if (auto done = switch_flag(session, false); !done)
-            return done;
-        if (const auto done = apply(session.pins); !done)
-            return std::unexpected(done.error());
-        return unpin(session.paths.levers_link());
-    }
-    const std::uint64_t now = monotonic_ns();
-    if (auto done = session.config.update([&](mps_config &c) { c.changed_ns = now; }); !done)
-        return done;
-    // Subflows that mps_sockops sees to need no waiting; here it is not known which those are.
-    for (int round = 0; round < 20; round++) {
-        const auto waiting = apply(session.pins);
-        if (!waiting)
-            return std::unexpected(waiting.error());
-        if (!*waiting)
-            break;
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    return {};
+    const auto found = look(session);
+    if (!found)
+        return std::unexpected(found.error());
+    return settle(session, *found);
 }
 
 Result<void> repair_levers(Session &session, bool disturbed) {
-    const auto state = lever_state(session.paths, session.pins);
-    if (!state)
-        return std::unexpected(state.error());
-    const auto wanted = in_use(session);
-    if (!wanted)
-        return std::unexpected(wanted.error());
-    if (*wanted == state->on && *wanted == state->attached && !(*wanted && disturbed))
+    const auto found = look(session);
+    if (!found)
+        return std::unexpected(found.error());
+    const auto &[state, wanted] = *found;
+    if (wanted == state.on && wanted == state.attached && !(wanted && disturbed))
         return {};
-    if (*wanted) {
+    if (wanted) {
         std::vector<std::string> warnings; // `status` tells
-        if (auto done = ready(session, warnings); !done)
+        if (auto done = ready(session, state, warnings); !done)
             return done;
-        if (state->on && !disturbed)
+        if (state.on && !disturbed)
             return {};
     }
-    return settle_levers(session);
+    return settle(session, *found);
 }
 
 Result<void> release_levers(const Pins &pins) {

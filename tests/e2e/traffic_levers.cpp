@@ -14,7 +14,8 @@ using namespace mps::e2e;
 
 namespace {
 
-// What one push hands over, whatever the lever says behind its first piece (MPTCP_SEND_BURST_SIZE).
+// The most that one push hands over (MPTCP_SEND_BURST_SIZE). As a rule it is one piece of 32 KiB beyond the lever, but one of six runs
+// had more for a moment.
 constexpr std::size_t bytes_of_one_burst = 64 * 1024;
 
 /// One subflow's value of `key`, as mpsched reads it from the kernel's socket; nothing if nobody has set it.

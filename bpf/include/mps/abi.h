@@ -459,7 +459,6 @@ struct mps_lever_memory {
 #define MPS_MAP_COUNTERS "mps_counters"
 #define MPS_MAP_SCRATCH "mps_scratch"
 #define MPS_MAP_WAKES "mps_wakes"
-#define MPS_MAP_LEVERS "mps_levers"
 #define MPS_MAP_XDP_SLOTS "mps_xdp_slots"
 #define MPS_MAP_TC_SLOTS "mps_tc_slots"
 

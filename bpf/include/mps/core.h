@@ -124,8 +124,8 @@ MPS_CORE __u64 mps_room_bytes(const struct mps_subflow_view *sf)
 
 /*
  * At most about so many bytes are to wait unsent in each subflow (0: as many as the kernel likes). What waits there
- * has been decided and stays. The kernel looks after each piece of up to 32 KiB, so some more than
- * that can wait. Needs MPS_POLICY_LEVERS.
+ * has been decided and stays. The kernel looks between pieces of up to 32 KiB, so that more than this can wait: one piece
+ * as a rule, a burst of 64 KiB at most. Needs MPS_POLICY_LEVERS.
  */
 MPS_CORE void mps_wish_lowat(struct mps_verdict *out, __u32 bytes)
 {
