@@ -464,11 +464,17 @@ struct Transfer::Impl {
     }
 
     void run(ClientConnection &connection, std::size_t index) {
-        settle(connection);
-        const auto began = Clock::now();
         if (connection.open) {
             wire::Stream stream(connection.fd.get(), spec.stall_timeout, aborting);
-            auto done = run_stream(connection, stream, spec.seed + index);
+            const auto seed = spec.seed + index;
+            auto done = greet(stream, seed);
+            if (done) {
+                settle(connection);
+            }
+            const auto began = Clock::now();
+            if (done) {
+                done = run_stream(connection, stream, seed);
+            }
             std::lock_guard lock(connection.mutex);
             connection.result.seconds = seconds_since(began);
             if (!done) {
@@ -491,16 +497,17 @@ struct Transfer::Impl {
         wake.notify_all();
     }
 
-    Result<void> run_stream(ClientConnection &connection, wire::Stream &stream, std::uint64_t seed) {
+    Result<void> greet(wire::Stream &stream, std::uint64_t seed) const {
         const auto mode = spec.direction == Direction::upload     ? wire::Mode::upload
                           : spec.direction == Direction::download ? wire::Mode::download
                                                                   : wire::Mode::requests;
         const wire::Hello hello{
             wire::hello_magic,   mode, spec.verify ? std::uint8_t{1} : std::uint8_t{0}, {}, seed, spec.bytes,
             spec.response_bytes, 0};
-        if (auto done = stream.send_value(hello); !done) {
-            return done;
-        }
+        return stream.send_value(hello);
+    }
+
+    Result<void> run_stream(ClientConnection &connection, wire::Stream &stream, std::uint64_t seed) {
         switch (spec.direction) {
         case Direction::upload:
             return upload(connection, stream, seed);

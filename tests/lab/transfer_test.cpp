@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Real MPTCP over emulated paths: what the end-to-end tests of the data path stand on.
+#include <cstdlib>
 #include <thread>
 
 #include <mpsched/lab/counters.hpp>
@@ -252,4 +253,28 @@ TEST_CASE("a new rate takes effect on a running path", "[lab][network]") {
     check_clean(result);
     CHECK(result.mbit_per_s() < 11);
     CHECK(result.mbit_per_s() > 8);
+}
+
+// Hidden, since it asserts nothing of ours: how often this kernel's MPTCP damages contents by itself (docs/architecture.md).
+// build/bin/tests/lab_test '[damage]'; $MPS_DAMAGE_UPLOADS of them, $MPS_DAMAGE_SETTLE_MS as TransferSpec::settle.
+TEST_CASE("uploads that the kernel damages without any program of ours", "[.][damage]") {
+    const auto setting = [](const char *name, int usual) {
+        const char *text = std::getenv(name);
+        return text ? std::atoi(text) : usual;
+    };
+    const int uploads = setting("MPS_DAMAGE_UPLOADS", 800);
+    const auto network = must(Network::create({.paths = {{.name = "dsl"}, {.name = "lte"}}}));
+    int damaged = 0;
+    for (int i = 0; i < uploads; ++i) {
+        const auto server = serve(network);
+        const auto result = must(run_transfer(
+            network, server,
+            {.bytes = 3'000'000, .settle = std::chrono::milliseconds(setting("MPS_DAMAGE_SETTLE_MS", 0))}));
+        const auto &connection = result.connections.at(0);
+        if (!connection.verified) {
+            ++damaged;
+            WARN(i << ": " << (connection.error ? connection.error->what : std::string("no error")));
+        }
+    }
+    WARN(damaged << " of " << uploads << " uploads were damaged");
 }

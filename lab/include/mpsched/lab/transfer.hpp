@@ -79,10 +79,9 @@ struct TransferSpec {
     std::optional<int> send_buffer = {};    ///< SO_SNDBUF, bytes
     std::optional<int> receive_buffer = {}; ///< SO_RCVBUF, bytes
     std::chrono::milliseconds connect_timeout = std::chrono::seconds(10);
-    /// Pause between the second subflow's arrival (waited for ten times that long, at most) and the first byte. A Linux
-    /// 6.18 receiver, without any program of ours, misplaced some 13 KB in about one of 160 transfers over unlimited
-    /// veths when the second subflow came up under the first burst (docs/architecture.md, "Damaged by the kernel
-    /// itself"); 0 asks for that.
+    /// Silence between the second subflow's join, which the greeting sets off and which is waited for ten times that long at
+    /// most, and the first byte of contents. A join under a reader at work may damage what the new subflow carries first,
+    /// without any program of ours (docs/architecture.md, "Damaged by the kernel itself"); 0 asks for that.
     std::chrono::milliseconds settle = std::chrono::milliseconds(20);
     /// No progress for that long is an error (ETIMEDOUT).
     std::chrono::milliseconds stall_timeout = std::chrono::seconds(30);
