@@ -52,17 +52,21 @@ Result<std::vector<KnownSubflow>> wrong_subflows(const Pins &pins, const std::se
     return wrong;
 }
 
-// Until the kernel's bits are what the peers asked for, or `patience` is over.
-Result<void> restore(const Pins &pins, const std::set<std::uint32_t> &leaving,
+// Until the kernel's bits were what the peers asked for in as many looks as `looks`, one behind the other, or `patience`
+// is over.
+Result<void> restore(const Pins &pins, const std::set<std::uint32_t> &leaving, int looks,
                      std::chrono::milliseconds patience, Restored &result) {
+    constexpr auto pause = std::chrono::milliseconds(10);
     const auto deadline = Clock::now() + patience;
+    int right = 0;
     for (int round = 0;; round++) {
         const auto wrong = wrong_subflows(pins, leaving);
         if (!wrong)
             return std::unexpected(wrong.error());
-        if (wrong->empty())
+        right = wrong->empty() ? right + 1 : 0;
+        if (right >= looks)
             return {};
-        if (round && Clock::now() >= deadline) {
+        if (right == 0 && round && Clock::now() >= deadline) {
             for (const KnownSubflow &subflow : *wrong) {
                 result.unrestored.push_back(fmt::format("{}: backup={}, its peer asked for {}",
                                                         subflow.text(), subflow.backup() ? 1 : 0,
@@ -80,7 +84,7 @@ Result<void> restore(const Pins &pins, const std::set<std::uint32_t> &leaving,
             if (const auto done = inject_backup(pins, subflow, subflow.peer_backup()); !done)
                 log_lines(done.error().what);
         }
-        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        std::this_thread::sleep_for(pause);
     }
 }
 
@@ -266,18 +270,20 @@ Result<DetachResult> Instance::detach(const DetachRequest &request) {
         return std::unexpected(done.error());
 
     Restored restored;
-    auto done = restore(session->pins, leaving, std::chrono::milliseconds(1000), restored);
+    auto done = restore(session->pins, leaving, 1, std::chrono::milliseconds(1000), restored);
     for (const std::uint32_t ifindex : leaving) {
         if (!done)
             break;
         result.interfaces.push_back(ifname_of(ifindex));
         done = remove_interface(*session, ifindex);
     }
-    // A packet that was inside our programs when they went may have made a last edit.
+    // A packet that was inside our programs when they went may carry a last edit. The kernel acts on it when it holds the
+    // subflow's socket: later, if a thread that sends was preempted while it held it. So one look is not enough.
     if (done && !leaving.empty()) {
+        constexpr int looks = 3;
         wait_for_running_programs();
         restored.unrestored.clear();
-        done = restore(session->pins, leaving, std::chrono::milliseconds(200), restored);
+        done = restore(session->pins, leaving, looks, std::chrono::milliseconds(200), restored);
     }
     if (!done)
         return std::unexpected(done.error());
