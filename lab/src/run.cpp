@@ -56,6 +56,7 @@ class Steering {
         for (const auto &path : scenario.paths) {
             attach.push_back(path.name);
         }
+        attach.insert(attach.end(), {"--policy", "default"});
         if (auto done = steering.run(attach); !done) {
             return std::unexpected(done.error());
         }

@@ -10,6 +10,7 @@
 #include "instance_impl.hpp"
 #include "interface_mode.hpp"
 #include "mpsched/netns.hpp"
+#include "mpsched/policy_names.hpp"
 
 namespace mps {
 
@@ -190,6 +191,40 @@ Result<void> require_mptcp_enabled() {
     return {};
 }
 
+// Nothing is attached and no policy was chosen.
+Result<bool> is_first(const Session &session) {
+    const auto config = session.config.read();
+    if (!config)
+        return std::unexpected(config.error());
+    if (default_slot(*config) != MPS_SLOT_NONE)
+        return false;
+    const auto entries = session.path_table().entries();
+    if (!entries)
+        return std::unexpected(entries.error());
+    return std::none_of(entries->begin(), entries->end(),
+                        [](const PathEntry &e) { return e.path.flags & MPS_PATH_ATTACHED; });
+}
+
+// Chooses the policy and notes it in the result.
+Result<void> choose_policy(Session &session, const AttachRequest &request, bool first, AttachResult &result) {
+    // An empty slot passes everything through as well.
+    if (first && request.policy == pass_through) {
+        result.policy = request.policy;
+        return {};
+    }
+    const auto used = use_policy(session, {.policy = request.policy});
+    if (used) {
+        result.policy = used->policy;
+        result.warnings.insert(result.warnings.end(), used->warnings.begin(), used->warnings.end());
+        return {};
+    }
+    if (!request.policy_only_if_first || used.error().code == ErrorCode::usage)
+        return std::unexpected(used.error());
+    result.warnings.push_back(fmt::format("the kernel schedules as always, since '{}' cannot be had here: {}",
+                                          request.policy, used.error().what));
+    return {};
+}
+
 Result<std::vector<NetDevice>> resolve(const std::vector<std::string> &names) {
     std::vector<NetDevice> devices;
     if (names.empty())
@@ -231,7 +266,18 @@ Result<AttachResult> Instance::attach(const AttachRequest &request) {
     AttachResult result;
     std::vector<Before> done;
     std::optional<Error> failure;
+    // Before the first interface is attached, so that no connection is without it and a killed command leaves no
+    // interfaces without a policy. Later on the interfaces come first, as they can be undone.
+    const auto first = is_first(*session);
+    if (!first) {
+        failure = first.error();
+    } else if (*first && !request.policy.empty()) {
+        if (auto chosen = choose_policy(*session, request, *first, result); !chosen)
+            failure = chosen.error();
+    }
     for (const NetDevice &device : *devices) {
+        if (failure)
+            break;
         auto before = look(*session, device);
         if (!before) {
             failure = before.error();
@@ -245,6 +291,10 @@ Result<AttachResult> Instance::attach(const AttachRequest &request) {
             break;
         }
         result.interfaces.push_back(std::move(*attached));
+    }
+    if (!failure && !*first && !request.policy.empty() && !request.policy_only_if_first) {
+        if (auto chosen = choose_policy(*session, request, *first, result); !chosen)
+            failure = chosen.error();
     }
     if (!failure)
         return result;

@@ -57,6 +57,9 @@ struct Instance::Impl {
 // Brings one installation into a state that a completed command could have left: see the rules in repair.cpp.
 [[nodiscard]] Result<void> repair_installation(Session &session, bool tcx);
 
+// What Instance::use does, on an installation that is open already.
+[[nodiscard]] Result<UseResult> use_policy(Session &session, const UseRequest &request);
+
 // What the slots hold, in their order.
 [[nodiscard]] Result<std::vector<PolicyInfo>> loaded_policies(const Slots &table);
 

@@ -23,8 +23,6 @@ namespace mps {
 
 namespace {
 
-constexpr std::string_view pass_through = "default";
-
 bool is_file_name(const std::string &text) { return text.find('/') != text.npos || text.ends_with(".o"); }
 
 const BuiltinPolicy *find_builtin(std::string_view name) {
@@ -41,7 +39,7 @@ struct OpenedPolicy {
 };
 
 Result<OpenedPolicy> open_file(const std::string &path) {
-    struct stat status{};
+    struct stat status {};
     if (::stat(path.c_str(), &status)) {
         Error error = system_error(errno, fmt::format("opening {}", path));
         error.code = errno == ENOENT || errno == ENOTDIR ? ErrorCode::usage : ErrorCode::failed;
@@ -500,7 +498,7 @@ Result<void> Instance::unload_policy(const std::string &wanted) {
     return {};
 }
 
-Result<UseResult> Instance::use(const UseRequest &request) {
+Result<UseResult> use_policy(Session &session, const UseRequest &request) {
     const auto settings = split(request.params);
     if (!settings)
         return std::unexpected(settings.error());
@@ -511,37 +509,30 @@ Result<UseResult> Instance::use(const UseRequest &request) {
             return std::unexpected(parsed.error());
         rule = *parsed;
     }
-    auto session = impl_->open_for_changing();
-    if (!session) {
-        // Attaching first would not help.
-        if (auto refused = refusal(request.policy, {}))
-            return std::unexpected(*refused);
-        return std::unexpected(session.error());
-    }
-    const auto config = session->config.read();
+    const auto config = session.config.read();
     if (!config)
         return std::unexpected(config.error());
-    const auto slots_before = session->slots().read();
+    const auto slots_before = session.slots().read();
     if (!slots_before)
         return std::unexpected(slots_before.error());
     if (auto refused = refusal(request.policy, *slots_before))
         return std::unexpected(*refused);
 
-    const auto prepared = prepare(*session, request.policy, settings->policy);
+    const auto prepared = prepare(session, request.policy, settings->policy);
     if (!prepared)
         return std::unexpected(prepared.error());
     UseResult result{.policy = prepared->name, .slot = prepared->slot, .params = prepared->params};
-    if (auto done = prepare_levers(*session, prepared->slot, result.warnings); !done) {
-        (void)session->slots().collect();
+    if (auto done = prepare_levers(session, prepared->slot, result.warnings); !done) {
+        (void)session.slots().collect();
         return std::unexpected(done.error());
     }
 
     PlacedRule placed;
     if (rule) {
         rule->slot = prepared->slot;
-        const auto done = place_rule(*session, *rule);
+        const auto done = place_rule(session, *rule);
         if (!done) {
-            (void)session->slots().collect();
+            (void)session.slots().collect();
             return std::unexpected(done.error());
         }
         placed = *done;
@@ -552,7 +543,7 @@ Result<UseResult> Instance::use(const UseRequest &request) {
     }
 
     // The switch: `choice` is the last word written, and with it everything happens at once.
-    const auto switched = session->config.update([&](mps_config &c) {
+    const auto switched = session.config.update([&](mps_config &c) {
         if (settings->dwell_us)
             c.dwell_us = *settings->dwell_us;
         if (rule && placed.is_new)
@@ -563,17 +554,27 @@ Result<UseResult> Instance::use(const UseRequest &request) {
         c.choice = std::uint64_t{epoch} << 32 | (rule ? default_slot(c) : prepared->slot);
     });
     if (!switched) {
-        (void)session->slots().collect();
+        (void)session.slots().collect();
         return std::unexpected(switched.error());
     }
     // What nobody refers to any more goes now and not at some later command.
-    if (auto collected = session->slots().collect(); !collected) {
+    if (auto collected = session.slots().collect(); !collected) {
         result.warnings.push_back(fmt::format(
             "the policy is in use, but cleaning up after the old one failed: {}", collected.error().what));
     }
-    if (auto settled = settle_levers(*session); !settled)
+    if (auto settled = settle_levers(session); !settled)
         result.warnings.push_back(fmt::format("the policy is in use, but {}", settled.error().what));
     return result;
+}
+
+Result<UseResult> Instance::use(const UseRequest &request) {
+    auto session = impl_->open_for_changing();
+    if (session)
+        return use_policy(*session, request);
+    // Attaching first would not help.
+    if (auto refused = refusal(request.policy, {}))
+        return std::unexpected(*refused);
+    return std::unexpected(session.error());
 }
 
 Result<bool> Instance::remove_rule(const std::string &selector) {

@@ -223,7 +223,8 @@ Result<std::vector<std::string>> Instance::repair(const OpenOptions &, bool forc
 }
 
 Result<AttachResult> Instance::attach(const AttachRequest &request) {
-    log_call(fmt::format("attach {} mode={} force={}", request.interfaces, to_string(request.mode),
+    log_call(fmt::format("attach {} mode={} policy={}{} force={}", request.interfaces,
+                         to_string(request.mode), request.policy, request.policy_only_if_first ? "?" : "",
                          request.force));
     hold();
     AttachResult result;
@@ -231,6 +232,7 @@ Result<AttachResult> Instance::attach(const AttachRequest &request) {
     for (const std::string &name : request.interfaces)
         result.interfaces.push_back(
             {.name = name, .ifindex = ifindex++, .mode = Mode::tc, .why = "as wished"});
+    result.policy = request.policy;
     result.warnings.emplace_back("lte0 is down");
     log_call("attached");
     return result;

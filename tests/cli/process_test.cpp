@@ -163,6 +163,8 @@ TEST_CASE("status, conns and stats have the keys that scripts rely on", "[cli]")
 TEST_CASE("commands that change something say what", "[cli]") {
     CHECK(document(fake({"attach", "wan0", "--json"}))["interfaces"][0]["mode"] == "tc");
     CHECK(document(fake({"attach", "wan0", "--json"}))["warnings"] == Json{"lte0 is down"});
+    CHECK(document(fake({"attach", "wan0", "--policy", "weighted", "--json"}))["policy"] == "weighted");
+    CHECK(fake({"attach", "wan0"}).out.contains("all connections use auto\n"));
     CHECK(document(fake({"detach", "--all", "--json"}))["interfaces"] == Json{"wan0", "lte0"});
     const Json used = document(fake({"use", "weighted", "--for", "rport=443", "--json"}));
     CHECK(used["policy"] == "weighted");
@@ -178,6 +180,10 @@ TEST_CASE("what was asked for reaches the loader as it was written", "[cli]") {
     const RunOptions options{.environment = {log.setting()}};
     CHECK(fake({"attach", "wan0", "lte0", "--mode", "generic", "--netns", "client", "--force"}, options)
               .exit_code == 0);
+    CHECK(fake({"attach", "wan0", "--policy", "./my.o"}, options).exit_code == 0);
+    RunOptions other = options;
+    other.environment.emplace_back("MPS_POLICY=weighted");
+    CHECK(fake({"attach", "wan0"}, other).exit_code == 0);
     CHECK(fake({"use", "./my.o", "-s", "a=1", "-s", "b= 2", "--for", "mark=1,rport=2", "--new-only"}, options)
               .exit_code == 0);
     CHECK(fake({"set", "a=-1", "b=0x10", "--policy", "weighted"}, options).exit_code == 0);
@@ -186,7 +192,9 @@ TEST_CASE("what was asked for reaches the loader as it was written", "[cli]") {
     const std::string text = log.text();
     INFO(text);
     CHECK(text.contains(
-        "open netns=[client]\nattach [\"wan0\", \"lte0\"] mode=generic force=true\nattached\n"));
+        "open netns=[client]\nattach [\"wan0\", \"lte0\"] mode=generic policy=auto? force=true\nattached\n"));
+    CHECK(text.contains("mode=auto policy=./my.o force=false\n"));
+    CHECK(text.contains("mode=auto policy=weighted? force=false\n"));
     CHECK(text.contains("use [./my.o] [a]=[1] [b]=[ 2] for=[mark=1,rport=2] new_only=true\n"));
     CHECK(text.contains("set policy=[weighted] [a]=[-1] [b]=[0x10]\n"));
     CHECK(text.contains("enter_netns client\nprobe\n"));

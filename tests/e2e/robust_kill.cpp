@@ -233,7 +233,7 @@ class Campaign {
 
     Words command(const Kind &kind) {
         if (kind.name == "first attach")
-            return {"attach", "dsl", "lte", "--mode", one_of(modes)};
+            return {"attach", "dsl", "lte", "--mode", one_of(modes), "--policy", "auto"};
         if (kind.name == "attach again") {
             // Another mode than it has, or nothing would be done.
             const std::string now = rig_.status()["interfaces"][0]["mode"];

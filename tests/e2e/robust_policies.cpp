@@ -46,6 +46,32 @@ void refused_everywhere(const Rig &rig, const std::string &file, const Refusal &
 
 } // namespace
 
+TEST_CASE("a first attach steers with auto unless told otherwise, a later one changes no policy",
+          "[robust][policies]") {
+    const Rig rig;
+    const Environment plain{{"MPS_POLICY", ""}};
+    const auto chosen = [&] { return rig.status()["default_policy"]; };
+    CHECK(rig.json({"attach", "dsl"}, plain)["policy"] == "auto");
+    CHECK(chosen() == "auto");
+    rig.ok({"use", "weighted"});
+    CHECK(rig.json({"attach", "lte"}, plain)["policy"].is_null());
+    CHECK(chosen() == "weighted");
+    rig.ok({"detach", "--all"});
+
+    CHECK(rig.json({"attach", "dsl", "lte", "--policy", "default"}, plain)["policy"] == "default");
+    CHECK(chosen() == "default");
+    rig.ok({"detach", "--all"});
+    CHECK(rig.json({"attach", "dsl"}, {{"MPS_POLICY", "overflow"}})["policy"] == "overflow");
+    rig.refused({"attach", "lte", "--policy", "nosuch"},
+                {.code = 2, .what = {"nosuch"}, .hint = {"weighted"}});
+    CHECK(rig.json({"attach", "lte", "--policy", "blest"})["policy"] == "blest");
+    CHECK(chosen() == "blest");
+    rig.ok({"detach", "--all"});
+    rig.refused({"attach", "dsl", "--policy", "nosuch"},
+                {.code = 2, .what = {"nosuch"}, .hint = {"weighted"}});
+    rig.refused({"attach", "dsl", "--policy", "redundant"}, {.code = 3, .what = {"redundant"}});
+}
+
 TEST_CASE("a policy object with something wrong is refused, and nothing changes", "[robust][policies]") {
     const Rig rig;
     const Files file;
@@ -189,8 +215,11 @@ TEST_CASE("a policy that is in use cannot be unloaded, and by what it is used is
         transfer.stop();
         e2e::check_clean(transfer.wait());
         // The kernel keeps the socket for a moment.
-        CHECK(eventually([&] { return rig.run({"policy", "unload", "robust"}).exit_code == 0; },
-                         std::chrono::seconds(20)));
+        CHECK(eventually(
+            [&] {
+                return rig.run({"policy", "unload", "robust"}).exit_code == 0;
+            },
+            std::chrono::seconds(20)));
         rig.ok({"policy", "load", path});
     }
     rig.ok({"policy", "unload", "robust"});

@@ -229,7 +229,7 @@ Words Rig::command(const Words &words) const {
 }
 
 Environment Rig::environment(const Environment &more) const {
-    Environment all{{"MPS_BPFFS", bpffs_.path()}, {"MPS_WITHOUT", ""}};
+    Environment all{{"MPS_BPFFS", bpffs_.path()}, {"MPS_WITHOUT", ""}, {"MPS_POLICY", "default"}};
     for (const auto &[name, value] : more) {
         std::erase_if(all, [&](const auto &one) { return one.first == name; });
         all.emplace_back(name, value);

@@ -97,7 +97,7 @@ std::chrono::milliseconds path_time(std::chrono::milliseconds usual) {
 Attachment::Attachment(const lab::Namespace &ns, const std::vector<std::string> &devices,
                        std::string_view mode)
     : cli_(ns), guard_([cli = Cli(ns)] { std::ignore = cli.try_run("detach --all"); }) {
-    cli_(fmt::format("attach {} --mode {}", fmt::join(devices, " "), mode));
+    cli_(fmt::format("attach {} --mode {} --policy default", fmt::join(devices, " "), mode));
 }
 
 Attachment::~Attachment() {

@@ -114,7 +114,7 @@ TEST_CASE("subflows have the policy's lowat while it is in use, new ones too, an
     scene.mpsched("use weighted");
     CHECK(scene.soon("notsent_lowat", 16'384, 8));
     scene.attachment.detach();
-    scene.mpsched("attach dsl lte");
+    scene.mpsched("attach dsl lte --policy default");
     CHECK(scene.soon("notsent_lowat", std::nullopt, 8));
     scene.mpsched("detach --all");
     scene.finish();

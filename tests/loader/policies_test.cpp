@@ -81,6 +81,66 @@ TEST_CASE("use switches, cleans up after the old policy and is what the kernel s
     CHECK(instance.status()->default_policy == "default");
 }
 
+TEST_CASE("attach chooses a policy where there is none yet, or where one is asked for") {
+    Scratch scratch;
+    scratch.add_veth();
+    Instance instance = scratch.instance();
+    const auto now = [&] { return instance.status()->default_policy; };
+    const auto first =
+        instance.attach({.interfaces = {"lo"}, .policy = "auto", .policy_only_if_first = true});
+    REQUIRE(first);
+    CHECK(first->policy == "auto");
+    CHECK(first->warnings.empty());
+    CHECK(now() == "auto");
+
+    const auto second =
+        instance.attach({.interfaces = {"v0"}, .policy = "weighted", .policy_only_if_first = true});
+    REQUIRE(second);
+    CHECK(second->policy.empty());
+    CHECK(now() == "auto");
+
+    // Asked for in so many words, so both or nothing.
+    CHECK(instance.attach({.interfaces = {"v1"}, .policy = "nosuch"}).error().code == ErrorCode::usage);
+    CHECK(now() == "auto");
+    CHECK(instance.status()->interfaces.size() == 2);
+    REQUIRE(instance.attach({.interfaces = {"v1"}, .policy = "load-balancing"})->policy == "weighted");
+    CHECK(now() == "weighted");
+    CHECK(instance.status()->policies.size() == 1);
+
+    // The kernel's own scheduling is a choice as well, and attaching more does not take it back.
+    REQUIRE(instance.detach({.all = true}));
+    CHECK(instance.attach({.interfaces = {"v0"}, .policy = "default"})->policy == "default");
+    CHECK(now() == "default");
+    CHECK(instance.attach({.interfaces = {"v1"}, .policy = "auto", .policy_only_if_first = true})
+              ->policy.empty());
+    CHECK(now() == "default");
+}
+
+TEST_CASE("a first attach whose policy cannot be had") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    // No such policy is a mistake, and nothing is left of the attempt.
+    for (const bool only_if_first : {true, false}) {
+        const auto unknown = instance.attach(
+            {.interfaces = {"lo"}, .policy = "nosuch", .policy_only_if_first = only_if_first});
+        REQUIRE_FALSE(unknown);
+        CHECK(unknown.error().code == ErrorCode::usage);
+        CHECK(scratch.pins() == 0);
+    }
+    const std::string unloadable = "/proc/self/exe";
+    CHECK_FALSE(instance.attach({.interfaces = {"lo"}, .policy = unloadable}));
+    CHECK(scratch.pins() == 0);
+    // Where nobody asked for it, attaching is what counts.
+    const auto attached =
+        instance.attach({.interfaces = {"lo"}, .policy = unloadable, .policy_only_if_first = true});
+    REQUIRE(attached);
+    CHECK(attached->policy.empty());
+    REQUIRE(attached->warnings.size() == 1);
+    CHECK(attached->warnings[0].find("the kernel schedules as always") != std::string::npos);
+    CHECK(instance.status()->interfaces.size() == 1);
+    CHECK(instance.status()->default_policy == "default");
+}
+
 TEST_CASE("a use that cannot be done changes nothing") {
     Scratch scratch;
     Instance instance = scratch.instance();

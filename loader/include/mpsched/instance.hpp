@@ -76,6 +76,11 @@ struct AttachRequest {
     Mode mode = Mode::automatic;
     // Replace a foreign XDP program instead of refusing.
     bool force = false;
+    // The default policy from now on, name or file as in UseRequest; "" leaves it as it is.
+    std::string policy{};
+    // Only where none was chosen and nothing was attached yet. A policy that does not load here is a warning then, and
+    // the kernel schedules as always; an unknown one is an error all the same.
+    bool policy_only_if_first = false;
 };
 
 struct AttachedInterface {
@@ -88,6 +93,7 @@ struct AttachedInterface {
 
 struct AttachResult {
     std::vector<AttachedInterface> interfaces{};
+    std::string policy{}; // the default policy that this call chose; "" if it left it as it was
     std::vector<std::string> warnings{};
 };
 

@@ -8,6 +8,12 @@
 
 namespace mps {
 
+// What we recommend to who has no special wish, and what 'mpsched attach' starts with.
+inline constexpr std::string_view recommended_policy = "auto";
+
+// Leaves the scheduling to the kernel.
+inline constexpr std::string_view pass_through = "default";
+
 // Another name of a policy of ours; accepted wherever a policy's name is.
 struct PolicyAlias {
     std::string_view alias{};

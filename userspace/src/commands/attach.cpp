@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 
+#include <cstdlib>
 #include <memory>
 
 #include <fmt/format.h>
+
+#include <mpsched/policy_names.hpp>
 
 #include "commands/commands.hpp"
 
@@ -13,8 +16,21 @@ namespace {
 struct AttachOptions {
     std::vector<std::string> interfaces;
     std::string mode;
+    std::string policy;
     bool force = false;
 };
+
+AttachRequest request_of(const AttachOptions &options, Mode mode) {
+    AttachRequest request{.interfaces = options.interfaces, .mode = mode, .force = options.force};
+    request.policy = options.policy;
+    if (request.policy.empty()) {
+        const char *environment = std::getenv("MPS_POLICY");
+        request.policy =
+            environment && *environment ? std::string(environment) : std::string(recommended_policy);
+        request.policy_only_if_first = true;
+    }
+    return request;
+}
 
 Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
     const auto mode = parse_mode(options.mode);
@@ -23,11 +39,13 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
     auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
-    auto result = instance->attach({.interfaces = options.interfaces, .mode = *mode, .force = options.force});
+    auto result = instance->attach(request_of(options, *mode));
     if (!result)
         return std::unexpected(result.error());
 
-    Reply reply{.json = {{"interfaces", Json::array()}}, .text = {}, .warnings = result->warnings};
+    Reply reply{.json = {{"interfaces", Json::array()}, {"policy", nullptr}},
+                .text = {},
+                .warnings = result->warnings};
     output::Table table({{""}, {""}, {""}, {""}});
     for (const AttachedInterface &one : result->interfaces) {
         reply.json["interfaces"].push_back({{"name", one.name},
@@ -41,6 +59,10 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
                    {one.why, output::Paint::dim}});
     }
     reply.text = table.render(context.style);
+    if (!result->policy.empty()) {
+        reply.json["policy"] = result->policy;
+        reply.text += fmt::format("all connections use {}\n", result->policy);
+    }
     return reply;
 }
 
@@ -50,6 +72,7 @@ void setup_attach(Binder &binder) {
     auto options = std::make_shared<AttachOptions>();
     binder.argument("IFACE", options->interfaces);
     binder.option("--mode", options->mode);
+    binder.option("--policy", options->policy);
     binder.flag("--force", options->force);
     binder.run([options](const Context &context) { return run_attach(context, *options); });
 }

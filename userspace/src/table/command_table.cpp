@@ -67,9 +67,10 @@ std::span<const Command> commands() {
             .summary = "put the data path on interfaces",
             .description =
                 {
-                    "Attach every interface that carries subflows. A second attach adds interfaces. Until a policy is "
-                    "chosen with 'use' the kernel schedules as always. All or nothing: if one interface fails, those "
-                    "done before in this call are undone.",
+                    "Attach every interface that carries subflows. A second attach adds interfaces. All or nothing: if "
+                    "one interface fails, those done before in this call are undone.",
+                    "The first attach gives all connections the policy 'auto', or $MPS_POLICY; --policy chooses another "
+                    "one ('default' leaves the scheduling to the kernel), 'use' does later.",
                     "An interface whose XDP hook is taken by another program is refused; '--mode tc' works beside it, "
                     "--force replaces it.",
                 },
@@ -83,9 +84,14 @@ std::span<const Command> commands() {
                          .default_value = "auto",
                          .complete = Complete::one_of,
                          .text = "the hook (XDP in the driver, generic XDP, TC)"},
+                        {.name = "--policy",
+                         .value = "POLICY",
+                         .complete = Complete::policy_or_file,
+                         .text = "policy of all connections that no rule names, as with 'use'"},
                         {.name = "--force", .text = "replace another program that holds the XDP hook"}},
             .examples = {{"attach wan0 lte0", "both paths, the best mode for each"},
-                         {"attach wan0 --mode tc", "beside another XDP program"}},
+                         {"attach wan0 --mode tc", "beside another XDP program"},
+                         {"attach wan0 lte0 --policy default", "only watch, for now"}},
         },
         {
             .verb = "detach",
@@ -345,6 +351,7 @@ std::span<const Term> environment() {
     static const std::vector<Term> all{
         {"NO_COLOR", "if set and not empty, no colours"},
         {"MPS_BPFFS", "mount point of the bpf file system to keep pins in, instead of /sys/fs/bpf"},
+        {"MPS_POLICY", "policy that the first attach chooses, instead of auto"},
         {"MPS_WITHOUT",
          "comma separated names of features (see 'probe') to treat as missing, to test fallbacks"},
     };
