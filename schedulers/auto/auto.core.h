@@ -5,7 +5,7 @@
  * The kernel hands out bursts of up to 64 KiB. So each subflow is asked when such a burst would have arrived
  * over it, behind what it already has, in rounds of its present window:
  *
- *   T(b)   the quickest by this measure is always allowed
+ *   T(b)   the one over which everything that waits would be complete first is always allowed
  *   T_S    when everything that waits would have arrived over those allowed so far
  *
  * The next one is allowed if T(b) < T_S, that is if its burst is not the last to arrive, and if those allowed so
@@ -86,9 +86,9 @@ struct auto_work {
 	__u64 paces;
 	__u32 burst;
 	__u32 refill;
-	__u32 rest;  /* nothing waits */
-	__u32 known; /* of one at least it was seen what it can carry */
-	__u32 reserved;
+	__u32 rest;    /* nothing waits */
+	__u32 known;   /* of one at least it was seen what it can carry */
+	__u32 curious; /* the best is chosen just now */
 	__u32 grown;
 };
 
@@ -234,16 +234,20 @@ out:
 	return !!f->rate;
 }
 
-/* The window it will have when it sends next: the kernel halves it for each RTO of idling (RFC 2861). */
+/*
+ * The window it will have when it sends next: the kernel halves it for each RTO since it last sent (RFC 2861,
+ * tcp_cwnd_restart()), which was a round trip before the last ACK.
+ */
 MPS_CORE __u32 auto_window_segs(const struct mps_subflow_view *sf)
 {
 	__u32 segs = sf->cwnd_segs,
 	      rto = sf->srtt_us + (sf->rttvar_us * 4 > 200000 ? sf->rttvar_us * 4 : 200000);
+	__u64 idle_us = (__u64)sf->last_rcv_age_us + sf->srtt_us;
 
 	if (sf->outstanding_bytes)
 		return segs;
 	for (__u32 n = 1; n < 8; n++)
-		if (segs > 10 && sf->last_rcv_age_us / n > rto)
+		if (segs > 10 && idle_us / n > rto)
 			segs = segs / 2 > 10 ? segs / 2 : 10;
 	return segs;
 }
@@ -362,6 +366,9 @@ MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_po
 	if (w->rest) {
 		w->m.queue = 0;
 		w->m.head_us = 0;
+		/* Of two that may be equally quick the one that has carried nothing yet is worth a look. */
+		if (w->curious && mps_at(v, index)->bytes_acked <= 1)
+			w->m.rtt_us -= w->m.rtt_us / 4;
 	}
 	/* One burst at a time, until its ACKs have told what it can carry. */
 	if (w->known && w->m.unknown && w->m.queue &&
@@ -424,9 +431,9 @@ MPS_CORE_PART __u64 auto_share(const struct mps_view *v, const struct auto_polic
 	return share < here ? share : here;
 }
 
-/* Where the next burst arrives first. */
+/* Where so many bytes arrive first. */
 MPS_CORE_PART __u32 auto_first(const struct mps_view *v, const struct auto_policy_state *st,
-			       struct auto_work *w, __u32 among)
+			       struct auto_work *w, __u32 among, __u64 bytes)
 {
 	__u32 best = MPS_MAX_SUBFLOWS, least = ~0u;
 
@@ -437,7 +444,7 @@ MPS_CORE_PART __u32 auto_first(const struct mps_view *v, const struct auto_polic
 
 		if (!(among >> i & 1))
 			continue;
-		us = auto_burst_us(v, st, w, i, w->burst);
+		us = auto_burst_us(v, st, w, i, bytes);
 		if (us < least) {
 			least = us;
 			best = i;
@@ -452,7 +459,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	__u32 candidates = mps_candidates(v), best, left, open, next, us, first_us, late, held, silent,
 	      trial = 0, margin = p->margin_pct;
 	struct auto_work w = {};
-	__u64 rate, soon, ahead, limit, near, room, share, sends;
+	__u64 whole, rate, soon, ahead, limit, near, room, share, sends;
 
 	out->allowed = candidates;
 	margin = margin < 50 ? margin : 50;
@@ -471,16 +478,23 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	w.burst = w.waits < AUTO_BURST ? (__u32)w.waits : AUTO_BURST;
 	w.space = mps_bounded_bytes(v->window_bytes + v->unacked_bytes);
 	w.sent = mps_bounded_bytes(v->unsent_bytes + v->unacked_bytes);
-	best = auto_first(v, st, &w, candidates);
+	/*
+	 * By a burst alone, an idle slow path would be the quickest while much is queued on the quick one, and get the whole end of
+	 * the message; the kernel hands out as many bursts at once as the receive window takes. In bulk there is no end.
+	 */
+	whole = w.rest || w.refill ? w.burst : w.waits;
+	w.curious = 1;
+	best = auto_first(v, st, &w, candidates, whole);
 	if (best >= MPS_MAX_SUBFLOWS)
 		return;
-	us = auto_burst_us(v, st, &w, best, w.burst);
+	us = auto_burst_us(v, st, &w, best, whole);
 	held = st->best - 1;
 	if (held < MPS_MAX_SUBFLOWS && (candidates >> held & 1) && held != best &&
-	    auto_burst_us(v, st, &w, held, w.burst) <= (__u64)us * (100 + margin) / 100)
+	    auto_burst_us(v, st, &w, held, whole) <= (__u64)us * (100 + margin) / 100)
 		best = held;
 	st->best = (__u8)(best + 1);
 	first_us = auto_burst_us(v, st, &w, best, w.burst);
+	w.curious = 0;
 	rate = w.m.rate;
 	soon = w.m.soon;
 	ahead = w.m.queue;
@@ -490,7 +504,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	open = 1u << best;
 	left = candidates & ~open;
 	for (__u32 round = 1; round < MPS_MAX_SUBFLOWS; round++) {
-		next = auto_first(v, st, &w, left);
+		next = auto_first(v, st, &w, left, w.burst);
 		if (next >= MPS_MAX_SUBFLOWS)
 			break;
 		left &= ~(1u << next);
@@ -503,7 +517,11 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		 * because the one before was large. One that is about as quick stays open in any case: what is
 		 * open takes over soonest when another one dies.
 		 */
-		near = (__u64)first_us * (100 + margin) / 100 + auto_doubt_us(v, next);
+		near = auto_doubt_us(v, next);
+		/* The kernel would give a small message to that one, and much is known of it. */
+		if (auto_listed_before(v, next, best) && near > first_us / 8)
+			near = first_us / 8;
+		near += (__u64)first_us * (100 + margin) / 100;
 		if (w.rest &&
 		    (near > limit || (auto_listed_before(v, next, best) && st->last_size < 2 * AUTO_BURST)))
 			limit = near;
