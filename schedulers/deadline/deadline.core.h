@@ -115,7 +115,7 @@ MPS_CORE void deadline_decide(const struct mps_view *v, struct mps_verdict *out,
 {
 	__u32 candidates = mps_candidates(v), cheap = deadline_cheapest(v, candidates);
 	__u64 left = v->unsent_bytes + mps_outstanding_of(v, v->present);
-	__u64 acked = mps_acked_of(v, v->present);
+	__u64 acked = mps_acked_of(v, v->present), costly;
 
 	out->allowed = cheap;
 	if (cheap != st->cheap) {
@@ -146,7 +146,9 @@ MPS_CORE void deadline_decide(const struct mps_view *v, struct mps_verdict *out,
 		if (!(done >> 63) && done < p->message_bytes && p->message_bytes - done > left)
 			left = p->message_bytes - done;
 	}
-	st->on = deadline_late(v, st, p, left) & 1;
+	/* What is on the costly paths already arrives over them, whatever is decided now. */
+	costly = mps_outstanding_of(v, candidates & ~cheap);
+	st->on = deadline_late(v, st, p, left > costly ? left - costly : 0) & 1;
 	if (st->on)
 		out->allowed = candidates;
 }
