@@ -39,7 +39,7 @@ struct OpenedPolicy {
 };
 
 Result<OpenedPolicy> open_file(const std::string &path) {
-    struct stat status {};
+    struct stat status{};
     if (::stat(path.c_str(), &status)) {
         Error error = system_error(errno, fmt::format("opening {}", path));
         error.code = errno == ENOENT || errno == ENOTDIR ? ErrorCode::usage : ErrorCode::failed;

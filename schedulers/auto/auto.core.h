@@ -86,9 +86,9 @@ struct auto_work {
 	__u64 paces;
 	__u32 burst;
 	__u32 refill;
-	__u32 rest;    /* nothing waits */
-	__u32 known;   /* of one at least it was seen what it can carry */
-	__u32 curious; /* the best is chosen just now */
+	__u32 rest;  /* nothing waits */
+	__u32 known; /* of one at least it was seen what it can carry */
+	__u32 reserved;
 	__u32 grown;
 };
 
@@ -366,9 +366,6 @@ MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_po
 	if (w->rest) {
 		w->m.queue = 0;
 		w->m.head_us = 0;
-		/* Of two that may be equally quick the one that has carried nothing yet is worth a look. */
-		if (w->curious && mps_at(v, index)->bytes_acked <= 1)
-			w->m.rtt_us -= w->m.rtt_us / 4;
 	}
 	/* One burst at a time, until its ACKs have told what it can carry. */
 	if (w->known && w->m.unknown && w->m.queue &&
@@ -483,7 +480,6 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	 * the message; the kernel hands out as many bursts at once as the receive window takes. In bulk there is no end.
 	 */
 	whole = w.rest || w.refill ? w.burst : w.waits;
-	w.curious = 1;
 	best = auto_first(v, st, &w, candidates, whole);
 	if (best >= MPS_MAX_SUBFLOWS)
 		return;
@@ -494,7 +490,6 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		best = held;
 	st->best = (__u8)(best + 1);
 	first_us = auto_burst_us(v, st, &w, best, w.burst);
-	w.curious = 0;
 	rate = w.m.rate;
 	soon = w.m.soon;
 	ahead = w.m.queue;

@@ -47,7 +47,7 @@ std::string problems(const Json &status) {
 std::uint64_t cookie(const Rig &rig) { return rig.status()["netns_cookie"].get<std::uint64_t>(); }
 
 bool is_there(const std::string &path) {
-    struct stat status {};
+    struct stat status{};
     return ::lstat(path.c_str(), &status) == 0;
 }
 

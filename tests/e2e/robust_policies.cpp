@@ -215,11 +215,8 @@ TEST_CASE("a policy that is in use cannot be unloaded, and by what it is used is
         transfer.stop();
         e2e::check_clean(transfer.wait());
         // The kernel keeps the socket for a moment.
-        CHECK(eventually(
-            [&] {
-                return rig.run({"policy", "unload", "robust"}).exit_code == 0;
-            },
-            std::chrono::seconds(20)));
+        CHECK(eventually([&] { return rig.run({"policy", "unload", "robust"}).exit_code == 0; },
+                         std::chrono::seconds(20)));
         rig.ok({"policy", "load", path});
     }
     rig.ok({"policy", "unload", "robust"});
