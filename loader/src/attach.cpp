@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <fstream>
 #include <optional>
+#include <set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -299,10 +300,14 @@ Result<AttachResult> Instance::attach(const AttachRequest &request) {
     if (!failure)
         return result;
 
+    std::set<std::uint32_t> undone;
     while (!done.empty()) {
+        if (!done.back().mode)
+            undone.insert(done.back().device.ifindex);
         undo(*session, done.back(), impl_->has_tcx());
         done.pop_back();
     }
+    restore_undone(session->pins, undone);
     if (created) {
         if (const auto bpffs = find_bpffs(impl_->options))
             (void)impl_->remove_all(*bpffs);

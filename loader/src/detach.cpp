@@ -88,12 +88,13 @@ Result<void> restore(const Pins &pins, const std::set<std::uint32_t> &leaving, i
     }
 }
 
-// Takes our programs off one interface and its path off the table, attributes that the user set excepted.
+// Takes our programs off one interface. Its path stays LEAVING: whoever kills us here leaves that, and the next detach
+// looks at its subflows once more.
 Result<void> remove_interface(Session &session, std::uint32_t ifindex) {
     const auto entry = session.path_table().find(ifindex);
     if (!entry)
         return std::unexpected(entry.error());
-    // Without the ATTACHED flag no more wakes are sent to it; LEAVING stays until its programs are gone.
+    // Without the ATTACHED flag no more wakes are sent to it.
     if (*entry) {
         mps_path path = (*entry)->path;
         path.flags = (path.flags & ~static_cast<std::uint32_t>(MPS_PATH_ATTACHED)) | MPS_PATH_LEAVING;
@@ -115,6 +116,14 @@ Result<void> remove_interface(Session &session, std::uint32_t ifindex) {
                     fmt::format("interface {} still has programs of ours", ifname_of(ifindex)),
                     "something else attaches them: try again");
     }
+    return {};
+}
+
+// Takes a path off the table, attributes that the user set excepted: it is done with.
+Result<void> forget_interface(Session &session, std::uint32_t ifindex) {
+    const auto entry = session.path_table().find(ifindex);
+    if (!entry)
+        return std::unexpected(entry.error());
     if (!*entry)
         return {};
     mps_path path = (*entry)->path;
@@ -181,6 +190,14 @@ Result<DetachResult> remove_blindly(const OpenOptions &options, std::uint64_t co
 
 } // namespace
 
+void restore_undone(const Pins &pins, const std::set<std::uint32_t> &interfaces) {
+    if (interfaces.empty())
+        return;
+    Restored restored;
+    wait_for_running_programs();
+    (void)restore(pins, interfaces, 1, std::chrono::milliseconds(1000), restored);
+}
+
 Result<DetachResult> Instance::detach(const DetachRequest &request) {
     if (!request.all && request.interfaces.empty()) {
         return fail(ErrorCode::usage, "no interface is given", "name interfaces, or --all");
@@ -244,6 +261,13 @@ Result<DetachResult> Instance::detach(const DetachRequest &request) {
         if (request.all || wanted.contains(ifindex))
             leaving.insert(ifindex);
     }
+    // Also those whose programs went without that look: killed commands leave them.
+    std::set<std::uint32_t> to_restore = leaving;
+    for (const PathEntry &entry : *entries) {
+        const std::uint32_t ifindex = entry.path.ifindex;
+        if ((entry.path.flags & MPS_PATH_LEAVING) && (request.all || wanted.contains(ifindex)))
+            to_restore.insert(ifindex);
+    }
     // Paths that were only described go with the last interface that is let go, not by naming one that was
     // not attached.
     const bool everything =
@@ -270,7 +294,7 @@ Result<DetachResult> Instance::detach(const DetachRequest &request) {
         return std::unexpected(done.error());
 
     Restored restored;
-    auto done = restore(session->pins, leaving, 1, std::chrono::milliseconds(1000), restored);
+    auto done = restore(session->pins, to_restore, 1, std::chrono::milliseconds(1000), restored);
     for (const std::uint32_t ifindex : leaving) {
         if (!done)
             break;
@@ -279,11 +303,15 @@ Result<DetachResult> Instance::detach(const DetachRequest &request) {
     }
     // A packet that was inside our programs when they went may carry a last edit. The kernel acts on it when it holds the
     // subflow's socket: later, if a thread that sends was preempted while it held it. So one look is not enough.
-    if (done && !leaving.empty()) {
+    if (done && !to_restore.empty()) {
         constexpr int looks = 3;
         wait_for_running_programs();
         restored.unrestored.clear();
-        done = restore(session->pins, leaving, looks, std::chrono::milliseconds(200), restored);
+        done = restore(session->pins, to_restore, looks, std::chrono::milliseconds(200), restored);
+    }
+    for (const std::uint32_t ifindex : to_restore) {
+        if (done)
+            done = forget_interface(*session, ifindex);
     }
     if (!done)
         return std::unexpected(done.error());

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,9 @@ struct Instance::Impl {
 
 // What Instance::use does, on an installation that is open already.
 [[nodiscard]] Result<UseResult> use_policy(Session &session, const UseRequest &request);
+
+// Gives the subflows of interfaces that were attached for a moment what their peers asked for, as well as it goes.
+void restore_undone(const Pins &pins, const std::set<std::uint32_t> &interfaces);
 
 // What the slots hold, in their order.
 [[nodiscard]] Result<std::vector<PolicyInfo>> loaded_policies(const Slots &table);

@@ -2,7 +2,9 @@
 //
 // What a command killed at any instant may have left, and what becomes of it:
 //
-//   LEAVING flags                           nobody is leaving while we hold the lock: cleared
+//   LEAVING flags                           nobody is leaving while we hold the lock: cleared on attached interfaces. On
+//                                           others they say that programs went before their subflows were looked at a
+//                                           last time, which the next detach does
 //   pins or a path of a vanished interface  removed
 //   an attached interface without TC        its TC program is attached again
 //   an attached interface without XDP       whose TC program only does wakes: goes on in mode tc
@@ -64,9 +66,10 @@ Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx)
         return false;
 
     mps_path path = (*entry)->path;
-    path.flags &= ~static_cast<std::uint32_t>(MPS_PATH_LEAVING);
-    if (!attached)
-        path.flags &= ~static_cast<std::uint32_t>(MPS_PATH_ATTACHED);
+    if (attached)
+        path.flags &= ~static_cast<std::uint32_t>(MPS_PATH_LEAVING);
+    else if (hooks->any() || (path.flags & MPS_PATH_ATTACHED))
+        path.flags = (path.flags & ~static_cast<std::uint32_t>(MPS_PATH_ATTACHED)) | MPS_PATH_LEAVING;
     if (!device || (!attached && is_plain(path))) {
         if (auto done = session.path_table().remove(ifindex); !done)
             return std::unexpected(done.error());

@@ -46,7 +46,7 @@
 enum mps_path_flag {
 	/* Our programs run on this interface; only then may a wake be sent to it. */
 	MPS_PATH_ATTACHED = 1u << 0,
-	/* Being detached: its subflows go back to what the peer asked for. */
+	/* Being detached, or without programs already: its subflows go back to what the peer asked for. */
 	MPS_PATH_LEAVING = 1u << 1,
 	/* No link-layer header (tun, wwan, ip tunnels): packets start at IP. */
 	MPS_PATH_L3 = 1u << 2,
