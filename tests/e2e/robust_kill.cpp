@@ -310,9 +310,21 @@ class Campaign {
         }
         for (const auto &[path, what] : rig_.bpffs().tree())
             CHECK_FALSE((path.starts_with("mpsched/v3/new-") || path.starts_with("mpsched/v3/old-")));
+        wishes(status);
         // Every policy that is loaded is the default, or a rule's, or a connection's.
         for (const Json &policy : status["policies"])
             CHECK((policy["is_default"] == true || policy["rules"] > 0 || policy["connections"] > 0));
+    }
+
+    // The server never asks for a backup, so nobody may take a bit that we left behind for its wish.
+    void wishes(const Json &status) {
+        if (status["installed"] != true)
+            return;
+        const Json connections = rig_.json({"conns"});
+        INFO("connections: " << connections.dump());
+        for (const Json &connection : connections)
+            for (const Json &subflow : connection["subflows"])
+                REQUIRE_FALSE(subflow["peer_backup"] == true);
     }
 
     void note_programs() { programs_.merge(rig_.programs()); }
