@@ -80,18 +80,23 @@ static __always_inline struct mps_conn *find_conn(struct mps_counters *counters,
 	__u32 zero = 0, token = msk->token;
 	struct mps_conn *conn = bpf_map_lookup_elem(&mps_conns, &token);
 	struct mps_conn *blank;
+	bool is_new;
 
 	if (conn && conn->msk == (__u64)msk)
 		return conn;
 	blank = bpf_map_lookup_elem(&mps_blank_conn, &zero);
 	if (!blank)
 		return NULL;
-	/* Any: a record of this token belongs to a connection that is gone. */
-	bpf_map_update_elem(&mps_conns, &token, blank, BPF_ANY);
+	/*
+	 * A record of this token belongs to a connection that is gone. Where there was none, that of another CPU stays:
+	 * it may know already what the peer asked for, which the kernel's bits no longer tell.
+	 */
+	is_new = !bpf_map_update_elem(&mps_conns, &token, blank, conn ? BPF_ANY : BPF_NOEXIST);
 	conn = bpf_map_lookup_elem(&mps_conns, &token);
 	if (conn) {
 		conn->msk = (__u64)msk;
-		COUNT(counters, CONN_NEW);
+		if (is_new)
+			COUNT(counters, CONN_NEW);
 	} else {
 		COUNT(counters, CONN_FULL);
 	}

@@ -36,8 +36,9 @@ static __always_inline __u16 patch_csum(__u16 check, __u32 removed, __u32 added)
 
 static __always_inline __be16 prio_word(__u32 backup, int which)
 {
-	return which == 0 ? bpf_htons(TCPOPT_MPTCP << 8 | MPTCP_PRIO_LEN)
-			  : bpf_htons((MPTCP_SUB_MP_PRIO << 4 | (backup & 1)) << 8 | TCPOPT_NOP);
+	return which == 0
+		       ? bpf_htons(TCPOPT_MPTCP << 8 | MPTCP_PRIO_LEN)
+		       : bpf_htons((MPTCP_SUB_MP_PRIO << 4 | MPS_PRIO_MARK | (backup & 1)) << 8 | TCPOPT_NOP);
 }
 
 /* `tcp` points to the moved header, followed by the 4 bytes to fill. */

@@ -32,7 +32,7 @@
 #define HEADERS_MAX 252
 
 enum mps_parse {
-	PARSE_NOT_OURS, /* not TCP, no MPTCP option, a fragment, SYN or RST */
+	PARSE_NOT_OURS, /* not TCP, no MPTCP option, a fragment, SYN or RST; or handled before */
 	PARSE_MALFORMED,
 	PARSE_MPTCP,
 };
@@ -62,6 +62,7 @@ enum mps_options {
 	OPTIONS_PRIO_BACKUP = 1 << 2,
 	OPTIONS_BAD = 1 << 3,
 	OPTIONS_DATA_ACK = 1 << 4,
+	OPTIONS_HANDLED = 1 << 5, /* an MP_PRIO of our own */
 };
 
 /*
@@ -118,7 +119,7 @@ __noinline int mps_walk_options(const struct mps_option_copy *copy, __u32 len)
 		/* The last MP_PRIO counts. */
 		found &= ~(prio * OPTIONS_PRIO_BACKUP);
 		found |= mptcp * OPTIONS_MPTCP | prio * OPTIONS_PRIO | (prio & head) * OPTIONS_PRIO_BACKUP |
-			 acks * OPTIONS_DATA_ACK;
+			 acks * OPTIONS_DATA_ACK | (prio & is_set(head & MPS_PRIO_MARK)) * OPTIONS_HANDLED;
 		off = (off + size) & 63;
 	}
 	return found;
@@ -213,7 +214,7 @@ static __always_inline enum mps_parse parse_tcp(void *data, void *data_end, stru
 	options = parse_options(tcp, data_end, pkt->options_len);
 	if (options & OPTIONS_BAD)
 		return PARSE_MALFORMED;
-	if (!(options & OPTIONS_MPTCP))
+	if (!(options & OPTIONS_MPTCP) || options & OPTIONS_HANDLED)
 		return PARSE_NOT_OURS;
 	pkt->ack = bpf_ntohl(tcp->ack_seq);
 	pkt->fin = tcp->fin;

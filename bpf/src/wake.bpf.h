@@ -287,7 +287,7 @@ static __always_inline __u32 write_wake_tcp(struct wake_tcp *t, const struct mps
 	}
 	prio[0] = TCPOPT_MPTCP;
 	prio[1] = MPTCP_PRIO_LEN;
-	prio[2] = MPTCP_SUB_MP_PRIO << 4 | (w->backup & 1);
+	prio[2] = MPTCP_SUB_MP_PRIO << 4 | MPS_PRIO_MARK | (w->backup & 1);
 	prio[3] = TCPOPT_NOP;
 	len += 4 + sizeof(struct tcphdr);
 	t->tcp.doff = len / 4;

@@ -128,7 +128,8 @@ std::uint32_t without(const Rig &rig, const Flow &flow) { return 0xffu & ~(1u <<
 
 void check_edit(Rig &rig, Hook hook, const Shape &shape, const Flow &flow, bool backup) {
     Bytes before = shape.packet.build();
-    Bytes expected = shape.packet.with_first_options(mp_prio{.backup = backup} / nop()).build();
+    Bytes expected =
+        shape.packet.with_first_options(mp_prio{.backup = backup, .marked = true} / nop()).build();
     rig.clear_wakes();
     Outcome out = send(rig, hook, before, shape.link, flow.ifindex);
 
@@ -446,6 +447,29 @@ TEST_CASE("the peer's own MP_PRIO is remembered, and is what leaving restores") 
         usual_ack(flow) / mp_prio{.backup = true} / nop() / mp_prio{.backup = false} / nop();
     send(rig, Hook::xdp, changed_mind.build(), Link::ethernet, flow.ifindex);
     CHECK(peer_backup() == 0);
+}
+
+// While an interface changes between XDP and TC both programs are there; a command killed then leaves them.
+TEST_CASE("what our XDP program wrote is not taken for the peer's wish by our TC program") {
+    Rig &rig = rig_of_each_family();
+    Inside inside(rig.network().a());
+    const Flow &flow = rig.flows()[1];
+    const Bytes ack = usual_ack(flow).build();
+    auto peer_backup = [&] { return rig.remembered()->sf[rig.index_of(flow)].peer_backup; };
+
+    REQUIRE(peer_backup() == 0);
+    rig.decide(without(rig, flow));
+    Outcome xdp = send(rig, Hook::xdp, ack, Link::ethernet, flow.ifindex);
+    REQUIRE(xdp.counted["inserted"] == 1);
+    for (const Bytes &written :
+         {Bytes(xdp.ran.packet),
+          (usual_ack(flow) / mp_prio{.backup = true, .marked = true} / nop()).build()}) {
+        Outcome tc = send(rig, Hook::tc, written, Link::ethernet, flow.ifindex);
+        CHECK(tc.ran.packet == written);
+        CHECK(tc.ran.verdict == tc.passed_as);
+        CHECK(tc.counted["peer_prio"] == 0);
+        CHECK(peer_backup() == 0);
+    }
 }
 
 TEST_CASE("a verdict that allows nothing usable means all") {

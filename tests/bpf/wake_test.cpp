@@ -69,7 +69,7 @@ Packet written(const mps_wake &w) {
     TCP tcp{.sport = 443, .dport = 50000, .seq = w.seq, .ack_seq = w.ack, .window = w.window};
     Packet net = w.is_ipv6 ? Packet(IPv6{.src = "2001:db8:9::1", .dst = "2001:db8:9::2"})
                            : Packet(IPv4{.src = "203.0.113.1", .dst = "203.0.113.2", .id = 0});
-    Packet prio = mp_prio{.backup = w.backup != 0} / nop();
+    Packet prio = mp_prio{.backup = w.backup != 0, .marked = true} / nop();
 
     if (w.has_tstamp)
         return Ethernet() / net / tcp / nop() / nop() / timestamp{.value = w.tsval, .echo = w.tsecr} / prio;

@@ -380,9 +380,9 @@ Change classify_change(ByteView before, ByteView after, Link link) {
         else
             break;
     }
-    if (at + 4 > is->payload || after[at] != 30 || after[at + 1] != 3 || (after[at + 2] & 0xfe) != 0x50 ||
+    if (at + 4 > is->payload || after[at] != 30 || after[at + 1] != 3 || (after[at + 2] & 0xfe) != 0x58 ||
         after[at + 3] != 1)
-        return forbidden("the inserted octets are not MP_PRIO and NOP");
+        return forbidden("the inserted octets are not a marked MP_PRIO and NOP");
     Bytes undone(after.begin(), after.end());
 
     undone.erase(undone.begin() + static_cast<std::ptrdiff_t>(at),

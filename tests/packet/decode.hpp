@@ -38,7 +38,7 @@ std::vector<std::string> checksum_faults(ByteView data, Link link);
 struct Change {
     enum class Kind {
         none,      // bit for bit the same
-        prio,      // MP_PRIO and a NOP inserted, lengths and checksums follow, nothing else differs
+        prio,      // a marked MP_PRIO and a NOP inserted, lengths and checksums follow, nothing else differs
         forbidden, // anything else
     };
     Kind kind = Kind::none;

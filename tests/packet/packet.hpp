@@ -296,6 +296,7 @@ struct remove_addr {
 struct mp_prio {
     bool backup = false;
     std::optional<std::uint8_t> address_id{}; // MPTCP v0 only
+    bool marked = false; // MPS_PRIO_MARK of bpf/include/mps/abi.h: written by our programs
     TcpOption option() const;
 };
 

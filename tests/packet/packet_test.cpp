@@ -242,6 +242,7 @@ TEST_CASE("options that the kernel did not send follow the figures of RFC 8684")
     same_option(remove_addr{.address_ids = {3, 4}}.option(), "1e 05 40 03 04");
     same_option(mp_prio{.backup = true}.option(), "1e 03 51");
     same_option(mp_prio{.backup = false, .address_id = 6}.option(), "1e 04 50 06");
+    same_option(mp_prio{.backup = true, .marked = true}.option(), "1e 03 59");
     same_option(mp_fail{.dsn = 1}.option(), "1e 0c 60 00 0000000000000001");
     same_option(mp_fastclose{.receiver_key = 1}.option(), "1e 0c 70 00 0000000000000001");
     same_option(mp_tcprst{.flags = 1, .reason = 2}.option(), "1e 04 81 02");
@@ -350,7 +351,7 @@ TEST_CASE("an insertion of MP_PRIO is told from every other change") {
 
         if (!layout || layout->payload - layout->tcp > 56)
             continue;
-        Bytes after = packet.with_first_options(mp_prio{.backup = true} / nop()).build();
+        Bytes after = packet.with_first_options(mp_prio{.backup = true, .marked = true} / nop()).build();
         Change change = classify_change(before, after, link);
 
         INFO(change.why << "\n" << explain(after, link));
@@ -369,7 +370,7 @@ TEST_CASE("an insertion of MP_PRIO is told from every other change") {
 TEST_CASE("damage that was there before must neither vanish nor grow") {
     Packet tcp = Ethernet() / IPv4() / TCP{.checksum = 0x1111} / timestamp();
     Bytes before = tcp.build();
-    Bytes repaired = (Ethernet() / IPv4() / TCP() / mp_prio() / nop() / timestamp()).build();
+    Bytes repaired = (Ethernet() / IPv4() / TCP() / mp_prio{.marked = true} / nop() / timestamp()).build();
 
     CHECK(classify_change(before, repaired, Link::ethernet).kind == Change::Kind::forbidden);
 }

@@ -278,6 +278,13 @@ enum mps_config_flag {
 	MPS_CONFIG_LEVERS = 1u << 2,
 };
 
+/*
+ * In every MP_PRIO that we write: a bit that RFC 8684 3.3.8 reserves and the kernel does not look at
+ * (mptcp_parse_option(), net/mptcp/options.c). It tells our own from the peer's where a packet meets our programs
+ * twice, as it does while an interface changes between XDP and TC. None leaves this host.
+ */
+#define MPS_PRIO_MARK 0x08
+
 #define MPS_DEFAULT_DWELL_US 1000
 /* Below it an edit could be repeated before the stack has processed the packet that carries it. */
 #define MPS_MIN_DWELL_US 100
