@@ -339,6 +339,7 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 		return NULL;
 	}
 	p->now_ns = bpf_ktime_get_ns();
+	p->after_seq = pkt->seq + pkt->payload_len + pkt->fin;
 	conn->decided_ns = p->now_ns;
 	conn->last_node = (__u64)msk->conn_list.prev;
 	write_seq = msk->write_seq;
@@ -462,7 +463,16 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 			continue;
 		index = mine->path & (MPS_MAX_PATHS - 1);
 		path = bpf_map_lookup_elem(&mps_paths, &index);
-		if (path && mps_queue_wake(mine, counters, p->now_ns, want, path->flags & MPS_PATH_L3)) {
+		if (!path)
+			continue;
+
+		struct mps_wake_order order = {
+			.now_ns = p->now_ns,
+			.backup = want,
+			.l3 = is_set(path->flags & MPS_PATH_L3),
+		};
+
+		if (mps_queue_wake(mine, counters, &order)) {
 			mine->flip_ns = p->now_ns;
 			mine->flip_value = want;
 		}
@@ -599,7 +609,18 @@ __noinline int mps_account_edit(struct mps_conn *conn, const struct mps_view *vi
 		__u32 index = mine->path & (MPS_MAX_PATHS - 1);
 		struct mps_path *path = bpf_map_lookup_elem(&mps_paths, &index);
 
-		if (path && mps_queue_wake(mine, counters, p->now_ns, backup, path->flags & MPS_PATH_L3)) {
+		if (!path)
+			return 0;
+
+		struct mps_wake_order order = {
+			.now_ns = p->now_ns,
+			.after_seq = p->after_seq,
+			.backup = backup,
+			.l3 = is_set(path->flags & MPS_PATH_L3),
+			.follows = 1,
+		};
+
+		if (mps_queue_wake(mine, counters, &order)) {
 			mine->flip_ns = p->now_ns;
 			mine->flip_value = backup;
 		}

@@ -43,6 +43,7 @@ struct mps_packet {
 	__u32 options_len; /* bytes of TCP options */
 	__u32 payload_len; /* bytes after the TCP header */
 	__u32 total_len;   /* of the IP packet */
+	__u32 seq;
 	__u32 ack;
 	__u8 is_ipv6;
 	__u8 has_prio; /* the peer's own MP_PRIO is in this packet */
@@ -216,6 +217,7 @@ static __always_inline enum mps_parse parse_tcp(void *data, void *data_end, stru
 		return PARSE_MALFORMED;
 	if (!(options & OPTIONS_MPTCP) || options & OPTIONS_HANDLED)
 		return PARSE_NOT_OURS;
+	pkt->seq = bpf_ntohl(tcp->seq);
 	pkt->ack = bpf_ntohl(tcp->ack_seq);
 	pkt->fin = tcp->fin;
 	pkt->has_prio = !!(options & OPTIONS_PRIO);

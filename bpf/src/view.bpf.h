@@ -15,7 +15,8 @@
 struct mps_pass {
 	__u64 now_ns;
 	__u32 ifindex;
-	__u8 self; /* index of the packet's own subflow, MPS_MAX_SUBFLOWS if none */
+	__u32 after_seq; /* the sequence number behind the packet's contents */
+	__u8 self;       /* index of the packet's own subflow, MPS_MAX_SUBFLOWS if none */
 	__u8 overflow;
 	__u8 restore; /* go back to what the peers asked for */
 	__u8 allowed; /* what is to be */

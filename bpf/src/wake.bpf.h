@@ -11,6 +11,11 @@
  * The ACK repeats what the connection already knows (seq = rcv_nxt, ack = snd_una, the last timestamps and
  * window). It carries no DSS on purpose: a data ACK would make the kernel take this subflow's old window
  * for the connection's.
+ *
+ * It may also follow a packet of its own subflow that had no room for the option: an answer of a Linux peer never has
+ * (timestamps, and a DSS with 64-bit numbers). Then it has to fit behind that packet: the sequence number is the one
+ * after its contents, and there are no timestamps, since those of the packet will have made ours old (PAWS). Linux takes
+ * a segment without them (tcp_validate_incoming(), net/ipv4/tcp_input.c).
  */
 #ifndef MPS_WAKE_BPF_H
 #define MPS_WAKE_BPF_H
@@ -59,9 +64,18 @@ static __always_inline bool claim_wake(struct mps_wake *w, __u32 index, __u64 no
 	return swap_state(w, MPS_WAKE_FREE, MPS_WAKE_FILLING);
 }
 
+struct mps_wake_order {
+	__u64 now_ns;
+	__u32 after_seq; /* the sequence number behind the packet that it follows, if `follows` */
+	__u8 backup;
+	__u8 l3;
+	__u8 follows;
+	__u8 pad;
+};
+
 /* Queues a wake for sf[i]; returns true if it is under way. */
 __noinline int mps_queue_wake(const struct mps_conn_subflow *mine, struct mps_counters *counters,
-			      __u64 now_ns, __u32 backup, __u32 l3)
+			      const struct mps_wake_order *order)
 {
 	__u32 index, snd_wnd = 0, wscale;
 	struct mps_wake *w;
@@ -69,7 +83,7 @@ __noinline int mps_queue_wake(const struct mps_conn_subflow *mine, struct mps_co
 	struct sock *sk;
 	__u16 family = 0;
 
-	if (!mine || !counters)
+	if (!mine || !counters || !order)
 		return 0;
 	index = wake_index(mine->sk);
 	tp = (struct tcp_sock *)mine->sk;
@@ -77,7 +91,7 @@ __noinline int mps_queue_wake(const struct mps_conn_subflow *mine, struct mps_co
 	w = bpf_map_lookup_elem(&mps_wakes, &index);
 	if (!w)
 		return 0;
-	if (!claim_wake(w, index, now_ns, counters)) {
+	if (!claim_wake(w, index, order->now_ns, counters)) {
 		COUNT(counters, WAKE_BUSY);
 		return 0;
 	}
@@ -110,20 +124,25 @@ __noinline int mps_queue_wake(const struct mps_conn_subflow *mine, struct mps_co
 	bpf_core_read(&w->tsval, sizeof(w->tsval), &tp->rx_opt.ts_recent);
 	bpf_core_read(&w->tsecr, sizeof(w->tsecr), &tp->rx_opt.rcv_tsecr);
 	w->has_tstamp = READ_BITS(tp, rx_opt.tstamp_ok, false);
+	if (order->follows) {
+		if ((__s32)(order->after_seq - w->seq) > 0)
+			w->seq = order->after_seq;
+		w->has_tstamp = 0;
+	}
 	wscale = READ_BITS(tp, rx_opt.snd_wscale, false) & 15;
 	bpf_core_read(&snd_wnd, sizeof(snd_wnd), &tp->snd_wnd);
 	snd_wnd >>= wscale;
 	w->window = snd_wnd > 0xffff ? 0xffff : snd_wnd;
-	w->backup = !!backup;
+	w->backup = order->backup;
 	w->ifindex = mine->ifindex;
-	w->l3 = !!l3;
+	w->l3 = order->l3;
 	w->hop = 0;
 	w->nr_vlans = mine->nr_vlans;
 	for (int i = 0; i < MPS_MAX_VLANS; i++) {
 		w->vlan_tci[i] = mine->vlan_tci[i];
 		w->vlan_proto[i] = mine->vlan_proto[i];
 	}
-	w->when_ns = now_ns;
+	w->when_ns = order->now_ns;
 	swap_state(w, MPS_WAKE_FILLING, MPS_WAKE_READY);
 	__sync_fetch_and_or(&mps_wakes_ready, 1ull << index);
 	COUNT(counters, WAKE_QUEUED);

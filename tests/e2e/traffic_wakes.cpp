@@ -94,6 +94,48 @@ TEST_CASE("wakes from an IPv4 to an idle IPv6 subflow land in every mode", "[e2e
     }
 }
 
+// An answer of a Linux peer fills the options: timestamps, and a DSS with 64-bit numbers. So a subflow that carries requests
+// and answers is parked by a wake which must fit behind the very packet that asked for it.
+TEST_CASE("a subflow whose packets have no room is parked all the same", "[e2e][wakes]") {
+    constexpr int toggles = 20;
+    for (const auto *mode : modes) {
+        const auto network = must(Network::create({.paths = {{.name = "dsl"}, {.name = "lte"}}}));
+        const auto server = serve(network);
+        const Health health(network.a(), network.b());
+        Attachment attachment(network.a(), network.devices(), mode);
+        const Cli mpsched(network.a());
+        mpsched("path lte priority=1");
+        mpsched("use active-standby -s hold_ms=0");
+        auto transfer = upload(network, server, light_traffic());
+        std::this_thread::sleep_for(200ms);
+        const auto stats_before = mpsched.json("stats");
+        const auto prio_before = mp_prio_received(network.a());
+        for (int i = 0; i < toggles; ++i) {
+            INFO(mode << ", change " << i);
+            mpsched(fmt::format("path dsl priority={}", i % 2 ? 0 : 2));
+            // One subflow is parked, the other activated.
+            CHECK(wait_until([&] { return mp_prio_received(network.a()) >= prio_before + 2 * (i + 1); }, 1s,
+                             2ms) >= 0);
+        }
+        std::this_thread::sleep_for(100ms);
+        const auto stats = mpsched.json("stats");
+        const auto counted = [&](const char *counter) {
+            return stats.at(counter).get<std::int64_t>() - stats_before.at(counter).get<std::int64_t>();
+        };
+        const auto prio = mp_prio_received(network.a()) - prio_before;
+        const auto line = fmt::format("{}: MPPrioRx {}, inserted {}, wakes landed {}, no room {}", mode, prio,
+                                      counted("inserted"), counted("wake_landed"), counted("skip_room"));
+        report(line);
+        INFO(line);
+        CHECK(counted("skip_room") > 0);
+        CHECK(prio == counted("inserted") + counted("wake_landed"));
+        CHECK(prio <= 2 * toggles + 4);
+        transfer.stop();
+        check_clean(transfer.wait());
+        health.check();
+    }
+}
+
 // Under load changes travel in packets as well, hundreds of them.
 TEST_CASE("every MP_PRIO written under load is received", "[e2e][wakes]") {
     for (const auto *mode : modes) {
