@@ -66,6 +66,7 @@ struct auto_policy_state {
 struct auto_model {
 	__u32 rtt_us;
 	__u32 head_us;  /* how long ago what is in flight was sent, as far as it counts */
+	__u32 round_us; /* how much of the present round is over, if the window is what limits */
 	__u32 inverse;  /* µs << 20 a byte */
 	__u32 rate;     /* bytes/ms that it can make now: by window and by what it was seen to carry */
 	__u32 window;   /* bytes */
@@ -280,6 +281,9 @@ MPS_CORE_PART __u32 auto_model_of(const struct mps_view *v, const struct auto_po
 	since = f->busy_us ? auto_since((__u32)v->now_us, f->busy_us) : 0;
 	us = us < m->rtt_us ? us : m->rtt_us;
 	m->head_us = us < since ? us : since;
+	us = auto_since((__u32)v->now_us, f->acked_us);
+	us = us < since ? us : since;
+	m->round_us = us < m->rtt_us ? us : m->rtt_us;
 	bytes = (__u64)m->window * 1000 / (m->rtt_us ? m->rtt_us : 1);
 	m->unknown = !f->rate;
 	m->soon = rate;
@@ -292,7 +296,7 @@ MPS_CORE_PART __u32 auto_model_of(const struct mps_view *v, const struct auto_po
 /* When `bytes`, and what is ahead of them, have arrived: rounds of the window, which grows in slow start. */
 MPS_CORE_PART __u32 auto_arrival_us(const struct auto_model *m, __u64 bytes)
 {
-	__u64 left, window, rtt, us = 0, flow, own;
+	__u64 left, window, rtt, us = 0, flow, own, head;
 
 	if (!m)
 		return AUTO_NEVER_US;
@@ -300,6 +304,13 @@ MPS_CORE_PART __u32 auto_arrival_us(const struct auto_model *m, __u64 bytes)
 	left = bytes + m->queue;
 	window = m->window ? m->window : 1;
 	rtt = m->rtt_us;
+	head = m->head_us;
+	/* Where the window limits, what does not fit leaves when the present round's ACKs are there, not when its bytes have passed. */
+	if (left > window && (window * m->inverse >> 20) < rtt) {
+		__u64 done = m->round_us * (m->queue < window ? m->queue : window) / window;
+
+		head = head > done ? head : done;
+	}
 	for (__u32 n = 0; n < AUTO_ROUNDS; n++) {
 		if (left <= window)
 			break;
@@ -315,7 +326,7 @@ MPS_CORE_PART __u32 auto_arrival_us(const struct auto_model *m, __u64 bytes)
 		left = left % window;
 	}
 	us += left * m->inverse >> 20;
-	us = us > m->head_us ? us - m->head_us : 0;
+	us = us > head ? us - head : 0;
 	own = bytes * m->inverse >> 20;
 	us = (us > own ? us : own) + rtt / 2;
 	return us < AUTO_NEVER_US ? (__u32)us : AUTO_NEVER_US;
@@ -366,14 +377,15 @@ MPS_CORE_PART __u32 auto_burst_us(const struct mps_view *v, const struct auto_po
 	if (w->rest) {
 		w->m.queue = 0;
 		w->m.head_us = 0;
+		w->m.round_us = 0;
 	}
 	/* One burst at a time, until its ACKs have told what it can carry. */
 	if (w->known && w->m.unknown && w->m.queue &&
 	    w->m.queue + bytes > (w->m.window > AUTO_BURST ? w->m.window : AUTO_BURST))
 		return AUTO_NEVER_US;
 	/* As if its window had grown already. */
-	if (w->grown && w->m.window < bytes)
-		w->m.window = auto_bytes(bytes);
+	if (w->grown && w->m.window < bytes + w->m.queue)
+		w->m.window = auto_bytes(bytes + w->m.queue);
 	return auto_arrival_us(&w->m, bytes);
 }
 
@@ -526,14 +538,17 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		if (late <= limit) {
 			auto_trials(st, next, 1);
 		} else {
-			/* A window grows only by use. Where that is all it lacks, it is worth a few bursts. */
-			if (w.waits <= AUTO_BURST || auto_trials(st, next, 0) >= AUTO_TRIALS)
+			/*
+			 * A window grows only by use. Where that is all it lacks, it is worth a few bursts; for a message of
+			 * less than one only if that helps much.
+			 */
+			if (auto_trials(st, next, 0) >= AUTO_TRIALS)
 				continue;
 			w.grown = 1;
 			us = auto_burst_us(v, st, &w, next, share);
 			w.grown = 0;
 			auto_burst_us(v, st, &w, next, share);
-			if (us > limit)
+			if (us > (w.waits > AUTO_BURST || (st->trial >> next & 1) ? limit : limit * 3 / 4))
 				continue;
 			trial |= 1u << next;
 		}

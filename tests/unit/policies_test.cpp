@@ -1354,6 +1354,31 @@ TEST_CASE("a subflow that should have answered long ago is left out", "[auto]") 
     CHECK(at(141) == second); // 1.5 round trips and 10 ms
 }
 
+TEST_CASE("a slow path whose window is full is judged by when it opens", "[auto]") {
+    Steered policy("auto");
+    // 560 bytes a millisecond over the quick path, 80000 are on it and 60000 wait: 250 ms. The slow one's window of 56000 bytes is
+    // nearly full: a round trip of 380 ms until the rest can leave, and half of one.
+    auto at = [&](std::uint64_t since_ms) {
+        mps_view view = view_of({{.fresh = since_ms == 0,
+                                  .srtt_us = 10000,
+                                  .min_rtt_us = 10000,
+                                  .cwnd_segs = 4,
+                                  .outstanding_bytes = 80000},
+                                 {.fresh = since_ms == 0,
+                                  .srtt_us = 380000,
+                                  .min_rtt_us = 380000,
+                                  .cwnd_segs = 40,
+                                  .outstanding_bytes = 54000}},
+                                {.now_us = (1000 + since_ms) * ms, .unsent_bytes = 60000});
+        view.sf[1].ssthresh_segs = 1000;
+        return policy.allowed(view);
+    };
+
+    CHECK(at(0) == first);
+    CHECK(at(300) == first);
+    CHECK((at(370) & second) == second);
+}
+
 TEST_CASE("a path in trouble is left out", "[auto]") {
     CHECK(Steered("auto").allowed({{.troubled = true}, {.srtt_us = 200000}}, {.unsent_bytes = 1000}) ==
           second);
