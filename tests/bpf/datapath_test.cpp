@@ -472,6 +472,53 @@ TEST_CASE("what our XDP program wrote is not taken for the peer's wish by our TC
     }
 }
 
+// What Linux sends with contents: timestamps and a DSS of 64-bit numbers fill the options.
+TEST_CASE("a subflow whose packet has no room is woken behind that packet") {
+    for (const lab::Family family : {lab::Family::ipv4, lab::Family::ipv6}) {
+        Rig &rig = shared_rig(family, readings().front());
+        Inside inside(rig.network().a());
+        const Flow &flow = rig.flows()[1];
+        std::optional<std::uint32_t> expected;
+        for (const mps_subflow_record &record : rig.dump())
+            if (record.local_port == flow.local_port && record.remote_port == flow.remote_port)
+                expected = record.rcv_nxt;
+        REQUIRE(expected);
+        const auto full_with = [&](std::uint32_t seq, std::size_t contents) {
+            TCP tcp = flow.tcp();
+            tcp.seq = seq;
+            Packet rest = tcp / nop() / nop() / timestamp() /
+                          dss{.data_ack64 = 7, .map = mapping{.dsn64 = 9}} / Payload(contents);
+            return (flow.ipv6 ? Ethernet() / flow.ipv6_header() / rest : Ethernet() / flow.ipv4() / rest)
+                .build();
+        };
+        const auto woken_by = [&](const Bytes &packet, Hook hook) {
+            rig.clear_wakes();
+            Outcome out = send(rig, hook, packet, Link::ethernet, flow.ifindex);
+            CHECK(out.ran.packet == packet);
+            CHECK(out.counted["skip_room"] == 1);
+            mps_wake found{};
+            for (std::uint32_t i = 0; i < MPS_MAX_WAKES; i++)
+                if (const mps_wake wake = rig.get_wake(i); wake.when_ns > found.when_ns)
+                    found = wake;
+            return found;
+        };
+
+        rig.decide(without(rig, flow));
+        // TC sends a wake on at once; the entry keeps what it was.
+        for (const Hook hook : {Hook::xdp, Hook::tc}) {
+            const mps_wake wake = woken_by(full_with(*expected, 300), hook);
+            CHECK(wake.seq == *expected + 300);
+            CHECK(wake.has_tstamp == 0);
+            CHECK(wake.backup == 1);
+            CHECK(wake.ifindex == flow.ifindex);
+            // One that the peer sends again takes it nowhere.
+            CHECK(woken_by(full_with(*expected - 1000, 300), hook).seq == *expected);
+        }
+        rig.clear_wakes();
+        rig.decide(0xff);
+    }
+}
+
 TEST_CASE("a verdict that allows nothing usable means all") {
     Rig &rig = rig_of_each_family();
     Inside inside(rig.network().a());
