@@ -144,6 +144,8 @@ TEST_CASE("every MP_PRIO written under load is received", "[e2e][wakes]") {
         const auto server = serve(network);
         Attachment attachment(network.a(), network.devices(), mode);
         const Cli mpsched(network.a());
+        // Equal weights over equal paths now and then keep themselves, with a dozen changes in three seconds.
+        mpsched("path dsl weight=2");
         mpsched("use weighted -s lead_bytes=1024");
         auto transfer = upload(network, server);
         std::this_thread::sleep_for(3s);
