@@ -4,7 +4,7 @@
  *
  * While the quickest subflow has room it is used alone. When it is full and data waits, an epoch begins: the
  * bandit looks at window, data in flight and send window, each by round trip, of the quickest and of the next
- * one, and takes one of two actions for as long as the slower one's round trip: use all, or wait for the quickest.
+ * one, and takes one of two actions for some of the slower one's round trips: use all, or wait for the quickest.
  * Then it sees how many bytes the peer has acknowledged in sequence (data level), as a share of what windows and
  * delays promise, and learns from that.
  *
@@ -26,6 +26,12 @@
 	P(__u32, margin_pct, 10, 0, 100, "%",                                                                \
 	  "how much quicker another subflow must be to become the quickest")
 MPS_PARAMS(learned, LEARNED_PARAMS)
+
+/*
+ * Round trips of the slower subflow in an epoch. In the first ones arrives what was queued before, which is no merit of
+ * this action; after one round trip equal paths were told from useless ones by chance.
+ */
+#define LEARNED_EPOCH_RTTS 6
 
 #define LEARNED_ONE 4096
 #define LEARNED_DIM 4
@@ -254,7 +260,7 @@ MPS_CORE void learned_decide(const struct mps_view *v, struct mps_verdict *out,
 		out->allowed = 1u << fast;
 		return;
 	}
-	epoch_us = mps_delay_us(mps_at(v, next));
+	epoch_us = (__u64)LEARNED_EPOCH_RTTS * mps_delay_us(mps_at(v, next));
 	epoch_us = epoch_us < 10000 ? 10000 : epoch_us > 1000000 ? 1000000 : epoch_us;
 	if (!st->since_us || mps_elapsed_us(v, st->since_us) >= epoch_us) {
 		/* What the quickest one takes by itself needs no decision. */

@@ -4,8 +4,8 @@
  *
  * Every subflow has a share of 1/1024ths and an account as in `weighted`; one that leads is parked. In turn, one period
  * measures the rate with the shares as they are, and the next with some of them moved to the subflow that had
- * to wait most. What made the whole faster stays, what did not is taken back and tried again later, up to 16
- * periods later. A rate that falls by a quarter has another cause, and the shares start over from what each
+ * to wait most. What made the whole faster twice in a row stays, since one period's bursts of 64 KiB can be
+ * more than what is to be found; what did not is taken back and tried again later, up to 16 periods later. A rate that falls by a quarter has another cause, and the shares start over from what each
  * window and delay promise. A subflow that has data in flight and has not been heard of for some round trips
  * is left out at once, long before its retransmission timer, and is back with its first packet.
  */
@@ -21,7 +21,9 @@
 	P(__u32, lead_bytes, 65536, 1024, 16777216, "bytes",                                                 \
 	  "how far a subflow may run ahead of its share before it is parked")                                \
 	P(__u32, silent_rtts, 4, 2, 100, "RTTs",                                                             \
-	  "a subflow not heard of for that long, with data in flight, is taken for blocked")
+	  "a subflow not heard of for that long, with data in flight, is taken for blocked")                 \
+	P(__u32, lowat_bytes, 16384, 0, 16777216, "bytes",                                                   \
+	  "how much may wait unsent in a subflow; 0 leaves it to the kernel")
 MPS_PARAMS(ratio_probe, RATIO_PROBE_PARAMS)
 
 #define RATIO_PROBE_WHOLE 1024u
@@ -32,6 +34,7 @@ MPS_PARAMS(ratio_probe, RATIO_PROBE_PARAMS)
 enum ratio_probe_phase {
 	RATIO_PROBE_MEASURES = 0,
 	RATIO_PROBE_TRIES = 1,
+	RATIO_PROBE_CONFIRMS = 2,
 };
 
 struct ratio_probe_state {
@@ -136,59 +139,6 @@ MPS_CORE_PART __u32 ratio_probe_shift(struct ratio_probe_state *st, __u32 among,
 	return 1;
 }
 
-/* A period is over: keep or take back, and what next. */
-MPS_CORE_PART __u32 ratio_probe_turn(const struct mps_view *v, struct ratio_probe_state *st, __u32 among,
-				     const struct ratio_probe_params *p)
-{
-	__u64 now, elapsed_us, acked, rate;
-
-	if (!v || !st || !p)
-		return 0;
-	elapsed_us = mps_elapsed_us(v, st->since_us);
-	now = mps_acked_of(v, among);
-	acked = now - st->acked_bytes;
-	if (acked > RATIO_PROBE_MOST_BYTES >> 10)
-		acked = 0;
-	rate = elapsed_us ? acked * 1000000 / elapsed_us : 0;
-	st->since_us = v->now_us;
-	st->acked_bytes = now;
-	/* The application set the pace: says nothing about the paths. */
-	if (!st->waited) {
-		if (st->phase == RATIO_PROBE_TRIES)
-			for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
-				st->share[i] = st->kept[i];
-		st->phase = RATIO_PROBE_MEASURES;
-	} else if (st->phase == RATIO_PROBE_TRIES) {
-		st->phase = RATIO_PROBE_MEASURES;
-		if (rate >= st->rate + st->rate / 100 * (p->gain_pct < 100 ? p->gain_pct : 100)) {
-			st->rate = rate;
-			st->last_rest = 1;
-		} else {
-			for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
-				st->share[i] = st->kept[i];
-			st->last_rest =
-				(__u8)(st->last_rest < RATIO_PROBE_MOST_REST / 2 ? st->last_rest * 2
-										 : RATIO_PROBE_MOST_REST);
-		}
-		st->rest = st->last_rest;
-	} else if (st->rate && rate < st->rate / 4 * 3) {
-		return ratio_probe_start(v, st, among);
-	} else {
-		st->rate = rate;
-		if (st->rest)
-			st->rest--;
-		if (!st->rest && ratio_probe_shift(st, among, p->step_pct))
-			st->phase = RATIO_PROBE_TRIES;
-	}
-	/* New shares speak of what comes. */
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		st->base[i] = mps_given_bytes(&v->sf[i]);
-		st->parked[i] = 0;
-	}
-	st->waited = 1;
-	return 1;
-}
-
 MPS_CORE __u64 ratio_probe_time(const struct mps_view *v, const struct ratio_probe_state *st, __u32 i)
 {
 	__u64 bytes = mps_given_bytes(&v->sf[i]) - st->base[i];
@@ -199,21 +149,101 @@ MPS_CORE __u64 ratio_probe_time(const struct mps_view *v, const struct ratio_pro
 	       (st->share[i] ? st->share[i] : 1);
 }
 
-/* Those that do not lead, in accounts of their shares. */
-MPS_CORE_PART __u32 ratio_probe_in_turn(const struct mps_view *v, struct ratio_probe_state *st, __u32 among,
-					__u32 lead_bytes)
+/* Who is furthest behind, in virtual time. */
+MPS_CORE_PART __u64 ratio_probe_behind(const struct mps_view *v, const struct ratio_probe_state *st,
+				       __u32 among)
 {
 	__u64 behind = ~0ull;
-	__u32 allowed = 0;
 
 	if (!v || !st)
-		return among;
+		return 0;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		__u64 time = ratio_probe_time(v, st, i);
 
 		if ((among >> i & 1) && time < behind)
 			behind = time;
 	}
+	return behind;
+}
+
+/* A period is over: keep or take back, and what next. */
+MPS_CORE_PART __u32 ratio_probe_turn(const struct mps_view *v, struct ratio_probe_state *st, __u32 among,
+				     const struct ratio_probe_params *p)
+{
+	__u64 now, elapsed_us, acked, rate, behind, lead[MPS_MAX_SUBFLOWS];
+
+	if (!v || !st || !p)
+		return 0;
+	behind = ratio_probe_behind(v, st, among);
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		__u64 time = ratio_probe_time(v, st, i);
+
+		lead[i] = time > behind ? time - behind : 0;
+	}
+	elapsed_us = mps_elapsed_us(v, st->since_us);
+	now = mps_acked_of(v, among);
+	acked = now - st->acked_bytes;
+	if (acked > RATIO_PROBE_MOST_BYTES >> 10)
+		acked = 0;
+	rate = elapsed_us ? acked * 1000000 / elapsed_us : 0;
+	st->since_us = v->now_us;
+	st->acked_bytes = now;
+	/* The application set the pace: says nothing about the paths. */
+	if (!st->waited) {
+		if (st->phase != RATIO_PROBE_MEASURES)
+			for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+				st->share[i] = st->kept[i];
+		st->phase = RATIO_PROBE_MEASURES;
+	} else if (st->phase != RATIO_PROBE_MEASURES) {
+		__u32 faster = rate >= st->rate + st->rate / 100 * (p->gain_pct < 100 ? p->gain_pct : 100);
+
+		if (faster && st->phase == RATIO_PROBE_TRIES) {
+			st->phase = RATIO_PROBE_CONFIRMS;
+		} else {
+			st->phase = RATIO_PROBE_MEASURES;
+			if (faster) {
+				st->rate = rate;
+				st->last_rest = 1;
+			} else {
+				for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+					st->share[i] = st->kept[i];
+				st->last_rest = (__u8)(st->last_rest < RATIO_PROBE_MOST_REST / 2
+							       ? st->last_rest * 2
+							       : RATIO_PROBE_MOST_REST);
+			}
+			st->rest = st->last_rest;
+		}
+	} else if (st->rate && rate < st->rate / 4 * 3) {
+		return ratio_probe_start(v, st, among);
+	} else {
+		st->rate = rate;
+		if (st->rest)
+			st->rest--;
+		if (!st->rest && ratio_probe_shift(st, among, p->step_pct))
+			st->phase = RATIO_PROBE_TRIES;
+	}
+	/*
+	 * New shares speak of what comes, but who leads still leads: the kernel gives several bursts at once, and forgiving
+	 * that at each turn would fill one path's queue, and in the end the receive window.
+	 */
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		st->base[i] = mps_given_bytes(&v->sf[i]) - lead[i] / RATIO_PROBE_WHOLE * st->share[i];
+		st->parked[i] = 0;
+	}
+	st->waited = 1;
+	return 1;
+}
+
+/* Those that do not lead, in accounts of their shares. */
+MPS_CORE_PART __u32 ratio_probe_in_turn(const struct mps_view *v, struct ratio_probe_state *st, __u32 among,
+					__u32 lead_bytes)
+{
+	__u64 behind;
+	__u32 allowed = 0;
+
+	if (!v || !st)
+		return among;
+	behind = ratio_probe_behind(v, st, among);
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		__u64 lead = (__u64)lead_bytes * RATIO_PROBE_WHOLE / (st->share[i] ? st->share[i] : 1);
 
@@ -245,6 +275,7 @@ MPS_CORE void ratio_probe_decide(const struct mps_view *v, struct mps_verdict *o
 	out->allowed = ratio_probe_in_turn(v, st, among, p->lead_bytes) & among;
 	if (!out->allowed)
 		out->allowed = among;
+	mps_wish_lowat(out, p->lowat_bytes);
 }
 
 #endif

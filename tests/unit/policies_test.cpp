@@ -7,6 +7,7 @@
 #include "views.hpp"
 
 #include <array>
+#include <deque>
 
 using namespace mps;
 using test::Connection;
@@ -1215,6 +1216,17 @@ TEST_CASE("rates that change are found again", "[ratio-probe]") {
     CHECK(paths.mean(3000) > 5000);
 }
 
+TEST_CASE("who leads when a period ends still leads when the next one begins", "[ratio-probe]") {
+    Steered policy("ratio-probe");
+    auto at = [&](std::uint64_t now_ms, std::uint64_t given) {
+        return policy.allowed({{.bytes_acked = given}, {}}, {.now_us = now_ms * ms, .unsent_bytes = 1000000});
+    };
+
+    CHECK(at(1000, 0) == (first | second));
+    CHECK(at(1099, 300000) == second);
+    CHECK(at(1101, 300000) == second);
+}
+
 TEST_CASE("a subflow that is silent with data in flight is left before its timer runs out", "[ratio-probe]") {
     Steered policy("ratio-probe");
     auto heard = [&](std::uint32_t age_us, std::uint32_t in_flight) {
@@ -1232,10 +1244,12 @@ TEST_CASE("a subflow that is silent with data in flight is left before its timer
 
 namespace {
 
-// A connection whose slower path either helps or blocks: what is delivered follows from what is allowed.
-double waited_share(bool slow_helps, int epochs) {
+// A connection whose slower path either helps or blocks: what is delivered follows from what was allowed `late` looks (of 5 ms)
+// before.
+double waited_share(bool slow_helps, int epochs, std::size_t late = 0) {
     Steered policy("learned");
     std::uint64_t acked = 0, now_us = 0;
+    std::deque<std::uint32_t> before(late, first | second);
     int waits = 0, counted = 0;
 
     for (int i = 0; i < epochs * 20; i++) {
@@ -1249,7 +1263,9 @@ double waited_share(bool slow_helps, int epochs) {
                            {.now_us = now_us += 5 * ms, .unsent_bytes = 1000000, .unacked_bytes = 24000});
 
         // 5 ms: the quick one alone carries 7,000 bytes; with the slow one 10,500, or hardly any when that blocks.
-        acked += allowed == first ? 7000 : slow_helps ? 10500 : 1500;
+        before.push_back(allowed);
+        acked += before.front() == first ? 7000 : slow_helps ? 10500 : 1500;
+        before.pop_front();
         if (i < epochs * 10)
             continue;
         counted++;
@@ -1262,6 +1278,14 @@ double waited_share(bool slow_helps, int epochs) {
 
 TEST_CASE("a slow subflow that blocks is learned to be waited out, one that helps to be used", "[learned]") {
     const double blocking = waited_share(false, 200), helping = waited_share(true, 200);
+
+    INFO("waits: " << blocking << " when it blocks, " << helping << " when it helps");
+    CHECK(blocking > 0.8);
+    CHECK(helping < 0.2);
+}
+
+TEST_CASE("what is delivered a round trip late is learned from all the same", "[learned]") {
+    const double blocking = waited_share(false, 600, 20), helping = waited_share(true, 600, 20);
 
     INFO("waits: " << blocking << " when it blocks, " << helping << " when it helps");
     CHECK(blocking > 0.8);
