@@ -54,24 +54,36 @@ std::string connect_to(Wires wires, const Network &network) {
            network.server_address(wires == Wires::ipv6 ? Family::ipv6 : Family::ipv4);
 }
 
+// lte stands by for dsl, without a hold time.
+struct Standby {
+    Server server;
+    Health health;
+    Attachment attachment;
+    Cli mpsched;
+
+    Standby(const Network &network, const char *mode)
+        : server(serve(network)),
+          health(network.a(), network.b()),
+          attachment(network.a(), network.devices(), mode),
+          mpsched(network.a()) {
+        mpsched("path lte priority=1");
+        mpsched("use active-standby -s hold_ms=0");
+    }
+};
+
 // The second subflow is allowed and parked in turn; it carries (nearly) nothing of these small requests.
 void toggle_idle_subflow(Wires wires, const char *mode) {
     const auto network = build(wires);
-    const auto server = serve(network);
-    const Health health(network.a(), network.b());
-    Attachment attachment(network.a(), network.devices(), mode);
-    const Cli mpsched(network.a());
-    mpsched("path lte priority=1");
-    mpsched("use active-standby -s hold_ms=0");
+    const Standby standby(network, mode);
     auto spec = light_traffic();
     spec.address = connect_to(wires, network);
-    auto transfer = upload(network, server, std::move(spec));
+    auto transfer = upload(network, standby.server, std::move(spec));
     std::this_thread::sleep_for(200ms);
 
     check_wakes_land({network.a(), "lte", fmt::format("{} {}", mode, name(wires))});
     transfer.stop();
     check_clean(transfer.wait());
-    health.check();
+    standby.health.check();
 }
 
 } // namespace
@@ -100,13 +112,9 @@ TEST_CASE("a subflow whose packets have no room is parked all the same", "[e2e][
     constexpr int toggles = 20;
     for (const auto *mode : modes) {
         const auto network = must(Network::create({.paths = {{.name = "dsl"}, {.name = "lte"}}}));
-        const auto server = serve(network);
-        const Health health(network.a(), network.b());
-        Attachment attachment(network.a(), network.devices(), mode);
-        const Cli mpsched(network.a());
-        mpsched("path lte priority=1");
-        mpsched("use active-standby -s hold_ms=0");
-        auto transfer = upload(network, server, light_traffic());
+        const Standby standby(network, mode);
+        const Cli &mpsched = standby.mpsched;
+        auto transfer = upload(network, standby.server, light_traffic());
         std::this_thread::sleep_for(200ms);
         const auto stats_before = mpsched.json("stats");
         const auto prio_before = mp_prio_received(network.a());
@@ -132,7 +140,7 @@ TEST_CASE("a subflow whose packets have no room is parked all the same", "[e2e][
         CHECK(prio <= 2 * toggles + 4);
         transfer.stop();
         check_clean(transfer.wait());
-        health.check();
+        standby.health.check();
     }
 }
 
