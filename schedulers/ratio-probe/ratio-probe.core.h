@@ -5,9 +5,10 @@
  * Every subflow has a share of 1/1024ths and an account as in `weighted`; one that leads is parked. In turn, one period
  * measures the rate with the shares as they are, and the next with some of them moved to the subflow that had
  * to wait most. What made the whole faster twice in a row stays, since one period's bursts of 64 KiB can be
- * more than what is to be found; what did not is taken back and tried again later, up to 16 periods later. A rate that falls by a quarter has another cause, and the shares start over from what each
- * window and delay promise. A subflow that has data in flight and has not been heard of for some round trips
- * is left out at once, long before its retransmission timer, and is back with its first packet.
+ * more than what is to be found; what did not is taken back and tried again later, up to 16 periods later. A
+ * rate that falls by a quarter has another cause, and the shares start over from what each window and delay
+ * promise. A subflow that has data in flight and has not been heard of for some round trips is left out at
+ * once, long before its retransmission timer, and is back with its first packet.
  */
 #ifndef MPS_RATIO_PROBE_CORE_H
 #define MPS_RATIO_PROBE_CORE_H
