@@ -167,6 +167,13 @@ MPS_CORE_PART __u64 ratio_probe_behind(const struct mps_view *v, const struct ra
 	return behind;
 }
 
+/* Back to the shares of before the trial. */
+MPS_CORE void ratio_probe_take_back(struct ratio_probe_state *st)
+{
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		st->share[i] = st->kept[i];
+}
+
 /* A period is over: keep or take back, and what next. */
 MPS_CORE_PART __u32 ratio_probe_turn(const struct mps_view *v, struct ratio_probe_state *st, __u32 among,
 				     const struct ratio_probe_params *p)
@@ -192,8 +199,7 @@ MPS_CORE_PART __u32 ratio_probe_turn(const struct mps_view *v, struct ratio_prob
 	/* The application set the pace: says nothing about the paths. */
 	if (!st->waited) {
 		if (st->phase != RATIO_PROBE_MEASURES)
-			for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
-				st->share[i] = st->kept[i];
+			ratio_probe_take_back(st);
 		st->phase = RATIO_PROBE_MEASURES;
 	} else if (st->phase != RATIO_PROBE_MEASURES) {
 		__u32 faster = rate >= st->rate + st->rate / 100 * (p->gain_pct < 100 ? p->gain_pct : 100);
@@ -206,8 +212,7 @@ MPS_CORE_PART __u32 ratio_probe_turn(const struct mps_view *v, struct ratio_prob
 				st->rate = rate;
 				st->last_rest = 1;
 			} else {
-				for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
-					st->share[i] = st->kept[i];
+				ratio_probe_take_back(st);
 				st->last_rest = (__u8)(st->last_rest < RATIO_PROBE_MOST_REST / 2
 							       ? st->last_rest * 2
 							       : RATIO_PROBE_MOST_REST);

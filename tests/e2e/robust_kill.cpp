@@ -158,6 +158,21 @@ struct Kind {
 const std::array modes{"tc", "native", "generic"};
 const std::array policies{"default", "weighted", "active-standby", "smallest-delay"};
 
+// The server never asks for a backup: no bit is set, …
+void no_backup(const Rig &rig, std::uint16_t port) {
+    for (const SubflowBits &subflow : subflow_bits(rig.here(), port))
+        REQUIRE_FALSE(subflow.backup);
+}
+
+// … and none that we set is taken for its wish.
+void no_wish(const Rig &rig) {
+    const Json connections = rig.json({"conns"});
+    INFO("connections: " << connections.dump());
+    for (const Json &connection : connections)
+        for (const Json &subflow : connection["subflows"])
+            REQUIRE(subflow["peer_backup"] == false);
+}
+
 class Campaign {
   public:
     Campaign(const Rig &rig, std::uint16_t port, std::uint32_t seed)
@@ -311,24 +326,13 @@ class Campaign {
         }
         for (const auto &[path, what] : rig_.bpffs().tree())
             CHECK_FALSE((path.starts_with("mpsched/v3/new-") || path.starts_with("mpsched/v3/old-")));
-        wishes(status);
+        if (status["installed"] == true)
+            no_wish(rig_);
+        else
+            no_backup(rig_, port_);
         // Every policy that is loaded is the default, or a rule's, or a connection's.
         for (const Json &policy : status["policies"])
             CHECK((policy["is_default"] == true || policy["rules"] > 0 || policy["connections"] > 0));
-    }
-
-    // The server never asks for a backup, so nobody may take a bit that we left behind for its wish.
-    void wishes(const Json &status) {
-        if (status["installed"] != true) {
-            for (const SubflowBits &subflow : subflow_bits(rig_.here(), port_))
-                REQUIRE_FALSE(subflow.backup);
-            return;
-        }
-        const Json connections = rig_.json({"conns"});
-        INFO("connections: " << connections.dump());
-        for (const Json &connection : connections)
-            for (const Json &subflow : connection["subflows"])
-                REQUIRE_FALSE(subflow["peer_backup"] == true);
     }
 
     void note_programs() { programs_.merge(rig_.programs()); }
@@ -403,8 +407,7 @@ TEST_CASE("a command killed at any point breaks no transfer, and the next one re
     const auto answer = rig.json({"detach", "--all"});
     CHECK(answer["unrestored"].empty());
     rig.no_trace(programs);
-    for (const SubflowBits &subflow : subflow_bits(rig.here(), server.port()))
-        CHECK_FALSE(subflow.backup);
+    no_backup(rig, server.port());
     // Nor do levers remain; only mpsched can read them.
     rig.ok({"attach", "dsl", "lte"});
     for (const Json &connection : rig.json({"conns"}))
@@ -430,14 +433,11 @@ TEST_CASE("a change between XDP and TC under load leaves no bit behind", "[robus
         for (const char *mode : {"generic", "tc", "native", "tc"})
             rig.ok({"attach", "dsl", "lte", "--mode", mode});
         INFO("round " << round);
-        for (const Json &connection : rig.json({"conns"}))
-            for (const Json &subflow : connection["subflows"])
-                REQUIRE(subflow["peer_backup"] == false);
+        no_wish(rig);
     }
     CHECK(rig.json({"stats"})["inserted"] > 0);
     CHECK(rig.json({"detach", "--all"})["unrestored"].empty());
-    for (const SubflowBits &subflow : subflow_bits(rig.here(), server.port()))
-        CHECK_FALSE(subflow.backup);
+    no_backup(rig, server.port());
     transfer.stop();
     e2e::check_clean(transfer.wait());
 }
