@@ -62,6 +62,7 @@ struct sock {
 	struct sock_common __sk_common;
 	struct dst_entry *sk_dst_cache;
 	int sk_wmem_queued;
+	unsigned long sk_pacing_rate;
 	unsigned long sk_max_pacing_rate;
 	int sk_rx_dst_ifindex;
 	__u32 sk_mark;

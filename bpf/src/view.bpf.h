@@ -88,7 +88,6 @@ static __always_inline void read_subflow(struct mps_subflow_view *out, const str
 		     is_set(retransmits) * MPS_SF_TROUBLED | (ssthresh > cwnd ? MPS_SF_SLOW_START : 0) |
 		     is_equal(READ(sk, __sk_common.skc_family, cast), AF_INET6) * MPS_SF_IPV6;
 	out->bytes_acked = READ(tp, bytes_acked, cast) + acked;
-	out->pacing_rate = READ(ctx, avg_pacing_rate, cast);
 	out->srtt_us = READ(tp, srtt_us, cast) >> 3;
 	out->rttvar_us = READ(tp, mdev_us, cast) >> 2;
 	out->min_rtt_us = min_rtt == ~0u ? 0 : min_rtt;
@@ -97,6 +96,9 @@ static __always_inline void read_subflow(struct mps_subflow_view *out, const str
 	out->in_flight_segs = in_flight;
 	out->mss_bytes = mss;
 	out->outstanding_bytes = write_seq - snd_una - acked;
+	/* mptcp_subflow_get_send() takes over TCP's with the first burst on an empty queue. */
+	out->pacing_rate =
+		out->outstanding_bytes ? READ(ctx, avg_pacing_rate, cast) : READ(sk, sk_pacing_rate, cast);
 	out->notsent_bytes = write_seq - snd_nxt;
 	out->queued_bytes = READ(sk, sk_wmem_queued, cast);
 	out->snd_wnd_bytes = READ(tp, snd_wnd, cast);

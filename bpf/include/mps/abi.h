@@ -113,7 +113,8 @@ enum mps_subflow_flag {
 /* One subflow as the kernel sees it now. Kernel fields are named after struct tcp_sock. */
 struct mps_subflow_view {
 	__u64 bytes_acked; /* tcp_sock.bytes_acked, RFC 4898 tcpEStatsAppHCThruOctetsAcked */
-	__u64 pacing_rate; /* bytes/s, mptcp_subflow_context.avg_pacing_rate: what `default` divides by */
+	/* bytes/s, what `default` divides by: mptcp_subflow_context.avg_pacing_rate, or sk_pacing_rate of an idle one, which the next burst takes over */
+	__u64 pacing_rate;
 	__u64 quota_left_bytes; /* what its path may still carry, all connections together; 2^64-1 = no quota */
 	__u32 flags;            /* enum mps_subflow_flag */
 	__u32 id;               /* kernel's subflow_id (6.5+), else position in the connection, from 1 */
