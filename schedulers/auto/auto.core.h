@@ -36,6 +36,10 @@ MPS_PARAMS(auto_policy, AUTO_PARAMS)
  */
 #define AUTO_BUFFER 6
 #define AUTO_SPACE 4
+#define AUTO_NEAR_PCT 110
+/* Limits that are kept in 16 bits, and up to how many bursts they are made for. */
+#define AUTO_PACE_UNIT 4096
+#define AUTO_BURSTS 8
 
 struct auto_flow {
 	__u32 base_us;     /* round trip without our own queue; 0: not known */
@@ -57,9 +61,10 @@ struct auto_policy_state {
 	__u32 present;
 	__u8 best; /* index, plus 1; 0: none yet */
 	__u8 open;
-	__u8 trial; /* bit i: open although its window is too small as yet */
-	__u8 reserved;
+	__u8 trial;                    /* bit i: open although its window is too small as yet */
+	__u8 paced;                    /* bit i: pace[i] is not 0 */
 	__u8 trials[MPS_MAX_SUBFLOWS]; /* bursts sent on trial since it last helped by itself */
+	__u16 pace[MPS_MAX_SUBFLOWS];  /* wished for, AUTO_PACE_UNIT bytes/s; 0: none */
 };
 
 /* What is known of one subflow at a decision. */
@@ -89,29 +94,52 @@ struct auto_work {
 	__u32 refill;
 	__u32 rest;  /* nothing waits */
 	__u32 known; /* of one at least it was seen what it can carry */
-	__u32 reserved;
 	__u32 grown;
+	__u64 rate; /* bytes/ms of those that are open */
+	__u32 best;
+	__u32 doubt_us; /* how much less it may take: of the one asked about only the handshake is known */
+	__u32 least; /* µs until the message is complete with the best number of bursts on the one asked about */
 };
 
 /*
  * What the kernel will divide by, in KiB/s, at least 1: at the first burst on an idle subflow it takes over TCP's pacing
- * rate (tcp_update_pacing_rate()).
+ * rate (tcp_update_pacing_rate()), which the view has then.
  */
-MPS_CORE_PART __u64 auto_pace(const struct mps_view *v, __u32 index)
+MPS_CORE_PART __u64 auto_pace(const struct mps_view *v, const struct auto_policy_state *st, __u32 index,
+			      __u32 anew)
 {
 	const struct mps_subflow_view *sf;
-	__u64 pace, us;
+	__u64 pace, us, most;
 
-	if (!v)
+	if (!v || !st)
 		return 1;
 	sf = mps_at(v, index);
 	pace = sf->pacing_rate >> 10;
 	us = mps_delay_us(sf);
-	if (!sf->outstanding_bytes && us)
+	if (anew && sf->outstanding_bytes && us) {
 		pace = ((__u64)sf->cwnd_segs * sf->mss_bytes *
 			(sf->cwnd_segs < sf->ssthresh_segs / 2 ? 2000 : 1200) / us * 1000) >>
 		       10;
+		most = (__u64)st->pace[index & (MPS_MAX_SUBFLOWS - 1)] * (AUTO_PACE_UNIT / 1024);
+		if (most && pace > most)
+			pace = most;
+	}
 	return pace < 1 ? 1 : pace < 1u << 24 ? pace : 1u << 24;
+}
+
+/*
+ * The rate of the best by which others are paced. It falls while the queue grows: by the end of a message to TCP's 1.2 times
+ * what the path carries, and only what a subflow was told at its own last ACK counts when the next message comes.
+ */
+MPS_CORE_PART __u64 auto_pace_least(const struct mps_view *v, const struct auto_policy_state *st, __u32 index)
+{
+	__u64 pace, seen;
+
+	if (!v || !st)
+		return 1;
+	pace = auto_pace(v, st, index, 1);
+	seen = (__u64)st->flow[index & (MPS_MAX_SUBFLOWS - 1)].rate * 6 / 5 * 1000 >> 10;
+	return seen && seen < pace ? seen : pace;
 }
 
 /*
@@ -178,6 +206,7 @@ MPS_CORE_PART __u32 auto_learn(const struct mps_view *v, struct auto_policy_stat
 		f->acked_us = now;
 		f->busy_us = 0;
 		st->trials[i] = 0;
+		st->pace[i] = 0;
 	}
 	if (!sf->outstanding_bytes)
 		f->busy_us = 0;
@@ -419,7 +448,7 @@ MPS_CORE_PART __u64 auto_share(const struct mps_view *v, const struct auto_polic
 
 	if (!v || !st || !w)
 		return 0;
-	pace = auto_pace(v, index);
+	pace = auto_pace(v, st, index, w->rest);
 	/*
 	 * It can only hand out what is there, and of that what the receive window takes. In bulk that opens a little with each ACK, and
 	 * each time it is asked again; but one that is to be opened gets its share of the whole, in the end.
@@ -437,6 +466,9 @@ MPS_CORE_PART __u64 auto_share(const struct mps_view *v, const struct auto_polic
 	room = room > w->m.queue ? room - w->m.queue : 0;
 	room = room > w->burst ? room : w->burst;
 	share = share < room ? share : room;
+	/* The first in the list gets a whole burst, and of two bursts the other one what is left. */
+	if (w->rest && w->waits > AUTO_BURST && w->waits < 2 * AUTO_BURST)
+		share = auto_listed_before(v, index, w->best) ? AUTO_BURST : w->waits - AUTO_BURST;
 	return share < here ? share : here;
 }
 
@@ -462,11 +494,135 @@ MPS_CORE_PART __u32 auto_first(const struct mps_view *v, const struct auto_polic
 	return best;
 }
 
+/*
+ * When a share of the message has arrived over a subflow that gets it in bursts. Each burst ends with less than a segment, and a second such end is held
+ * back until the first has been acknowledged (tcp_minshall_check()).
+ */
+MPS_CORE_PART __u32 auto_late_us(const struct mps_view *v, const struct auto_policy_state *st,
+				 struct auto_work *w, __u32 index, __u64 share)
+{
+	__u32 us = 0, held;
+	__u64 pace; /* bytes/ms */
+
+	if (!v || !st || !w)
+		return AUTO_NEVER_US;
+	if (share > AUTO_BURST && !w->refill)
+		us = auto_burst_us(v, st, w, index, AUTO_BURST) + w->m.rtt_us;
+	held = auto_burst_us(v, st, w, index, share);
+	us = us > held ? us : held;
+	pace = (__u64)st->pace[index & (MPS_MAX_SUBFLOWS - 1)] * AUTO_PACE_UNIT / 1000;
+	if (pace && pace < w->m.soon) {
+		pace = share * 1000 / pace - share * 1000 / w->m.soon;
+		us += pace < AUTO_NEVER_US ? (__u32)pace : AUTO_NEVER_US;
+	}
+	return us;
+}
+
+/*
+ * With how many bursts of the message on it all would be complete soonest, and when (w->least). To get so many and no more it is
+ * paced, relative to the best, which must not hold it back.
+ */
+MPS_CORE_PART __u32 auto_bursts(const struct mps_view *v, const struct auto_policy_state *st,
+				struct auto_work *w, __u32 index)
+{
+	__u64 left, bytes, most, pace;
+	__u32 bursts = 0, held, us, rest;
+
+	if (!v || !st || !w)
+		return 0;
+	pace = auto_pace_least(v, st, w->best);
+	w->grown = 1;
+	held = auto_burst_us(v, st, w, index, AUTO_BURST) + w->m.rtt_us;
+	w->least = AUTO_NEVER_US;
+	for (__u32 n = 0; n <= AUTO_BURSTS; n++) {
+		bytes = (__u64)n * AUTO_BURST;
+		if (bytes >= w->waits)
+			break;
+		left = w->waits - bytes;
+		auto_burst_us(v, st, w, w->best, 0);
+		left = left * w->m.rate / (w->rate ? w->rate : 1);
+		left += !left;
+		rest = auto_burst_us(v, st, w, w->best, left);
+		us = n ? auto_burst_us(v, st, w, index, bytes) : 0;
+		us = n > 1 && us < held ? held : us;
+		us = us > w->doubt_us ? us - w->doubt_us : 0;
+		most = pace * bytes / left;
+		if (n && most && most < w->m.soon)
+			us += (__u32)(bytes * 1000 / most) - (__u32)(bytes * 1000 / w->m.soon);
+		us = us < rest ? rest : us;
+		if (us < w->least) {
+			w->least = us;
+			bursts = n;
+		}
+	}
+	w->grown = 0;
+	return bursts;
+}
+
+/*
+ * Wishes for the pacing rate with which the kernel puts so many bursts of the message on it; none with 0. With AUTO_BURSTS, or more, for
+ * the one in the proportion of what the paths carry. (KiB/s are taken for bytes/ms.)
+ */
+MPS_CORE_PART __u32 auto_wish_pace(const struct mps_view *v, struct auto_policy_state *st,
+				   struct auto_work *w, __u32 index, __u32 bursts)
+{
+	__u64 pace, here, there, most, rate;
+	__u32 has;
+
+	if (!v || !st || !w)
+		return 0;
+	index &= MPS_MAX_SUBFLOWS - 1;
+	if (!bursts) {
+		st->pace[index] = 0;
+		return 0;
+	}
+	pace = auto_pace_least(v, st, w->best);
+	auto_burst_us(v, st, w, index, 0);
+	here = w->m.queue + (__u64)bursts * AUTO_BURST;
+	rate = w->m.unknown ? 0 : w->m.soon;
+	auto_burst_us(v, st, w, w->best, 0);
+	there = w->waits > (__u64)bursts * AUTO_BURST ? w->waits - (__u64)bursts * AUTO_BURST : 1;
+	there = w->m.queue + there * w->m.rate / (w->rate ? w->rate : 1);
+	there += !there;
+	if (bursts < AUTO_BURSTS) {
+		most = pace * here / there * 9 / 10;
+		pace = pace * (here - AUTO_BURST / 2) / there;
+		/* It must not be held back by that. */
+		if (pace < rate)
+			pace = rate < most ? rate : most;
+	} else {
+		pace = rate ? pace * rate / (w->m.rate ? w->m.rate : 1) : 0;
+	}
+	pace /= AUTO_PACE_UNIT / 1024;
+	pace = pace < 65536 ? pace : 0;
+	has = st->pace[index];
+	if (pace > has + has / 8 || pace < has - has / 8)
+		st->pace[index] = (__u16)pace;
+	return 0;
+}
+
+/* When all of it is complete with such a share on it, if its window were as large. */
+MPS_CORE_PART __u32 auto_whole_us(const struct mps_view *v, const struct auto_policy_state *st,
+				  struct auto_work *w, __u32 index, __u32 share)
+{
+	__u32 us, rest;
+
+	if (!v || !st || !w)
+		return AUTO_NEVER_US;
+	w->grown = 1;
+	us = auto_late_us(v, st, w, index, share);
+	w->grown = 0;
+	auto_burst_us(v, st, w, w->best, 0);
+	rest = auto_burst_us(v, st, w, w->best,
+			     (w->waits > share ? w->waits - share : 0) * w->m.rate / (w->rate ? w->rate : 1));
+	return us > rest ? us : rest;
+}
+
 MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *out,
 				 const struct auto_policy_params *p, struct auto_policy_state *st)
 {
-	__u32 candidates = mps_candidates(v), best, left, open, next, us, first_us, late, held, silent,
-	      trial = 0, margin = p->margin_pct;
+	__u32 candidates = mps_candidates(v), best, left, open, next, us, first_us, late, held, silent, over,
+	      bursts, trial = 0, paced = 0, margin = p->margin_pct;
 	struct auto_work w = {};
 	__u64 whole, rate, soon, ahead, limit, near, room, share, sends;
 
@@ -507,7 +663,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	ahead = w.m.queue;
 	w.windows = w.m.window;
 	w.queues = w.m.queue;
-	w.paces = auto_pace(v, best);
+	w.paces = auto_pace(v, st, best, w.rest);
 	open = 1u << best;
 	left = candidates & ~open;
 	for (__u32 round = 1; round < MPS_MAX_SUBFLOWS; round++) {
@@ -518,7 +674,9 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		/* Everything over those that are open, each by its rate. */
 		auto_burst_us(v, st, &w, best, 0);
 		limit = auto_burst_us(v, st, &w, best, w.waits * w.m.rate / (rate ? rate : 1));
-		limit = st->open >> next & 1 ? limit * (100 + margin) / 100 : limit * (100 - margin) / 100;
+		/* Between messages there is time to get it right; in bulk each flip is paid for at once. */
+		us = w.rest ? margin / 2 : margin;
+		limit = st->open >> next & 1 ? limit * (100 + us) / 100 : limit * (100 - us) / 100;
 		/*
 		 * Of those that are idle the first gets the first burst: a small message must not take a slow path
 		 * because the one before was large. One that is about as quick stays open in any case: what is
@@ -528,14 +686,37 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		/* The kernel would give a small message to that one, and much is known of it. */
 		if (auto_listed_before(v, next, best) && near > first_us / 8)
 			near = first_us / 8;
-		near += (__u64)first_us * (100 + margin) / 100;
+		near += (__u64)first_us * AUTO_NEAR_PCT / 100;
 		if (w.rest &&
-		    (near > limit || (auto_listed_before(v, next, best) && st->last_size < 2 * AUTO_BURST)))
+		    (near > limit || (auto_listed_before(v, next, best) && st->last_size <= AUTO_BURST)))
 			limit = near;
 		auto_burst_us(v, st, &w, next, 0);
+		w.best = best;
+		w.rate = rate;
 		share = auto_share(v, st, &w, next);
-		late = auto_burst_us(v, st, &w, next, share);
-		if (late <= limit) {
+		over = 0;
+		w.doubt_us = 0;
+		if (w.rest && w.waits > AUTO_BURST) {
+			/* Not while it writes: what has been pushed of bulk so far looks like a message. */
+			w.doubt_us = w.m.unknown && !mps_at(v, best)->outstanding_bytes
+					     ? auto_doubt_us(v, next)
+					     : 0;
+			bursts = auto_bursts(v, st, &w, next);
+			over = bursts && bursts < AUTO_BURSTS && share > bursts * AUTO_BURST &&
+			       (__u64)w.least * 100 <
+				       (__u64)auto_whole_us(v, st, &w, next, (__u32)share) * 95;
+			if (over)
+				share = bursts * AUTO_BURST;
+			if (over || (st->paced >> next & 1))
+				auto_wish_pace(v, st, &w, next, bursts);
+			auto_burst_us(v, st, &w, next, 0);
+		}
+		if (w.refill && (st->paced >> next & 1) && !(st->paced >> best & 1)) {
+			auto_wish_pace(v, st, &w, next, AUTO_BURSTS);
+			auto_burst_us(v, st, &w, next, 0);
+		}
+		late = auto_late_us(v, st, &w, next, share);
+		if (late <= limit && !over) {
 			auto_trials(st, next, 1);
 		} else {
 			/*
@@ -545,10 +726,14 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 			if (auto_trials(st, next, 0) >= AUTO_TRIALS)
 				continue;
 			w.grown = 1;
-			us = auto_burst_us(v, st, &w, next, share);
+			us = auto_late_us(v, st, &w, next, share);
 			w.grown = 0;
+			us = us > w.doubt_us ? us - w.doubt_us : 0;
 			auto_burst_us(v, st, &w, next, share);
 			if (us > (w.waits > AUTO_BURST || (st->trial >> next & 1) ? limit : limit * 3 / 4))
+				continue;
+			if (w.rest && w.waits > AUTO_BURST && !over && !(st->trial >> next & 1) &&
+			    w.least > limit * 3 / 4)
 				continue;
 			trial |= 1u << next;
 		}
@@ -568,8 +753,18 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		ahead += w.m.queue;
 		w.windows += w.m.window;
 		w.queues += w.m.queue;
-		w.paces += auto_pace(v, next);
+		w.paces += auto_pace(v, st, next, w.rest);
 	}
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		if (i == best && w.rest)
+			st->pace[i] = 0;
+		paced |= !!st->pace[i] << i;
+		out->lever[i].lowat_bytes = 0;
+		out->lever[i].pace_bytes_s = (__u32)st->pace[i] * AUTO_PACE_UNIT;
+	}
+	st->paced = (__u8)paced;
+	if (paced)
+		out->flags |= MPS_VERDICT_LEVERS;
 	st->open = (__u8)open;
 	st->trial = (__u8)(trial & open);
 	out->allowed = open;

@@ -6,6 +6,7 @@
 #include "cores.hpp"
 #include "views.hpp"
 
+#include <algorithm>
 #include <array>
 #include <deque>
 
@@ -1431,4 +1432,79 @@ TEST_CASE("an application that refills the send buffer is thought to have as muc
     for (std::uint64_t round = 201; round < 211; ++round)
         at(round, 2200000);
     CHECK((at(219, 2200000) & first) == first);
+}
+
+namespace {
+
+// Messages over paths of 20 ms that carry 2400 and 600 bytes a millisecond, acknowledged without a pause. The kernel divides by
+// pacing rates, 1.2 windows a round trip.
+class Messages {
+  public:
+    Messages(std::uint64_t first_pace, std::uint64_t second_pace) : pace_{first_pace, second_pace} {}
+
+    // The verdict with everything acknowledged: what the next message will find.
+    mps_verdict message(std::uint32_t on_first, std::uint32_t on_second) {
+        left_[0] = on_first;
+        left_[1] = on_second;
+        mps_verdict verdict = ack(0, 0);
+        while (left_[0] || left_[1]) {
+            now_ += 5 * ms;
+            ack(0, 12000);
+            verdict = ack(1, 3000);
+        }
+        return verdict;
+    }
+
+  private:
+    mps_verdict ack(std::uint32_t self, std::uint32_t bytes) {
+        const std::uint32_t got = std::min(bytes, left_[self]);
+        left_[self] -= got;
+        acked_[self] += got;
+        auto subflow = [&](std::uint32_t i) {
+            return Subflow{.fresh = now_ == 1000 * ms,
+                           .cwnd_segs = static_cast<std::uint32_t>(pace_[i] * 20 / 1200 / 1400),
+                           .bytes_acked = acked_[i],
+                           .outstanding_bytes = left_[i]};
+        };
+        mps_view view = view_of({subflow(0), subflow(1)}, {.now_us = now_, .self = self});
+        for (std::uint32_t i = 0; i < 2; ++i) {
+            view.sf[i].pacing_rate = pace_[i];
+            view.sf[i].ssthresh_segs = 10;
+        }
+        const mps_verdict verdict = core_(view, state_);
+        now_ += 1;
+        return verdict;
+    }
+
+    const Core &core_ = core_named("auto");
+    mps_state state_{};
+    std::uint64_t now_ = 1000 * ms;
+    std::uint64_t pace_[2];
+    std::uint64_t acked_[2]{};
+    std::uint32_t left_[2]{};
+};
+
+} // namespace
+
+TEST_CASE("a subflow that would get more of a message than it can carry is paced", "[auto][levers]") {
+    // As if both carried as much: half of a megabyte on the second would take 0.8 s, a fifth is right.
+    Messages messages(5'000'000, 5'000'000);
+    mps_verdict verdict{};
+    for (int i = 0; i < 3; ++i)
+        verdict = messages.message(800'000, 200'000);
+
+    CHECK(verdict.allowed == (first | second));
+    REQUIRE((verdict.flags & MPS_VERDICT_LEVERS));
+    CHECK(verdict.lever[0].pace_bytes_s == 0);
+    // In the ratio of two or three bursts to the rest, of 1.2 times 2400 bytes a millisecond.
+    CHECK(verdict.lever[1].pace_bytes_s > 350'000);
+    CHECK(verdict.lever[1].pace_bytes_s < 800'000);
+    CHECK(verdict.lever[1].lowat_bytes == 0);
+}
+
+TEST_CASE("a subflow that gets what it can carry is not paced", "[auto][levers]") {
+    Messages messages(2'880'000, 720'000);
+
+    for (int i = 0; i < 3; ++i)
+        CHECK_FALSE((messages.message(800'000, 200'000).flags & MPS_VERDICT_LEVERS));
 }
