@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from .result import Run
 
 BASELINE = "default"
+LESS = 0.95  # of the baseline: a scenario in which a policy is not as good
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,6 +228,7 @@ class Summary:
     policy: str
     cells: int  # with a ratio to the baseline
     mean_of_baseline: float | None  # of how many times as good; geometric
+    less: int  # scenarios with less than LESS times
     worst: float | None  # least times as good
     worst_in: str
     mean_of_bound: float | None
@@ -252,6 +254,7 @@ def summaries(groups: Sequence[Group]) -> list[Summary]:
                 policy=policy,
                 cells=len(against),
                 mean_of_baseline=geometric_mean(good for good, _ in against),
+                less=sum(good < LESS for good, _ in against),
                 worst=worst[0],
                 worst_in=worst[1],
                 mean_of_bound=geometric_mean(bound),

@@ -227,6 +227,29 @@ def grid_report(grids: Sequence[Grid]) -> list[str]:
     return lines
 
 
+def overview(groups: Sequence[Group]) -> list[str]:
+    """Each policy over all scenarios; empty for a single one, and without the baseline to compare with."""
+    found = [one for one in stats.summaries(groups) if one.cells]
+    if len(groups) < 2 or not found:
+        return []
+    found = [one for one in found if one.policy != stats.BASELINE]
+    lines = [f"All scenarios  how many times as good as {stats.BASELINE}, geometric mean; more is better"]
+    lines += [
+        f"  {line}"
+        for line in aligned(
+            [
+                ("policy", [one.policy for one in found]),
+                ("scenarios", [str(one.cells) for one in found]),
+                (f"× {stats.BASELINE}", [factor(one.mean_of_baseline) for one in found]),
+                (f"below {stats.LESS:g}", [str(one.less) for one in found]),
+                ("least", [factor(one.worst) for one in found]),
+                ("in", [one.worst_in or NONE for one in found]),
+            ]
+        )
+    ]
+    return lines if found else []
+
+
 def report(groups: Sequence[Group]) -> str:
     """Everything, for a terminal."""
     lines: list[str] = []
@@ -241,6 +264,8 @@ def report(groups: Sequence[Group]) -> str:
         lines += [f"  {line}" for line in aligned(columns(group))]
         if table := size_columns(group):
             lines += ["", *(f"  {line}" for line in aligned(table))]
+    if table := overview(groups):
+        lines += ["", *table]
     if any(group.main for group in groups):
         lines += [
             "",

@@ -108,6 +108,7 @@ class Groups(unittest.TestCase):
         found = {summary.policy: summary for summary in stats.summaries([one, two])}
         self.assertEqual((found["weighted"].worst, found["weighted"].worst_in), (0.5, "S2"))
         self.assertAlmostEqual(found["weighted"].mean_of_baseline or 0, 0.75**0.5)
+        self.assertEqual((found["weighted"].less, found["default"].less), (1, 0))
 
     def test_a_summary_of_failed_runs_is_empty(self) -> None:
         group = stats.group("7.2", "S1", "", {"default": []}, {"default": 2})

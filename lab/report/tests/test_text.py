@@ -55,6 +55,12 @@ class Table(unittest.TestCase):
     def test_nothing_is_an_empty_report(self) -> None:
         self.assertEqual(text.report([]), "")
 
+    def test_several_scenarios_have_an_overview(self) -> None:
+        shown = text.report(self.groups())
+        self.assertRegex(shown, r"\n  policy +scenarios  × default  below 0\.95  least +in\n")
+        self.assertRegex(shown, r"\n  weighted +\d+ +\d")
+        self.assertNotIn("All scenarios", text.report(self.groups()[:1]))
+
     def test_an_outcome_in_a_few_words(self) -> None:
         outcome = cli.Outcome(Key("7.2", "S4", "default", 1), document=fake.everything()[0])
         self.assertRegex(cli.short(outcome), r"^completion \d+(\.\d+)? ms, 1\.\d\d of bound$")
