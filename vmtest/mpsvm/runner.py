@@ -74,14 +74,23 @@ def work_folder() -> Iterator[Path]:
     parent = Path(tempfile.gettempdir())
     for old in parent.glob("mps-vm-*"):
         _sweep(old)
-    folder = Path(tempfile.mkdtemp(prefix="mps-vm-"))
-    # Held as long as we live; the kernel lets go of it when we are killed.
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    folder, lock = _locked_folder()
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_folder() -> tuple[Path, int]:
+    """A new one with its lock held: as long as we live; the kernel lets go of it when we are killed."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix="mps-vm-"))
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Another run may have been quicker to lock it, and has taken it for one that was left.
+        if os.fstat(lock).st_nlink:
+            return folder, lock
         os.close(lock)
 
 

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+# Copyright mpsched contributors
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from mpsvm import runner
+
+
+class WorkFolder(unittest.TestCase):
+    def setUp(self) -> None:
+        held = tempfile.TemporaryDirectory()
+        self.addCleanup(held.cleanup)
+        self.parent = Path(held.name)
+        patch = mock.patch.object(tempfile, "tempdir", held.name)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_it_is_there_while_the_run_lasts(self) -> None:
+        with runner.work_folder() as folder:
+            (folder / "initramfs").write_text("x")
+            runner._sweep(folder)
+            self.assertTrue((folder / "initramfs").exists())
+        self.assertEqual(list(self.parent.iterdir()), [])
+
+    def test_what_a_killed_run_has_left_is_removed(self) -> None:
+        left = self.parent / "mps-vm-left"
+        left.mkdir()
+        (left / "lock").touch()
+        with runner.work_folder():
+            self.assertFalse(left.exists())
+
+    def test_a_run_that_starts_at_the_same_time_does_not_take_it_away(self) -> None:
+        swept = []
+
+        def flock(lock: int, how: int) -> None:
+            if not swept and how == fcntl.LOCK_EX:
+                # The other one comes between the making of the lock and our locking it.
+                swept.append(Path(os.readlink(f"/proc/self/fd/{lock}")).parent)
+                runner._sweep(swept[0])
+                self.assertFalse(swept[0].exists())
+            real(lock, how)
+
+        real = fcntl.flock
+        with mock.patch.object(fcntl, "flock", flock), runner.work_folder() as folder:
+            self.assertTrue((folder / "lock").exists())
+        self.assertEqual(len(swept), 1)
