@@ -229,10 +229,9 @@ def grid_report(grids: Sequence[Grid]) -> list[str]:
 
 def overview(groups: Sequence[Group]) -> list[str]:
     """Each policy over all scenarios; empty for a single one, and without the baseline to compare with."""
-    found = [one for one in stats.summaries(groups) if one.cells]
+    found = [one for one in stats.summaries(groups) if one.cells and one.policy != stats.BASELINE]
     if len(groups) < 2 or not found:
         return []
-    found = [one for one in found if one.policy != stats.BASELINE]
     lines = [f"All scenarios  how many times as good as {stats.BASELINE}, geometric mean; more is better"]
     lines += [
         f"  {line}"
@@ -247,7 +246,7 @@ def overview(groups: Sequence[Group]) -> list[str]:
             ]
         )
     ]
-    return lines if found else []
+    return lines
 
 
 def report(groups: Sequence[Group]) -> str:
