@@ -44,7 +44,7 @@ inline constexpr std::string_view removing_prefix = "old-";  // one that is bein
 inline constexpr std::string_view installed_prefix = "net-"; // COOKIE follows
 
 struct PinLayout {
-    std::string root; // BPFFS/mpsched/v3
+    std::string root; // BPFFS/mpsched/vN, N being MPS_ABI_VERSION
 
     explicit PinLayout(const std::string &bpffs);
     [[nodiscard]] std::string installation(std::uint64_t cookie) const;
@@ -78,7 +78,7 @@ struct InstallationPaths {
 [[nodiscard]] Result<void> remove_tree(const std::string &path);
 // First renames `path` out of sight, so that a kill in the middle leaves nothing half under its name.
 [[nodiscard]] Result<void> remove_installation(const std::string &path);
-// BPFFS/mpsched/v3 and BPFFS/mpsched if they are empty.
+// BPFFS/mpsched/vN and BPFFS/mpsched if they are empty.
 void remove_empty_root(const std::string &bpffs);
 
 // Everything below BPFFS/mpsched, each judged; `cookie` is that of the current network namespace (0: none).

@@ -219,7 +219,7 @@ Result<std::vector<std::string>> Instance::repair(const OpenOptions &, bool forc
     log_call(fmt::format("repair force={}", force));
     if (auto ok = wanted(); !ok)
         return std::unexpected(ok.error());
-    return std::vector<std::string>{"/sys/fs/bpf/mpsched/v3/.new-1"};
+    return std::vector<std::string>{"/sys/fs/bpf/mpsched/v1/new-1"};
 }
 
 Result<AttachResult> Instance::attach(const AttachRequest &request) {

@@ -13,7 +13,7 @@ foreach(fault IN ITEMS none abi info program unsafe)
 endforeach()
 
 add_library(mps_robust STATIC robust_rig.cpp)
-target_link_libraries(mps_robust PUBLIC mps_traffic PkgConfig::LIBBPF)
+target_link_libraries(mps_robust PUBLIC mps_traffic mps_abi PkgConfig::LIBBPF)
 
 mps_add_test(robust_kill TIER e2e TIMEOUT 400 SOURCES robust_kill.cpp LIBS mps_robust)
 mps_add_test(robust_parallel TIER e2e TIMEOUT 180 SOURCES robust_parallel.cpp LIBS mps_robust)

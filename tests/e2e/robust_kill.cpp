@@ -324,8 +324,9 @@ class Campaign {
             else
                 CHECK(programs == std::vector<std::string>{"mps_wake_eth", "mps_xdp_eth"});
         }
+        const auto ours = fmt::format("mpsched/v{}/", MPS_ABI_VERSION);
         for (const auto &[path, what] : rig_.bpffs().tree())
-            CHECK_FALSE((path.starts_with("mpsched/v3/new-") || path.starts_with("mpsched/v3/old-")));
+            CHECK_FALSE((path.starts_with(ours + "new-") || path.starts_with(ours + "old-")));
         if (status["installed"] == true)
             no_wish(rig_);
         else

@@ -55,10 +55,13 @@ bool is_there(const std::string &path) {
 
 TEST_CASE("pins of a newer version are left alone, and whoever meets them is told", "[robust][pins]") {
     const Rig rig;
-    const auto newer = fmt::format("{}/mpsched/v4/net-{}", rig.bpffs().path(), cookie(rig));
+    const auto newer = fmt::format("{}/net-{}", rig.abi_folder(MPS_ABI_VERSION + 1), cookie(rig));
     make_directories(newer + "/maps");
     pin(some_map(BPF_MAP_TYPE_ARRAY, 8).get(), newer + "/maps/mps_config");
-    const Refusal refusal{.code = 3, .what = {"newer", "ABI 4", "3"}, .hint = {"version"}};
+    const Refusal refusal{
+        .code = 3,
+        .what = {"newer", fmt::format("ABI {}", MPS_ABI_VERSION + 1), fmt::to_string(MPS_ABI_VERSION)},
+        .hint = {"version"}};
     for (const Words &words : {Words{"attach", "dsl"}, Words{"use", "weighted"},
                                Words{"path", "dsl", "weight=2"}, Words{"detach", "dsl"}, Words{"stats"}})
         rig.refused(words, refusal);
@@ -149,7 +152,7 @@ TEST_CASE("pins under our names that are not ours are told, touched by nobody bu
 
 TEST_CASE("a folder of ours with nothing in it is told and removed by detach --all", "[robust][pins]") {
     const Rig rig;
-    make_directories(fmt::format("{}/mpsched/v3/net-{}", rig.bpffs().path(), cookie(rig)));
+    make_directories(fmt::format("{}/net-{}", rig.abi_folder(), cookie(rig)));
     rig.refused({"attach", "dsl"}, {.code = 1, .what = {"not ours"}, .hint = {"detach --all"}});
     rig.ok({"detach", "--all"});
     rig.no_trace({});
@@ -158,9 +161,9 @@ TEST_CASE("a folder of ours with nothing in it is told and removed by detach --a
 TEST_CASE("things of other people below our folder stay where they are", "[robust][pins]") {
     const Rig rig;
     const auto top = rig.bpffs().path() + "/mpsched";
-    make_directories(top + "/v3/keepsake");
+    make_directories(rig.abi_folder() + "/keepsake");
     make_directories(top + "/other");
-    pin(some_map(BPF_MAP_TYPE_ARRAY, 8).get(), top + "/v3/keepsake/map");
+    pin(some_map(BPF_MAP_TYPE_ARRAY, 8).get(), rig.abi_folder() + "/keepsake/map");
     pin(some_map(BPF_MAP_TYPE_ARRAY, 8).get(), top + "/other/map");
     const PinTree before = rig.bpffs().tree();
     rig.ok({"attach", "dsl"});
@@ -181,7 +184,7 @@ TEST_CASE("things of other people below our folder stay where they are", "[robus
 
 TEST_CASE("half-made installations are told and removed by the next command", "[robust][pins]") {
     const Rig rig;
-    const auto root = rig.bpffs().path() + "/mpsched/v3";
+    const auto root = rig.abi_folder();
     // Of a process that has ended: 4194304 is the highest a process id can be.
     const auto make = [&] {
         for (const char *name : {"new-4194304", "old-4194304-net-77"}) {
@@ -227,7 +230,7 @@ TEST_CASE("pins of a namespace that is gone are told and removed, those of a liv
         stale = fmt::format("net-{}", gone.json({"status"}, here)["netns_cookie"].get<std::uint64_t>());
     }
     CHECK(programs.size() >= 8);
-    const auto path = rig.bpffs().path() + "/mpsched/v3/" + stale;
+    const auto path = rig.abi_folder() + "/" + stale;
     REQUIRE(is_there(path));
     // A namespace is destroyed a moment after its last user, and with it its links.
     CHECK(eventually([&] { return problems(rig.status()).contains(stale); }));

@@ -308,9 +308,13 @@ void Rig::refused(const Words &words, const Refusal &refusal, const Environment 
     CHECK(before == after);
 }
 
+std::string Rig::abi_folder(unsigned version) const {
+    return fmt::format("{}/mpsched/v{}", bpffs_.path(), version);
+}
+
 std::string Rig::installation() const {
     std::error_code error;
-    for (const auto &entry : fs::directory_iterator(bpffs_.path() + "/mpsched/v3", error))
+    for (const auto &entry : fs::directory_iterator(abi_folder(), error))
         if (entry.path().filename().string() ==
             fmt::format("net-{}", status()["netns_cookie"].get<std::uint64_t>()))
             return entry.path().string();

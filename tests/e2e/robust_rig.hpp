@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <mps/abi.h>
 #include <mpsched/lab/fd.hpp>
 #include <mpsched/lab/network.hpp>
 #include <mpsched/lab/process.hpp>
@@ -115,6 +116,8 @@ class Rig {
     void refused(const Words &words, const Refusal &refusal, const Environment &more = {}) const;
 
     Hooks hooks(const std::string &device) const { return hooks_of(here(), device); }
+    /// Where the pins of this ABI version, or of another one, live.
+    std::string abi_folder(unsigned version = MPS_ABI_VERSION) const;
     std::string installation() const; ///< path of the namespace's pins, "" if there are none
     /// Ids of the programs that are pinned or attached now.
     std::set<std::uint32_t> programs() const;

@@ -10,6 +10,7 @@
 
 #include <bpf/bpf.h>
 #include <fmt/format.h>
+#include <mps/abi.h>
 
 #include "scratch.hpp"
 
@@ -131,14 +132,15 @@ TEST_CASE("pins of a newer mpsched are refused, those of an older one can be rem
     Scratch scratch;
     Instance instance = scratch.instance();
     const std::string name = fs::path(scratch.installation()).filename().string();
-    const std::string newer = fmt::format("{}/mpsched/v4/{}", scratch.bpffs(), name);
-    const std::string older = fmt::format("{}/mpsched/v0/{}", scratch.bpffs(), name);
+    const std::string newer = fmt::format("{}/{}", scratch.abi_folder(MPS_ABI_VERSION + 1), name);
+    const std::string older = fmt::format("{}/{}", scratch.abi_folder(0), name);
 
     fs::create_directories(newer);
     const auto opened = Instance::open(scratch.options());
     REQUIRE_FALSE(opened);
     CHECK(opened.error().code == ErrorCode::unsupported);
-    CHECK(opened.error().what.find("made by a newer mpsched (ABI 4, this one has 3)") != std::string::npos);
+    CHECK(opened.error().what.find(fmt::format("made by a newer mpsched (ABI {}, this one has {})",
+                                               MPS_ABI_VERSION + 1, MPS_ABI_VERSION)) != std::string::npos);
     CHECK(instance.attach({.interfaces = {"lo"}}).error().code == ErrorCode::unsupported);
     CHECK(instance.detach({.all = true}).error().code == ErrorCode::unsupported);
     CHECK(Instance::list_all(scratch.options())->at(0).state == Installation::State::other_abi);
@@ -156,7 +158,7 @@ TEST_CASE("what a killed command left is reported and swept by the next one") {
     Scratch scratch;
     Instance instance = scratch.instance();
     REQUIRE(instance.attach({.interfaces = {"lo"}}));
-    const std::string root = fmt::format("{}/mpsched/v3", scratch.bpffs());
+    const std::string root = scratch.abi_folder(MPS_ABI_VERSION);
     // No process has this id.
     fs::create_directories(root + "/new-99999999/maps");
     fs::create_directories(root + "/old-99999999-net-7/links");

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include <fmt/format.h>
+#include <mps/abi.h>
 
 #include "scratch.hpp"
 
@@ -181,16 +182,18 @@ TEST_CASE("policy objects that must be refused are, each for its own reason, and
     const struct {
         const char *name;
         ErrorCode code;
-        const char *what; // a part of it
+        std::string what; // a part of it
     } cases[] = {
-        {"wrong_abi", ErrorCode::unsupported, "is built for ABI 4, this mpsched has ABI 3"},
+        {"wrong_abi", ErrorCode::unsupported,
+         fmt::format("is built for ABI {}, this mpsched has ABI {}", MPS_ABI_VERSION + 1, MPS_ABI_VERSION)},
         {"no_info", ErrorCode::failed, "no section .rodata.mps"},
         {"short_info", ErrorCode::failed, "has 4 bytes instead of"},
         {"no_name", ErrorCode::failed, "is no name"},
         {"endless_name", ErrorCode::failed, "is no name"},
         {"large_state", ErrorCode::unsupported, "of state"},
         {"no_tc", ErrorCode::failed, "no program mps_policy_tc"},
-        {"other_scratch", ErrorCode::unsupported, "mps_scratch does not fit ABI 3"},
+        {"other_scratch", ErrorCode::unsupported,
+         fmt::format("mps_scratch does not fit ABI {}", MPS_ABI_VERSION)},
         {"bad_tag", ErrorCode::unsupported, "broken description"},
         {"null_scratch", ErrorCode::failed, "map_value_or_null"},
         {"packet_access", ErrorCode::failed, "verifier refused"},

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <fmt/format.h>
+#include <mps/abi.h>
 
 #include "catch.hpp"
 #include "mpsched/netns.hpp"
@@ -52,8 +53,12 @@ void Scratch::add_veth() const {
     run("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up");
 }
 
+std::string Scratch::abi_folder(unsigned version) const {
+    return fmt::format("{}/mpsched/v{}", bpffs_, version);
+}
+
 std::string Scratch::installation() const {
-    return fmt::format("{}/mpsched/v3/net-{}", bpffs_, netns_cookie().value_or(0));
+    return fmt::format("{}/net-{}", abi_folder(MPS_ABI_VERSION), netns_cookie().value_or(0));
 }
 
 std::size_t Scratch::pins() const {

@@ -22,7 +22,9 @@ class Scratch {
     [[nodiscard]] Instance instance() const;
     // Adds the pair v0, v1.
     void add_veth() const;
-    // BPFFS/mpsched/v3/net-COOKIE
+    // BPFFS/mpsched/vN, where pins of ABI version N live.
+    [[nodiscard]] std::string abi_folder(unsigned version) const;
+    // BPFFS/mpsched/vN/net-COOKIE of our own version
     [[nodiscard]] std::string installation() const;
     // Entries below BPFFS that are not the kernel's own.
     [[nodiscard]] std::size_t pins() const;

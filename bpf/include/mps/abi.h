@@ -26,7 +26,7 @@
 
 #define MPS_UNUSED __attribute__((unused))
 
-#define MPS_ABI_VERSION 3
+#define MPS_ABI_VERSION 4
 
 /* The kernel's own limit: MPTCP_PM_ADDR_MAX subflows a connection (net/mptcp/protocol.h). */
 #define MPS_MAX_SUBFLOWS 8
