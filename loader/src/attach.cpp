@@ -7,9 +7,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "device_place.hpp"
 #include "hooks.hpp"
 #include "instance_impl.hpp"
-#include "interface_mode.hpp"
 #include "mpsched/netns.hpp"
 #include "mpsched/policy_names.hpp"
 
@@ -115,9 +115,29 @@ Result<void> mark_attached(Session &session, const Before &before) {
     return session.bump_path_epoch();
 }
 
+// Where it is among stacked devices. Refuses what would steer nothing, and warns of what is doubtful.
+Result<Place> judge(const NetDevice &device, Mode wish, std::vector<std::string> &warnings) {
+    const auto all = net_devices();
+    if (!all)
+        return std::unexpected(all.error());
+    Place place = place_of(device, *all);
+    if (place.verdict == Place::Verdict::useless)
+        return fail(ErrorCode::unsupported, place.what, place.next);
+    if (wish == Mode::native && !place.xdp_works)
+        return fail(ErrorCode::unsupported, place.xdp, "'--mode tc' works there, and is what 'auto' chooses");
+    if (place.verdict == Place::Verdict::doubtful)
+        warnings.push_back(fmt::format("{}; {}", place.what, place.next));
+    if ((wish == Mode::native || wish == Mode::generic) && device.port_kind == "vrf")
+        warnings.push_back(fmt::format("{}; '--mode tc' finds them", place.xdp));
+    return place;
+}
+
 Result<AttachedInterface> attach_one(Session &session, Before &before, Mode wish, bool force, bool tcx,
                                      std::vector<std::string> &warnings) {
     const NetDevice &device = before.device;
+    const auto place = judge(device, wish, warnings);
+    if (!place)
+        return std::unexpected(place.error());
     AttachedInterface result{
         .name = device.name, .ifindex = device.ifindex, .mode = wish, .why = "as asked for"};
     if (before.mode && (wish == Mode::automatic || wish == *before.mode)) {
@@ -127,9 +147,8 @@ Result<AttachedInterface> attach_one(Session &session, Before &before, Mode wish
         return result;
     }
     if (wish == Mode::automatic) {
-        const ModeChoice choice = choose_mode(device);
-        result.mode = choice.mode;
-        result.why = choice.why;
+        result.mode = place->mode;
+        result.why = place->why;
     }
     // A filter leaves no pin behind; with the path on record, repair knows where to look.
     if (!before.path) {
@@ -259,6 +278,12 @@ Result<AttachResult> Instance::attach(const AttachRequest &request) {
         return std::unexpected(devices.error());
     if (auto enabled = require_mptcp_enabled(); !enabled)
         return std::unexpected(enabled.error());
+    // Before anything is loaded.
+    for (const NetDevice &device : *devices) {
+        std::vector<std::string> later;
+        if (const auto place = judge(device, request.mode, later); !place)
+            return std::unexpected(place.error());
+    }
     bool created = false;
     auto session = impl_->open_or_create(created);
     if (!session)

@@ -17,8 +17,8 @@
 #include <fmt/ranges.h>
 
 #include "capabilities.hpp"
+#include "device_place.hpp"
 #include "fd.hpp"
-#include "interface_mode.hpp"
 #include "kernel_probe.hpp"
 #include "log.hpp"
 #include "netlink.hpp"
@@ -154,7 +154,7 @@ Feature ask(const Question &question, const Without &without) {
                    .hint = hint};
 }
 
-InterfaceProbe probe_interface(const NetDevice &device) {
+InterfaceProbe probe_interface(const NetDevice &device, std::span<const NetDevice> all) {
     InterfaceProbe result{.name = device.name,
                           .ifindex = device.ifindex,
                           .driver = device.driver.empty() ? device.kind : device.driver,
@@ -165,12 +165,16 @@ InterfaceProbe probe_interface(const NetDevice &device) {
     if (const auto native = driver_has_xdp(device.ifindex)) {
         result.native_xdp = *native ? Answer::available : Answer::missing;
     }
-    const ModeChoice choice = choose_mode(device);
+    const Place place = place_of(device, all);
     result.auto_mode =
-        choice.mode == Mode::native && result.native_xdp == Answer::missing ? "tc" : to_string(choice.mode);
-    result.auto_reason = choice.mode == Mode::native && result.native_xdp == Answer::missing
+        place.mode == Mode::native && result.native_xdp == Answer::missing ? "tc" : to_string(place.mode);
+    result.auto_reason = place.mode == Mode::native && result.native_xdp == Answer::missing
                              ? "the driver has no native XDP"
-                             : choice.why;
+                             : place.why;
+    if (place.verdict == Place::Verdict::useless) {
+        result.auto_mode = "none";
+        result.auto_reason = fmt::format("{}; {}", place.what, place.next);
+    }
     LIBBPF_OPTS(bpf_xdp_query_opts, query);
     const LibbpfMessages messages;
     if (!bpf_xdp_query(static_cast<int>(device.ifindex), 0, &query)) {
@@ -241,7 +245,7 @@ Probe probe(const Without &without) {
         result.features.push_back(ask(question, all_without.value_or(without)));
     if (const auto devices = net_devices()) {
         for (const NetDevice &device : *devices)
-            result.interfaces.push_back(probe_interface(device));
+            result.interfaces.push_back(probe_interface(device, *devices));
     }
     return result;
 }

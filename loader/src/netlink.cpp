@@ -98,9 +98,31 @@ std::string read_driver(const std::string &ifname) {
     return {info.driver, strnlen(info.driver, sizeof info.driver)};
 }
 
+void parse_link_info(const nlattr *info, NetDevice &device) {
+    for_each_nested(info, [&](const nlattr *attribute) {
+        switch (mnl_attr_get_type(attribute)) {
+        case IFLA_INFO_KIND:
+            device.kind = mnl_attr_get_str(attribute);
+            break;
+        case IFLA_INFO_SLAVE_KIND:
+            device.port_kind = mnl_attr_get_str(attribute);
+            break;
+        case IFLA_INFO_DATA: // behind the kind, as rtnl_link_fill() puts it
+            if (device.kind != "ipvlan")
+                break;
+            for_each_nested(attribute, [&](const nlattr *nested) {
+                if (mnl_attr_get_type(nested) == IFLA_IPVLAN_MODE)
+                    device.ipvlan_l3s = mnl_attr_get_u16(nested) == IPVLAN_MODE_L3S;
+            });
+            break;
+        }
+    });
+}
+
 NetDevice parse_link(const nlmsghdr *message) {
     const auto *header = static_cast<const ifinfomsg *>(mnl_nlmsg_get_payload(message));
     NetDevice device;
+    bool link_is_elsewhere = false;
     device.ifindex = static_cast<std::uint32_t>(header->ifi_index);
     device.type = header->ifi_type;
     device.up = header->ifi_flags & IFF_UP;
@@ -116,14 +138,23 @@ NetDevice parse_link(const nlmsghdr *message) {
             std::memcpy(device.mac.data(), mnl_attr_get_payload(attribute),
                         std::min<std::size_t>(device.mac.size(), mnl_attr_get_payload_len(attribute)));
             break;
+        case IFLA_MASTER:
+            device.master = mnl_attr_get_u32(attribute);
+            break;
+        case IFLA_LINK:
+            device.link = mnl_attr_get_u32(attribute);
+            break;
+        case IFLA_LINK_NETNSID:
+            link_is_elsewhere = true;
+            break;
         case IFLA_LINKINFO:
-            for_each_nested(attribute, [&](const nlattr *nested) {
-                if (mnl_attr_get_type(nested) == IFLA_INFO_KIND)
-                    device.kind = mnl_attr_get_str(nested);
-            });
+            parse_link_info(attribute, device);
             break;
         }
     });
+    // A veth's peer is not below it.
+    if (link_is_elsewhere || device.link == device.ifindex || device.kind == "veth")
+        device.link = 0;
     return device;
 }
 

@@ -21,8 +21,12 @@ struct NetDevice {
     std::uint16_t type = 0; // ARPHRD_*
     std::uint32_t mtu = 0;
     bool up = false;
-    std::string kind{};                // rtnetlink kind: "veth", "tun", "vlan"; "" for physical devices
-    std::string driver{};              // ethtool driver name, "" if unknown
+    std::string kind{};       // rtnetlink kind: "veth", "tun", "vlan"; "" for physical devices
+    std::string driver{};     // ethtool driver name, "" if unknown
+    std::uint32_t master = 0; // the bridge, bond, VRF … that it is a port of; 0: none
+    std::string port_kind{};  // rtnetlink kind of that master: "bridge"; "" if it has none
+    std::uint32_t link = 0;   // the device below: a VLAN's parent; 0: none in this network namespace
+    bool ipvlan_l3s = false;
     std::array<std::uint8_t, 6> mac{}; // first six bytes of the link-layer address
 
     // Packets come without link-layer header.

@@ -12,6 +12,7 @@
 #include <fmt/ranges.h>
 
 #include "addresses.hpp"
+#include "device_place.hpp"
 #include "dump.hpp"
 #include "hooks.hpp"
 #include "instance_impl.hpp"
@@ -199,8 +200,11 @@ Result<InterfaceStatus> interface_status(const InstallationPaths &paths, const P
     } else if (path->flags & MPS_PATH_LEAVING) {
         status.problem = "half detached";
     }
-    if (!status.problem.empty())
+    if (!status.problem.empty()) {
         status.problem += ": any command that changes something repairs it";
+    } else if (const auto all = net_devices()) {
+        status.problem = place_problem(*device, status.mode, *all);
+    }
     return status;
 }
 

@@ -116,6 +116,24 @@ TEST_CASE("auto chooses tc where native XDP costs more than it gives, and says w
     REQUIRE(instance.detach({.all = true}));
 }
 
+TEST_CASE(
+    "a port of a bridge is attached with a word about it, and what steers nothing is refused unloaded") {
+    Scratch scratch;
+    scratch.add_veth();
+    run("ip link add br0 type bridge && ip link set v0 master br0 && ip link add ifb7 type ifb");
+    Instance instance = scratch.instance();
+    const auto refused = instance.attach({.interfaces = {"v1", "ifb7"}});
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == ErrorCode::unsupported);
+    CHECK(scratch.pins() == 0);
+    const auto attached = instance.attach({.interfaces = {"v0"}});
+    REQUIRE(attached);
+    REQUIRE(attached->warnings.size() == 1);
+    CHECK(attached->warnings[0] == "v0 is a port of the bridge br0: sockets use br0; attach br0 instead");
+    CHECK(instance.status()->problems.empty());
+    REQUIRE(instance.detach({.all = true}));
+}
+
 TEST_CASE("an unknown interface is a usage error that lists the valid ones, and nothing is changed") {
     Scratch scratch;
     scratch.add_veth();

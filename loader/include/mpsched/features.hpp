@@ -44,7 +44,7 @@ struct InterfaceProbe {
     bool up = false;
     std::uint32_t mtu = 0; // bytes
     Answer native_xdp = Answer::unknown;
-    std::string auto_mode{};    // the mode `attach --mode auto` would try first: "native" or "tc"
+    std::string auto_mode{};    // the mode `attach --mode auto` would try first: "native", "tc", or "none"
     std::string auto_reason{};  // and why
     std::string xdp_taken_by{}; // "name (id 12)" of a program that is not ours, "" if none
 };

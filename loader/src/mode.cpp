@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "interface_mode.hpp"
+#include "mpsched/instance.hpp"
 
 #include <fmt/format.h>
 
@@ -26,17 +26,6 @@ Result<Mode> parse_mode(std::string_view text) {
     }
     return fail(ErrorCode::usage, fmt::format("there is no mode '{}'", text),
                 "there are: auto, native, generic, tc");
-}
-
-ModeChoice choose_mode(const NetDevice &device) {
-    if (device.layer3())
-        return {Mode::tc, "no link-layer header: native XDP does not exist there"};
-    if (device.kind == "veth" || device.driver == "veth") {
-        return {Mode::tc, "veth: native XDP switches the peer's GSO off"};
-    }
-    if (device.driver == "virtio_net")
-        return {Mode::tc, "virtio: native XDP needs the guest's offloads off"};
-    return {Mode::native, "the cheapest place"};
 }
 
 } // namespace mps

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+//
+// Devices are stacked: what a port of a bond receives, sockets know as packets of the bond. Our program has to be where
+// they are known by the device that sockets use, so this tells for each kind of device whether that is here, in which mode, and
+// which device to name instead. It goes by what rtnetlink says (kind, master, link), not by names.
+// docs/devices.md has the same as a table, with what was measured.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "mpsched/instance.hpp"
+#include "netlink.hpp"
+
+namespace mps {
+
+struct Place {
+    enum class Verdict {
+        good,
+        doubtful, // works, but probably another device is meant
+        useless,  // no packet of a socket of this host would ever be steered here
+    };
+    Verdict verdict = Verdict::good;
+    std::string what{}; // unless good: "eth0 is a port of the bridge br0: sockets use br0"
+    std::string next{}; // and what to do: "attach br0 instead"
+
+    Mode mode = Mode::
+        native; // what mode `auto` tries first: native or tc. Native may still be refused by the driver.
+    std::string why{}; // and why
+
+    // What is wrong with XDP here, "" if nothing is. `xdp_works`: it only has a price.
+    std::string xdp{};
+    bool xdp_works = true;
+};
+
+// `all`: every device of the network namespace.
+[[nodiscard]] Place place_of(const NetDevice &device, std::span<const NetDevice> all);
+
+// What is wrong with an interface attached in this mode as devices are stacked now, "" if nothing is: a bond, VRF … may have
+// taken it in since, or let it go.
+[[nodiscard]] std::string place_problem(const NetDevice &device, Mode mode, std::span<const NetDevice> all);
+
+} // namespace mps
