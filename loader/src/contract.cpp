@@ -219,7 +219,7 @@ Result<void> load_data_path(const InstallationPaths &paths, bool rdonly_cast) {
     if (auto done = write_value(bpf_map__fd(config), 0, initial, MPS_MAP_CONFIG); !done)
         return done;
 
-    for (const char *directory : {"", "/maps", "/progs", "/links", "/policies"}) {
+    for (const char *directory : {"", "/maps", "/progs", "/links", "/policies", "/origins"}) {
         if (auto done = make_directory(paths.base + directory); !done)
             return done;
     }

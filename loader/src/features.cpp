@@ -21,6 +21,7 @@
 #include "fd.hpp"
 #include "kernel_probe.hpp"
 #include "log.hpp"
+#include "mpsched/nearest.hpp"
 #include "netlink.hpp"
 #include "pins.hpp"
 
@@ -62,6 +63,8 @@ Finding probe_btf() {
 }
 
 Finding probe_bpffs() {
+    if (const auto good = check_bpffs({}); !good)
+        return {Answer::missing, good.error().what};
     if (const auto path = find_bpffs({}))
         return {Answer::available, fmt::format("mounted at {}", *path)};
     std::ifstream file("/proc/filesystems");
@@ -217,11 +220,12 @@ Result<Without> parse_without(std::string_view text) {
         const std::string_view name = text.substr(0, comma);
         if (std::none_of(questions.begin(), questions.end(),
                          [&](const Question &q) { return q.name == name; })) {
-            std::vector<std::string_view> names;
+            std::vector<std::string> names;
             for (const Question &question : questions)
-                names.push_back(question.name);
-            return fail(ErrorCode::usage, fmt::format("there is no feature '{}'", name),
-                        fmt::format("there are: {}", fmt::join(names, ", ")));
+                names.emplace_back(question.name);
+            return fail(ErrorCode::usage,
+                        fmt::format("there is no feature '{}' to do without (MPS_WITHOUT)", name),
+                        fmt::format("{}there are: {}", did_you_mean(name, names), fmt::join(names, ", ")));
         }
         without.emplace(name);
         text.remove_prefix(std::min(comma + 1, text.size()));
@@ -237,12 +241,14 @@ Result<Without> effective_without(const Without &without) {
     return result;
 }
 
-Probe probe(const Without &without) {
+Result<Probe> probe(const Without &without) {
     capture_libbpf();
     Probe result;
     const auto all_without = effective_without(without);
+    if (!all_without)
+        return std::unexpected(all_without.error());
     for (const Question &question : questions)
-        result.features.push_back(ask(question, all_without.value_or(without)));
+        result.features.push_back(ask(question, *all_without));
     if (const auto devices = net_devices()) {
         for (const NetDevice &device : *devices)
             result.interfaces.push_back(probe_interface(device, *devices));

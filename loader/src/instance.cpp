@@ -211,6 +211,8 @@ Result<Instance> Instance::open(OpenOptions options) {
     auto without = effective_without(options.without);
     if (!without)
         return std::unexpected(without.error());
+    if (auto good = check_bpffs(options); !good)
+        return std::unexpected(good.error());
     if (!options.netns.empty()) {
         if (auto entered = enter_netns(options.netns); !entered)
             return std::unexpected(entered.error());
@@ -231,6 +233,8 @@ bool Instance::installed() const { return impl_->installed(); }
 
 Result<std::vector<Installation>> Instance::list_all(const OpenOptions &options) {
     capture_libbpf();
+    if (auto good = check_bpffs(options); !good)
+        return std::unexpected(good.error());
     const auto bpffs = find_bpffs(options);
     if (!bpffs)
         return std::vector<Installation>{};
@@ -239,6 +243,8 @@ Result<std::vector<Installation>> Instance::list_all(const OpenOptions &options)
 
 Result<std::vector<std::string>> Instance::repair(const OpenOptions &options, bool force) {
     capture_libbpf();
+    if (auto good = check_bpffs(options); !good)
+        return std::unexpected(good.error());
     const auto bpffs = find_bpffs(options);
     if (!bpffs)
         return std::vector<std::string>{};

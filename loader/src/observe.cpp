@@ -12,11 +12,13 @@
 #include <fmt/ranges.h>
 
 #include "addresses.hpp"
+#include "amounts.hpp"
 #include "device_place.hpp"
 #include "dump.hpp"
 #include "hooks.hpp"
 #include "instance_impl.hpp"
 #include "levers.hpp"
+#include "mpsched/nearest.hpp"
 #include "mpsched/netns.hpp"
 #include "mpsched/selector.hpp"
 #include "numbers.hpp"
@@ -50,59 +52,49 @@ constexpr PathField path_fields[] = {
     {"cost", 0, 1000000, &mps_path::cost},
 };
 
-// A number with one letter behind it that stands for a factor; at most `most`.
-struct Unit {
-    char letter;
-    std::uint64_t factor;
-};
-constexpr Unit byte_units[] = {
-    {'k', 1'000}, {'M', 1'000'000}, {'G', 1'000'000'000}, {'T', 1'000'000'000'000}};
-constexpr Unit time_units[] = {{'s', 1}, {'m', 60}, {'h', 3'600}, {'d', 86'400}};
 constexpr std::uint64_t most_quota_bytes = 1'000'000'000'000'000;
 constexpr std::uint64_t most_quota_period_s = 36'600ULL * 86'400;
 
-std::optional<std::uint64_t> parse_amount(std::string_view text, std::span<const Unit> units,
-                                          std::uint64_t most) {
-    std::uint64_t factor = 1;
-    if (!text.empty()) {
-        for (const Unit &unit : units) {
-            if (text.back() != unit.letter)
-                continue;
-            factor = unit.factor;
-            text.remove_suffix(1);
-            break;
-        }
-    }
-    const auto value = parse_unsigned(text);
-    if (!value || *value > most / factor)
-        return std::nullopt;
-    return *value * factor;
+// A value of an attribute, or a usage error that tells the range.
+Result<std::uint64_t> attribute_value(const Setting &setting, std::string_view unit_name, std::uint64_t least,
+                                      std::uint64_t most, std::string_view besides = {}) {
+    const Unit unit = unit_of(unit_name);
+    const auto value = parse_amount(setting.value, unit);
+    const bool in_range = value && *value >= 0 && static_cast<std::uint64_t>(*value) >= least &&
+                          static_cast<std::uint64_t>(*value) <= most;
+    if (in_range)
+        return static_cast<std::uint64_t>(*value);
+    const std::string_view units = units_hint(unit.measure);
+    return fail(ErrorCode::usage,
+                fmt::format("{}={}: {}", setting.key, setting.value,
+                            value ? std::string_view("out of range") : std::string_view(value.error())),
+                fmt::format("the range is {}..{}{}{}{}{}{}", least, most, unit_name.empty() ? "" : " ",
+                            unit_name, besides, units.empty() ? "" : "; ", units));
 }
 
 // quota=…, quota_period=…, quota_used=…; the last one is no attribute but a number that the data path goes on from.
 Result<void> set_quota(mps_path &path, std::optional<std::uint64_t> &used, const Setting &setting) {
-    const auto wrong = [&](std::string_view hint) {
-        return fail(ErrorCode::usage, fmt::format("{}={}: not understood", setting.key, setting.value),
-                    std::string(hint));
-    };
     if (setting.key == "quota" && setting.value == "none") {
         path.quota_bytes = 0;
         return {};
     }
     if (setting.key == "quota_period") {
-        const auto seconds =
-            setting.value == "none" ? 0 : parse_amount(setting.value, time_units, most_quota_period_s);
-        if (!seconds || (*seconds == 0 && setting.value != "none"))
-            return wrong(
-                "a number of seconds (3600, or 60m, 24h, 30d), or none for a quota once and for all");
+        const auto seconds = setting.value == "none"
+                                 ? Result<std::uint64_t>(0)
+                                 : attribute_value(setting, "s", 1, most_quota_period_s,
+                                                   ", or none for a quota once and for all");
+        if (!seconds)
+            return std::unexpected(seconds.error());
         path.quota_period_s = static_cast<std::uint32_t>(*seconds);
         path.quota_since_ns = boottime_ns();
         return {};
     }
-    const auto bytes = parse_amount(setting.value, byte_units, most_quota_bytes);
-    if (!bytes || (setting.key == "quota" && *bytes == 0))
-        return wrong("a number of bytes (10000000, or 500k, 10M, 5G, 1T), for a quota also none");
-    if (setting.key == "quota_used") {
+    const bool is_quota = setting.key == "quota";
+    const auto bytes =
+        attribute_value(setting, "bytes", is_quota, most_quota_bytes, is_quota ? ", or none" : "");
+    if (!bytes)
+        return std::unexpected(bytes.error());
+    if (!is_quota) {
         used = *bytes;
         return {};
     }
@@ -130,20 +122,19 @@ Result<void> set_attribute(mps_path &path, std::optional<std::uint64_t> &used, c
     for (const PathField &field : path_fields) {
         if (field.key != setting.key)
             continue;
-        const auto value = parse_unsigned(setting.value);
-        if (!value || *value < field.min || *value > field.max) {
-            return fail(
-                ErrorCode::usage,
-                fmt::format("{}={}: {}", field.key, setting.value, value ? "out of range" : "not a number"),
-                fmt::format("the range is {}..{}", field.min, field.max));
-        }
+        const auto value = attribute_value(setting, "", field.min, field.max);
+        if (!value)
+            return std::unexpected(value.error());
         path.*field.member = static_cast<std::uint32_t>(*value);
         return {};
     }
+    const std::vector<std::string> names{"weight", "priority",     "cost",      "energy",
+                                         "quota",  "quota_period", "quota_used"};
     return fail(
         ErrorCode::usage, fmt::format("a path has no attribute '{}'", setting.key),
-        "there are: weight (1..10000), priority (0..255), cost (0..1000000), energy (none, wifi, 3g, lte, 5g), "
-        "quota, quota_period, quota_used");
+        did_you_mean(setting.key, names) +
+            "there are: weight (1..10000), priority (0..255), cost (0..1000000), energy (none, wifi, 3g, lte, 5g), "
+            "quota, quota_period, quota_used");
 }
 
 PathStatus path_status(const mps_path &path, std::uint64_t used_bytes = 0) {
@@ -429,6 +420,7 @@ Result<Status> Instance::status() const {
         if (slot.half_filled)
             status.problems.push_back(fmt::format("slot {}: half filled", slot.number));
     }
+    status.new_only = (config->flags & MPS_CONFIG_NEW_ONLY) != 0;
     status.default_slot = default_slot(*config);
     status.default_policy = policy_name(*slots, status.default_slot);
     const auto rules = table.rules();
@@ -472,6 +464,9 @@ Result<std::vector<ConnectionStatus>> Instance::connections() const {
     const auto entries = PathTable(*pins).entries();
     if (!entries)
         return std::unexpected(entries.error());
+    const auto config = read_config(*pins);
+    if (!config)
+        return std::unexpected(config.error());
     std::set<std::uint32_t> attached;
     for (const PathEntry &entry : *entries) {
         if (entry.path.flags & MPS_PATH_ATTACHED)
@@ -483,6 +478,10 @@ Result<std::vector<ConnectionStatus>> Instance::connections() const {
             .token = connection.token, .policy = "default", .tracked = connection.known.has_value()};
         if (connection.known) {
             status.slot = connection.known->slot;
+            status.pending = connection.known->rule_epoch != rule_epoch(*config);
+            const bool is_there = std::ranges::find(*slots, status.slot, &Slot::number) != slots->end();
+            if (status.pending && (!config->nr_rules || !is_there))
+                status.slot = default_slot(*config);
             status.policy = policy_name(*slots, status.slot);
         }
         for (const KnownSubflow &subflow : connection.subflows) {

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "amounts.hpp"
 #include "numbers.hpp"
 
 namespace mps {
@@ -164,23 +165,17 @@ std::string param_range_text(const Param &param) {
 }
 
 Result<std::int64_t> parse_param_value(const Param &param, std::string_view text) {
-    auto value = parse_signed(text);
-    if (!value) {
-        if (const auto hexadecimal = parse_unsigned(text);
-            hexadecimal &&
-            *hexadecimal <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
-            value = static_cast<std::int64_t>(*hexadecimal);
-        }
-    }
-    if (!value) {
-        return fail(ErrorCode::usage, fmt::format("{}={}: not a number", param.name, text),
-                    fmt::format("the range is {}", param_range_text(param)));
-    }
-    if (*value < param.min || *value > param.max) {
-        return fail(ErrorCode::usage, fmt::format("{}={}: out of range", param.name, text),
-                    fmt::format("the range is {}", param_range_text(param)));
-    }
-    return *value;
+    const Unit unit = unit_of(param.unit);
+    const auto value = parse_amount(text, unit);
+    const std::string_view why = !value                                     ? std::string_view(value.error())
+                                 : *value < param.min || *value > param.max ? "out of range"
+                                                                            : "";
+    if (why.empty())
+        return *value;
+    const std::string_view units = units_hint(unit.measure);
+    return fail(
+        ErrorCode::usage, fmt::format("{}={}: {}", param.name, text, why),
+        fmt::format("the range is {}{}{}", param_range_text(param), units.empty() ? "" : "; ", units));
 }
 
 Result<Setting> parse_setting(std::string_view text) {

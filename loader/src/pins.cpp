@@ -223,14 +223,25 @@ std::optional<std::string> find_bpffs(const OpenOptions &options) {
     return std::nullopt;
 }
 
+Result<void> check_bpffs(const OpenOptions &options) {
+    const std::string wanted = configured_bpffs(options);
+    if (wanted.empty() || is_bpffs(wanted))
+        return {};
+    const std::string named = fmt::format("{}{}", wanted, options.bpffs.empty() ? " (MPS_BPFFS)" : "");
+    struct statfs status{};
+    if (::statfs(wanted.c_str(), &status))
+        return std::unexpected(
+            system_error(errno, fmt::format("looking for the bpf file system at {}", named)));
+    return fail(ErrorCode::usage, fmt::format("{} is no bpf file system", named),
+                fmt::format("'mount -t bpf bpf {}' makes one", wanted));
+}
+
 Result<std::string> require_bpffs(const OpenOptions &options) {
     if (auto found = find_bpffs(options))
         return *found;
     // A place that somebody chose is not to be covered by a mount.
-    if (const std::string wanted = configured_bpffs(options); !wanted.empty()) {
-        return fail(ErrorCode::usage, fmt::format("{} is no bpf file system", wanted),
-                    fmt::format("'mount -t bpf bpf {}' makes one", wanted));
-    }
+    if (auto good = check_bpffs(options); !good)
+        return std::unexpected(good.error());
     const pid_t owner = owner_of_outer_mounts();
     const std::string path = owner ? outer_bpffs(owner) : usual_bpffs;
     int err = owner ? mount_outer_bpffs(owner) : mount_bpffs(usual_bpffs);
@@ -290,6 +301,9 @@ std::string InstallationPaths::clsact_mark(std::uint32_t ifindex) const {
 }
 std::string InstallationPaths::kept_policy(std::uint32_t slot) const {
     return fmt::format("{}/policies/{}", base, slot);
+}
+std::string InstallationPaths::origin(std::uint32_t slot) const {
+    return fmt::format("{}/origins/{}", base, slot);
 }
 std::string InstallationPaths::levers_link() const { return fmt::format("{}/levers", base); }
 std::string InstallationPaths::links_dir() const { return fmt::format("{}/links", base); }

@@ -23,6 +23,9 @@ namespace mps {
 // The directory at which a bpf file system is mounted (see OpenOptions::bpffs). nullopt: none is.
 [[nodiscard]] std::optional<std::string> find_bpffs(const OpenOptions &options);
 
+// Somebody named a place for the pins, and it is none: that is not the same as nothing being attached.
+[[nodiscard]] Result<void> check_bpffs(const OpenOptions &options);
+
 // The same, mounting one at the usual place if there is none.
 [[nodiscard]] Result<std::string> require_bpffs(const OpenOptions &options);
 
@@ -62,6 +65,8 @@ struct InstallationPaths {
     [[nodiscard]] std::string clsact_mark(std::uint32_t ifindex) const;
     // A policy's XDP program, pinned to say: loaded by `policy load`, keep it although nothing refers to it.
     [[nodiscard]] std::string kept_policy(std::uint32_t slot) const;
+    // Which object the slot was filled from, see policy_origin.hpp.
+    [[nodiscard]] std::string origin(std::uint32_t slot) const;
     // Of mps_sockops. Not among the links: it is one of no interface, and outlives the network namespace.
     [[nodiscard]] std::string levers_link() const;
     [[nodiscard]] std::string links_dir() const;

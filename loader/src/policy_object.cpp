@@ -15,6 +15,7 @@
 
 #include "load_error.hpp"
 #include "log.hpp"
+#include "mpsched/nearest.hpp"
 #include "verifier_log.hpp"
 
 namespace mps {
@@ -151,14 +152,18 @@ Result<std::vector<CheckedSetting>> check_settings(const std::string &policy,
             return candidate.param.name == setting.key;
         });
         if (spec == params.end()) {
-            std::vector<std::string> known;
-            for (const ParamSpec &candidate : params)
+            std::vector<std::string> known, names;
+            for (const ParamSpec &candidate : params) {
                 known.push_back(param_range_text(candidate.param));
-            for (const Param &engine : engine_params())
+                names.push_back(candidate.param.name);
+            }
+            for (const Param &engine : engine_params()) {
                 known.push_back(param_range_text(engine));
-            return fail(ErrorCode::usage,
-                        fmt::format("policy '{}' has no parameter '{}'", policy, setting.key),
-                        fmt::format("there are: {}", fmt::join(known, ", ")));
+                names.push_back(engine.name);
+            }
+            return fail(
+                ErrorCode::usage, fmt::format("policy '{}' has no parameter '{}'", policy, setting.key),
+                fmt::format("{}there are: {}", did_you_mean(setting.key, names), fmt::join(known, ", ")));
         }
         const auto value = parse_param_value(spec->param, setting.value);
         if (!value)
@@ -187,6 +192,13 @@ Result<PolicyObject> PolicyObject::open(std::span<const std::byte> elf, std::str
     if (!policy.object_) {
         // errno is one of libbpf's own here, and its message tells the ELF library's view: for -v only.
         log_lines(messages.warnings());
+        // A map of ours is described by BTF, so this is what an object without looks like to libbpf.
+        if (std::string_view(messages.warnings()).contains("BTF is required")) {
+            return fail(
+                ErrorCode::failed,
+                fmt::format("{} has no BTF, the description of its maps and parameters", policy.label_),
+                "compile it with clang -g (llvm-strip -g may take the rest off again)");
+        }
         return fail(ErrorCode::failed, fmt::format("{} is no BPF object", policy.label_),
                     std::string(not_a_policy_hint));
     }

@@ -12,6 +12,7 @@
 
 #include "addresses.hpp"
 #include "cgroup.hpp"
+#include "mpsched/nearest.hpp"
 #include "mpsched/netns.hpp"
 #include "netlink.hpp"
 #include "numbers.hpp"
@@ -49,6 +50,18 @@ void clear_host_bits(std::array<std::uint8_t, 16> &address, unsigned prefix) {
     for (unsigned bit = prefix; bit < 128; bit++) {
         address[bit / 8] = static_cast<std::uint8_t>(address[bit / 8] & ~(0x80u >> bit % 8));
     }
+}
+
+// Names change their addresses, rules do not: they are not looked up.
+std::string address_hint(const std::string &host) {
+    const bool is_name = !host.empty() &&
+                         host.find_first_not_of("abcdefghijklmnopqrstuvwxyz"
+                                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") == host.npos &&
+                         host.find_first_not_of("0123456789.") != host.npos;
+    return is_name
+               ? fmt::format(
+                     "names are not looked up: 'getent ahosts {}' tells its addresses, a rule for each", host)
+               : std::string(syntax_hint);
 }
 
 // ADDR[/PREFIX][:PORT]; an IPv6 address with port stands in brackets, its prefix inside or behind them.
@@ -96,7 +109,7 @@ Result<Endpoint> parse_endpoint(std::string_view part, std::string_view text) {
     } else if (inet_pton(AF_INET6, host.c_str(), endpoint.address.data()) == 1) {
         width = 128;
     } else {
-        return bad_part(part, fmt::format("'{}' is no IP address", host));
+        return bad_part(part, fmt::format("'{}' is no IP address", host), address_hint(host));
     }
     unsigned prefix = width;
     if (has_prefix) {
@@ -185,7 +198,9 @@ Result<void> parse_part(mps_rule &rule, std::string_view part) {
             rule.ifindex = device->ifindex;
         }
     } else {
-        return bad_part(part, fmt::format("'{}' is not known", key));
+        const std::vector<std::string> keys{"remote", "local", "rport", "lport", "mark", "cgroup", "dev"};
+        return bad_part(part, fmt::format("'{}' is not known", key),
+                        did_you_mean(key, keys) + std::string(syntax_hint));
     }
     if (rule.fields & fields)
         return bad_part(part, "said twice");

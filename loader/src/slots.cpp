@@ -27,9 +27,9 @@ Result<std::uint32_t> program_in(int map_fd, std::uint32_t slot) {
     return id->value_or(0);
 }
 
-bool same_policy(const LivePolicy &a, const LivePolicy &b) {
-    return a.header.name == b.header.name && a.header.doc == b.header.doc && a.tag == b.tag &&
-           a.section == b.section;
+bool holds_same(const Slot &slot, const LivePolicy &policy, const PolicyOrigin &origin) {
+    return slot.policy && !slot.half_filled && slot.origin && slot.origin->sha256 == origin.sha256 &&
+           slot.policy->header.name == policy.header.name && slot.policy->section == policy.section;
 }
 
 } // namespace
@@ -60,6 +60,7 @@ Result<std::vector<Slot>> Slots::read() const {
         auto policy = live_policy(fd->get());
         if (policy) {
             slot.policy = std::move(*policy);
+            slot.origin = read_origin(paths_, number, slot.policy->xdp_prog_id);
         } else {
             slot.trouble = policy.error().what;
         }
@@ -110,7 +111,7 @@ Result<std::map<std::uint32_t, SlotUse>> Slots::uses() const {
     return uses;
 }
 
-Result<std::uint32_t> Slots::fill(const LoadedPolicy &loaded, bool share) {
+Result<std::uint32_t> Slots::fill(const LoadedPolicy &loaded, const PolicyOrigin &origin) {
     const auto ours = live_policy(loaded.xdp.get());
     if (!ours)
         return std::unexpected(ours.error());
@@ -124,7 +125,7 @@ Result<std::uint32_t> Slots::fill(const LoadedPolicy &loaded, bool share) {
         if (it == slots->end()) {
             if (!free)
                 free = number;
-        } else if (share && it->policy && !it->half_filled && same_policy(*it->policy, *ours)) {
+        } else if (holds_same(*it, *ours, origin)) {
             return number;
         }
     }
@@ -135,7 +136,10 @@ Result<std::uint32_t> Slots::fill(const LoadedPolicy &loaded, bool share) {
     const auto put = [&](std::string_view map, int program) -> Result<void> {
         return write_value(pins_.map(map), free, static_cast<std::uint32_t>(program), map);
     };
-    auto done = put(MPS_MAP_XDP_SLOTS, loaded.xdp.get());
+    // First, so that no slot is ever filled without.
+    auto done = write_origin(paths_, free, ours->xdp_prog_id, origin);
+    if (done)
+        done = put(MPS_MAP_XDP_SLOTS, loaded.xdp.get());
     if (done)
         done = put(MPS_MAP_TC_SLOTS, loaded.tc.get());
     if (done) {
@@ -161,6 +165,7 @@ Result<void> Slots::clear(std::uint32_t slot) {
         return done;
     if (auto done = delete_key(pins_.map(MPS_MAP_XDP_SLOTS), slot, MPS_MAP_XDP_SLOTS); !done)
         return done;
+    remove_origin(paths_, slot);
     return delete_key(pins_.map(MPS_MAP_TC_SLOTS), slot, MPS_MAP_TC_SLOTS);
 }
 

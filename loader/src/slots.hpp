@@ -14,6 +14,7 @@
 #include "mpsched/error.hpp"
 #include "pins.hpp"
 #include "policy_object.hpp"
+#include "policy_origin.hpp"
 
 namespace mps {
 
@@ -34,7 +35,8 @@ struct Slot {
     // an error.
     std::optional<LivePolicy> policy{};
     std::string trouble{};
-    bool half_filled = false; // only one of the two hook types
+    std::optional<PolicyOrigin> origin{}; // not known: nothing is taken for the same
+    bool half_filled = false;             // only one of the two hook types
 };
 
 class Slots {
@@ -47,9 +49,8 @@ class Slots {
     [[nodiscard]] Result<std::map<std::uint32_t, SlotUse>> uses() const;
     [[nodiscard]] Result<std::vector<mps_rule>> rules() const;
 
-    // Puts a loaded policy into a free slot, or finds the slot that holds the very same (name, code,
-    // parameters).
-    [[nodiscard]] Result<std::uint32_t> fill(const LoadedPolicy &loaded, bool share);
+    // Puts a loaded policy into a free slot, or finds the slot that holds the very same (object, parameters).
+    [[nodiscard]] Result<std::uint32_t> fill(const LoadedPolicy &loaded, const PolicyOrigin &origin);
     [[nodiscard]] Result<void> clear(std::uint32_t slot);
     // Empties slots that nobody refers to. Packets that are being handled now still find theirs.
     [[nodiscard]] Result<void> collect();

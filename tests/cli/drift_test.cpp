@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include <unistd.h>
+
 #include "catch.hpp"
 #include "process.hpp"
 #include "table/command_table.hpp"
@@ -79,22 +81,60 @@ std::string output_of(const std::vector<std::string> &words) {
     return outcome.out;
 }
 
-// What bash offers at the end of `line`.
-Names completions(const std::string &line) {
-    const std::string script = "source " MPS_COMPLETION "\n"
-                               "mpsched() { " MPS_FAKE_CLI " \"$@\"; }\n"
-                               "COMP_LINE='" +
-                               line + "' COMP_POINT=" + std::to_string(line.size()) +
-                               "\n_mpsched\nprintf '%s\\n' \"${COMPREPLY[@]}\"\n";
-    const auto outcome = mps::test::run({"bash", "--norc", "-s"}, {.input = script});
-    INFO(line);
-    CHECK(outcome.err.empty());
-    REQUIRE(outcome.exit_code == 0);
-    std::istringstream lines(outcome.out);
+Names words_of(const std::string &text) {
+    std::istringstream lines(text);
     Names names;
     for (std::string one; std::getline(lines, one);)
         if (!one.empty())
             names.insert(one);
+    return names;
+}
+
+Names run_shell(const std::vector<std::string> &shell, const std::string &line, const std::string &script) {
+    const auto outcome = mps::test::run(shell, {.input = script});
+    INFO(shell.front() << ": " << line);
+    CHECK(outcome.err.empty());
+    REQUIRE(outcome.exit_code == 0);
+    return words_of(outcome.out);
+}
+
+// What bash offers at the end of `line`; `cli` answers what the script asks.
+Names completions(const std::string &line, const std::string &cli = MPS_FAKE_CLI) {
+    return run_shell({"bash", "--norc", "-s"}, line,
+                     "source " MPS_COMPLETION ".bash\n"
+                     "mpsched() { " +
+                         cli +
+                         " \"$@\"; }\n"
+                         "COMP_LINE='" +
+                         line + "' COMP_POINT=" + std::to_string(line.size()) +
+                         "\n_mpsched\nprintf '%s\\n' \"${COMPREPLY[@]}\"\n");
+}
+
+bool has_shell(const std::string &name) {
+    return mps::test::run({"sh", "-c", "command -v " + name}).exit_code == 0;
+}
+
+// zsh's own part, matching and showing, is left out: its builtins print what they are given.
+Names zsh_completions(const std::string &line) {
+    return run_shell(
+        {"zsh", "-f", "-s"}, line,
+        "compdef() { : }\ncompset() { [[ $cur == ${~2}* ]] && cut=${(M)cur##${~2}}; return 0 }\n"
+        "compadd() { local n; while [[ $1 == -* && $1 != -- ]]; do [[ $1 == -S ]] && shift; shift; "
+        "done; shift; for n; do [[ $cut$n == $cur* ]] && print -r -- $cut$n; done }\n"
+        "cut=''\nmpsched() { " MPS_FAKE_CLI " \"$@\" }\n"
+        "source " MPS_COMPLETION ".zsh\nwords=(${(s: :)${:-\"" +
+            line + "\"}})\n" + (line.ends_with(' ') ? "words+=('')\n" : "") +
+            "CURRENT=$#words\n_mpsched\ntrue\n");
+}
+
+Names fish_completions(const std::string &line) {
+    const Names lines = run_shell({"fish", "--no-config"}, line,
+                                  "function mpsched; " MPS_FAKE_CLI " $argv; end\n"
+                                  "source " MPS_COMPLETION ".fish\ncomplete -C '" +
+                                      line + "'\n");
+    Names names;
+    for (const std::string &one : lines)
+        names.insert(one.substr(0, one.find('\t')));
     return names;
 }
 
@@ -212,12 +252,77 @@ TEST_CASE("completion offers values where they are due", "[cli]") {
     CHECK(completions("mpsched attach lo --mode n") == Names{"native"});
     CHECK(completions("mpsched attach ").contains("lo"));
     CHECK(completions("mpsched path lo w") == Names{"weight="});
-    // Policies and parameters come from mpsched itself.
-    CHECK(completions("mpsched policy unload ") == Names{"default", "weighted", "active-standby"});
+    // Readline replaces only what follows the last '='.
+    CHECK(completions("mpsched path lo energy=") == Names{"none", "wifi", "3g", "lte", "5g"});
+    CHECK(completions("mpsched path lo quota=n") == Names{"none"});
+    CHECK(completions("mpsched use weighted --for rport=443,ma") == Names{"443,mark="});
+    // Policies and parameters come from mpsched itself, and what there is now from its status.
+    CHECK(completions("mpsched policy unload ") == Names{"weighted"});
     CHECK(completions("mpsched --netns x use we").contains("weighted"));
     CHECK(completions("mpsched use weighted -s ") == Names{"quantum_ms="});
+    CHECK(completions("mpsched use weighted -s quantum_ms=") == Names{"10"});
     CHECK(completions("mpsched set ") == Names{"quantum_ms="});
     CHECK(completions("mpsched use weighted --for r") == Names{"remote=", "rport="});
-    // Readline replaces only what follows the last '='.
-    CHECK(completions("mpsched use weighted --for rport=443,ma") == Names{"443,mark="});
+    CHECK(completions("mpsched use weighted --for dev=") == Names{"wan0", "lte0"});
+    CHECK(completions("mpsched detach ") == Names{"wan0", "lte0"});
+    CHECK(completions("mpsched detach l") == Names{"lte0"});
+    CHECK(completions("mpsched unuse ") == Names{"rport=443"});
+    CHECK(completions("mpsched set --for rp") == Names{"rport=443"});
+}
+
+TEST_CASE("completion works for who has no rights, with what is built in", "[cli]") {
+    if (::geteuid() != 0)
+        mps::test::skip("needs root to become somebody without rights");
+    const std::string nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups " MPS_CLI;
+    // Where nobody may run it, this proves nothing.
+    if (mps::test::run({"sh", "-c", nobody + " version"}).exit_code != 0)
+        mps::test::skip("others may not look into the build folder");
+    for (const char *line :
+         {"mpsched use ", "mpsched policy show ", "mpsched --netns nosuch use ", "mpsched set --policy "}) {
+        INFO(line);
+        const Names offered = completions(line, nobody);
+        for (const char *name : {"auto", "weighted", "load-balancing"})
+            CHECK(offered.contains(name));
+    }
+    CHECK(completions("mpsched use weighted -s l", nobody) == Names{"lead_bytes=", "lowat_bytes="});
+    CHECK(completions("mpsched detach ", nobody).contains("lo"));
+}
+
+TEST_CASE("zsh and fish are offered what bash is", "[cli]") {
+    // Of readline's words the last part alone; here they are whole.
+    const std::vector<std::pair<std::string, Names>> cases{
+        {"mpsched sta", {"status", "stats"}},
+        {"mpsched policy ", {"list", "show", "load", "unload"}},
+        {"mpsched attach lo --mode n", {"native"}},
+        {"mpsched --netns x attach lo --mode ", {"auto", "native", "generic", "tc"}},
+        {"mpsched detach ", {"wan0", "lte0"}},
+        {"mpsched unuse ", {"rport=443"}},
+        {"mpsched policy unload ", {"weighted"}},
+        {"mpsched path lo energy=", {"energy=none", "energy=wifi", "energy=3g", "energy=lte", "energy=5g"}},
+        {"mpsched use weighted --for r", {"remote=", "rport="}},
+        {"mpsched use weighted --for dev=w", {"dev=wan0"}},
+        {"mpsched use weighted -s ", {"quantum_ms="}},
+        {"mpsched set quantum_ms=", {"quantum_ms=10"}},
+        {"mpsched set --for ", {"rport=443"}},
+    };
+    for (const auto &[line, expected] : cases) {
+        INFO(line);
+        if (has_shell("zsh"))
+            CHECK(zsh_completions(line) == expected);
+        if (has_shell("fish"))
+            CHECK(fish_completions(line) == expected);
+    }
+    // Also where the shells are not there to run them.
+    for (const char *shell : {".zsh", ".fish"}) {
+        const std::string script = read_file((MPS_COMPLETION + std::string(shell)).c_str());
+        INFO(shell);
+        CHECK_FALSE(std::regex_search(script, std::regex("@[A-Z_]+@")));
+        for (const Command &command : mps::table::commands()) {
+            CHECK(script.contains(command.verb));
+            for (const Option &option : command.options)
+                CHECK(script.contains(shell == std::string(".zsh")
+                                          ? std::string(option.name)
+                                          : "-l " + std::string(option.name.substr(2))));
+        }
+    }
 }

@@ -178,7 +178,7 @@ std::vector<Param> engine_params() {
 
 bool Probe::usable() const { return features.front().answer == Answer::available; }
 
-Probe probe(const Without &) {
+Result<Probe> probe(const Without &) {
     log_call("probe");
     Feature mptcp{.name = "mptcp", .title = "Multipath TCP", .required = true};
     mptcp.answer = environment("MPS_FAKE_EMPTY") != nullptr ? Answer::missing : Answer::available;
@@ -192,7 +192,7 @@ Probe probe(const Without &) {
     wan.native_xdp = Answer::available;
     wan.auto_mode = "tc";
     wan.auto_reason = "veth: native XDP switches the peer's offloads off";
-    return {.features = {mptcp}, .interfaces = {wan}};
+    return Probe{.features = {mptcp}, .interfaces = {wan}};
 }
 
 Instance::Instance(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -253,9 +253,10 @@ Result<PathStatus> Instance::path(const std::string &interface, const std::vecto
     return path_of(interface, 2);
 }
 
-Result<std::vector<PolicyInfo>> Instance::policies() const { return all_policies(); }
+Result<std::vector<PolicyInfo>> Instance::policies(std::optional<Error> *) const { return all_policies(); }
 
-Result<std::vector<PolicyInfo>> Instance::policy(const std::string &name_or_file) const {
+Result<std::vector<PolicyInfo>> Instance::policy(const std::string &name_or_file,
+                                                 std::optional<Error> *) const {
     for (const PolicyInfo &one : all_policies())
         if (one.name == name_or_file)
             return std::vector<PolicyInfo>{one};
@@ -263,9 +264,9 @@ Result<std::vector<PolicyInfo>> Instance::policy(const std::string &name_or_file
                 "valid are: default, weighted, active-standby");
 }
 
-Result<PolicyInfo> Instance::load_policy(const std::string &name_or_file) {
-    log_call("load " + name_or_file);
-    return weighted(true);
+Result<LoadResult> Instance::load_policy(const std::string &name_or_file, bool replace) {
+    log_call(fmt::format("load {} replace={}", name_or_file, replace));
+    return LoadResult{.policy = weighted(true)};
 }
 
 Result<void> Instance::unload_policy(const std::string &name) {
@@ -286,11 +287,17 @@ Result<bool> Instance::remove_rule(const std::string &selector) {
     return selector == "rport=443";
 }
 
-Result<std::vector<Param>> Instance::set(const std::vector<Setting> &settings, const std::string &policy) {
-    log_call(fmt::format("set policy=[{}]{}", policy, settings_text(settings)));
-    auto all = engine_params();
-    all.insert(all.begin(), quantum());
-    return all;
+Result<std::vector<std::string>> Instance::remove_all_rules() {
+    log_call("remove_all_rules");
+    return std::vector<std::string>{"rport=443"};
+}
+
+Result<SetResult> Instance::set(const std::vector<Setting> &settings, const SetTarget &target) {
+    log_call(fmt::format("set policy=[{}] for=[{}] slot={}{}", target.policy,
+                         target.selector.value_or("none"), target.slot.value_or(0), settings_text(settings)));
+    SetResult result{.policy = "weighted", .slot = 1, .params = engine_params()};
+    result.params.insert(result.params.begin(), quantum());
+    return result;
 }
 
 Result<Status> Instance::status() const {

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 
 #include "catch.hpp"
 #include "process.hpp"
+#include "schema.hpp"
 #include "table/command_table.hpp"
 
 namespace {
@@ -119,6 +121,39 @@ TEST_CASE("every command gives exactly one JSON document with --json", "[cli]") 
     }
 }
 
+TEST_CASE("every command's --json=2 document is what the schema describes, errors included", "[cli]") {
+    std::ifstream file(MPS_JSON_SCHEMA);
+    REQUIRE(file);
+    // Not strict: who adds a member must not be kept from it here, only the real documents are to be described whole.
+    mps::test::Schema schema(Json::parse(file), false);
+    std::set<std::string> seen;
+    const auto check = [&](const std::string &command, const Json &got) {
+        INFO(command << ": " << got.dump(1));
+        for (const std::string &wrong : schema.check(command, got))
+            FAIL(wrong);
+        CHECK(got["version"] == 2);
+    };
+    for (Words words : every_command) {
+        words.emplace_back("--json=2");
+        const std::string name = words[0] == "policy" ? words[0] + " " + words[1] : words[0];
+        seen.insert(name);
+        check(name, document(fake(words)));
+        if (words[0] != "help" && words[0] != "version" && words[0] != "probe")
+            check("error",
+                  document(
+                      fake(words, {.environment = {"MPS_FAKE_ERROR=1|it went wrong|do this|R1 invalid"}})));
+    }
+    for (const mps::table::Command &command : mps::table::commands())
+        CHECK(seen.contains(command.name()));
+    check("error", document(fake({"stauts", "--json=2"})));
+    CHECK(fake({"status", "--json=3"}).exit_code == 2);
+    CHECK(document(fake({"conns", "--json=1"})).is_array());
+    CHECK(document(fake({"conns", "--json=2"}))["connections"].size() == 2);
+    // The checker itself says no.
+    CHECK_FALSE(schema.check("conns", Json{{"version", 2}, {"warnings", Json::array()}}).empty());
+    CHECK_FALSE(schema.check("conns", Json::array()).empty());
+}
+
 TEST_CASE("every command writes text for people, without colours into a pipe", "[cli]") {
     for (const Words &words : every_command) {
         INFO(words[0]);
@@ -196,7 +231,7 @@ TEST_CASE("what was asked for reaches the loader as it was written", "[cli]") {
     CHECK(text.contains("mode=auto policy=./my.o force=false\n"));
     CHECK(text.contains("mode=auto policy=weighted? force=false\n"));
     CHECK(text.contains("use [./my.o] [a]=[1] [b]=[ 2] for=[mark=1,rport=2] new_only=true\n"));
-    CHECK(text.contains("set policy=[weighted] [a]=[-1] [b]=[0x10]\n"));
+    CHECK(text.contains("set policy=[weighted] for=[none] slot=0 [a]=[-1] [b]=[0x10]\n"));
     CHECK(text.contains("enter_netns client\nprobe\n"));
     CHECK(text.contains("path [wan0] [weight]=[18446744073709551616]\n"));
 }
@@ -313,7 +348,7 @@ TEST_CASE("an absent kernel feature is exit code 3 with the whole report", "[cli
     CHECK(people.exit_code == 3);
     CHECK(people.out.contains("missing"));
     CHECK(people.out.contains("hint: use a kernel with CONFIG_MPTCP"));
-    CHECK(people.err.contains("mpsched cannot work here: mptcp"));
+    CHECK(people.err.contains("mpsched cannot work here, this is missing: Multipath TCP"));
     const Outcome script = fake({"probe", "--json"}, options);
     CHECK(script.exit_code == 3);
     CHECK(document(script)["usable"] == false);

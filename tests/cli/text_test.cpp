@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "mpsched/nearest.hpp"
 #include "output/table.hpp"
 #include "output/text.hpp"
 
@@ -57,13 +58,13 @@ TEST_CASE("wrapping keeps words and margins", "[cli]") {
 
 TEST_CASE("the nearest word is found, and none if there is none", "[cli]") {
     const std::vector<std::string> words{"status", "stats", "attach", "detach"};
-    CHECK(text::nearest("stauts", words) == "status");
-    CHECK(text::nearest("stat", words) == "status"); // the first that begins so
-    CHECK(text::nearest("stast", words) == "stats");
-    CHECK(text::nearest("atach", words) == "attach");
-    CHECK(text::nearest("zzz", words).empty());
-    CHECK(text::nearest("", words).empty());
-    CHECK(text::nearest(std::string(100'000, 'a'), words).empty());
+    CHECK(mps::nearest("stauts", words) == "status");
+    CHECK(mps::nearest("stat", words) == "status"); // the first that begins so
+    CHECK(mps::nearest("stast", words) == "stats");
+    CHECK(mps::nearest("atach", words) == "attach");
+    CHECK(mps::nearest("zzz", words).empty());
+    CHECK(mps::nearest("", words).empty());
+    CHECK(mps::nearest(std::string(100'000, 'a'), words).empty());
 }
 
 TEST_CASE("tables align, leave out empty columns and end no line with blanks", "[cli]") {

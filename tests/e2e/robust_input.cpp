@@ -3,6 +3,7 @@
 // Requests that cannot be granted: each is told in two lines (and as JSON), with the right exit code, and
 // changes nothing in the kernel.
 #include <fcntl.h>
+#include <fstream>
 #include <grp.h>
 #include <pwd.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "robust_rig.hpp"
+#include "schema.hpp"
 
 using namespace mps::robust;
 using namespace mps;
@@ -106,8 +108,8 @@ TEST_CASE("a parameter out of range, unknown or malformed is refused, and its ra
                     {.code = 2, .what = {"lead_bytes"}, .hint = {"1024", "16777216"}});
     };
     SECTION("values of a policy's parameter") {
-        for (const char *value :
-             {"1023", "16777217", "-1", "18446744073709552640", "1e6", "64k", "", " 5000", "0x"})
+        for (const char *value : {"1023", "16777217", "-1", "18446744073709552640", "1e6", "64M", "64 k",
+                                  "5000s", "0.5", "", " 5000", "0x"})
             bad_value(value);
     }
     SECTION("the engine's parameter") {
@@ -246,4 +248,52 @@ TEST_CASE("where MPTCP is switched off, attach says so and how to switch it on",
     const auto programs = rig.programs();
     rig.ok({"detach", "--all"});
     rig.no_trace(programs);
+}
+
+TEST_CASE("what a real installation writes as JSON is described in the schema, member by member",
+          "[robust][input]") {
+    const Rig rig;
+    std::ifstream file(MPS_SOURCE_DIR "/docs/mpsched.schema.json");
+    REQUIRE(file);
+    test::Schema schema(Json::parse(file), true);
+    const auto check = [&](const std::string &command, Words words, bool fails = false) {
+        words.emplace_back("--json=2");
+        const auto result = rig.run(words);
+        const Json got = Json::parse(result.out, nullptr, false);
+        INFO(command << "\n" << result.out << result.err);
+        REQUIRE(got.is_object());
+        CHECK((result.exit_code != 0) == fails);
+        for (const std::string &wrong : schema.check(fails ? "error" : command, got))
+            FAIL_CHECK(wrong);
+        return got;
+    };
+    check("status", {"status"});
+    check("stats", {"stats"}, true);
+    check("probe", {"probe"});
+    check("attach", {"attach", "dsl", "lte"});
+    const auto server = e2e::serve(rig.network());
+    auto transfer = rig.transfer(server, {});
+    REQUIRE(transfer.wait_for_subflows(2));
+    const Json conns = check("conns", {"conns"});
+    REQUIRE(conns["connections"].size() == 1);
+    CHECK(conns["connections"][0]["subflows"].size() == 2);
+    check("use", {"use", "weighted", "-s", "dwell_us=2ms"});
+    check("use", {"use", "overflow", "--for", "rport=443"});
+    check("set", {"set", "lead_bytes=20k"});
+    check("policy load", {"policy", "load", "ecf"});
+    check("policy list", {"policy", "list"});
+    check("policy list", {"policy", "list", "--names"});
+    check("policy show", {"policy", "show", "weighted"});
+    check("policy unload", {"policy", "unload", "ecf"});
+    check("path", {"path", "dsl", "quota=5GiB", "quota_period=1w"});
+    check("path", {"path"});
+    check("status", {"status"});
+    check("stats", {"stats"});
+    check("use", {"use", "wieghted"}, true);
+    check("unuse", {"unuse", "--all"});
+    check("repair", {"repair"});
+    transfer.stop();
+    e2e::check_clean(transfer.wait());
+    check("detach", {"detach", "--all"});
+    check("version", {"version"});
 }

@@ -188,8 +188,7 @@ TEST_CASE("a policy that is in use cannot be unloaded, and by what it is used is
     const auto path = file("good.bpf.o", good);
     rig.ok({"attach", "dsl", "lte", "--mode", "tc"});
     rig.ok({"policy", "load", path});
-    rig.refused({"policy", "load", path},
-                {.code = 1, .what = {"robust", "loaded already"}, .hint = {"policy unload robust"}});
+    CHECK(rig.json({"policy", "load", path})["was_loaded"] == true);
 
     SECTION("by the default") {
         rig.ok({"use", "robust"});

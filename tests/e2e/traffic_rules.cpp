@@ -260,6 +260,39 @@ TEST_CASE("a policy that allows nothing stops no transfer", "[e2e][invariant]") 
     finish(transfer);
 }
 
+TEST_CASE("a running transfer follows the edited object, and does not notice one that does not load",
+          "[e2e][rules]") {
+    const TemporaryFolder folder;
+    Scene scene;
+    const auto file = write_fixed_policy(folder);
+    scene.mpsched(fmt::format("use {} -s allowed=1", file));
+    auto transfer = upload(scene.network, scene.server);
+    CHECK(scene.lte_shares({&transfer}, "the first object: the first subflow")[0] < idle);
+
+    std::string object(reinterpret_cast<const char *>(mps_fixed_policy_begin),
+                       static_cast<std::size_t>(mps_fixed_policy_end - mps_fixed_policy_begin));
+    const auto doc = object.find("answers what its");
+    REQUIRE(doc != std::string::npos);
+    object[doc] = 'A';
+    std::ofstream(file, std::ios::binary) << object.substr(0, object.size() / 2);
+    CHECK(scene.mpsched.try_run(fmt::format("use {}", file)).exit_code != 0);
+    CHECK(scene.mpsched.try_run(fmt::format("policy load --replace {}", file)).exit_code != 0);
+    CHECK(scene.lte_shares({&transfer}, "half an object")[0] < idle);
+
+    // --replace takes over what was set, use of the file starts afresh.
+    std::ofstream(file, std::ios::binary) << object;
+    CHECK(scene.mpsched.try_run(fmt::format("policy load {}", file)).exit_code != 0);
+    scene.mpsched(fmt::format("policy load --replace {}", file));
+    CHECK(scene.lte_shares({&transfer}, "edited, the parameter is taken over")[0] < idle);
+    scene.mpsched("set allowed=2");
+    CHECK(scene.lte_shares({&transfer}, "edited, the second subflow")[0] > 1 - idle);
+    object[doc] = 'B';
+    std::ofstream(file, std::ios::binary) << object;
+    scene.mpsched(fmt::format("use {} -s allowed=1", file));
+    CHECK(scene.lte_shares({&transfer}, "edited again, the first subflow")[0] < idle);
+    finish(transfer);
+}
+
 TEST_CASE("steering goes on without the command that started it", "[e2e][invariant]") {
     const auto network = must(Network::create(two_paths()));
     const auto server = serve(network);

@@ -119,7 +119,8 @@ TEST_CASE("a value is checked against the range, and the range is told") {
         const auto value = parse_param_value(param, text);
         REQUIRE_FALSE(value);
         CHECK(value.error().code == ErrorCode::usage);
-        CHECK(value.error().hint == "the range is hold_ms (-2..9 ms, default 3)");
+        CHECK(value.error().hint ==
+              "the range is hold_ms (-2..9 ms, default 3); units: us, ms, s, m, h, d, w");
     }
 }
 

@@ -116,16 +116,17 @@ TEST_CASE("pins that are not ours are refused precisely, never read, and detach 
     CHECK(instance.attach({.interfaces = {"v0"}}));
 }
 
-TEST_CASE("a file system that is not BPF is not taken for one") {
+TEST_CASE("a file system that is not BPF is not taken for one, nor for one in which nothing is attached") {
     Scratch scratch;
     OpenOptions options = scratch.options();
     options.bpffs = "/tmp";
-    auto instance = Instance::open(options);
-    REQUIRE(instance);
-    CHECK_FALSE(instance->installed());
-    const auto attached = instance->attach({.interfaces = {"lo"}});
-    REQUIRE_FALSE(attached);
-    CHECK(attached.error().what == "/tmp is no bpf file system");
+    for (const auto &error : {Instance::open(options).error(), Instance::list_all(options).error(),
+                              Instance::repair(options).error()}) {
+        CHECK(error.code == ErrorCode::usage);
+        CHECK(error.what == "/tmp is no bpf file system");
+    }
+    options.bpffs = "/no/such/place";
+    CHECK(Instance::open(options).error().what.find("ENOENT") != std::string::npos);
 }
 
 TEST_CASE("pins of a newer mpsched are refused, those of an older one can be removed") {

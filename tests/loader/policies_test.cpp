@@ -2,6 +2,7 @@
 #include "catch.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 
 #include <fmt/format.h>
@@ -91,7 +92,8 @@ TEST_CASE("attach chooses a policy where there is none yet, or where one is aske
         instance.attach({.interfaces = {"lo"}, .policy = "auto", .policy_only_if_first = true});
     REQUIRE(first);
     CHECK(first->policy == "auto");
-    CHECK(first->warnings.empty());
+    REQUIRE(first->warnings.size() == 1);
+    CHECK(first->warnings[0].find("lo carries only") != std::string::npos);
     CHECK(now() == "auto");
 
     const auto second =
@@ -136,7 +138,7 @@ TEST_CASE("a first attach whose policy cannot be had") {
         instance.attach({.interfaces = {"lo"}, .policy = unloadable, .policy_only_if_first = true});
     REQUIRE(attached);
     CHECK(attached->policy.empty());
-    REQUIRE(attached->warnings.size() == 1);
+    REQUIRE(attached->warnings.size() == 2);
     CHECK(attached->warnings[0].find("the kernel schedules as always") != std::string::npos);
     CHECK(instance.status()->interfaces.size() == 1);
     CHECK(instance.status()->default_policy == "default");
@@ -241,17 +243,22 @@ TEST_CASE("a loaded policy stays until it is unloaded, which is refused while it
     REQUIRE(instance.attach({.interfaces = {"lo"}}));
     const auto loaded = instance.load_policy("active-standby");
     REQUIRE(loaded);
-    CHECK(loaded->kept);
-    CHECK_FALSE(loaded->is_default);
-    CHECK(instance.load_policy("active-standby").error().what.find("loaded already") != std::string::npos);
+    CHECK(loaded->policy.kept);
+    CHECK_FALSE(loaded->policy.is_default);
+    CHECK_FALSE(loaded->was_loaded);
+    // Once more is no error, and no second copy.
+    const auto again = instance.load_policy("active-standby");
+    REQUIRE(again);
+    CHECK(again->was_loaded);
+    CHECK(again->policy.slot == loaded->policy.slot);
     // Other commands leave it alone.
     REQUIRE(instance.use({.policy = "smallest-delay"}));
-    REQUIRE(instance.set({{"hold_ms", "77"}}, "active-standby"));
+    REQUIRE(instance.set({{"hold_ms", "77"}}, {.policy = "active-standby"}));
     CHECK(find(instance.status()->policies, "active-standby"));
     // It is used as it is, with what was set.
     const auto used = instance.use({.policy = "active-standby"});
     REQUIRE(used);
-    CHECK(used->slot == *loaded->slot);
+    CHECK(used->slot == *loaded->policy.slot);
     CHECK(value_of(used->params, "hold_ms") == 77);
     REQUIRE(instance.use({.policy = "active-standby", .selector = "rport=443"}));
     const auto refused = instance.unload_policy("active-standby");
@@ -272,19 +279,19 @@ TEST_CASE("set changes live parameters, all of them or none") {
     Instance instance = scratch.instance();
     REQUIRE(instance.attach({.interfaces = {"lo"}}));
     // Without a policy there is only the engine.
-    CHECK(value_of(*instance.set({{"dwell_us", "5"}}), "dwell_us") == 5);
+    CHECK(value_of(instance.set({{"dwell_us", "5"}})->params, "dwell_us") == 5);
     CHECK(instance.set({{"hold_ms", "5"}}).error().code == ErrorCode::usage);
     REQUIRE(instance.use({.policy = "smallest-delay"}));
     const auto set = instance.set({{"margin_pct", "20"}, {"dwell_us", "6"}});
     REQUIRE(set);
-    CHECK(value_of(*set, "margin_pct") == 20);
-    CHECK(value_of(*set, "dwell_us") == 6);
+    CHECK(value_of(set->params, "margin_pct") == 20);
+    CHECK(value_of(set->params, "dwell_us") == 6);
     CHECK(instance.set({{"margin_pct", "30"}, {"dwell_us", "10000001"}}).error().code == ErrorCode::usage);
     CHECK(instance.set({{"dwell_us", "8"}, {"margin_pct", "101"}}).error().code == ErrorCode::usage);
     const auto now = instance.set({});
     REQUIRE(now);
-    CHECK(value_of(*now, "margin_pct") == 20);
-    CHECK(value_of(*now, "dwell_us") == 6);
+    CHECK(value_of(now->params, "margin_pct") == 20);
+    CHECK(value_of(now->params, "dwell_us") == 6);
 }
 
 TEST_CASE("rules keep their order, are replaced by the same selector and removed one by one") {
@@ -314,6 +321,176 @@ TEST_CASE("rules keep their order, are replaced by the same selector and removed
     REQUIRE(status.rules.size() == 2);
     CHECK(status.rules[0].selector == "rport=2");
     CHECK(status.rules[1].selector == "rport=3");
+}
+
+TEST_CASE("rules are put where they are wanted, moved, and removed all at once") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    const auto order = [&] {
+        std::string all;
+        const auto status = *instance.status();
+        for (const RuleStatus &rule : status.rules)
+            all += rule.selector.substr(rule.selector.find('=') + 1);
+        return all;
+    };
+    const auto use = [&](const char *selector, std::optional<std::string> before,
+                         std::optional<std::uint32_t> position) {
+        const auto used =
+            instance.use({.policy = "default", .selector = selector, .before = before, .position = position});
+        return used ? order() : used.error().what;
+    };
+    CHECK(use("rport=1", {}, {}) == "1");
+    CHECK(use("rport=2", {}, 1) == "21");
+    CHECK(use("rport=3", "rport=1", {}) == "231");
+    CHECK(use("rport=4", {}, 99) == "there is no position 99");
+    CHECK(use("rport=4", {}, 32) == "2314");
+    // One that is there moves, or stays.
+    CHECK(use("rport=4", {}, 1) == "4231");
+    CHECK(use("rport=4", {}, 4) == "2314");
+    CHECK(use("rport=2", {}, {}) == "2314");
+    CHECK(use("rport=2", "rport=4", {}) == "3124");
+    CHECK(use("rport=4", "rport=3", {}) == "4312");
+    CHECK(use("rport=4", "rport=4", {}) == "4312");
+    CHECK(use("rport=5", "rport=9", {}) == "there is no rule for 'rport=9'");
+    CHECK(instance.use({.policy = "default", .position = 1}).error().code == ErrorCode::usage);
+    CHECK(order() == "4312");
+    // Also in a table that is full.
+    for (int i = 5; i <= 32; i++)
+        REQUIRE(instance.use({.policy = "default", .selector = fmt::format("lport={}", i)}));
+    CHECK(use("rport=2", {}, 1).starts_with("24315"));
+    CHECK(use("rport=2", "rport=1", {}).starts_with("43215"));
+    CHECK(instance.status()->rules.size() == 32);
+    CHECK(instance.remove_all_rules()->size() == 32);
+    CHECK(order().empty());
+    CHECK(instance.remove_all_rules()->empty());
+    CHECK(instance.status()->policies.empty());
+}
+
+TEST_CASE("the engine's settings are not set beside what is said of some connections only") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    const auto refused = [&](const Error &error) {
+        CHECK(error.code == ErrorCode::usage);
+        CHECK(error.hint.find("'mpsched set dwell_us=0'") != std::string::npos);
+        CHECK(value_of(instance.status()->engine, "dwell_us") == 1000);
+    };
+    refused(
+        instance.use({.policy = "weighted", .params = {{"dwell_us", "0"}}, .selector = "rport=1"}).error());
+    CHECK(instance.status()->rules.empty());
+    REQUIRE(instance.use({.policy = "weighted", .selector = "rport=1"}));
+    refused(instance.set({{"dwell_us", "0"}}, {.policy = "weighted"}).error());
+    refused(instance.set({{"dwell_us", "0"}}, {.selector = "rport=1"}).error());
+    refused(instance.set({{"dwell_us", "0"}}, {.slot = 1}).error());
+    // For all connections it is set, and told.
+    const auto used = instance.use({.policy = "weighted", .params = {{"dwell_us", "1ms"}}});
+    REQUIRE(used);
+    CHECK(value_of(used->engine, "dwell_us") == 1000);
+    CHECK(instance.use({.policy = "weighted"})->engine.empty());
+}
+
+TEST_CASE("of several copies of a policy set asks which one is meant") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    REQUIRE(instance.use({.policy = "weighted"}));
+    REQUIRE(instance.set({{"lead_bytes", "20k"}}, {.policy = "weighted"}));
+    REQUIRE(instance.use({.policy = "weighted", .params = {{"lead_bytes", "30kB"}}, .selector = "rport=1"}));
+    const auto values = [&] {
+        const auto status = *instance.status();
+        std::vector<std::int64_t> all;
+        for (const std::uint32_t slot : {status.default_slot, status.rules[0].slot})
+            for (const PolicyInfo &policy : status.policies)
+                if (policy.slot == slot)
+                    all.push_back(value_of(policy.params, "lead_bytes"));
+        return all;
+    };
+    const auto vague = instance.set({{"lead_bytes", "5000"}}, {.policy = "load-balancing"});
+    REQUIRE_FALSE(vague);
+    CHECK(vague.error().code == ErrorCode::usage);
+    CHECK(vague.error().hint.find("--for rport=1") != std::string::npos);
+    CHECK(vague.error().hint.find("(the default policy)") != std::string::npos);
+    CHECK(values() == std::vector<std::int64_t>{20'000, 30'000});
+    REQUIRE(instance.set({{"lead_bytes", "5000"}}, {.selector = "rport=1"}));
+    CHECK(values() == std::vector<std::int64_t>{20'000, 5000});
+    REQUIRE(instance.set({{"lead_bytes", "16KiB"}}));
+    CHECK(values() == std::vector<std::int64_t>{16'384, 5000});
+    REQUIRE(instance.set({{"lead_bytes", "6000"}}, {.slot = instance.status()->rules[0].slot}));
+    CHECK(values() == std::vector<std::int64_t>{16'384, 6000});
+    CHECK(instance.set({{"lead_bytes", "1024"}}, {.selector = "rport=2"}).error().code == ErrorCode::usage);
+    CHECK(instance.set({{"lead_bytes", "1024"}}, {.slot = 9}).error().code == ErrorCode::usage);
+    CHECK(instance.set({{"lead_bytes", "1024"}}, {.policy = "weighted", .slot = 1}).error().code ==
+          ErrorCode::usage);
+    // Who shares a slot is told.
+    REQUIRE(instance.use({.policy = "weighted", .params = {{"lead_bytes", "6000"}}, .selector = "rport=3"}));
+    const auto shared = instance.set({{"lead_bytes", "7000"}}, {.selector = "rport=3"});
+    REQUIRE(shared);
+    CHECK(shared->also == std::vector<std::string>{"the rule rport=1"});
+}
+
+TEST_CASE("status tells whether the last switch was for new connections only") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    CHECK_FALSE(instance.status()->new_only);
+    REQUIRE(instance.use({.policy = "weighted", .new_only = true}));
+    CHECK(instance.status()->new_only);
+    REQUIRE(instance.use({.policy = "weighted", .selector = "rport=1"}));
+    CHECK_FALSE(instance.status()->new_only);
+    REQUIRE(instance.use({.policy = "weighted", .new_only = true}));
+    REQUIRE(instance.remove_rule("rport=1"));
+    CHECK_FALSE(instance.status()->new_only);
+}
+
+TEST_CASE("near misses of names are taken for what they were meant to be") {
+    Scratch scratch;
+    Instance instance = scratch.instance();
+    REQUIRE(instance.attach({.interfaces = {"lo"}}));
+    for (const auto &error :
+         {instance.use({.policy = "wieghted"}).error(), instance.policy("wieghted").error(),
+          instance.load_policy("wieghted").error()}) {
+        CHECK(error.hint.find("did you mean 'weighted'?") != std::string::npos);
+        CHECK(error.hint.find("load-balancing") != std::string::npos);
+    }
+    CHECK(instance.use({.policy = "weighted", .params = {{"lead_byte", "1"}}})
+              .error()
+              .hint.find("did you mean 'lead_bytes'?") != std::string::npos);
+    CHECK(instance.path("lo", {{"wieght", "1"}}).error().hint.find("did you mean 'weight'?") !=
+          std::string::npos);
+    CHECK(instance.path("lo", {{"quota", "5GiB"}})->attributes.quota_bytes == 5ULL << 30);
+    CHECK(instance.path("lo", {{"quota", "5GB"}, {"quota_period", "1w"}})->attributes.quota_period_s ==
+          604'800);
+    CHECK(instance.path("lo", {{"quota", "99999999T"}}).error().what.find("out of range") !=
+          std::string::npos);
+    CHECK(instance.path("lo", {{"weight", "99999999999999999999"}}).error().what.find("out of range") !=
+          std::string::npos);
+    CHECK(instance.path("lo", {{"quota_period", "5M"}}).error().what.find("'M' is no unit of time") !=
+          std::string::npos);
+}
+
+TEST_CASE("an object without BTF and an unknown feature to do without are called what they are") {
+    Scratch scratch;
+    REQUIRE(scratch.instance().attach({.interfaces = {"lo"}}));
+    const std::string bare = scratch.bpffs() + "-bare.o";
+    mps::test::run(
+        fmt::format("objcopy -R .BTF -R .BTF.ext -R .rel.BTF -R .rel.BTF.ext {}/outside_1.bpf.o {} "
+                    "2>/dev/null || llvm-objcopy-19 -R .BTF -R .BTF.ext -R .rel.BTF -R .rel.BTF.ext "
+                    "{}/outside_1.bpf.o {}",
+                    MPS_OUTSIDE_DIR, bare, MPS_OUTSIDE_DIR, bare));
+    const auto refused = scratch.instance().use({.policy = bare});
+    std::remove(bare.c_str());
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().what.find("has no BTF") != std::string::npos);
+    CHECK(refused.error().hint.find("-g") != std::string::npos);
+
+    REQUIRE(::setenv("MPS_WITHOUT", "tcs", 1) == 0);
+    const auto probed = mps::probe();
+    const auto opened = Instance::open(scratch.options());
+    ::unsetenv("MPS_WITHOUT");
+    REQUIRE_FALSE(probed);
+    REQUIRE_FALSE(opened);
+    CHECK(probed.error().hint.find("did you mean 'tcx'?") != std::string::npos);
 }
 
 TEST_CASE("the table of rules and the slots have an end") {
@@ -373,7 +550,7 @@ TEST_CASE("names of ATSSS steering modes are names of our policies") {
         CHECK(shown->front().name == name);
     }
     REQUIRE(instance.use({.policy = "load-balancing"}));
-    CHECK(instance.set({{"lead_bytes", "20000"}}, "load-balancing"));
+    CHECK(instance.set({{"lead_bytes", "20000"}}, {.policy = "load-balancing"}));
     CHECK(find(*instance.policies(), "weighted")->aliases == std::vector<std::string>{"load-balancing"});
 }
 

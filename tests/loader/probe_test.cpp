@@ -24,7 +24,7 @@ const Feature &find(const Probe &probe, std::string_view name) {
 TEST_CASE("probing agrees with what the kernel really lets us do") {
     Scratch scratch;
     scratch.add_veth();
-    const Probe probe = mps::probe();
+    const Probe probe = mps::probe().value();
     for (const Feature &feature : probe.features) {
         INFO(feature.name << ": " << feature.detail);
         CHECK_FALSE(feature.title.empty());
@@ -52,7 +52,7 @@ TEST_CASE("probing agrees with what the kernel really lets us do") {
 
 TEST_CASE("a feature can be treated as missing") {
     Scratch scratch;
-    const Probe probe = mps::probe({"tcx", "mptcp"});
+    const Probe probe = mps::probe({"tcx", "mptcp"}).value();
     CHECK(find(probe, "tcx").answer == Answer::missing);
     CHECK_FALSE(find(probe, "tcx").hint.empty());
     CHECK_FALSE(probe.usable());
@@ -61,7 +61,7 @@ TEST_CASE("a feature can be treated as missing") {
 TEST_CASE("MPTCP switched off in a network namespace is told apart from a kernel without it") {
     Scratch scratch;
     mps::test::run("sysctl -qw net.mptcp.enabled=0");
-    const Probe probe = mps::probe();
+    const Probe probe = mps::probe().value();
     CHECK(find(probe, "mptcp").answer == Answer::available);
     CHECK(find(probe, "mptcp_enabled").answer == Answer::missing);
     CHECK(find(probe, "mptcp_enabled").hint.find("net.mptcp.enabled=1") != std::string::npos);

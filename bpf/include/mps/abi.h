@@ -277,6 +277,8 @@ enum mps_config_flag {
 	MPS_CONFIG_METERED = 1u << 1,
 	/* Some policy in use has MPS_POLICY_LEVERS. Without it every lever goes back to what it was. */
 	MPS_CONFIG_LEVERS = 1u << 2,
+	/* The last switch left the connections there were with what they had (--new-only). For `status` alone. */
+	MPS_CONFIG_NEW_ONLY = 1u << 3,
 };
 
 /*

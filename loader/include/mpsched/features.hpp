@@ -64,7 +64,7 @@ using Without = std::set<std::string, std::less<>>;
 [[nodiscard]] Result<Without> parse_without(std::string_view text);
 
 // Probes the kernel and all interfaces of the network namespace the process is in (see netns.hpp).
-// Never fails: what cannot be told is Answer::unknown.
-[[nodiscard]] Probe probe(const Without &without = {});
+// What cannot be told is Answer::unknown; it fails only where MPS_WITHOUT names a feature that there is not.
+[[nodiscard]] Result<Probe> probe(const Without &without = {});
 
 } // namespace mps

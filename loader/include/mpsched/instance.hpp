@@ -114,8 +114,11 @@ struct DetachResult {
 
 struct PolicyInfo {
     std::string name{};
-    std::string doc{};                   // one line
-    bool builtin = false;                // comes with this mpsched
+    std::string doc{};      // one line
+    bool builtin = false;   // comes with this mpsched
+    std::string file{};     // that it was loaded from, as it was then; "" if built in or not known
+    std::string sha256{};   // of that file; "" if not known
+    std::string file_now{}; // "" the same, "changed", "gone"
     std::optional<std::uint32_t> slot{}; // where it is loaded; the same policy may be loaded more than once
     bool is_default = false;             // new connections without a rule get it
     bool kept = false;                   // loaded by `policy load`: stays until `policy unload`
@@ -139,6 +142,9 @@ struct UseRequest {
     std::optional<std::string>
         selector{};        // --for; see selector.hpp. Without: the default for all connections
     bool new_only = false; // connections already known keep their policy
+    // Where the rule stands among the others; else one that is there stays where it is, and a new one comes last.
+    std::optional<std::string> before{};     // the selector of another rule
+    std::optional<std::uint32_t> position{}; // from 1
 };
 
 struct UseResult {
@@ -147,7 +153,31 @@ struct UseResult {
     std::string
         previous{}; // policy that was the default (or the rule's) before, "" if there was no such rule
     std::vector<Param> params{}; // of the policy, as read back
+    std::vector<Param> engine{}; // those that were set
+    std::vector<std::string>
+        also{}; // who else followed, since another object had that name: "the rule rport=443"
     std::vector<std::string> warnings{};
+};
+
+struct LoadResult {
+    PolicyInfo policy{};
+    bool was_loaded = false;         // from the very same object
+    std::vector<std::string> also{}; // who follows it in place of another object of that name
+    std::vector<std::string> warnings{};
+};
+
+// Whose parameters `set` changes: one of these, or else the default policy's.
+struct SetTarget {
+    std::string policy{};                  // by name, if it is loaded once
+    std::optional<std::string> selector{}; // of its rule
+    std::optional<std::uint32_t> slot{};
+};
+
+struct SetResult {
+    std::string policy{};
+    std::uint32_t slot = 0;
+    std::vector<Param> params{};     // of the policy, as read back, then of the engine
+    std::vector<std::string> also{}; // who else uses that slot, and with it these parameters
 };
 
 // ---- observation
@@ -184,6 +214,9 @@ struct ConnectionStatus {
     std::string policy{};    // "default" when nothing steers it
     std::uint32_t slot = 0;
     bool tracked = false; // the data path has seen it; otherwise policy and allowed are not decided yet
+    // There was a switch since its last packet: at the next one it chooses anew. `policy` is then the default one, unless there
+    // are rules, which may say otherwise: then it is still the last one, if that is loaded yet.
+    bool pending = false;
     std::vector<SubflowStatus> subflows{};
 };
 
@@ -203,8 +236,9 @@ struct Status {
     std::uint32_t default_slot = 0;
     std::vector<PolicyInfo> policies{}; // loaded ones, by slot
     std::vector<RuleStatus> rules{};    // in the order in which they are tried
-    std::vector<Param> engine{};        // live values of engine_params()
-    std::uint32_t connections = 0;      // MPTCP connections of this network namespace
+    bool new_only = false;         // the last switch left the connections there were with the policy they had
+    std::vector<Param> engine{};   // live values of engine_params()
+    std::uint32_t connections = 0; // MPTCP connections of this network namespace
     // For people: half-made, stale or foreign pins, interfaces half attached. Empty is good.
     std::vector<std::string> problems{};
 };
@@ -280,31 +314,36 @@ class Instance {
 
     // Built-in and loaded policies: one entry for each built-in that is not loaded, one for each slot in use, and
     // at the end those that no kernel of this kind can run, with the reason.
-    [[nodiscard]] Result<std::vector<PolicyInfo>> policies() const;
+    // Whoever may not look into the kernel still gets the built-in ones, if `unseen` takes the reason.
+    [[nodiscard]] Result<std::vector<PolicyInfo>> policies(std::optional<Error> *unseen = nullptr) const;
 
     // One policy by name (all slots that hold it, or the built-in) or by object file. Unknown: the valid ones
     // are listed.
-    [[nodiscard]] Result<std::vector<PolicyInfo>> policy(const std::string &name_or_file) const;
+    [[nodiscard]] Result<std::vector<PolicyInfo>> policy(const std::string &name_or_file,
+                                                         std::optional<Error> *unseen = nullptr) const;
 
-    // Loads a policy into a free slot without using it, and keeps it there. Needs an installation.
-    [[nodiscard]] Result<PolicyInfo> load_policy(const std::string &name_or_file);
+    // Loads a policy into a free slot without using it, and keeps it there; one that is loaded from the same object already is
+    // kept where it is. Another object of that name is an error, or with `replace` gives way everywhere at once. Needs an
+    // installation.
+    [[nodiscard]] Result<LoadResult> load_policy(const std::string &name_or_file, bool replace = false);
 
     // Removes a loaded policy. Refused while a default, a rule or a live connection refers to it; says which.
     [[nodiscard]] Result<void> unload_policy(const std::string &name);
 
     // Loads and verifies the policy, then switches with one write. Nothing changes unless all of it works. A
-    // built-in or a file is loaded afresh (parameters: its defaults and those given); a policy kept by
-    // load_policy() is used as it is, with the given parameters set on it. Needs an installation.
+    // built-in or a file is loaded afresh (parameters: its defaults and those given), and other builds of the file's policy
+    // give way to it everywhere; a policy kept by load_policy(), or one from outside that is loaded, is used as it
+    // is, with the given parameters set on it. Needs an installation.
     [[nodiscard]] Result<UseResult> use(const UseRequest &request);
 
     // Removes the rule with this selector; false if there is none.
     [[nodiscard]] Result<bool> remove_rule(const std::string &selector);
+    // And their selectors.
+    [[nodiscard]] Result<std::vector<std::string>> remove_all_rules();
 
-    // Changes live parameters of the default policy, or of every loaded copy of `policy`, and returns them
-    // all as read back (engine parameters included, at the end). Either all settings are valid and made, or
-    // none is.
-    [[nodiscard]] Result<std::vector<Param>> set(const std::vector<Setting> &settings,
-                                                 const std::string &policy = {});
+    // Changes live parameters. Either all settings are valid and made, or none is. The engine's belong to no policy, so they
+    // go with no target.
+    [[nodiscard]] Result<SetResult> set(const std::vector<Setting> &settings, const SetTarget &target = {});
 
     [[nodiscard]] Result<Status> status() const;
 

@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "mpsched/nearest.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -133,11 +134,8 @@ Result<void> check_value(const table::Option &option, const std::string &value, 
                            std::string(option.text));
     if (!option.allowed.empty() && std::ranges::find(option.allowed, value) == option.allowed.end()) {
         const std::vector<std::string> allowed(option.allowed.begin(), option.allowed.end());
-        const std::string meant = text::nearest(value, allowed);
         return usage_error(fmt::format("option '{}'{} cannot be {}", option.name, of, text::quoted(value)),
-                           fmt::format("{}valid are: {}",
-                                       meant.empty() ? "" : "did you mean '" + meant + "'? ",
-                                       text::join(allowed)));
+                           fmt::format("{}valid are: {}", did_you_mean(value, allowed), text::join(allowed)));
     }
     return {};
 }

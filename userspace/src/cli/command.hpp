@@ -22,6 +22,7 @@ using Json = nlohmann::ordered_json;
 
 struct Globals {
     bool json = false;
+    int json_form = 0; // 2: every document is an object with its version
     bool verbose = false;
     std::string netns;
 };

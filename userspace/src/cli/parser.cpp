@@ -12,6 +12,7 @@
 
 #include "cli/binder.hpp"
 #include "commands/commands.hpp"
+#include "mpsched/nearest.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -24,12 +25,6 @@ namespace {
 
 std::vector<std::string> strings(const std::vector<std::string_view> &views) {
     return {views.begin(), views.end()};
-}
-
-std::string did_you_mean(const std::string &word, const std::vector<std::string> &candidates,
-                         std::string_view before = {}) {
-    const std::string meant = text::nearest(word, candidates);
-    return meant.empty() ? "" : fmt::format("did you mean '{}{}'? ", before, meant);
 }
 
 std::string usage_of(const table::Command &command) {
@@ -247,15 +242,16 @@ std::unexpected<Error> Parser::explain_extra(const std::string &extra) {
                                fmt::format("write it after '{}'; only these are accepted anywhere: {}", at,
                                            text::join(everywhere)));
         // The option may simply belong to another command.
-        std::string elsewhere;
+        std::vector<std::string> elsewhere;
         for (const table::Command &other : table::commands())
             if (std::ranges::find(other.options, name, &table::Option::name) != other.options.end())
-                elsewhere += (elsewhere.empty() ? "" : ", ") + other.name();
-        std::string hint = elsewhere.empty()
-                               ? did_you_mean(name, all)
-                               : fmt::format("{} is an option of: {}; ", text::quoted(name), elsewhere);
+                elsewhere.push_back(fmt::format("'{} {} {}'", table::program, other.name(), name));
+        std::string hint = elsewhere.empty() ? did_you_mean(name, all)
+                                             : fmt::format("there is {}; ", text::join(elsewhere, " and "));
         if (!own.empty())
             hint += fmt::format("options of '{}': {}; ", at, text::join(own));
+        else if (command != nullptr)
+            hint += fmt::format("'{}' has no options of its own; ", at);
         hint += "everywhere: " + text::join(everywhere);
         return usage_error(command == nullptr
                                ? fmt::format("unknown option {}", text::quoted(extra))
@@ -274,6 +270,10 @@ std::unexpected<Error> Parser::explain_extra(const std::string &extra) {
     for (const table::Command &other : table::commands())
         if (other.sub_verb == extra)
             seconds.push_back(other.name());
+    const auto absent = std::ranges::find(table::absent_commands(), extra, &table::Term::term);
+    if (absent != table::absent_commands().end())
+        return usage_error(fmt::format("unknown command {}", text::quoted(extra)),
+                           fmt::format("{}; {}", absent->text, all_commands()));
     const std::string meant = seconds.empty() ? did_you_mean(extra, strings(table::verbs()))
                                               : fmt::format("did you mean '{}'? ", seconds.front());
     return usage_error(fmt::format("unknown command {}", text::quoted(extra)), meant + all_commands());
@@ -327,10 +327,35 @@ std::unexpected<Error> Parser::explain_missing() {
 
 } // namespace
 
-Result<Invocation> parse(const std::vector<std::string> &words) { return Parser().parse(words); }
+int wanted_json(const std::vector<std::string> &words) {
+    int form = 0;
+    for (const std::string &word : words) {
+        if (word == "--")
+            break;
+        if (word == "--json" || word == "--json=1")
+            form = 1;
+        else if (word == "--json=2")
+            form = 2;
+    }
+    return form;
+}
 
-bool wants_json(const std::vector<std::string> &words) {
-    return std::ranges::find(words, "--json") != words.end();
+Result<Invocation> parse(const std::vector<std::string> &words) {
+    // To CLI11 --json is a flag; which form it asks for is read here.
+    std::vector<std::string> plain = words;
+    for (std::string &word : plain) {
+        if (word == "--")
+            break;
+        if (word == "--json=1" || word == "--json=2")
+            word = "--json";
+        else if (word.starts_with("--json=") && word != "--json=")
+            return usage_error(fmt::format("option '--json' cannot be {}", text::quoted(word.substr(7))),
+                               "valid are: 1 (as without a number), 2 (every document tells its version)");
+    }
+    auto invocation = Parser().parse(plain);
+    if (invocation)
+        invocation->globals.json_form = wanted_json(words);
+    return invocation;
 }
 
 } // namespace mps::cli

@@ -23,7 +23,7 @@ struct Invocation {
 // `words` without the program's name. Every error is a usage error.
 [[nodiscard]] Result<Invocation> parse(const std::vector<std::string> &words);
 
-// Whether the answer is to be JSON, also for words that cannot be parsed.
-[[nodiscard]] bool wants_json(const std::vector<std::string> &words);
+// The form of JSON that the answer is to have, 0 for none; also for words that cannot be parsed.
+[[nodiscard]] int wanted_json(const std::vector<std::string> &words);
 
 } // namespace mps::cli

@@ -38,12 +38,31 @@ std::string dump(const Json &document) {
 
 int code_of(const Error &error) { return static_cast<int>(error.code); }
 
-int report(const Error &error, bool json) {
-    if (json) {
+// Form 2: an object with its version first, and lists by their names.
+Json versioned(Json answer, const Invocation &invocation) {
+    const table::Command &command = *invocation.command;
+    Json document{{"version", 2}};
+    if (command.json_member.empty()) {
+        document.update(answer);
+    } else {
+        const bool names = invocation.given.contains("--names");
+        const std::string member = names ? "names" : std::string(command.json_member);
+        document[member] =
+            command.json_list && !answer.is_array() ? Json::array({answer}) : std::move(answer);
+    }
+    return document;
+}
+
+int report(const Error &error, int json_form) {
+    if (json_form != 0) {
         Json body{{"what", error.what}, {"hint", error.hint}, {"code", code_of(error)}};
         if (!error.detail.empty())
             body["detail"] = text::lines(error.detail);
-        if (!write_all(stdout, dump({{"error", std::move(body)}})))
+        Json document = Json::object();
+        if (json_form == 2)
+            document["version"] = 2;
+        document["error"] = std::move(body);
+        if (!write_all(stdout, dump(document)))
             std::perror("mpsched: cannot write to standard output");
         return code_of(error);
     }
@@ -60,7 +79,11 @@ int report(const Error &error, bool json) {
 int report(Reply reply, const Invocation &invocation) {
     std::string document;
     if (invocation.globals.json) {
-        if (reply.json.is_object() && (invocation.command->changes || !reply.warnings.empty()))
+        const bool is_versioned = invocation.globals.json_form == 2;
+        if (is_versioned)
+            reply.json = versioned(std::move(reply.json), invocation);
+        if (is_versioned ||
+            (reply.json.is_object() && (invocation.command->changes || !reply.warnings.empty())))
             reply.json["warnings"] = reply.warnings;
         document = dump(reply.json);
     } else {
@@ -88,7 +111,8 @@ int run_invocation(const Invocation &invocation) {
     if (invocation.command->changes)
         hold.emplace();
     auto reply = invocation.run(context);
-    return reply ? report(std::move(*reply), invocation) : report(reply.error(), invocation.globals.json);
+    return reply ? report(std::move(*reply), invocation)
+                 : report(reply.error(), invocation.globals.json_form);
 }
 
 } // namespace
@@ -96,7 +120,7 @@ int run_invocation(const Invocation &invocation) {
 int run_session(const std::vector<std::string> &words) {
     // A reader that goes away must not end us in the middle of a change; writes report EPIPE instead.
     std::signal(SIGPIPE, SIG_IGN);
-    const bool json = wants_json(words);
+    const int json = wanted_json(words);
     int exit_code = 0;
     try {
         const auto invocation = parse(words);

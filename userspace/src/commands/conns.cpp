@@ -79,7 +79,9 @@ std::string connection_text(const ConnectionStatus &connection, const output::St
     std::string all =
         fmt::format("{}  {}{}  {}\n", style(Paint::bold, fmt::format("{:08x}", connection.token)),
                     text::printable(connection.policy),
-                    connection.tracked ? fmt::format(" (slot {})", connection.slot) : " (not decided yet)",
+                    !connection.tracked  ? " (not decided yet)"
+                    : connection.pending ? " (from its next packet on)"
+                                         : fmt::format(" (slot {})", connection.slot),
                     text::count(connection.subflows.size(), "subflow"));
     output::Table table({{"id", Align::right},
                          {"interface"},
@@ -132,11 +134,9 @@ Result<Reply> run_conns(const Context &context, const ConnsOptions &options) {
     for (const ConnectionStatus &connection : *connections) {
         if (options.policy && connection.policy != *options.policy)
             continue;
-        Json one{{"token", connection.token},
-                 {"policy", connection.policy},
-                 {"slot", connection.slot},
-                 {"tracked", connection.tracked},
-                 {"subflows", Json::array()}};
+        Json one{{"token", connection.token},     {"policy", connection.policy},
+                 {"slot", connection.slot},       {"tracked", connection.tracked},
+                 {"pending", connection.pending}, {"subflows", Json::array()}};
         for (const SubflowStatus &subflow : connection.subflows)
             one["subflows"].push_back(subflow_json(subflow));
         reply.json.push_back(std::move(one));

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "commands/commands.hpp"
+#include "mpsched/nearest.hpp"
 #include "output/text.hpp"
 #include "table/help.hpp"
 
@@ -29,11 +30,8 @@ Result<Reply> run_help(const Context &context, const HelpOptions &options) {
         std::vector<std::string> names;
         for (const table::Command &one : table::commands())
             names.push_back(one.name());
-        const std::string meant = text::nearest(name, names);
         return usage_error(fmt::format("unknown command {}", text::quoted(name)),
-                           fmt::format("{}commands: {}",
-                                       meant.empty() ? "" : "did you mean '" + meant + "'? ",
-                                       text::join(names)));
+                           fmt::format("{}commands: {}", did_you_mean(name, names), text::join(names)));
     }
     return Reply{.json = {{"help", text}}, .text = text};
 }

@@ -57,7 +57,9 @@ std::string path_table(const std::vector<PathStatus> &paths, const output::Style
 }
 
 Result<Reply> run_path(const Context &context, const PathOptions &options) {
-    const auto settings = parse_settings(options.settings);
+    const auto settings =
+        parse_settings(options.settings, "'path' takes one interface at a time, and then settings "
+                                         "like weight=3; 'mpsched help path' lists them");
     if (!settings)
         return std::unexpected(settings.error());
     // "path weight=3": the interface was forgotten.

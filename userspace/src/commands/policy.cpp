@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 #include <memory>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -16,6 +17,14 @@ using output::Paint;
 
 std::string slot_text(const PolicyInfo &policy) { return policy.slot ? fmt::to_string(*policy.slot) : "-"; }
 
+// What is built in can be told to everybody, what is loaded cannot.
+std::vector<std::string> unseen_warning(const std::optional<Error> &unseen) {
+    if (!unseen)
+        return {};
+    return {fmt::format("which of them are loaded, and what else is, could not be told: {}; {}", unseen->what,
+                        unseen->hint)};
+}
+
 // ------------------------------------------------------------------------------------------------------------- list
 
 struct ListOptions {
@@ -26,11 +35,12 @@ Result<Reply> run_list(const Context &context, const ListOptions &options) {
     const auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
-    const auto policies = instance->policies();
+    std::optional<Error> unseen;
+    const auto policies = instance->policies(&unseen);
     if (!policies)
         return std::unexpected(policies.error());
 
-    Reply reply{.json = Json::array(), .text = {}};
+    Reply reply{.json = Json::array(), .text = {}, .warnings = unseen_warning(unseen)};
     output::Table table({{"policy"},
                          {"slot", output::Align::right, true},
                          {"used as", output::Align::left, true},
@@ -67,6 +77,16 @@ struct ShowOptions {
     bool names = false;
 };
 
+std::string source_text(const PolicyInfo &policy) {
+    if (policy.builtin || policy.file.empty())
+        return policy.builtin ? "built in\n" : "";
+    std::string all = "file     " + text::printable(policy.file);
+    if (!policy.file_now.empty())
+        all += fmt::format("  ({})",
+                           policy.file_now == "gone" ? "gone since" : "changed since: this is how it was");
+    return all + "\nsha256   " + policy.sha256 + "\n";
+}
+
 std::string describe(const PolicyInfo &policy, const output::Style &style) {
     std::string all =
         style(Paint::bold, text::printable(policy.name)) + "  " + text::printable(policy.doc) + "\n";
@@ -80,6 +100,7 @@ std::string describe(const PolicyInfo &policy, const output::Style &style) {
     } else {
         all += "not loaded; values are the defaults\n";
     }
+    all += source_text(policy);
     if (policy.params.empty())
         all += "no parameters\n";
     else
@@ -91,11 +112,12 @@ Result<Reply> run_show(const Context &context, const ShowOptions &options) {
     const auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
-    const auto policies = instance->policy(options.policy);
+    std::optional<Error> unseen;
+    const auto policies = instance->policy(options.policy, &unseen);
     if (!policies)
         return std::unexpected(policies.error());
 
-    Reply reply{.json = Json::array(), .text = {}};
+    Reply reply{.json = Json::array(), .text = {}, .warnings = unseen_warning(unseen)};
     if (options.names) {
         if (!policies->empty()) {
             for (const Param &param : policies->front().params) {
@@ -118,19 +140,33 @@ Result<Reply> run_show(const Context &context, const ShowOptions &options) {
 
 struct LoadOptions {
     std::string file;
+    bool replace = false;
 };
 
 Result<Reply> run_load(const Context &context, const LoadOptions &options) {
     auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
-    const auto policy = instance->load_policy(options.file);
-    if (!policy)
-        return std::unexpected(policy.error());
-    Reply reply{.json = policy_json(*policy), .text = {}};
-    reply.text = fmt::format("loaded {} into slot {}; 'mpsched use {}' switches to it\n",
-                             context.style(Paint::bold, text::printable(policy->name)), slot_text(*policy),
-                             text::printable(policy->name));
+    const auto result = instance->load_policy(options.file, options.replace);
+    if (!result)
+        return std::unexpected(result.error());
+    const PolicyInfo &policy = result->policy;
+    Reply reply{.json = policy_json(policy), .text = {}, .warnings = result->warnings};
+    reply.json["was_loaded"] = result->was_loaded;
+    reply.json["also"] = result->also;
+    const std::string name = context.style(Paint::bold, text::printable(policy.name));
+    if (result->was_loaded)
+        reply.text = fmt::format("{} was loaded already, from the same object, and stays in slot {}\n", name,
+                                 slot_text(policy));
+    else
+        reply.text = fmt::format("loaded {} into slot {}{}\n", name, slot_text(policy),
+                                 result->also.empty() ? fmt::format("; 'mpsched use {}' switches to it",
+                                                                    text::printable(policy.name))
+                                                      : "");
+    if (!result->also.empty())
+        reply.text +=
+            fmt::format("{} {} it in place of the old one\n", text::printable(text::join(result->also)),
+                        result->also.size() == 1 ? "follows" : "follow");
     return reply;
 }
 
@@ -166,6 +202,7 @@ void setup_policy_show(Binder &binder) {
 void setup_policy_load(Binder &binder) {
     auto options = std::make_shared<LoadOptions>();
     binder.argument("FILE", options->file);
+    binder.flag("--replace", options->replace);
     binder.run([options](const Context &context) { return run_load(context, *options); });
 }
 

@@ -69,7 +69,10 @@ Result<Reply> run_probe(const Context &context) {
     if (!context.globals.netns.empty())
         if (auto entered = enter_netns(context.globals.netns); !entered)
             return std::unexpected(entered.error());
-    const Probe found = probe();
+    const auto answers = probe();
+    if (!answers)
+        return std::unexpected(answers.error());
+    const Probe &found = *answers;
 
     Reply reply{
         .json = {{"usable", found.usable()}, {"features", Json::array()}, {"interfaces", Json::array()}},
@@ -115,12 +118,14 @@ Result<Reply> run_probe(const Context &context) {
         bool surely = false;
         for (const Feature &feature : found.features)
             if (feature.required && feature.answer != mps::Answer::available) {
-                missing.push_back(feature.name);
+                missing.push_back(feature.hint.empty() ? feature.title
+                                                       : fmt::format("{} ({})", feature.title, feature.hint));
                 // Lacking rights are no property of the kernel.
                 surely |= feature.answer == mps::Answer::missing && feature.name != "rights";
             }
-        reply.warnings.push_back((surely ? "mpsched cannot work here: " : "could not be told: ") +
-                                 text::join(missing));
+        reply.warnings.push_back(
+            (surely ? "mpsched cannot work here, this is missing: " : "could not be told: ") +
+            text::join(missing, "; "));
         reply.exit_code = static_cast<int>(surely ? ErrorCode::unsupported : ErrorCode::not_permitted);
     }
     return reply;

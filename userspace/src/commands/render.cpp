@@ -74,6 +74,9 @@ Json policy_json(const PolicyInfo &policy) {
     return {{"name", policy.name},
             {"doc", policy.doc},
             {"builtin", policy.builtin},
+            {"file", policy.file.empty() ? Json(nullptr) : Json(policy.file)},
+            {"sha256", policy.sha256.empty() ? Json(nullptr) : Json(policy.sha256)},
+            {"file_now", policy.file_now.empty() ? Json(nullptr) : Json(policy.file_now)},
             {"slot", policy.slot ? Json(*policy.slot) : Json(nullptr)},
             {"is_default", policy.is_default},
             {"kept", policy.kept},
@@ -98,6 +101,13 @@ std::string policy_use(const PolicyInfo &policy) {
     return text::join(uses);
 }
 
+std::string also_text(const std::vector<std::string> &also) {
+    if (also.empty())
+        return {};
+    return fmt::format("so {} {}, which used another object of that name\n", also.size() == 1 ? "does" : "do",
+                       text::printable(text::join(also)));
+}
+
 Json path_json(const PathStatus &path) {
     return {{"name", path.name},
             {"ifindex", path.ifindex},
@@ -115,9 +125,18 @@ Json path_json(const PathStatus &path) {
                                      : Json(nullptr)}};
 }
 
-Result<std::vector<Setting>> parse_settings(const std::vector<std::string> &words) {
+Result<std::vector<Setting>> parse_settings(const std::vector<std::string> &words, std::string_view instead) {
     std::vector<Setting> all;
-    for (const std::string &word : words) {
+    for (std::size_t i = 0; i < words.size(); i++) {
+        const std::string &word = words[i];
+        if (!word.contains('=')) {
+            // "weight 3", or a word that does not belong here.
+            const bool split = i + 1 < words.size() && !words[i + 1].contains('=');
+            return usage_error(fmt::format("{} is not key=value", text::quoted(word)),
+                               split             ? fmt::format("did you mean '{}={}'?", word, words[i + 1])
+                               : instead.empty() ? "settings are written key=value"
+                                                 : std::string(instead));
+        }
         auto setting = parse_setting(word);
         if (!setting)
             return std::unexpected(setting.error());

@@ -28,10 +28,14 @@ namespace mps::cli {
 // "default, kept, 2 rules, 20 connections"
 [[nodiscard]] std::string policy_use(const PolicyInfo &policy);
 
+// "so do the rule rport=443: they used another object of that name", or nothing.
+[[nodiscard]] std::string also_text(const std::vector<std::string> &also);
+
 [[nodiscard]] Json path_json(const PathStatus &path);
 
-// Parses all; a key that occurs twice is a usage error.
-[[nodiscard]] Result<std::vector<Setting>> parse_settings(const std::vector<std::string> &words);
+// Parses all; a key that occurs twice is a usage error, and so is a word without '='. What that may have been, `instead` tells.
+[[nodiscard]] Result<std::vector<Setting>> parse_settings(const std::vector<std::string> &words,
+                                                          std::string_view instead = {});
 
 // A heading of the answer for people.
 [[nodiscard]] std::string heading(const output::Style &style, std::string_view text);

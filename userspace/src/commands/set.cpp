@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT
 
 #include <algorithm>
+#include <charconv>
 #include <memory>
+#include <optional>
+
+#include <fmt/format.h>
 
 #include <fmt/format.h>
 
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
+#include "output/text.hpp"
 
 namespace mps::cli {
 
@@ -15,28 +20,56 @@ namespace {
 struct SetOptions {
     std::vector<std::string> settings;
     std::string policy;
+    std::optional<std::string> selector;
+    std::optional<std::string> slot;
 };
 
+Result<SetTarget> target_of(const SetOptions &options) {
+    SetTarget target{.policy = options.policy, .selector = options.selector};
+    if (options.slot) {
+        std::uint32_t number = 0;
+        const char *end = options.slot->data() + options.slot->size();
+        if (const auto parsed = std::from_chars(options.slot->data(), end, number);
+            parsed.ec != std::errc{} || parsed.ptr != end)
+            return usage_error(fmt::format("option '--slot' cannot be {}", text::quoted(*options.slot)),
+                               "a number, as 'mpsched status' shows it");
+        target.slot = number;
+    }
+    return target;
+}
+
 Result<Reply> run_set(const Context &context, const SetOptions &options) {
-    const auto settings = parse_settings(options.settings);
+    const auto settings = parse_settings(
+        options.settings, "settings are written key=value; --policy, --for or --slot tells whose they are");
     if (!settings)
         return std::unexpected(settings.error());
+    const auto target = target_of(options);
+    if (!target)
+        return std::unexpected(target.error());
     auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
-    const auto params = instance->set(*settings, options.policy);
-    if (!params)
-        return std::unexpected(params.error());
+    const auto result = instance->set(*settings, *target);
+    if (!result)
+        return std::unexpected(result.error());
 
-    Reply reply{.json = {{"changed", Json::object()}, {"params", param_values(*params)}}, .text = {}};
+    Reply reply{.json = {{"policy", result->policy},
+                         {"slot", result->slot},
+                         {"changed", Json::object()},
+                         {"params", param_values(result->params)},
+                         {"also", result->also}},
+                .text = {}};
     std::vector<Param> changed;
-    for (const Param &param : *params) {
+    for (const Param &param : result->params) {
         if (std::ranges::find(*settings, param.name, &Setting::key) == settings->end())
             continue;
         reply.json["changed"][param.name] = param.value;
         changed.push_back(param);
     }
     reply.text = param_lines(changed, context.style, 0);
+    if (!result->also.empty())
+        reply.warnings.push_back(fmt::format("this holds for {} as well, which shares slot {}",
+                                             text::join(result->also, ", "), result->slot));
     return reply;
 }
 
@@ -46,6 +79,8 @@ void setup_set(Binder &binder) {
     auto options = std::make_shared<SetOptions>();
     binder.argument("key=value", options->settings);
     binder.option("--policy", options->policy);
+    binder.option("--for", options->selector);
+    binder.option("--slot", options->slot);
     binder.run([options](const Context &context) { return run_set(context, *options); });
 }
 

@@ -39,6 +39,7 @@ Json status_json(const Status &status) {
              {"default_slot", status.default_slot},
              {"policies", Json::array()},
              {"rules", Json::array()},
+             {"new_only", status.new_only},
              {"paths", Json::array()},
              {"engine", param_values(status.engine)},
              {"connections", status.connections},
@@ -97,11 +98,17 @@ std::string status_text(const Status &status, const output::Style &style) {
                            status.default_slot == 0 && status.default_policy == "default"
                                ? "default (the kernel's own scheduling)"
                                : text::printable(status.default_policy));
+        if (status.new_only)
+            all += "  for new connections: the last switch was --new-only, older ones keep what they had\n";
         if (!status.rules.empty()) {
             all += "\n" + heading(style, "rules, the first that matches decides");
-            output::Table rules({{""}, {""}});
+            output::Table rules({{"", Align::right}, {""}, {""}, {""}});
+            std::size_t position = 0;
             for (const RuleStatus &rule : status.rules)
-                rules.add({rule.selector, {rule.policy, Paint::bold}});
+                rules.add({fmt::to_string(++position),
+                           rule.selector,
+                           {rule.policy, Paint::bold},
+                           {fmt::format("slot {}", rule.slot), Paint::dim}});
             all += rules.render(style, 2);
         }
         if (!status.policies.empty())

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+#include <charconv>
 #include <memory>
 #include <optional>
 
@@ -17,56 +18,102 @@ struct UseOptions {
     std::string policy;
     std::vector<std::string> settings;
     std::optional<std::string> selector;
+    std::optional<std::string> before;
+    std::optional<std::string> position;
     bool new_only = false;
 };
+
+Result<std::optional<std::uint32_t>> parse_position(const std::optional<std::string> &text) {
+    if (!text)
+        return std::nullopt;
+    std::uint32_t number = 0;
+    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
+    if (error != std::errc{} || end != text->data() + text->size())
+        return usage_error(fmt::format("option '--position' cannot be {}", text::quoted(*text)),
+                           "a number from 1, which is tried first");
+    return number;
+}
+
+Reply use_reply(const UseOptions &options, const UseResult &result, const output::Style &style) {
+    Reply reply{.json = {{"policy", result.policy},
+                         {"slot", result.slot},
+                         {"previous", result.previous.empty() ? Json(nullptr) : Json(result.previous)},
+                         {"for", options.selector ? Json(*options.selector) : Json(nullptr)},
+                         {"new_only", options.new_only},
+                         {"params", param_values(result.params)},
+                         {"engine", param_values(result.engine)},
+                         {"also", result.also}},
+                .text = {},
+                .warnings = result.warnings};
+    const char *who = options.new_only ? "new connections" : "connections";
+    const std::string whose = options.selector
+                                  ? fmt::format("{} with {}", who, text::printable(*options.selector))
+                                  : fmt::format("{}{}", options.new_only ? "" : "all ", who);
+    reply.text = fmt::format(
+        "{} now use {}{}\n", whose, style(output::Paint::bold, text::printable(result.policy)),
+        result.previous.empty() ? "" : fmt::format(" (before: {})", text::printable(result.previous)));
+    if (!result.params.empty())
+        reply.text += param_lines(result.params, style, 2);
+    if (!result.engine.empty())
+        reply.text += "engine, for all connections:\n" + param_lines(result.engine, style, 2);
+    reply.text += also_text(result.also);
+    return reply;
+}
 
 Result<Reply> run_use(const Context &context, const UseOptions &options) {
     auto settings = parse_settings(options.settings);
     if (!settings)
         return std::unexpected(settings.error());
+    const auto position = parse_position(options.position);
+    if (!position)
+        return std::unexpected(position.error());
     auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
     const auto result = instance->use({.policy = options.policy,
                                        .params = std::move(*settings),
                                        .selector = options.selector,
-                                       .new_only = options.new_only});
+                                       .new_only = options.new_only,
+                                       .before = options.before,
+                                       .position = *position});
     if (!result)
         return std::unexpected(result.error());
-
-    Reply reply{.json = {{"policy", result->policy},
-                         {"slot", result->slot},
-                         {"previous", result->previous.empty() ? Json(nullptr) : Json(result->previous)},
-                         {"for", options.selector ? Json(*options.selector) : Json(nullptr)},
-                         {"new_only", options.new_only},
-                         {"params", param_values(result->params)}},
-                .text = {},
-                .warnings = result->warnings};
+    Reply reply = use_reply(options, *result, context.style);
     // Possible after `path`, which needs no attached interface; easily taken for working.
     if (const auto status = instance->status(); status && status->interfaces.empty())
         reply.warnings.emplace_back(
             "no interface is attached, so nothing is steered: 'mpsched attach IFACE…'");
-    const char *who = options.new_only ? "new connections" : "connections";
-    const std::string whose = options.selector
-                                  ? fmt::format("{} with {}", who, text::printable(*options.selector))
-                                  : fmt::format("{}{}", options.new_only ? "" : "all ", who);
-    reply.text = fmt::format(
-        "{} now use {}{}\n", whose, context.style(output::Paint::bold, text::printable(result->policy)),
-        result->previous.empty() ? "" : fmt::format(" (before: {})", text::printable(result->previous)));
-    if (!result->params.empty())
-        reply.text += param_lines(result->params, context.style, 2);
     return reply;
 }
 
 struct UnuseOptions {
-    std::string selector;
+    std::optional<std::string> selector;
+    bool all = false;
 };
 
+Result<Reply> unuse_all(Instance &instance) {
+    const auto removed = instance.remove_all_rules();
+    if (!removed)
+        return std::unexpected(removed.error());
+    return Reply{.json = {{"removed", *removed}},
+                 .text = removed->empty()
+                             ? "there were no rules\n"
+                             : fmt::format("removed {}: {}\n", text::count(removed->size(), "rule"),
+                                           text::printable(text::join(*removed, "  ")))};
+}
+
 Result<Reply> run_unuse(const Context &context, const UnuseOptions &options) {
+    if (options.all && options.selector)
+        return usage_error("'unuse' takes a selector or --all, not both", "leave one of them out");
+    if (!options.all && !options.selector)
+        return usage_error("'unuse' needs SELECTOR or --all", "'mpsched status' shows the rules");
     auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
-    const auto removed = instance->remove_rule(options.selector);
+    if (options.all)
+        return unuse_all(*instance);
+    const std::string &selector = *options.selector;
+    const auto removed = instance->remove_rule(selector);
     if (!removed)
         return std::unexpected(removed.error());
     if (!*removed) {
@@ -74,12 +121,12 @@ Result<Reply> run_unuse(const Context &context, const UnuseOptions &options) {
         if (const auto status = instance->status())
             for (const RuleStatus &rule : status->rules)
                 rules.push_back(rule.selector);
-        return usage_error(fmt::format("there is no rule for {}", text::quoted(options.selector)),
+        return usage_error(fmt::format("there is no rule for {}", text::quoted(selector)),
                            rules.empty() ? "there are no rules"
                                          : "rules are for: " + text::join(rules, "  "));
     }
-    return Reply{.json = {{"removed", options.selector}},
-                 .text = fmt::format("removed the rule for {}\n", text::printable(options.selector))};
+    return Reply{.json = {{"removed", {selector}}},
+                 .text = fmt::format("removed the rule for {}\n", text::printable(selector))};
 }
 
 } // namespace
@@ -89,6 +136,8 @@ void setup_use(Binder &binder) {
     binder.argument("POLICY", options->policy);
     binder.option("--set", options->settings);
     binder.option("--for", options->selector);
+    binder.option("--before", options->before);
+    binder.option("--position", options->position);
     binder.flag("--new-only", options->new_only);
     binder.run([options](const Context &context) { return run_use(context, *options); });
 }
@@ -96,6 +145,7 @@ void setup_use(Binder &binder) {
 void setup_unuse(Binder &binder) {
     auto options = std::make_shared<UnuseOptions>();
     binder.argument("SELECTOR", options->selector);
+    binder.flag("--all", options->all);
     binder.run([options](const Context &context) { return run_unuse(context, *options); });
 }
 

@@ -68,24 +68,6 @@ std::string join_any(std::span<const T> words, std::string_view separator) {
     return all;
 }
 
-// Edits (insert, delete, replace, swap of neighbours) from one word to the other.
-std::size_t distance(std::string_view a, std::string_view b) {
-    std::vector<std::vector<std::size_t>> table(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
-    for (std::size_t i = 0; i <= a.size(); i++) {
-        for (std::size_t j = 0; j <= b.size(); j++) {
-            if (i == 0 || j == 0) {
-                table[i][j] = i + j;
-                continue;
-            }
-            table[i][j] = std::min({table[i - 1][j] + 1, table[i][j - 1] + 1,
-                                    table[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                table[i][j] = std::min(table[i][j], table[i - 2][j - 2] + 1);
-        }
-    }
-    return table[a.size()][b.size()];
-}
-
 } // namespace
 
 std::string printable(std::string_view text, bool keep_newlines) {
@@ -198,25 +180,6 @@ std::string grouped(std::uint64_t number) {
         digits.insert(at, " ");
     }
     return digits;
-}
-
-std::string nearest(std::string_view word, std::span<const std::string> candidates) {
-    // A long word is no slip of the finger, and the table would grow with its square.
-    if (word.empty() || word.size() > 64)
-        return {};
-    for (const std::string &candidate : candidates)
-        if (word.size() >= 2 && candidate.starts_with(word))
-            return candidate;
-    std::string best;
-    std::size_t best_distance = word.size() / 3 + 1;
-    for (const std::string &candidate : candidates) {
-        const std::size_t d = distance(word, candidate);
-        if (d <= best_distance && d < candidate.size() && (best.empty() || d < best_distance)) {
-            best = candidate;
-            best_distance = d;
-        }
-    }
-    return best;
 }
 
 } // namespace mps::text

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Text for people: quoting what came from outside, units, suggestions.
+// Text for people: quoting what came from outside, units.
 #pragma once
 
 #include <cstdint>
@@ -41,8 +41,5 @@ namespace mps::text {
 [[nodiscard]] std::string count(std::uint64_t number, std::string_view noun);
 // "1 234 567": thousands apart
 [[nodiscard]] std::string grouped(std::uint64_t number);
-
-// The candidate that was probably meant, "" if none is near. A candidate that begins with the word wins.
-[[nodiscard]] std::string nearest(std::string_view word, std::span<const std::string> candidates);
 
 } // namespace mps::text

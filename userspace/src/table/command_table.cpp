@@ -23,6 +23,7 @@ std::span<const Command> commands() {
         {
             .verb = "conns",
             .group = Group::look,
+            .json_member = "connections",
             .summary = "the MPTCP connections and their subflows as the kernel sees them",
             .description =
                 {
@@ -31,7 +32,7 @@ std::span<const Command> commands() {
                 },
             .options = {{.name = "--policy",
                          .value = "NAME",
-                         .complete = Complete::policy,
+                         .complete = Complete::loaded,
                          .text = "only connections steered by this policy"}},
             .examples = {{"conns", "all connections"},
                          {"conns --policy weighted", "only those that weighted steers"}},
@@ -39,6 +40,7 @@ std::span<const Command> commands() {
         {
             .verb = "stats",
             .group = Group::look,
+            .json_member = "counters",
             .summary = "the data path's counters, with what each of them counts",
             .description =
                 {
@@ -106,7 +108,7 @@ std::span<const Command> commands() {
             .arguments = {{.name = "IFACE",
                            .required = false,
                            .many = true,
-                           .complete = Complete::interface,
+                           .complete = Complete::attached,
                            .text = "network interface"}},
             .options = {{.name = "--all", .text = "every attached interface of the network namespace"}},
             .examples = {{"detach lte0", "only this one"}, {"detach --all", "leave no trace"}},
@@ -137,6 +139,10 @@ std::span<const Command> commands() {
                     "With --for only the connections that the selector names get the policy (a rule); without, it "
                     "becomes the default for all connections that no rule names. 'use default' gives them back to the "
                     "kernel.",
+                    "The first rule that matches decides. A new rule comes last, one that is there stays where it is, "
+                    "unless --before or --position says otherwise.",
+                    "A file takes the place of another object of that name wherever that is used; a name takes the "
+                    "object as it was loaded. Names of built-in policies are not free for files.",
                 },
             .arguments = {{.name = "POLICY",
                            .complete = Complete::policy_or_file,
@@ -151,6 +157,13 @@ std::span<const Command> commands() {
                          .value = "SELECTOR",
                          .complete = Complete::selector,
                          .text = "only for these connections"},
+                        {.name = "--before",
+                         .value = "SELECTOR",
+                         .complete = Complete::rule,
+                         .text = "try this rule before that one"},
+                        {.name = "--position",
+                         .value = "NUMBER",
+                         .text = "place of the rule among the rules; 1 is tried first"},
                         {.name = "--new-only", .text = "connections that exist keep their policy"}},
             .examples = {{"use weighted", "share by the weights of the paths"},
                          {"use active-standby --for remote=203.0.113.0/24:443",
@@ -161,11 +174,14 @@ std::span<const Command> commands() {
             .verb = "unuse",
             .group = Group::policies,
             .changes = true,
-            .summary = "remove the rule that 'use --for' made",
+            .summary = "remove rules that 'use --for' made",
             .arguments = {{.name = "SELECTOR",
-                           .complete = Complete::selector,
+                           .required = false,
+                           .complete = Complete::rule,
                            .text = "as it was given to --for; 'status' shows it"}},
-            .examples = {{"unuse remote=203.0.113.0/24:443", "these connections follow the default again"}},
+            .options = {{.name = "--all", .text = "every rule"}},
+            .examples = {{"unuse remote=203.0.113.0/24:443", "these connections follow the default again"},
+                         {"unuse --all", "all connections do"}},
         },
         {
             .verb = "set",
@@ -174,8 +190,9 @@ std::span<const Command> commands() {
             .summary = "change parameters of a policy while it runs",
             .description =
                 {
-                    "Without --policy those of the default policy. Either all values are valid and set, or none is. "
-                    "'policy show NAME' tells names, ranges and units.",
+                    "Those of the default policy, unless --policy, --for or --slot names another one. Either all values "
+                    "are valid and set, or none is. 'policy show NAME' tells names, ranges and units.",
+                    "dwell_us belongs to no policy but to the engine, and is the same for all connections.",
                 },
             .arguments = {{.name = "key=value",
                            .many = true,
@@ -183,14 +200,23 @@ std::span<const Command> commands() {
                            .text = "parameter and its new value"}},
             .options = {{.name = "--policy",
                          .value = "NAME",
-                         .complete = Complete::policy,
-                         .text = "parameters of this loaded policy instead of the default one"}},
-            .examples = {{"set dwell_us=2000", "edit a subflow at most every 2 ms"}},
+                         .complete = Complete::loaded,
+                         .text = "of this policy, if it is loaded once"},
+                        {.name = "--for",
+                         .value = "SELECTOR",
+                         .complete = Complete::rule,
+                         .text = "of the policy of this rule"},
+                        {.name = "--slot",
+                         .value = "NUMBER",
+                         .text = "of the policy in this slot, as 'status' shows it"}},
+            .examples = {{"set dwell_us=2000", "edit a subflow at most every 2 ms"},
+                         {"set lead_bytes=64k --for rport=443", "only for these connections"}},
         },
         {
             .verb = "policy",
             .sub_verb = "list",
             .group = Group::policies,
+            .json_member = "policies",
             .summary = "the policies that can be used, and which are loaded",
             .options = {{.name = "--names", .text = "only the names, one a line"}},
             .examples = {{"policy list", ""}},
@@ -199,6 +225,7 @@ std::span<const Command> commands() {
             .verb = "policy",
             .sub_verb = "show",
             .group = Group::policies,
+            .json_member = "policies",
             .summary = "what a policy does, and its parameters",
             .arguments = {{.name = "POLICY",
                            .complete = Complete::policy_or_file,
@@ -214,11 +241,14 @@ std::span<const Command> commands() {
             .summary = "load a policy without using it, and keep it loaded",
             .description =
                 {
-                    "Shows whether the kernel's verifier accepts it. Nothing follows it until 'use'.",
+                    "Shows whether the kernel's verifier accepts it. Nothing follows it until 'use'. The same object "
+                    "again changes nothing; another one of that name is refused, or with --replace takes its place "
+                    "wherever that is used: running connections follow, with the parameters that had been changed.",
                 },
             .arguments = {{.name = "FILE",
                            .complete = Complete::policy_or_file,
                            .text = "policy object (my.bpf.o), or name of a policy"}},
+            .options = {{.name = "--replace", .text = "in place of another object of that name"}},
             .examples = {{"policy load ./ratio.bpf.o", ""}},
         },
         {
@@ -231,13 +261,15 @@ std::span<const Command> commands() {
                 {
                     "Refused while it is the default, a rule names it, or a connection still follows it.",
                 },
-            .arguments = {{.name = "NAME", .complete = Complete::policy, .text = "a loaded policy"}},
+            .arguments = {{.name = "NAME", .complete = Complete::loaded, .text = "a loaded policy"}},
             .examples = {{"policy unload ratio", ""}},
         },
         {
             .verb = "path",
             .group = Group::paths,
             .changes = true,
+            .json_member = "paths",
+            .json_list = true,
             .summary = "set or show what policies know of an interface: weight, priority, quota, …",
             .description =
                 {
@@ -273,6 +305,7 @@ std::span<const Command> commands() {
         },
         {
             .verb = "version",
+            .json_member = "program",
             .summary = "version of mpsched and of its binary interface to policies and pins",
             .examples = {{"version --json", ""}},
         },
@@ -282,7 +315,10 @@ std::span<const Command> commands() {
 
 std::span<const Option> global_options() {
     static const std::vector<Option> all{
-        {.name = "--json", .text = "exactly one JSON document on standard output, errors included"},
+        {.name = "--json",
+         .text =
+             "exactly one JSON document on standard output, errors included; --json=2 for one that tells its "
+             "version (docs/json.md)"},
         {.name = "--netns",
          .value = "NAME",
          .complete = Complete::netns,
@@ -340,8 +376,8 @@ std::span<const Term> path_attributes() {
         {"priority=0..255", "lower is preferred; default 0"},
         {"cost=0..1000000", "money per byte in a unit of your own; default 0"},
         {"energy=none|wifi|3g|lte|5g", "kind of radio; default none"},
-        {"quota=none|BYTES", "what it may carry in a period: 10000000, 500k, 10M, 5G; default none"},
-        {"quota_period=none|TIME", "after which the count starts over: 3600, 60m, 24h, 30d; default none"},
+        {"quota=none|BYTES", "what it may carry in a period: 10000000, 500k, 5GB, 5GiB; default none"},
+        {"quota_period=none|TIME", "after which the count starts over: 3600 (s), 24h, 30d, 1w; default none"},
         {"quota_used=BYTES", "what it has carried in this period already"},
     };
     return all;
@@ -354,6 +390,36 @@ std::span<const Term> environment() {
         {"MPS_POLICY", "policy that the first attach chooses, instead of auto"},
         {"MPS_WITHOUT",
          "comma separated names of features (see 'probe') to treat as missing, to test fallbacks"},
+    };
+    return all;
+}
+
+std::span<const Term> absent_commands() {
+    constexpr std::string_view no_daemon =
+        "there is no daemon: 'attach' puts programs into the kernel, which go on by themselves";
+    constexpr std::string_view rules = "'status' shows the rules, 'use --for' makes one, 'unuse' removes it";
+    constexpr std::string_view connections = "'conns' shows the connections and their subflows";
+    static const std::vector<Term> all{
+        {"top", "'conns' shows the connections; 'watch mpsched conns' again and again"},
+        {"monitor", "'conns' shows the connections; 'watch mpsched conns' again and again"},
+        {"trace", "'stats' counts what was decided and why not, 'conns' shows the last verdicts"},
+        {"log", "'stats' counts what was decided and why not, 'conns' shows the last verdicts"},
+        {"daemon", no_daemon},
+        {"start", no_daemon},
+        {"run", no_daemon},
+        {"stop", "'detach' takes the programs off again"},
+        {"rule", rules},
+        {"rules", rules},
+        {"connections", connections},
+        {"subflows", connections},
+        {"ss", connections},
+        {"ps", connections},
+        {"policies", "'policy list' lists the policies"},
+        {"schedulers", "'policy list' lists the policies"},
+        {"interfaces", "'status' shows the interfaces, 'path' what policies know of them"},
+        {"weight", "'path IFACE weight=3' sets it"},
+        {"quota", "'path IFACE quota=5GB' sets it, 'use quota' keeps to it"},
+        {"get", "'status' shows the values, 'policy show POLICY' what they mean"},
     };
     return all;
 }

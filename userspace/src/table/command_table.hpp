@@ -18,13 +18,16 @@ enum class Complete {
     nothing,
     one_of, // the values in `allowed`
     interface,
+    attached, // an interface that is attached
     netns,
     policy,
+    loaded, // a policy that is loaded
     policy_or_file,
     file,           // a policy object
     parameter,      // key=value of a policy
     path_attribute, // key=value of `path`
     selector,
+    rule, // the selector of a rule that exists
     command,
 };
 
@@ -63,7 +66,10 @@ struct Command {
     Group group = Group::other;
     // It changes something in the kernel: a signal must not end it half-way.
     bool changes = false;
-    std::string_view summary;                    // one line
+    // In which member of a --json=2 document the answer stands; empty: its members are the document's own.
+    std::string_view json_member = {};
+    bool json_list = false;   // that member is a list, also where the answer is a single entry
+    std::string_view summary; // one line
     std::vector<std::string_view> description{}; // paragraphs
     std::vector<Argument> arguments{};
     std::vector<Option> options{};
@@ -101,6 +107,8 @@ inline constexpr std::string_view tagline = "choose and swap the packet schedule
 [[nodiscard]] std::span<const Term> selector_terms();
 [[nodiscard]] std::span<const Term> path_attributes();
 [[nodiscard]] std::span<const Term> environment();
+// Commands that people try because other tools have them, and what there is instead.
+[[nodiscard]] std::span<const Term> absent_commands();
 [[nodiscard]] std::string_view group_title(Group group);
 
 // nullptr if there is none. `name` as given by Command::name().

@@ -9,8 +9,10 @@
 namespace mps::table {
 
 [[nodiscard]] std::string generate_man(std::string_view version);
-// `frame` is completion.bash.in: the script with @MARKS@ where the table comes in.
+// `frame` is completion.bash.in and so on: the script with @MARKS@ where the table comes in.
 [[nodiscard]] std::string generate_bash(std::string_view frame);
+[[nodiscard]] std::string generate_zsh(std::string_view frame);
+[[nodiscard]] std::string generate_fish(std::string_view frame);
 [[nodiscard]] std::string generate_markdown();
 
 } // namespace mps::table

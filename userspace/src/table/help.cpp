@@ -117,7 +117,7 @@ std::vector<Glossary> glossaries(const Command &command) {
                std::ranges::any_of(command.options, [&](const auto &one) { return one.complete == what; });
     };
     std::vector<Glossary> all;
-    if (mentions(Complete::selector))
+    if (mentions(Complete::selector) || mentions(Complete::rule))
         all.push_back({"SELECTOR, parts separated by commas, all must match", selector_terms()});
     if (mentions(Complete::path_attribute))
         all.push_back({"ATTRIBUTES", path_attributes()});

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Build tool: writes what is made from the command table to standard output.
-//   mpsched-generate man | markdown | bash FRAME
+//   mpsched-generate man | markdown | {bash|zsh|fish} FRAME
 
 #include <cstdio>
 #include <fstream>
@@ -18,12 +18,18 @@ int main(int argc, char **argv) {
         text = mps::table::generate_man(MPS_VERSION);
     } else if (what == "markdown") {
         text = mps::table::generate_markdown();
-    } else if (what == "bash" && argc == 3) {
+    } else if (argc == 3) {
         std::ifstream file(argv[2]);
-        text = mps::table::generate_bash(std::string(std::istreambuf_iterator<char>(file), {}));
+        const std::string frame(std::istreambuf_iterator<char>(file), {});
+        if (what == "bash")
+            text = mps::table::generate_bash(frame);
+        else if (what == "zsh")
+            text = mps::table::generate_zsh(frame);
+        else if (what == "fish")
+            text = mps::table::generate_fish(frame);
     }
     if (text.empty()) {
-        std::fputs("usage: mpsched-generate man | markdown | bash FRAME\n", stderr);
+        std::fputs("usage: mpsched-generate man | markdown | {bash|zsh|fish} FRAME\n", stderr);
         return 2;
     }
     return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0 ? 0

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "instance_impl.hpp"
+#include "mpsched/selector.hpp"
+#include "policy_switch.hpp"
+
+namespace mps {
+
+namespace {
+
+// The slot a `use` is to switch to, with everything made ready.
+struct Prepared {
+    std::uint32_t slot = MPS_SLOT_NONE;
+    std::string name = std::string(pass_through);
+    std::vector<Param> params{};
+    std::map<std::uint32_t, std::uint32_t> replaced{};
+};
+
+// Of several slots that hold a policy: the one that the switch would leave where it is, else the one loaded last. Programs
+// are numbered in the order in which they are loaded.
+Slot *choose_slot(std::vector<Slot> &slots, const std::string &policy, const std::vector<std::uint32_t> *only,
+                  std::uint32_t present) {
+    Slot *chosen = nullptr;
+    for (Slot &slot : slots) {
+        if (!slot.policy || slot.policy->header.name != policy ||
+            (only && !std::binary_search(only->begin(), only->end(), slot.number)))
+            continue;
+        if (slot.number == present)
+            return &slot;
+        if (!chosen || slot.policy->xdp_prog_id > chosen->policy->xdp_prog_id)
+            chosen = &slot;
+    }
+    return chosen;
+}
+
+// A policy that is loaded already is used as it is.
+Result<Prepared> take_loaded(Session &session, Slot &slot, const Referrer &own,
+                             const std::vector<Setting> &settings, std::vector<std::string> &warnings) {
+    const std::string &name = slot.policy->header.name;
+    const auto checked = check_settings(name, slot.policy->params, settings);
+    if (!checked)
+        return std::unexpected(checked.error());
+    if (slot.origin) {
+        if (const std::string now = file_now(*slot.origin); now == "changed")
+            warnings.push_back(fmt::format("'{0}' is used as it was loaded, but {1} has changed since: "
+                                           "'mpsched use {1}' takes the new one",
+                                           name, slot.origin->file));
+    }
+    if (!checked->empty()) {
+        const auto others = referrers(session, slot.number, own);
+        if (!others)
+            return std::unexpected(others.error());
+        if (!others->empty())
+            warnings.push_back(
+                fmt::format("the parameters are set for all that use this copy of '{}', also {}", name,
+                            fmt::join(*others, ", ")));
+    }
+    if (auto done = set_live(*slot.policy, *checked); !done)
+        return std::unexpected(done.error());
+    return Prepared{slot.number, name, values_of(slot.policy->params)};
+}
+
+Result<Prepared> take_object(Session &session, OpenedPolicy &opened, const Referrer &own,
+                             const std::vector<Setting> &settings, std::vector<std::string> &warnings) {
+    if (auto taken = name_is_taken(opened))
+        return std::unexpected(*taken);
+    const auto slot = load_into_slot(session, opened, settings);
+    if (!slot)
+        return std::unexpected(slot.error());
+    Prepared prepared{*slot, opened.name(), values_of(opened.object.params())};
+    // One name, one object: whoever uses another build of it follows.
+    auto replaced = replacements(session, opened, own, warnings);
+    if (!replaced) {
+        (void)session.slots().collect();
+        return std::unexpected(replaced.error());
+    }
+    prepared.replaced = std::move(*replaced);
+    return prepared;
+}
+
+Result<Prepared> prepare(Session &session, const UseRequest &request, const std::vector<Setting> &settings,
+                         const Referrer &own, std::uint32_t present, std::vector<std::string> &warnings) {
+    const std::string &name = request.policy;
+    if (is_file_name(name)) {
+        auto opened = open_policy_file(name);
+        if (!opened)
+            return std::unexpected(opened.error());
+        return take_object(session, *opened, own, settings, warnings);
+    }
+    auto slots = session.slots().read();
+    if (!slots)
+        return std::unexpected(slots.error());
+    const std::string policy(resolve_policy_name(name));
+    const auto kept = pinned_policies(session.paths);
+    const BuiltinPolicy *builtin = find_builtin(policy);
+    // A built-in is loaded afresh, unless the user has loaded it on purpose.
+    if (Slot *slot = choose_slot(*slots, policy, builtin ? &kept : nullptr, present))
+        return take_loaded(session, *slot, own, settings, warnings);
+    if (builtin) {
+        auto opened = open_builtin(*builtin);
+        if (!opened)
+            return std::unexpected(opened.error());
+        auto prepared = take_object(session, *opened, own, settings, warnings);
+        // The way back to the kernel's own scheduling must not depend on a free slot: slot 0 passes
+        // everything through.
+        if (!prepared && policy == pass_through && settings.empty())
+            return Prepared{};
+        return prepared;
+    }
+    if (policy == pass_through) {
+        const auto checked = check_settings(policy, {}, settings);
+        if (!checked)
+            return std::unexpected(checked.error());
+        return Prepared{};
+    }
+    return unknown_policy(name, names_in(*slots));
+}
+
+std::string slot_name(const std::vector<Slot> &slots, std::uint32_t number) {
+    const auto it = std::ranges::find(slots, number, &Slot::number);
+    // An empty slot passes everything through, like slot 0.
+    if (it == slots.end())
+        return std::string(pass_through);
+    return it->policy ? it->policy->header.name : fmt::format("slot {}", number);
+}
+
+// Who else gets the new object.
+Result<std::vector<std::string>> followers(Session &session, const Prepared &prepared, const Referrer &own) {
+    std::vector<std::string> result;
+    for (const auto &[old, now] : prepared.replaced) {
+        const auto some = referrers(session, old, own);
+        if (!some)
+            return std::unexpected(some.error());
+        result.insert(result.end(), some->begin(), some->end());
+    }
+    return result;
+}
+
+} // namespace
+
+Result<UseResult> use_policy(Session &session, const UseRequest &request) {
+    const auto settings = split(request.params);
+    if (!settings)
+        return std::unexpected(settings.error());
+    std::optional<mps_rule> rule;
+    if (request.selector) {
+        auto parsed = parse_selector(*request.selector);
+        if (!parsed)
+            return std::unexpected(parsed.error());
+        rule = *parsed;
+        if (auto refused = refuse_engine(*settings, "--for"))
+            return std::unexpected(*refused);
+    }
+    const auto config = session.config.read();
+    if (!config)
+        return std::unexpected(config.error());
+    const auto table = RuleTable::open(session);
+    if (!table)
+        return std::unexpected(table.error());
+    const auto place = wanted_place(request, *table);
+    if (!place)
+        return std::unexpected(place.error());
+    const auto slots_before = session.slots().read();
+    if (!slots_before)
+        return std::unexpected(slots_before.error());
+    if (auto refused = refusal(request.policy, *slots_before))
+        return std::unexpected(*refused);
+
+    UseResult result;
+    const Referrer own{.is_default = !rule, .rule = rule ? table->find(*rule) : std::nullopt};
+    std::optional<std::uint32_t> present;
+    if (own.is_default)
+        present = default_slot(*config);
+    else if (own.rule)
+        present = table->rules()[*own.rule].slot;
+    if (present)
+        result.previous = slot_name(*slots_before, *present);
+    const auto prepared =
+        prepare(session, request, settings->policy, own, present.value_or(MPS_SLOT_NONE), result.warnings);
+    if (!prepared)
+        return std::unexpected(prepared.error());
+    result.policy = prepared->name;
+    result.slot = prepared->slot;
+    result.params = prepared->params;
+    auto also = followers(session, *prepared, own);
+    if (!also)
+        return std::unexpected(also.error());
+    result.also = std::move(*also);
+
+    Switch change{.replaced = prepared->replaced,
+                  .place = *place,
+                  .dwell_us = settings->dwell_us,
+                  .new_only = request.new_only};
+    if (rule) {
+        rule->slot = prepared->slot;
+        change.rule = rule;
+    } else {
+        change.default_slot = prepared->slot;
+    }
+    if (auto done = perform(session, change, result.warnings); !done)
+        return std::unexpected(done.error());
+    if (settings->dwell_us) {
+        result.engine = engine_params();
+        result.engine.front().value = *settings->dwell_us;
+    }
+    return result;
+}
+
+Result<UseResult> Instance::use(const UseRequest &request) {
+    auto session = impl_->open_for_changing();
+    if (session)
+        return use_policy(*session, request);
+    // Attaching first would not help.
+    if (auto refused = refusal(request.policy, {}))
+        return std::unexpected(*refused);
+    return std::unexpected(session.error());
+}
+
+} // namespace mps

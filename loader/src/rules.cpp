@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+#include "rules.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "levers.hpp"
+#include "mpsched/selector.hpp"
+
+namespace mps {
+
+namespace {
+
+void bump_rule_epoch(mps_config &config) { config.choice += std::uint64_t{1} << 32; }
+
+// After rules have gone: connections choose anew, and what nobody refers to any more goes.
+Result<void> let_choose_anew(Session &session) {
+    if (auto done = session.config.update([](mps_config &c) {
+            bump_rule_epoch(c);
+            c.flags &= ~static_cast<std::uint32_t>(MPS_CONFIG_NEW_ONLY);
+        });
+        !done)
+        return done;
+    if (auto collected = session.slots().collect(); !collected)
+        return collected;
+    return settle_levers(session);
+}
+
+} // namespace
+
+Result<RuleTable> RuleTable::open(Session &session) {
+    auto rules = session.slots().rules();
+    if (!rules)
+        return std::unexpected(rules.error());
+    return RuleTable(session, std::move(*rules));
+}
+
+std::optional<std::uint32_t> RuleTable::find(const mps_rule &selector) const {
+    const auto it =
+        std::ranges::find_if(rules_, [&](const mps_rule &one) { return same_selector(one, selector); });
+    if (it == rules_.end())
+        return std::nullopt;
+    return static_cast<std::uint32_t>(it - rules_.begin());
+}
+
+Result<void> RuleTable::write(std::uint32_t index, const mps_rule &rule) {
+    const int map = session_->pins.map(MPS_MAP_RULES);
+    if (auto done = write_value(map, index, rule, MPS_MAP_RULES); !done)
+        return done;
+    const auto now = read_value<mps_rule>(map, index);
+    if (!now || !*now || std::memcmp(&**now, &rule, sizeof rule) != 0) {
+        return fail(ErrorCode::failed, "the rule does not read back as written",
+                    "something else writes to our maps: try again");
+    }
+    return {};
+}
+
+Result<void> RuleTable::set_count(std::uint32_t count) {
+    return session_->config.update([&](mps_config &c) { c.nr_rules = count; });
+}
+
+Result<void> RuleTable::insert(std::uint32_t index, const mps_rule &rule) {
+    const auto count = static_cast<std::uint32_t>(rules_.size());
+    // The last one twice, then each over the one behind it, and at the end the new one over its double.
+    if (index < count) {
+        if (auto done = write(count, rules_.back()); !done)
+            return done;
+        if (auto done = set_count(count + 1); !done)
+            return done;
+        for (std::uint32_t i = count - 1; i > index; i--) {
+            if (auto done = write(i, rules_[i - 1]); !done)
+                return done;
+        }
+    }
+    if (auto done = write(index, rule); !done)
+        return done;
+    rules_.insert(rules_.begin() + index, rule);
+    return {};
+}
+
+Result<void> RuleTable::erase(std::uint32_t index) {
+    rules_.erase(rules_.begin() + index);
+    const auto count = static_cast<std::uint32_t>(rules_.size());
+    for (std::uint32_t i = index; i < count; i++) {
+        if (auto done = write(i, rules_[i]); !done)
+            return done;
+    }
+    if (auto done = set_count(count); !done)
+        return done;
+    return write(count, mps_rule{});
+}
+
+Result<void> RuleTable::clear() {
+    const auto count = static_cast<std::uint32_t>(rules_.size());
+    rules_.clear();
+    if (auto done = set_count(0); !done)
+        return done;
+    for (std::uint32_t i = 0; i < count; i++) {
+        if (auto done = write(i, mps_rule{}); !done)
+            return done;
+    }
+    return {};
+}
+
+Result<void> RuleTable::set_slot(std::uint32_t index, std::uint32_t slot) {
+    rules_[index].slot = slot;
+    return write(index, rules_[index]);
+}
+
+Result<void> RuleTable::place(const mps_rule &rule, std::optional<std::uint32_t> index) {
+    const auto present = find(rule);
+    if (present && index)
+        index = std::min(*index, static_cast<std::uint32_t>(rules_.size() - 1));
+    if (present && (!index || *index == *present)) {
+        rules_[*present] = rule;
+        return write(*present, rule);
+    }
+    const auto count = static_cast<std::uint32_t>(rules_.size());
+    if (!present) {
+        if (count >= MPS_MAX_RULES) {
+            return fail(ErrorCode::failed, fmt::format("all {} rules are in use", MPS_MAX_RULES),
+                        "'mpsched unuse SELECTOR' drops one, 'mpsched unuse --all' all");
+        }
+        return insert(std::min(index.value_or(count), count), rule);
+    }
+    // It moves. Where the table is full it has to be taken out first; a connection that is first seen in those microseconds
+    // does without the rule until the next change.
+    if (count >= MPS_MAX_RULES) {
+        if (auto done = erase(*present); !done)
+            return done;
+        return insert(*index, rule);
+    }
+    // The place that it will have when the old one is gone.
+    const std::uint32_t at = *index > *present ? *index + 1 : *index;
+    if (auto done = insert(at, rule); !done)
+        return done;
+    if (auto done = set_count(count + 1); !done)
+        return done;
+    return erase(at <= *present ? *present + 1 : *present);
+}
+
+std::unexpected<Error> no_such_rule(const std::string &selector, const std::vector<mps_rule> &rules) {
+    std::vector<std::string> texts;
+    for (const mps_rule &rule : rules)
+        texts.push_back(format_selector(rule));
+    return fail(ErrorCode::usage, fmt::format("there is no rule for '{}'", selector),
+                texts.empty() ? "there are no rules"
+                              : fmt::format("rules are for: {}", fmt::join(texts, "  ")));
+}
+
+Result<std::optional<std::uint32_t>> wanted_place(const UseRequest &request, const RuleTable &table) {
+    const auto count = static_cast<std::uint32_t>(table.rules().size());
+    if ((request.before || request.position) && !request.selector)
+        return fail(ErrorCode::usage, "only a rule has a place", "give --for SELECTOR, too");
+    if (request.before && request.position)
+        return fail(ErrorCode::usage, "--before and --position both tell the place", "give one of them");
+    if (request.position) {
+        if (*request.position < 1 || *request.position > MPS_MAX_RULES)
+            return fail(ErrorCode::usage, fmt::format("there is no position {}", *request.position),
+                        fmt::format("the range is 1..{}; 1 is tried first", MPS_MAX_RULES));
+        // Behind the last is the last.
+        return std::min(*request.position - 1, count);
+    }
+    if (!request.before)
+        return std::nullopt;
+    const auto before = parse_selector(*request.before);
+    if (!before)
+        return std::unexpected(before.error());
+    const auto index = table.find(*before);
+    if (!index)
+        return no_such_rule(*request.before, table.rules());
+    const auto own = parse_selector(*request.selector);
+    const auto present = own ? table.find(*own) : std::nullopt;
+    // Counted without the rule itself, which leaves its old place.
+    return present && *present < *index ? *index - 1 : *index;
+}
+
+Result<bool> Instance::remove_rule(const std::string &selector) {
+    const auto wanted = parse_selector(selector);
+    if (!wanted)
+        return std::unexpected(wanted.error());
+    auto session = impl_->open_for_changing();
+    if (!session)
+        return std::unexpected(session.error());
+    auto table = RuleTable::open(*session);
+    if (!table)
+        return std::unexpected(table.error());
+    const auto index = table->find(*wanted);
+    if (!index)
+        return false;
+    if (auto done = table->erase(*index); !done)
+        return std::unexpected(done.error());
+    if (auto done = let_choose_anew(*session); !done)
+        return std::unexpected(done.error());
+    return true;
+}
+
+Result<std::vector<std::string>> Instance::remove_all_rules() {
+    auto session = impl_->open_for_changing();
+    if (!session)
+        return std::unexpected(session.error());
+    auto table = RuleTable::open(*session);
+    if (!table)
+        return std::unexpected(table.error());
+    std::vector<std::string> removed;
+    for (const mps_rule &rule : table->rules())
+        removed.push_back(format_selector(rule));
+    if (removed.empty())
+        return removed;
+    if (auto done = table->clear(); !done)
+        return std::unexpected(done.error());
+    if (auto done = let_choose_anew(*session); !done)
+        return std::unexpected(done.error());
+    return removed;
+}
+
+} // namespace mps
