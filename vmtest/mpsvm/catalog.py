@@ -25,6 +25,7 @@ class Kernel:
     name: str
     suite: str = ""
     packages: tuple[str, ...] = ()
+    sources: str = ""  # pattern of the package with its sources, for its selftests
     image: str = ""
     modules: str = ""
     expect: tuple[str, ...] = ()
@@ -147,6 +148,7 @@ def _kernel(table: _Table) -> Kernel:
         name=table.take("name", str),
         suite=table.take("suite", str, ""),
         packages=table.texts("packages", []),
+        sources=table.take("sources", str, ""),
         image=table.take("image", str, ""),
         modules=table.take("modules", str, ""),
         expect=table.texts("expect", []),
@@ -160,7 +162,7 @@ def _kernel(table: _Table) -> Kernel:
         raise table.fail("needs either 'packages' and 'suite', or 'image'")
     if kernel.packages and not kernel.suite:
         raise table.fail("'suite' is missing")
-    for pattern in kernel.packages:
+    for pattern in (*kernel.packages, kernel.sources):
         _check_pattern(table, pattern)
     both = set(kernel.expect) & set(kernel.expect_missing)
     if both:

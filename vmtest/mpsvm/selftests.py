@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: MIT
+# Copyright mpsched contributors
+"""The kernel's own MPTCP selftests with mpsched on every interface, against the same without it.
+
+What passes without mpsched must pass with it, for each policy and mode; a difference that has a reason stands in
+selftests.toml. Not part of `run test`: emulated, all of it takes hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shlex
+import shutil
+import signal
+import sys
+import time
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import catalog, cli, guest, kselftest, runner, status
+from .catalog import Catalog, Kernel, TestRule
+from .kselftest import Report
+from .status import VmError
+
+TESTS = ("pm_netlink", "mptcp_sockopt", "userspace_pm", "simult_flows", "mptcp_connect", "mptcp_join")
+# Has no connection, so nothing can be decided.
+WITHOUT_TRAFFIC = ("pm_netlink",)
+POLICIES = ("auto", "weighted", "active-standby", "round-robin")
+MODES = ("native", "generic", "tc")
+DIFFERENCES = Path(__file__).resolve().parent.parent / "selftests.toml"
+# What the scripts call and the guest's busybox does differently or not at all -> Debian package.
+TOOLS = {
+    "iptables": "iptables", "ip6tables": "iptables", "iptables-restore": "iptables", "nft": "nftables", "sysctl": "procps", "ps": "procps",
+    "cmp": "diffutils", "diff": "diffutils", "awk": "mawk", "sed": "sed", "grep": "grep", "xargs": "findutils",
+    "date": "coreutils", "dd": "coreutils", "readlink": "coreutils", "mktemp": "coreutils", "od": "coreutils", "stat": "coreutils",
+    "sleep": "coreutils", "stdbuf": "coreutils", "tac": "coreutils", "head": "coreutils", "tail": "coreutils", "cut": "coreutils", "tr": "coreutils",
+}  # fmt: skip
+# tools/testing/selftests/net/mptcp/config. What a kernel lacks makes the subtests that need it skip, in both runs.
+MODULES = (
+    "act_csum", "act_pedit", "act_gact", "cls_fw", "cls_u32", "sch_netem", "nf_tables", "nft_compat", "nft_tproxy", "nft_socket", "xt_length", "xt_statistic",
+    "xt_mark", "xt_bpf", "xt_tcpudp", "ipt_REJECT", "ip6t_REJECT", "iptable_filter", "ip6table_filter", "iptable_mangle", "mptcp_diag", "tcp_diag", "inet_diag",
+)  # fmt: skip
+LIBRARY = "/usr/lib/x86_64-linux-gnu"
+PLACE = "/selftests"
+LOG = "/run/selftest"
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """How mpsched is attached in one run of a script; without a policy it is not."""
+
+    policy: str = ""
+    mode: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.policy}, {self.mode}" if self.policy else "without mpsched"
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """A subtest that is allowed to fail with mpsched, and why."""
+
+    rule: TestRule
+    policies: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+
+    def excuses(self, kernel: str, setup: Setup, name: str) -> bool:
+        """Whether it is meant for this subtest in this run."""
+        return (
+            self.rule.matches(kernel, name)
+            and (not self.policies or setup.policy in self.policies)
+            and (not self.modes or setup.mode in self.modes)
+        )
+
+
+def read_differences(path: Path) -> list[Difference]:
+    """The listed differences. Raises VmError for a file that is wrong."""
+    try:
+        rows = tomllib.loads(path.read_text()).get("differs", [])
+        return [
+            Difference(
+                TestRule(row["test"], row["reason"], tuple(row.get("kernels", ()))),
+                tuple(row.get("policies", ())),
+                tuple(row.get("modes", ())),
+            )
+            for row in rows
+        ]
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise VmError(f"{path.name}: {error!r}", "Each [[differs]] needs 'test' and 'reason'.") from None
+
+
+def tools() -> list[guest.Extra]:
+    """The programs of this machine that the scripts need. Raises VmError that names a missing package."""
+    found = [
+        guest.Extra(guest.find_tool(name, package).resolve(), f"/usr/local/bin/{name}")
+        for name, package in TOOLS.items()
+    ]
+    extensions = Path(LIBRARY) / "xtables"
+    if extensions.is_dir():
+        found.append(guest.Extra(extensions, str(extensions)))
+    return found
+
+
+def script(test: str, setup: Setup) -> str:
+    """The guest's side: one script of the kernel, its output and its status to a file of ours."""
+    attach = f"--policy {setup.policy} --mode {setup.mode}" if setup.policy else ""
+    return "\n".join(
+        (
+            f"mkdir -p {LOG} /run/bpf && mount -t bpf -o mode=0700 bpf /run/bpf",
+            f"export MPS_BPFFS=/run/bpf MPS_SELFTEST_LOG={LOG} MPS_SELFTEST_ATTACH={shlex.quote(attach)}",
+            "sysctl -qw net.ipv4.tcp_congestion_control=cubic",
+            f"cd {PLACE}/mptcp",
+            f"bash ./{test}.sh >{LOG}/output 2>&1",
+            "status=$?",
+            f"cat {LOG}/output",
+            f"for file in output failures stats; do [ -e {LOG}/$file ] && vmctl put {LOG}/$file; done",
+            f"vmctl say note ended {test} $status",
+            "exit 0",
+        )
+    )
+
+
+@dataclasses.dataclass
+class Run:
+    """What came of one script in one VM."""
+
+    report: Report
+    trouble: list[str]  # of mpsched itself or of the VM
+    decisions: int = 0  # that the data path made
+    wall_s: float = 0.0
+
+
+def _decisions(stats: bytes) -> int:
+    """The decisions that the counters tell, one JSON document for each namespace."""
+    total, decoder, text = 0, json.JSONDecoder(), stats.decode(errors="replace").strip()
+    while text:
+        try:
+            document, end = decoder.raw_decode(text)
+        except ValueError:
+            break
+        if isinstance(document, dict):
+            total += int(document.get("decided", 0))
+        text = text[end:].lstrip()
+    return total
+
+
+class Selftests:
+    """One run over all scripts, policies and modes."""
+
+    def __init__(self, options: argparse.Namespace, kernels: Catalog) -> None:
+        self._options = options
+        self._catalog = kernels
+        self._build: Path = options.build.absolute()
+        self._logs: Path = options.logs or self._build / "selftests"
+        self._differences = read_differences(options.differences)
+        self.passed = 0
+        self.failures: list[str] = []
+        self.skips: list[str] = []
+
+    def run_one(self, kernel: Kernel, folder: Path, test: str, setup: Setup) -> Run:
+        """Runs one script. Raises VmError if the VM cannot be prepared."""
+        log = self._logs / f"{kernel.name}-{test}-{str(setup).replace(', ', '-').replace(' ', '-')}.log"
+        wanted = [extra for extra in guest.built(self._build) if extra.name.endswith("/bin/mpsched")]
+        wrapper = guest.Extra(guest.HERE / "guest" / "selftest-ip.sh", "/usr/local/bin/ip")
+        job = runner.Job(
+            kernel=kernel,
+            words=[script(test, setup)],
+            seed=self._options.seed,
+            memory_mib=1536,
+            timeout_s=self._options.timeout,
+            modules=[*self._catalog.modules, *self._modules(kernel)],
+            extras=[*wanted, *tools(), wrapper, guest.Extra(folder, PLACE)],
+            path=[str(self._build / "bin")],
+        )
+        started = time.monotonic()
+        with open(log, "wb", buffering=0) as file:
+            result = runner.run(job, self._catalog, output=file.write, error=file.write, say=lambda text: None)
+        output = result.files.get("output", b"").decode(errors="replace")
+        ended = [note[2] for note in result.notes if note[:1] == ("ended",) and len(note) == 3]
+        run = Run(Report(kselftest.parse(output), int(ended[0]) if ended else None), [])
+        run.trouble += result.files.get("failures", b"").decode(errors="replace").splitlines()
+        if result.verdict.status != status.OK:
+            run.trouble.append(f"vmtest status {result.verdict.status}: {'; '.join(result.verdict.messages[:2])}")
+        run.decisions = _decisions(result.files.get("stats", b""))
+        run.wall_s = time.monotonic() - started
+        return run
+
+    def _modules(self, kernel: Kernel) -> list[str]:
+        """Those of MODULES that this kernel has."""
+        from . import store  # noqa: PLC0415
+
+        with store.ready(kernel, self._logs) as files:
+            return [name for name in MODULES if name in files.tree]
+
+    def compare(self, kernel: Kernel, test: str, setup: Setup, before: Run, after: Run) -> None:
+        """Adds to the sums what a run with mpsched shows against the one without."""
+        where = f"{kernel.name}: {test} ({setup})"
+        for line in after.trouble:
+            self.failures.append(f"{where}: {line}")
+        if not after.decisions and test not in WITHOUT_TRAFFIC:
+            self.failures.append(f"{where}: mpsched decided nothing, so this says nothing")
+        worse = kselftest.worse(before.report, after.report)
+        for line in worse:
+            excuse = next((d for d in self._differences if d.excuses(kernel.name, setup, line.rpartition(": ")[0])), None)
+            if excuse:
+                self.skips.append(f"{where}: {line}: {excuse.rule.reason}")
+            else:
+                self.failures.append(f"{where}: {line}")
+        self.passed += sum(after.report.subtests.get(name) == "ok" for name in before.report.subtests)
+
+    def run(self) -> int:
+        """Runs everything, says how it goes, and prints the sums. Returns the exit status. Raises VmError."""
+        options = self._options
+        tests = options.tests or list(TESTS)
+        setups = [Setup(policy, mode) for policy in options.policy or POLICIES for mode in options.mode or MODES]
+        kernels = [self._catalog.kernel(name) for name in options.kernel or ["7.2"]]
+        self._logs.mkdir(parents=True, exist_ok=True)
+        total, done = len(kernels) * len(tests) * (1 + len(setups)), 0
+        print(f"{total} runs in VMs, one after the other; logs in {self._logs}", flush=True)
+        for kernel in kernels:
+            folder = kselftest.fetch(kernel)
+            for test in tests:
+                before: Run | None = None
+                for setup in (Setup(), *setups):
+                    done += 1
+                    run = self.run_one(kernel, folder, test, setup)
+                    verdicts = list(run.report.subtests.values())
+                    print(
+                        f"  {done:>3}/{total}  {kernel.name:<5} {test:<14} {str(setup):<24} {verdicts.count('ok'):>4} ok "
+                        f"{verdicts.count('not ok'):>3} not ok {verdicts.count('skip'):>3} skipped"
+                        f"  {run.decisions:>9} decisions  {run.wall_s:6.1f} s",
+                        flush=True,
+                    )
+                    if before is None:
+                        before = run
+                        if not verdicts or run.trouble:
+                            self.failures.append(f"{kernel.name}: {test} without mpsched: {run.trouble or 'no subtest'}")
+                    else:
+                        self.compare(kernel, test, setup, before, run)
+        for title, lines in (("Listed differences", self.skips), ("Worse with mpsched", self.failures)):
+            if lines:
+                print(f"\n{title}:")
+                for line in lines:
+                    print(f"  {line}")
+        print(f"\n{self.passed} passed, {len(self.failures)} failed, {len(self.skips)} skipped", flush=True)
+        return 0 if self.passed and not self.failures else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser(
+        prog="selftests",
+        description="Runs the kernel's own MPTCP selftests, from Debian's kernel sources, in a VM: once without mpsched, then with "
+        "it on every interface, with each policy in each mode. What passes without must pass with it. The last line is "
+        "'N passed, N failed, N skipped': subtests, what got worse, and differences that selftests.toml gives a reason for.",
+        epilog=f"tests: {' '.join(TESTS)}. One script takes from half a minute to an hour of an emulated CPU.",
+        allow_abbrev=False,
+    )
+    add = made.add_argument
+    add("tests", nargs="*", metavar="TEST", help="only these scripts (default: all that are listed below)")
+    add("-k", "--kernel", action="append", metavar="KERNEL", help="a kernel of kernels.toml; may be repeated (default 7.2)")
+    add("--policy", action="append", metavar="NAME", help=f"may be repeated (default: {', '.join(POLICIES)})")
+    add("--mode", action="append", choices=[*MODES, "auto"], help=f"may be repeated (default: {', '.join(MODES)})")
+    add("--build", type=Path, default=guest.REPOSITORY / "build", metavar="DIR", help="the build folder")
+    add("--logs", type=Path, metavar="DIR", help="where the scripts' outputs go (default: selftests/ in the build folder)")
+    add("--seed", type=int, default=1, metavar="N", help="of what is random in virtual time (default 1)")
+    add("--timeout", type=float, default=7200.0, metavar="S", help="wall-clock seconds for one script (default 7200)")
+    add("--differences", type=Path, default=DIFFERENCES, metavar="FILE", help="instead of selftests.toml")
+    return made
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Entry point; returns the status to exit with."""
+    options = parser().parse_args(words)
+    unknown = [test for test in options.tests if test not in TESTS]
+    if unknown:
+        parser().error(f"there is no test '{unknown[0]}'; there are: {' '.join(TESTS)}")
+    try:
+        with cli.interruptible():
+            if not shutil.which("qemu-system-x86_64"):
+                raise VmError("qemu-system-x86_64 is missing.", "./run setup selftests")
+            return Selftests(options, catalog.load()).run()
+    except VmError as error:
+        cli.say(str(error))
+        print("0 passed, 1 failed, 0 skipped", flush=True)
+        return error.status
+    except cli.Interrupted as interrupted:
+        cli.say("interrupted; the VM was ended")
+        return interrupted.code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + signal.SIGPIPE
