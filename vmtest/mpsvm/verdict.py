@@ -121,7 +121,7 @@ def _not_booted(seen: Observed) -> Verdict:
     if seen.qemu_status == 1:
         what = f"QEMU refused: {seen.qemu_messages.strip()[-800:] or 'it said nothing'}"
     elif seen.timed_out:
-        what = f"the kernel did not come up within {seen.boot_limit_s:g} s"
+        what = f"the kernel did not come up within {seen.boot_limit_s:g} s of CPU time"
     elif seen.qemu_status == qemu.DONE_STATUS:
         what = "the guest found no way to talk to us"
     elif seen.qemu_status == 0:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import time
 import unittest
 from pathlib import Path
 from unittest import mock
 
-from mpsvm import runner
+from mpsvm import qemu, runner
+from mpsvm.catalog import Kernel
 
 
 class WorkFolder(unittest.TestCase):
@@ -51,3 +53,35 @@ class WorkFolder(unittest.TestCase):
         with mock.patch.object(fcntl, "flock", flock), runner.work_folder() as folder:
             self.assertTrue((folder / "lock").exists())
         self.assertEqual(len(swept), 1)
+
+
+class Waiting:
+    """A QEMU that never says anything and never ends."""
+
+    def poll(self) -> None:
+        """Still running."""
+
+
+class IdleCpu(runner._Cpu):
+    """The processor of a VM that the machine never lets run."""
+
+    def read(self) -> float:
+        return self.seconds
+
+
+class Boot(unittest.TestCase):
+    def watch(self, cpu_s: float) -> float:
+        """Wall-clock seconds that a VM is waited for which has used `cpu_s` of CPU time and does not come up."""
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(runner, "BOOT_LIMIT_S", 0.1):
+            ports = qemu.Ports(*(Path(folder) / name for name in ("console", "output", "error", "control")))
+            cpu = IdleCpu(os.getpid())
+            cpu.seconds = cpu_s
+            job = runner.Job(Kernel("7.2", image="x"), ["true"], timeout_s=0.1)
+            started = time.monotonic()
+            seen, _, _ = runner._watch(job, Waiting(), ports, print, print, None, cpu)
+            self.assertTrue(seen.timed_out)
+            return time.monotonic() - started
+
+    def test_the_limit_of_booting_is_cpu_time_so_that_a_busy_machine_has_more_wall_time(self) -> None:
+        self.assertLess(self.watch(0.2), 0.1)
+        self.assertGreater(self.watch(0.0), 0.3)
