@@ -32,4 +32,13 @@ TEST_CASE("a case that crashes", "[crashes]") { std::abort(); }
 
 TEST_CASE("a case that exits early with success", "[exits]") { std::_Exit(0); }
 
+TEST_CASE("a case that waits", "[waits]") { std::this_thread::sleep_for(std::chrono::seconds(2)); }
+
+TEST_CASE("a case that calculates", "[calculates]") {
+    // A minute of wall time ends it where nobody limits it.
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    while (std::chrono::steady_clock::now() < end) {
+    }
+}
+
 TEST_CASE("a case that hangs", "[hangs]") { std::this_thread::sleep_for(std::chrono::minutes(1)); }

@@ -190,12 +190,23 @@ TEST_CASE("a binary that exits early with status 0 has failed") {
 
 TEST_CASE("a binary that hangs is ended after its time and has failed") {
     FakeBuild build;
-    build.add("hanging", "[passes],[hangs]", "unit", 1);
+    build.add("hanging", "[passes],[hangs]", "e2e", 1);
     const Verdict verdict = build.run();
     INFO(verdict.output);
     CHECK(verdict.status == 1);
     CHECK(verdict.last_line == "1 passed, 1 failed, 0 skipped\n");
     CHECK(says(verdict, "took longer than 1 s, in: a case that hangs"));
+}
+
+TEST_CASE("a unit test is limited by CPU time: one that only waits has five times as long") {
+    FakeBuild build;
+    build.add("busy", "[passes],[calculates]", "unit", 1);
+    build.add("waiting", "[waits]", "unit", 1);
+    const Verdict verdict = build.run();
+    INFO(verdict.output);
+    CHECK(verdict.status == 1);
+    CHECK(says(verdict, "busy: took more than 1 s of CPU time, in: a case that calculates"));
+    CHECK(verdict.last_line == "2 passed, 1 failed, 0 skipped\n");
 }
 
 TEST_CASE("a binary without a result file, with a broken one, or missing has failed") {
