@@ -247,7 +247,7 @@ TEST_CASE("completion offers every verb and every option, and no other", "[cli]"
 }
 
 TEST_CASE("completion offers values where they are due", "[cli]") {
-    CHECK(completions("mpsched policy ") == Names{"list", "show", "load", "unload"});
+    CHECK(completions("mpsched policy ") == Names{"list", "show", "build", "load", "unload"});
     CHECK(completions("mpsched attach lo --mode ") == Names{"auto", "native", "generic", "tc"});
     CHECK(completions("mpsched attach lo --mode n") == Names{"native"});
     CHECK(completions("mpsched attach ").contains("lo"));
@@ -292,7 +292,7 @@ TEST_CASE("zsh and fish are offered what bash is", "[cli]") {
     // Of readline's words the last part alone; here they are whole.
     const std::vector<std::pair<std::string, Names>> cases{
         {"mpsched sta", {"status", "stats"}},
-        {"mpsched policy ", {"list", "show", "load", "unload"}},
+        {"mpsched policy ", {"list", "show", "build", "load", "unload"}},
         {"mpsched attach lo --mode n", {"native"}},
         {"mpsched --netns x attach lo --mode ", {"auto", "native", "generic", "tc"}},
         {"mpsched detach ", {"wan0", "lte0"}},

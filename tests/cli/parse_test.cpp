@@ -167,7 +167,7 @@ TEST_CASE("command lines that are wrong", "[cli]") {
         {"a very long verb", {long_word}, "(5000 bytes)", "commands"},
         {"a verb with control characters", {"st\x1b[31m\n"}, "unknown command 'st\\x1b[31m\\n'", "commands"},
         {"a verb that is not UTF-8", {"\xff\xfe"}, "unknown command '\\xff\\xfe'", "commands"},
-        {"policy alone", {"policy"}, "'policy' alone is no command", "list, show, load, unload"},
+        {"policy alone", {"policy"}, "'policy' alone is no command", "list, show, build, load, unload"},
         {"an unknown sub-verb",
          {"policy", "lst"},
          "unknown command 'policy lst'",

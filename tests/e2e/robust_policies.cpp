@@ -44,7 +44,39 @@ void refused_everywhere(const Rig &rig, const std::string &file, const Refusal &
     rig.refused({"policy", "load", file}, refusal);
 }
 
+/// The policy that schedulers/README.md leads to: its first block of C.
+std::string tutorial_policy() {
+    std::ifstream readme(MPS_SOURCE_DIR "/schedulers/README.md");
+    const std::string text{std::istreambuf_iterator<char>(readme), {}};
+    const auto begin = text.find("```c\n");
+    REQUIRE(begin != std::string::npos);
+    return text.substr(begin + 5, text.find("```\n", begin + 5) - begin - 5);
+}
+
 } // namespace
+
+TEST_CASE("the policy of the tutorial is built in an empty folder and steers",
+          "[robust][policies][tutorial]") {
+    const Rig rig(two_paths(50));
+    const Files file;
+    const auto object = file.path("roomiest.bpf.o");
+    rig.ok({"policy", "build", file("roomiest.bpf.c", tutorial_policy()), "-o", object});
+    rig.ok({"attach", "dsl", "lte", "--mode", "tc"});
+    rig.ok({"use", object, "-s", "max_cost=200"});
+    rig.ok({"path", "lte", "cost=500"});
+
+    const auto server = e2e::serve(rig.network());
+    const auto result = rig.transfer(server, {.bytes = 4'000'000}).wait();
+    e2e::check_clean(result);
+    const auto bytes = result.bytes_per_path(rig.network());
+    CHECK(bytes[0] > 3'900'000);
+    CHECK(bytes[1] < 100'000);
+
+    rig.refused(
+        {"policy", "build", file("wrong.bpf.c", "int x = ;"), "-o", file.path("wrong.bpf.o")},
+        {.what = {"wrong.bpf.c"}, .hint = {"schedulers/README.md"}, .may_quote = true, .detail = {"error:"}});
+    rig.refused({"policy", "build", file.path("absent.bpf.c")}, {.code = 2, .what = {"absent.bpf.c"}});
+}
 
 TEST_CASE("a first attach steers with auto unless told otherwise, a later one changes no policy",
           "[robust][policies]") {

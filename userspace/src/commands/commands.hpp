@@ -12,6 +12,7 @@ void setup_conns(Binder &binder);
 void setup_detach(Binder &binder);
 void setup_help(Binder &binder);
 void setup_path(Binder &binder);
+void setup_policy_build(Binder &binder);
 void setup_policy_list(Binder &binder);
 void setup_policy_load(Binder &binder);
 void setup_policy_show(Binder &binder);
@@ -36,6 +37,7 @@ inline constexpr CommandCode command_codes[] = {
     {"detach", setup_detach},
     {"help", setup_help},
     {"path", setup_path},
+    {"policy build", setup_policy_build},
     {"policy list", setup_policy_list},
     {"policy load", setup_policy_load},
     {"policy show", setup_policy_show},

@@ -235,6 +235,24 @@ std::span<const Command> commands() {
         },
         {
             .verb = "policy",
+            .sub_verb = "build",
+            .group = Group::policies,
+            .summary = "compile a policy of your own into an object",
+            .description =
+                {
+                    "Calls clang with the headers of this mpsched, so it works in any folder and needs no source tree; the "
+                    "packages clang-19, libbpf-dev and linux-libc-dev are needed. The object is for 'policy load' and 'use'.",
+                },
+            .arguments = {{.name = "FILE", .complete = Complete::file, .text = "source, NAME.bpf.c"}},
+            .options = {{.name = "--output",
+                         .short_name = "-o",
+                         .value = "FILE",
+                         .complete = Complete::file,
+                         .text = "the object, instead of NAME.bpf.o in this folder"}},
+            .examples = {{"policy build roomiest.bpf.c", "then: mpsched policy load ./roomiest.bpf.o"}},
+        },
+        {
+            .verb = "policy",
             .sub_verb = "load",
             .group = Group::policies,
             .changes = true,
@@ -388,6 +406,7 @@ std::span<const Term> environment() {
         {"NO_COLOR", "if set and not empty, no colours"},
         {"MPS_BPFFS", "mount point of the bpf file system to keep pins in, instead of /sys/fs/bpf"},
         {"MPS_POLICY", "policy that the first attach chooses, instead of auto"},
+        {"MPS_CLANG", "compiler of 'policy build', instead of clang-19 or the next best"},
         {"MPS_WITHOUT",
          "comma separated names of features (see 'probe') to treat as missing, to test fallbacks"},
     };
