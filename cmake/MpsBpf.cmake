@@ -27,6 +27,21 @@ find_program(MPS_LLVM_STRIP NAMES llvm-strip-19 llvm-strip-20 llvm-strip-21 llvm
 # Debian puts bpftool into sbin, which is not in an ordinary user's PATH.
 find_program(MPS_BPFTOOL NAMES bpftool PATHS /usr/sbin /sbin /usr/local/sbin DOC "generates BPF skeletons")
 
+# As bpf_tracing.h of libbpf calls the architectures that the registers of a program's context belong to.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|i.86)$")
+    set(MPS_BPF_ARCH x86)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+    set(MPS_BPF_ARCH arm64)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^arm")
+    set(MPS_BPF_ARCH arm)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^ppc")
+    set(MPS_BPF_ARCH powerpc)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^riscv")
+    set(MPS_BPF_ARCH riscv)
+else()
+    set(MPS_BPF_ARCH "${CMAKE_SYSTEM_PROCESSOR}")
+endif()
+
 if(NOT MPS_CLANG)
     message(FATAL_ERROR "clang with a BPF back end was not found.\n"
                         "Run './run setup', or set -DMPS_CLANG=/path/to/clang (17 or later).")
@@ -62,9 +77,13 @@ function(mps_bpf_object target)
         list(APPEND includes -I "${dir}")
     endforeach()
     list(TRANSFORM ARG_DEFINES PREPEND -D)
-    # asm/types.h of the host lives in a multiarch directory that clang does not search for --target=bpf.
+    # asm/types.h of the target lives in a multiarch directory that clang does not search for --target=bpf; in a sysroot, so
+    # does everything else.
+    if(CMAKE_SYSROOT)
+        list(APPEND includes -nostdlibinc -idirafter "${CMAKE_SYSROOT}/usr/include")
+    endif()
     if(CMAKE_LIBRARY_ARCHITECTURE)
-        list(APPEND includes -idirafter "/usr/include/${CMAKE_LIBRARY_ARCHITECTURE}")
+        list(APPEND includes -idirafter "${CMAKE_SYSROOT}/usr/include/${CMAKE_LIBRARY_ARCHITECTURE}")
     endif()
 
     set(object "${CMAKE_CURRENT_BINARY_DIR}/${ARG_OUTPUT_NAME}.bpf.o")
@@ -77,7 +96,7 @@ function(mps_bpf_object target)
     # the same source gives the same object wherever it is built.
     add_custom_command(OUTPUT "${object}"
         COMMAND "${MPS_CLANG}" -g -O2 -std=gnu2x --target=bpf -mcpu=v3
-            -Wall -Wextra -Wno-unused-parameter -Werror -D__TARGET_ARCH_x86 ${ARG_DEFINES} ${includes}
+            -Wall -Wextra -Wno-unused-parameter -Werror -D__TARGET_ARCH_${MPS_BPF_ARCH} ${ARG_DEFINES} ${includes}
             "-ffile-prefix-map=${PROJECT_BINARY_DIR}/=" "-ffile-prefix-map=${PROJECT_SOURCE_DIR}/="
             "-fdebug-compilation-dir=." "-fno-ident"
             -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"

@@ -13,8 +13,12 @@ pkg_check_modules(LIBMNL REQUIRED IMPORTED_TARGET GLOBAL libmnl)
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
-find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(Threads REQUIRED)
+if(NOT MPS_LAB)
+    return()
+endif()
+
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 
 # Not its own target: that one links a library built with exceptions, and we parse without.
 find_path(MPS_TOMLPLUSPLUS_DIR toml++/toml.h REQUIRED DOC "toml++, of Debian's libtomlplusplus-dev")
