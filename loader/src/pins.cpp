@@ -229,11 +229,13 @@ Result<void> check_bpffs(const OpenOptions &options) {
         return {};
     const std::string named = fmt::format("{}{}", wanted, options.bpffs.empty() ? " (MPS_BPFFS)" : "");
     struct statfs status{};
-    if (::statfs(wanted.c_str(), &status))
-        return std::unexpected(
-            system_error(errno, fmt::format("looking for the bpf file system at {}", named)));
-    return fail(ErrorCode::usage, fmt::format("{} is no bpf file system", named),
-                fmt::format("'mount -t bpf bpf {}' makes one", wanted));
+    const int err = ::statfs(wanted.c_str(), &status) ? errno : 0;
+    if (err == EACCES || err == EPERM)
+        return std::unexpected(system_error(err, fmt::format("looking for a bpf file system at {}", named)));
+    return fail(
+        ErrorCode::usage,
+        fmt::format("{} is no bpf file system{}{}", named, err ? ": " : "", err ? errno_text(err) : ""),
+        fmt::format("'mount -t bpf bpf {}' makes one", wanted));
 }
 
 Result<std::string> require_bpffs(const OpenOptions &options) {

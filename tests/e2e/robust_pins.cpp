@@ -335,9 +335,10 @@ TEST_CASE("a place that was asked for and is no bpf file system is refused", "[r
     const Rig rig;
     const e2e::TemporaryFolder folder;
     for (const std::string &place : {folder.path(), folder / "missing"})
-        rig.refused({"attach", "dsl"},
-                    {.code = 2, .what = {place, "no bpf file system"}, .hint = {"mount -t bpf"}},
-                    {{"MPS_BPFFS", place}});
+        for (const Words &words : {Words{"attach", "dsl"}, Words{"status"}, Words{"policy", "list"},
+                                   Words{"detach", "--all"}, Words{"repair"}})
+            rig.refused(words, {.code = 2, .what = {place, "no bpf file system"}, .hint = {"mount -t bpf"}},
+                        {{"MPS_BPFFS", place}});
     CHECK(our_programs(rig.here(), "dsl").empty());
 }
 

@@ -209,6 +209,33 @@ TEST_CASE("with --new-only connections that exist keep their policy", "[e2e][rul
     finish(young);
 }
 
+TEST_CASE("an idle connection is shown with the policy that it will have from its next packet on",
+          "[e2e][rules]") {
+    Scene scene;
+    scene.mpsched("use weighted");
+    auto transfer = upload(scene.network, scene.server,
+                           {.direction = Direction::requests, .request_bytes = 200'000, .think_time = 3s});
+    const auto connection = [&] {
+        const Json all = scene.mpsched.json("conns");
+        REQUIRE(all.size() == 1);
+        return all[0];
+    };
+    REQUIRE(wait_until([&] { return transfer.progress_bytes() > 190'000 && connection()["tracked"]; }, 3s,
+                       0ms) >= 0);
+    std::this_thread::sleep_for(300ms);
+    CHECK(connection()["pending"] == false);
+    scene.mpsched("use overflow");
+    auto now = connection();
+    CHECK(now["pending"] == true);
+    CHECK(now["policy"] == "overflow");
+    CHECK(scene.mpsched("conns").out.find("overflow (from its next packet on)") != std::string::npos);
+    CHECK(wait_until([&] { return connection()["pending"] == false; }, 6s, 0ms) >= 0);
+    now = connection();
+    CHECK(now["policy"] == "overflow");
+    CHECK(now["slot"] == scene.mpsched.json("status")["default_slot"]);
+    finish(transfer);
+}
+
 TEST_CASE("parameters and path attributes change a running transfer", "[e2e][rules]") {
     Scene scene;
     scene.mpsched("path dsl weight=9");
