@@ -17,6 +17,7 @@
 #include "wake.bpf.h"
 #include "edit.bpf.h"
 #include "levers.bpf.h"
+#include "netns.bpf.h"
 
 char mps_license[] SEC("license") = "GPL";
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "bpffs.hpp"
 #include "device_place.hpp"
 #include "hooks.hpp"
 #include "instance_impl.hpp"
@@ -59,9 +60,11 @@ Result<void> clear_foreign_xdp(const Session &session, Before &before, bool forc
         return {};
     const std::string program = prog_text(xdp->foreign->prog_id);
     if (!force) {
-        return fail(ErrorCode::failed,
-                    fmt::format("{} already has another XDP program: {}", device.name, program),
-                    "'--mode tc' works beside it; '--force' replaces it");
+        return fail(
+            ErrorCode::failed, fmt::format("{} already has another XDP program: {}", device.name, program),
+            program.starts_with("mps_")
+                ? "'mpsched status' tells whether its pins are gone, and 'mpsched repair' removes it then"
+                : "'--mode tc' works beside it; '--force' replaces it");
     }
     before.foreign = xdp->foreign;
     if (auto done = remove_foreign_xdp(device, *xdp->foreign, before.foreign_program); !done)
@@ -284,6 +287,11 @@ Result<AttachResult> Instance::attach(const AttachRequest &request) {
         if (const auto place = judge(device, request.mode, later); !place)
             return std::unexpected(place.error());
     }
+    const auto tell = [&](const std::string &what) {
+        if (request.progress)
+            request.progress(what);
+    };
+    tell(impl_->installed() ? "reading what is installed" : "the kernel verifies the data path");
     bool created = false;
     auto session = impl_->open_or_create(created);
     if (!session)
@@ -298,12 +306,14 @@ Result<AttachResult> Instance::attach(const AttachRequest &request) {
     if (!first) {
         failure = first.error();
     } else if (*first && !request.policy.empty()) {
+        tell(fmt::format("the kernel verifies the policy '{}'", request.policy));
         if (auto chosen = choose_policy(*session, request, *first, result); !chosen)
             failure = chosen.error();
     }
     for (const NetDevice &device : *devices) {
         if (failure)
             break;
+        tell(fmt::format("attaching {}", device.name));
         auto before = look(*session, device);
         if (!before) {
             failure = before.error();

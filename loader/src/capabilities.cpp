@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 
 #include <fmt/format.h>
@@ -38,7 +39,18 @@ std::vector<Capability> missing_capabilities() {
     return missing;
 }
 
+bool in_user_namespace() {
+    // PROC_USER_INIT_INO (include/linux/proc_ns.h): the initial one has had this number since there are any.
+    std::error_code error;
+    const std::string own = std::filesystem::read_symlink("/proc/self/ns/user", error).string();
+    return !own.empty() && own != "user:[4026531837]";
+}
+
 std::string missing_capabilities_hint() {
+    if (in_user_namespace()) {
+        return "this is a user namespace (a rootless container, 'unshare -U'): BPF needs the capabilities of the "
+               "initial one, so run mpsched outside and name the network namespace with --netns";
+    }
     const auto missing = missing_capabilities();
     if (missing.empty()) {
         return "no capability is missing, so something else refuses: a security module, a container, or kernel lockdown";

@@ -16,6 +16,9 @@ struct Capability {
 // Those mpsched needs and this process does not have (effective set, /proc/thread-self/status).
 [[nodiscard]] std::vector<Capability> missing_capabilities();
 
+// Capabilities count in the user namespace they are held in, and BPF wants those of the initial one.
+[[nodiscard]] bool in_user_namespace();
+
 // A hint for an EPERM: names what is missing, or says that nothing is and what else refuses.
 [[nodiscard]] std::string missing_capabilities_hint();
 

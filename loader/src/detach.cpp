@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "bpffs.hpp"
 #include "dump.hpp"
 #include "forged_ack.hpp"
 #include "hooks.hpp"
@@ -20,6 +21,7 @@
 #include "levers.hpp"
 #include "log.hpp"
 #include "mpsched/netns.hpp"
+#include "orphans.hpp"
 
 namespace mps {
 
@@ -155,10 +157,12 @@ Result<void> check_links(const InstallationPaths &paths, const Pins &pins) {
 // For pins that cannot be trusted: no map is read, but nothing of ours stays.
 Result<DetachResult> remove_blindly(const OpenOptions &options, std::uint64_t cookie,
                                     const std::string &reason) {
-    const auto bpffs = find_bpffs(options);
+    const auto bpffs = find_trusted_bpffs(options);
     if (!bpffs)
+        return std::unexpected(bpffs.error());
+    if (!*bpffs)
         return DetachResult{};
-    const auto lock = Lock::take(*bpffs, options.lock_timeout_ms);
+    const auto lock = Lock::take(**bpffs, cookie, Patience(options));
     if (!lock)
         return std::unexpected(lock.error());
     // Filters are not pinned: found by the names of their programs.
@@ -170,7 +174,7 @@ Result<DetachResult> remove_blindly(const OpenOptions &options, std::uint64_t co
         }
     }
     std::error_code error;
-    for (const auto &entry : std::filesystem::directory_iterator(fmt::format("{}/mpsched", *bpffs), error)) {
+    for (const auto &entry : std::filesystem::directory_iterator(PinLayout(**bpffs).top, error)) {
         const std::string path = fmt::format("{}/{}{}", entry.path().string(), installed_prefix, cookie);
         // Links that somebody else holds open as well, and qdiscs of ours; what is none of these fails here.
         const InstallationPaths paths{path};
@@ -182,10 +186,23 @@ Result<DetachResult> remove_blindly(const OpenOptions &options, std::uint64_t co
             return std::unexpected(done.error());
         std::filesystem::remove(entry.path(), error); // refuses unless it is empty
     }
-    remove_empty_root(*bpffs);
     result.removed_everything = true;
     result.warnings.push_back(fmt::format("removed without restoring subflows: {}", reason));
     return result;
+}
+
+// What no pin leads to. Its interfaces and a warning go into the result.
+Result<void> remove_orphans(const OpenOptions &options, std::uint64_t cookie, DetachResult &result) {
+    std::set<std::string> interfaces(result.interfaces.begin(), result.interfaces.end());
+    for (const Orphan &orphan : find_orphans(options, cookie)) {
+        if (auto done = remove_orphan(orphan); !done)
+            return done;
+        if (orphan.ifindex && interfaces.insert(ifname_of(orphan.ifindex)).second)
+            result.interfaces.push_back(ifname_of(orphan.ifindex));
+        result.warnings.push_back(
+            fmt::format("removed without restoring subflows, since its pins are gone: {}", orphan.text));
+    }
+    return {};
 }
 
 } // namespace
@@ -199,6 +216,21 @@ void restore_undone(const Pins &pins, const std::set<std::uint32_t> &interfaces)
 }
 
 Result<DetachResult> Instance::detach(const DetachRequest &request) {
+    if (!request.all)
+        return detach_pinned(request);
+    // In a place that others may write to nothing is read or removed; what runs is found all the same.
+    const auto place = find_trusted_bpffs(impl_->options);
+    auto result = place ? detach_pinned(request) : Result<DetachResult>(DetachResult{});
+    if (!result)
+        return result;
+    if (!place)
+        result->warnings.push_back(fmt::format("{}; {}", place.error().what, place.error().hint));
+    if (auto done = remove_orphans(impl_->options, impl_->cookie, *result); !done)
+        return std::unexpected(done.error());
+    return result;
+}
+
+Result<DetachResult> Instance::detach_pinned(const DetachRequest &request) {
     if (!request.all && request.interfaces.empty()) {
         return fail(ErrorCode::usage, "no interface is given", "name interfaces, or --all");
     }

@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "bpffs.hpp"
 #include "capabilities.hpp"
 #include "device_place.hpp"
 #include "fd.hpp"

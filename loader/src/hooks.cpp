@@ -192,6 +192,8 @@ Result<void> remove_tc(const InstallationPaths &paths, const Pins &pins, std::ui
     return unpin(paths.clsact_mark(ifindex));
 }
 
+std::uint32_t program_in_our_place(std::uint32_t ifindex) { return filter_program(ifindex); }
+
 bool remove_filter_by_name(std::uint32_t ifindex) {
     const std::uint32_t id = filter_program(ifindex);
     const auto program = id ? prog_by_id(id) : std::unexpected(Error{});

@@ -49,6 +49,9 @@ enum class TcRole {
                                   TcRole role, bool tcx);
 [[nodiscard]] Result<void> remove_tc(const InstallationPaths &paths, const Pins &pins, std::uint32_t ifindex);
 
+// The program of the filter that stands where ours would, 0 if there is none.
+[[nodiscard]] std::uint32_t program_in_our_place(std::uint32_t ifindex);
+
 // For pins that cannot be trusted: removes a filter in our place whose program has one of our names. True if
 // there was one.
 bool remove_filter_by_name(std::uint32_t ifindex);

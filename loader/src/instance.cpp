@@ -10,11 +10,13 @@
 
 #include <fmt/format.h>
 
+#include "bpffs.hpp"
 #include "instance_impl.hpp"
 #include "kernel_probe.hpp"
 #include "log.hpp"
 #include "mpsched/netns.hpp"
 #include "numbers.hpp"
+#include "orphans.hpp"
 
 namespace mps {
 
@@ -53,10 +55,10 @@ std::string_view to_string(Installation::State state) {
 // ---- the rest
 
 std::optional<InstallationPaths> Instance::Impl::paths() const {
-    const auto bpffs = find_bpffs(options);
-    if (!bpffs)
+    const auto bpffs = find_trusted_bpffs(options);
+    if (!bpffs || !*bpffs)
         return std::nullopt;
-    return InstallationPaths{PinLayout(*bpffs).installation(cookie)};
+    return InstallationPaths{PinLayout(**bpffs).installation(cookie)};
 }
 
 bool Instance::Impl::installed() const {
@@ -65,11 +67,12 @@ bool Instance::Impl::installed() const {
 }
 
 Result<void> Instance::Impl::check_versions(bool older_is_fine) const {
-    const auto bpffs = find_bpffs(options);
-    if (!bpffs)
+    const auto bpffs = find_trusted_bpffs(options);
+    // Whoever uses what is there is told.
+    if (!bpffs || !*bpffs)
         return {};
     std::error_code error;
-    for (const auto &entry : std::filesystem::directory_iterator(fmt::format("{}/mpsched", *bpffs), error)) {
+    for (const auto &entry : std::filesystem::directory_iterator(PinLayout(**bpffs).top, error)) {
         const std::string name = entry.path().filename().string();
         const auto version =
             name.starts_with('v') ? parse_unsigned(std::string_view(name).substr(1)) : std::nullopt;
@@ -108,10 +111,13 @@ bool Instance::Impl::has_tcx() const {
 Result<Pins> Instance::Impl::open_for_reading() const {
     if (const auto good = check_versions(false); !good)
         return std::unexpected(good.error());
+    const auto bpffs = find_trusted_bpffs(options);
+    if (!bpffs)
+        return std::unexpected(bpffs.error());
     if (!installed()) {
         // Without rights the directory cannot be looked into, which is no proof that nothing is there.
-        if (const auto bpffs = find_bpffs(options); bpffs && ::access(bpffs->c_str(), X_OK)) {
-            return std::unexpected(system_error(errno, fmt::format("looking into {}", *bpffs)));
+        if (*bpffs && ::access((*bpffs)->c_str(), X_OK)) {
+            return std::unexpected(system_error(errno, fmt::format("looking into {}", **bpffs)));
         }
         return std::unexpected(not_installed());
     }
@@ -137,22 +143,58 @@ Result<Session> Instance::Impl::session(Lock lock, const std::string &bpffs) con
     return result;
 }
 
+Result<std::optional<Lock>> Instance::Impl::lock_for_changing(const std::string &bpffs) const {
+    if (!installed())
+        return Lock::take_existing(bpffs, cookie, Patience(options));
+    auto lock = Lock::take(bpffs, cookie, Patience(options));
+    if (!lock)
+        return std::unexpected(lock.error());
+    return std::optional(std::move(*lock));
+}
+
 Result<Session> Instance::Impl::open_for_changing() const {
     if (const auto good = check_versions(false); !good)
         return std::unexpected(good.error());
-    const auto bpffs = find_bpffs(options);
+    const auto bpffs = find_trusted_bpffs(options);
     if (!bpffs)
+        return std::unexpected(bpffs.error());
+    if (!*bpffs)
         return std::unexpected(not_installed());
-    auto lock = Lock::take(*bpffs, options.lock_timeout_ms);
+    auto lock = lock_for_changing(**bpffs);
     if (!lock)
         return std::unexpected(lock.error());
-    if (const auto swept = sweep(*bpffs, cookie, false); !swept)
+    if (const auto swept = sweep(**bpffs, cookie, lock->has_value()); !swept)
         return std::unexpected(swept.error());
-    if (!installed()) {
-        remove_empty_root(*bpffs);
+    if (!*lock || !installed())
         return std::unexpected(not_installed());
+    return session(std::move(**lock), **bpffs);
+}
+
+// Loads the data path into a directory of its own and gives it its name when it is complete.
+Result<void> Instance::Impl::create(const std::string &bpffs) const {
+    const PinLayout layout(bpffs);
+    const InstallationPaths building{layout.building(cookie)};
+    Result<void> made;
+    // A command that leaves another network namespace may just remove the empty directory of our version.
+    constexpr int tries = 100;
+    for (int i = 0; i < tries; i++) {
+        made = make_directory(layout.root);
+        if (made)
+            made = make_directory(building.base);
+        if (made)
+            break;
     }
-    return session(std::move(*lock), *bpffs);
+    if (!made)
+        return made;
+    const bool rdonly_cast =
+        !without.contains("rdonly_cast") && probe_rdonly_cast().answer == Answer::available;
+    auto done = load_data_path(building, rdonly_cast);
+    if (done && ::rename(building.base.c_str(), layout.installation(cookie).c_str())) {
+        done = std::unexpected(system_error(errno, fmt::format("renaming {}", building.base)));
+    }
+    if (!done)
+        (void)remove_tree(building.base);
+    return done;
 }
 
 Result<Session> Instance::Impl::open_or_create(bool &created) const {
@@ -162,40 +204,21 @@ Result<Session> Instance::Impl::open_or_create(bool &created) const {
     const auto bpffs = require_bpffs(options);
     if (!bpffs)
         return std::unexpected(bpffs.error());
-    auto lock = Lock::take(*bpffs, options.lock_timeout_ms);
+    auto lock = Lock::take(*bpffs, cookie, Patience(options));
     if (!lock)
         return std::unexpected(lock.error());
-    if (const auto swept = sweep(*bpffs, cookie, false); !swept)
+    if (const auto swept = sweep(*bpffs, cookie, true); !swept)
         return std::unexpected(swept.error());
-    if (installed())
-        return session(std::move(*lock), *bpffs);
-
-    const PinLayout layout(*bpffs);
-    for (const std::string &directory :
-         {std::filesystem::path(layout.root).parent_path().string(), layout.root}) {
-        if (auto done = make_directory(directory); !done)
+    if (!installed()) {
+        if (auto done = create(*bpffs); !done)
             return std::unexpected(done.error());
+        created = true;
     }
-    const bool rdonly_cast =
-        !without.contains("rdonly_cast") && probe_rdonly_cast().answer == Answer::available;
-    const InstallationPaths building{fmt::format("{}/{}{}", layout.root, building_prefix, ::getpid())};
-    auto done = load_data_path(building, rdonly_cast);
-    if (done && ::rename(building.base.c_str(), layout.installation(cookie).c_str())) {
-        done = std::unexpected(system_error(errno, fmt::format("renaming {}", building.base)));
-    }
-    if (!done) {
-        (void)remove_tree(building.base);
-        remove_empty_root(*bpffs);
-        return std::unexpected(done.error());
-    }
-    created = true;
     return session(std::move(*lock), *bpffs);
 }
 
 Result<void> Instance::Impl::remove_all(const std::string &bpffs) const {
-    auto done = remove_installation(PinLayout(bpffs).installation(cookie));
-    remove_empty_root(bpffs);
-    return done;
+    return remove_installation(PinLayout(bpffs).installation(cookie));
 }
 
 // ----------------------------------------------------------------------------------------------------------
@@ -235,25 +258,37 @@ Result<std::vector<Installation>> Instance::list_all(const OpenOptions &options)
     capture_libbpf();
     if (auto good = check_bpffs(options); !good)
         return std::unexpected(good.error());
-    const auto bpffs = find_bpffs(options);
+    const auto bpffs = find_trusted_bpffs(options);
     if (!bpffs)
+        return std::unexpected(bpffs.error());
+    if (!*bpffs)
         return std::vector<Installation>{};
-    return find_installations(*bpffs, netns_cookie().value_or(0));
+    return find_installations(**bpffs, netns_cookie().value_or(0));
 }
 
 Result<std::vector<std::string>> Instance::repair(const OpenOptions &options, bool force) {
     capture_libbpf();
     if (auto good = check_bpffs(options); !good)
         return std::unexpected(good.error());
-    const auto bpffs = find_bpffs(options);
-    if (!bpffs)
-        return std::vector<std::string>{};
-    const auto lock = Lock::take(*bpffs, options.lock_timeout_ms);
-    if (!lock)
-        return std::unexpected(lock.error());
-    auto removed = sweep(*bpffs, netns_cookie().value_or(0), force);
-    remove_empty_root(*bpffs);
-    return removed;
+    if (!options.netns.empty()) {
+        if (auto entered = enter_netns(options.netns); !entered)
+            return std::unexpected(entered.error());
+    }
+    std::vector<std::string> removed;
+    for (const Orphan &orphan : find_orphans(options, netns_cookie().value_or(0))) {
+        if (auto done = remove_orphan(orphan); !done)
+            return std::unexpected(done.error());
+        removed.push_back(fmt::format("{}: its pins are gone", orphan.text));
+    }
+    const auto bpffs = find_trusted_bpffs(options);
+    if (!bpffs && removed.empty())
+        return std::unexpected(bpffs.error());
+    if (!bpffs || !*bpffs)
+        return removed;
+    auto swept = sweep_all(**bpffs, force, Patience(options));
+    if (swept)
+        swept->insert(swept->begin(), removed.begin(), removed.end());
+    return swept;
 }
 
 } // namespace mps

@@ -9,6 +9,7 @@
 
 #include "contract.hpp"
 #include "live_config.hpp"
+#include "lock.hpp"
 #include "mpsched/instance.hpp"
 #include "pins.hpp"
 #include "slots.hpp"
@@ -36,7 +37,7 @@ struct Instance::Impl {
     std::uint64_t cookie = 0;
     mutable std::optional<bool> has_tcx_{};
 
-    // The current place of the pins; nullopt where no bpf file system is mounted.
+    // The current place of the pins; nullopt where no bpf file system is mounted, or one that cannot be trusted.
     [[nodiscard]] std::optional<InstallationPaths> paths() const;
     [[nodiscard]] bool installed() const;
     // "made by a newer mpsched", if there are pins of another version for this network namespace.
@@ -50,8 +51,11 @@ struct Instance::Impl {
     // For changing; loads and pins the data path if there is none. `created` tells.
     [[nodiscard]] Result<Session> open_or_create(bool &created) const;
 
+    // nullopt: nothing is there to be changed, and nobody is just making it.
+    [[nodiscard]] Result<std::optional<Lock>> lock_for_changing(const std::string &bpffs) const;
+    [[nodiscard]] Result<void> create(const std::string &bpffs) const;
     [[nodiscard]] Result<Session> session(Lock lock, const std::string &bpffs) const;
-    // Removes the installation's pins and what becomes empty by that.
+    // Removes the installation's pins.
     [[nodiscard]] Result<void> remove_all(const std::string &bpffs) const;
 };
 

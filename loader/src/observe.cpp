@@ -13,6 +13,7 @@
 
 #include "addresses.hpp"
 #include "amounts.hpp"
+#include "bpffs.hpp"
 #include "device_place.hpp"
 #include "dump.hpp"
 #include "hooks.hpp"
@@ -22,6 +23,7 @@
 #include "mpsched/netns.hpp"
 #include "mpsched/selector.hpp"
 #include "numbers.hpp"
+#include "orphans.hpp"
 
 namespace mps {
 
@@ -345,9 +347,9 @@ Result<PathStatus> Instance::path(const std::string &interface, const std::vecto
 
 Result<Status> Instance::status() const {
     Status status{.netns_cookie = impl_->cookie, .abi = MPS_ABI_VERSION, .engine = engine_params()};
-    const auto bpffs = find_bpffs(impl_->options);
-    if (bpffs) {
-        for (const Installation &one : find_installations(*bpffs, impl_->cookie)) {
+    const auto bpffs = find_trusted_bpffs(impl_->options);
+    if (bpffs && *bpffs) {
+        for (const Installation &one : find_installations(**bpffs, impl_->cookie)) {
             // What stands in our own place is judged below; what other versions have elsewhere is no problem
             // of ours.
             if (one.state == Installation::State::complete || one.state == Installation::State::other_abi ||
@@ -355,11 +357,15 @@ Result<Status> Instance::status() const {
                 continue;
             // A command that is at work now is not half-made; its repair, if it should be killed, is for the
             // next one.
-            if (one.state == Installation::State::half_made && builder_is_alive(one.path))
+            if (one.at_work)
                 continue;
             status.problems.push_back(
                 fmt::format("{} pins at {}: {}", to_string(one.state), one.path, one.text));
         }
+    }
+    for (const Orphan &orphan : find_orphans(impl_->options, impl_->cookie)) {
+        status.problems.push_back(
+            fmt::format("{}: it runs, but its pins are gone; 'mpsched repair' removes it", orphan.text));
     }
     const auto pins = impl_->open_for_reading();
     if (!pins) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Where pins live, how they are found again, and the lock that keeps two commands apart. See
-// docs/architecture.md.
+// Where pins live and how they are found again. See docs/architecture.md.
 #pragma once
 
 #include <cstdint>
@@ -12,32 +11,11 @@
 
 #include "fd.hpp"
 #include "kernel_objects.hpp"
+#include "lock.hpp"
 #include "mpsched/error.hpp"
 #include "mpsched/instance.hpp"
 
 namespace mps {
-
-// ---- bpf file
-// system
-
-// The directory at which a bpf file system is mounted (see OpenOptions::bpffs). nullopt: none is.
-[[nodiscard]] std::optional<std::string> find_bpffs(const OpenOptions &options);
-
-// Somebody named a place for the pins, and it is none: that is not the same as nothing being attached.
-[[nodiscard]] Result<void> check_bpffs(const OpenOptions &options);
-
-// The same, mounting one at the usual place if there is none.
-[[nodiscard]] Result<std::string> require_bpffs(const OpenOptions &options);
-
-// Exclusive for this machine (strictly: for this bpf file system). Freed when the object or the process ends.
-class Lock {
-  public:
-    [[nodiscard]] static Result<Lock> take(const std::string &bpffs, std::uint32_t timeout_ms);
-
-  private:
-    explicit Lock(Fd fd) : fd_(std::move(fd)) {}
-    Fd fd_;
-};
 
 // ---- layout
 
@@ -47,11 +25,18 @@ inline constexpr std::string_view removing_prefix = "old-";  // one that is bein
 inline constexpr std::string_view installed_prefix = "net-"; // COOKIE follows
 
 struct PinLayout {
-    std::string root; // BPFFS/mpsched/vN, N being MPS_ABI_VERSION
+    std::string top;   // BPFFS/mpsched
+    std::string root;  // BPFFS/mpsched/vN, N being MPS_ABI_VERSION
+    std::string locks; // BPFFS/mpsched/locks, the same for all versions
 
     explicit PinLayout(const std::string &bpffs);
     [[nodiscard]] std::string installation(std::uint64_t cookie) const;
+    [[nodiscard]] std::string building(std::uint64_t cookie) const;
+    [[nodiscard]] std::string lock(std::uint64_t cookie) const;
 };
+
+// Has this network namespace an installation of any version?
+[[nodiscard]] bool is_installed(const std::string &bpffs, std::uint64_t cookie);
 
 // Paths inside one installation.
 struct InstallationPaths {
@@ -83,18 +68,16 @@ struct InstallationPaths {
 [[nodiscard]] Result<void> remove_tree(const std::string &path);
 // First renames `path` out of sight, so that a kill in the middle leaves nothing half under its name.
 [[nodiscard]] Result<void> remove_installation(const std::string &path);
-// BPFFS/mpsched/vN and BPFFS/mpsched if they are empty.
-void remove_empty_root(const std::string &bpffs);
-
 // Everything below BPFFS/mpsched, each judged; `cookie` is that of the current network namespace (0: none).
 [[nodiscard]] std::vector<Installation> find_installations(const std::string &bpffs, std::uint64_t cookie);
 
-// Does the process that makes or removes this half-made installation still run? Its id is part of the name.
-[[nodiscard]] bool builder_is_alive(const std::string &path);
+// Removes what killed commands and vanished namespaces have left, before a command changes the installation of `cookie`,
+// whose lock it may hold. What somebody else is at work on is left to him.
+[[nodiscard]] Result<void> sweep(const std::string &bpffs, std::uint64_t cookie, bool holds_lock);
 
-// Removes what is half-made or stale, and with `force` what is unreachable or of another version. Lock held.
-// Tells what was removed.
-[[nodiscard]] Result<std::vector<std::string>> sweep(const std::string &bpffs, std::uint64_t cookie,
-                                                     bool force);
+// The same for all of this machine, each behind its own lock, and with `force` also what may belong to a living
+// namespace: what is unreachable or of another version. Tells what was removed.
+[[nodiscard]] Result<std::vector<std::string>> sweep_all(const std::string &bpffs, bool force,
+                                                         const Patience &patience);
 
 } // namespace mps

@@ -3,8 +3,12 @@
 // What stands below the bpf file system and is not as it should be: pins of other versions, of other
 // people, of killed commands and of namespaces that are gone; and bpf file systems that are not mounted.
 #include <filesystem>
+#include <thread>
 
 #include <bpf/bpf.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -242,6 +246,172 @@ TEST_CASE("pins of a namespace that is gone are told and removed, those of a liv
     third.ok({"attach", "dsl"}, {{"MPS_BPFFS", rig.bpffs().path()}});
     CHECK(rig.status()["interfaces"].size() == 1);
     CHECK(our_programs(rig.here(), "dsl").size() == 1);
+}
+
+TEST_CASE("of a namespace that is gone nothing is left after repair, in whatever order it went",
+          "[robust][pins]") {
+    // Installations without a namespace to live in for long, as a host of containers makes them all day.
+    const Rig rig;
+    const Environment here{{"MPS_BPFFS", rig.bpffs().path()}};
+    struct Gone {
+        std::set<std::uint32_t> programs;
+        std::string pins;
+    };
+    std::vector<Gone> all;
+    constexpr int count = 20;
+    const auto pins_in = [&](const std::string &name) { return is_there(rig.abi_folder() + "/" + name); };
+    for (int i = 0; i < count; i++) {
+        auto ns = must(lab::Namespace::create("gone"));
+        const auto mpsched = [&](Words words) {
+            words.insert(words.begin(), {e2e::Cli::default_binary(), "--netns", ns.name()});
+            return must(lab::run_checked(words, {.environment = rig.environment(here)})).out;
+        };
+        must(ns.spawn_checked({"ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"}));
+        must(ns.spawn_checked({"ip", "link", "set", "v0", "up"}));
+        const auto known = rig.programs();
+        mpsched({"attach", "v0", "--policy", "default", "--mode", i % 2 == 0 ? "tc" : "native"});
+        const auto cookie = Json::parse(mpsched({"status", "--json"}))["netns_cookie"].get<std::uint64_t>();
+        all.push_back({.programs = {}, .pins = fmt::format("net-{}", cookie)});
+        for (const std::uint32_t id : pinned_programs(rig.bpffs().tree()))
+            if (!known.contains(id))
+                all.back().programs.insert(id);
+        // The interface goes first, or with the namespace, and somebody notices in between or nobody does.
+        if (i % 4 >= 2)
+            must(ns.spawn_checked({"ip", "link", "del", "v0"}));
+        if (i % 8 >= 6)
+            mpsched({"path", "lo", "weight=2"});
+        CHECK(pins_in(all.back().pins));
+    }
+    INFO(rig.json({"repair"}).dump());
+    CHECK(eventually([&] {
+        rig.ok({"repair"});
+        return std::ranges::none_of(all, [&](const Gone &one) { return pins_in(one.pins); });
+    }));
+    for (const Gone &one : all)
+        CHECK(programs_vanish(one.programs));
+    rig.no_trace({});
+}
+
+TEST_CASE("a namespace that is held by nothing but a descriptor or a socket is not taken for gone",
+          "[robust][pins]") {
+    const Rig rig;
+    const Environment here{{"MPS_BPFFS", rig.bpffs().path()}};
+    lab::Fd held;
+    std::string pins;
+    {
+        auto ns = must(lab::Namespace::create("held"));
+        const auto mpsched = [&](Words words) {
+            words.insert(words.begin(), {e2e::Cli::default_binary(), "--netns", ns.name()});
+            return must(lab::run_checked(words, {.environment = rig.environment(here)})).out;
+        };
+        must(ns.spawn_checked({"ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"}));
+        mpsched({"attach", "v0", "--policy", "default"});
+        pins = fmt::format("{}/net-{}", rig.abi_folder(),
+                           Json::parse(mpsched({"status", "--json"}))["netns_cookie"].get<std::uint64_t>());
+        must(ns.spawn_checked({"ip", "link", "del", "v0"}));
+        mpsched({"path", "lo", "weight=2"});
+        const std::string path = "/run/netns/" + ns.name();
+        SECTION("a descriptor") { held = lab::Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)); }
+        SECTION("a socket") {
+            std::thread([&] {
+                const lab::Fd space(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+                REQUIRE(::setns(space.get(), CLONE_NEWNET) == 0);
+                held = lab::Fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+            }).join();
+        }
+        REQUIRE(held);
+    }
+    ::usleep(500'000);
+    rig.ok({"repair"});
+    rig.ok({"attach", "dsl"});
+    CHECK(is_there(pins));
+    CHECK(rig.status()["problems"].empty());
+    held.reset();
+    CHECK(eventually([&] { return !rig.status()["problems"].empty(); }));
+    CHECK(rig.ok({"status"}).out.contains("mpsched repair"));
+    rig.ok({"repair"});
+    CHECK_FALSE(is_there(pins));
+}
+
+TEST_CASE("a place that somebody else owns or may write to is refused, and what runs is removed all the same",
+          "[robust][bpffs]") {
+    const Rig rig;
+    const std::string top = rig.bpffs().path() + "/mpsched";
+    const Refusal refusal{.code = 1, .what = {"mpsched"}, .hint = {"mode=0700", "MPS_BPFFS"}};
+    SECTION("made before us by another user") {
+        REQUIRE(::mkdir(top.c_str(), 0755) == 0);
+        REQUIRE(::chown(top.c_str(), 65534, 65534) == 0);
+        rig.refused({"attach", "dsl"}, refusal);
+        rig.refused({"use", "weighted"}, refusal);
+        rig.refused({"repair"}, refusal);
+        CHECK(problems(rig.status()).contains("belongs to user"));
+        CHECK(rig.ok({"detach", "--all"}).err.contains("belongs to user"));
+        return;
+    }
+    rig.ok({"attach", "dsl", "--mode", "native"});
+    rig.ok({"attach", "lte", "--mode", "tc"});
+    const auto programs = rig.programs();
+    SECTION("ours, writable by others") { REQUIRE(::chmod(top.c_str(), 0777) == 0); }
+    SECTION("ours, given to another user") { REQUIRE(::chown(rig.abi_folder().c_str(), 65534, 0) == 0); }
+    SECTION("in a bpf file system that others may write to, without the sticky bit") {
+        REQUIRE(::chmod(rig.bpffs().path().c_str(), 0777) == 0);
+    }
+    SECTION("in a bpf file system of another user") {
+        REQUIRE(::chown(rig.bpffs().path().c_str(), 65534, 65534) == 0);
+    }
+    for (const Words &words : {Words{"attach", "dsl"}, Words{"use", "weighted"}, Words{"detach", "dsl"}})
+        CHECK(rig.run(words).exit_code == 1);
+    CHECK_FALSE(rig.status()["problems"].empty());
+    rig.ok({"detach", "--all"});
+    for (const char *device : {"dsl", "lte"})
+        CHECK(our_programs(rig.here(), device).empty());
+    CHECK(programs.size() > 2);
+}
+
+TEST_CASE("programs whose pins are gone are seen and removed from what the kernel shows", "[robust][pins]") {
+    const Rig rig;
+    const auto without = GENERATE("", "tcx");
+    const Environment kernel{{"MPS_WITHOUT", without}};
+    rig.ok({"attach", "dsl", "--mode", "native"}, kernel);
+    rig.ok({"attach", "lte", "--mode", "tc"}, kernel);
+    rig.ok({"use", "weighted"}, kernel);
+    const auto programs = rig.programs();
+    const std::string top = rig.bpffs().path() + "/mpsched", away = rig.bpffs().path() + "/away";
+    REQUIRE(::rename(top.c_str(), away.c_str()) == 0);
+    const auto told = problems(rig.status());
+    INFO(told);
+    CHECK(told.contains("mps_xdp_eth"));
+    CHECK(told.contains("dsl"));
+    CHECK(told.contains("mps_wake_eth"));
+    CHECK(told.contains("mps_tc_eth"));
+    CHECK(told.contains("mps_sockops"));
+    // What belongs to another network namespace is none of our business.
+    const Rig other;
+    const Environment shared{{"MPS_BPFFS", rig.bpffs().path()}};
+    other.ok({"attach", "dsl", "--mode", "native"}, shared);
+    CHECK(other.json({"status"}, shared)["problems"].empty());
+    SECTION("by repair") { CHECK(rig.json({"repair"})["removed"].size() == 4); }
+    SECTION("by detach --all") { CHECK(rig.json({"detach", "--all"})["interfaces"].size() == 2); }
+    for (const char *device : {"dsl", "lte"})
+        CHECK(our_programs(rig.here(), device).empty());
+    CHECK(our_programs(other.here(), "dsl").size() == 2);
+    std::filesystem::remove_all(away);
+    CHECK(programs_vanish(programs));
+    CHECK(rig.status()["problems"].empty());
+    rig.ok({"attach", "dsl"});
+    CHECK(rig.status()["problems"].empty());
+}
+
+TEST_CASE("in a user namespace the hint names the initial one", "[robust][bpffs]") {
+    const Rig rig;
+    const auto result =
+        must(lab::run_process({"unshare", "-U", "-r", e2e::Cli::default_binary(), "attach", "lo"},
+                              {.environment = {{"MPS_WITHOUT", ""}}}));
+    INFO(result.err);
+    CHECK(result.exit_code == 4);
+    CHECK(result.err.contains("user namespace"));
+    CHECK(result.err.contains("initial"));
+    CHECK_FALSE(result.err.contains("no capability is missing"));
 }
 
 TEST_CASE("commands in two namespaces do not mix", "[robust][netns]") {

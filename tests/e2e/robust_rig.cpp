@@ -254,7 +254,10 @@ Json Rig::json(Words words, const Environment &more) const {
 }
 
 Json Rig::everything() const {
-    Json all{{"pins", bpffs_.tree()}, {"hooks", Json::object()}, {"status", nullptr}};
+    PinTree pins = bpffs_.tree();
+    // Where something is installed the first command that locks it makes the lock's directory.
+    std::erase_if(pins, [](const auto &one) { return one.first.starts_with("mpsched/locks"); });
+    Json all{{"pins", pins}, {"hooks", Json::object()}, {"status", nullptr}};
     // Where the installation itself is refused there is no status to compare.
     if (const auto status = run({"status", "--json"}); status.exit_code == 0) {
         all["status"] = parse(status.out);

@@ -7,7 +7,9 @@
 #include <filesystem>
 #include <thread>
 
+#include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +18,7 @@
 #include <fmt/format.h>
 #include <net/if.h>
 
+#include "mpsched/netns.hpp"
 #include "scratch.hpp"
 
 using namespace mps;
@@ -327,9 +330,15 @@ TEST_CASE("a quota is checked, counted from when it is set, and kept when it is 
 TEST_CASE("two commands at once: the second waits for its turn, then says who is in the way") {
     Scratch scratch;
     scratch.add_veth();
-    const int holder = ::open(scratch.bpffs().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    REQUIRE(::flock(holder, LOCK_EX) == 0);
     Instance instance = scratch.instance();
+    const std::string locks = scratch.bpffs() + "/mpsched/locks";
+    const std::string lock = fmt::format("{}/{}", locks, netns_cookie().value_or(0));
+    std::filesystem::create_directories(lock);
+    // Such as we make them: nobody else may open them.
+    for (const std::string &path : {scratch.bpffs() + "/mpsched", locks, lock})
+        REQUIRE(::chmod(path.c_str(), 0700) == 0);
+    const int holder = ::open(lock.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    REQUIRE(::flock(holder, LOCK_EX) == 0);
     const auto attached = instance.attach({.interfaces = {"v0"}});
     REQUIRE_FALSE(attached);
     CHECK(attached.error().code == ErrorCode::failed);

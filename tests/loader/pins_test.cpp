@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include <fcntl.h>
 #include <sched.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -167,9 +169,17 @@ TEST_CASE("what a killed command left is reported and swept by the next one") {
     REQUIRE(instance.set({{"dwell_us", "7"}}));
     CHECK(instance.status()->problems.empty());
     CHECK(Instance::list_all(scratch.options())->size() == 1);
-    // A command that is at work now is no problem.
-    fs::create_directories(fmt::format("{}/new-{}", root, ::getpid()));
+    // A command that is at work now is no problem, and nobody takes away what it makes.
+    fs::create_directories(root + "/new-7/maps");
+    const std::string lock = scratch.bpffs() + "/mpsched/locks/7";
+    fs::create_directories(lock);
+    const int holder = ::open(lock.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    REQUIRE(::flock(holder, LOCK_EX | LOCK_NB) == 0);
     CHECK(instance.status()->problems.empty());
+    REQUIRE(instance.set({{"dwell_us", "8"}}));
+    CHECK(fs::exists(root + "/new-7/maps"));
+    ::close(holder);
+    CHECK(instance.status()->problems.size() == 1);
     REQUIRE(instance.detach({.all = true}));
     CHECK(scratch.pins() == 0);
 }

@@ -329,6 +329,13 @@ struct mps_rule {
 };
 MPS_STATIC_ASSERT(sizeof(struct mps_rule) == 72, "mps_rule layout");
 
+/* What mps_netns_alive answers about the network namespace that it was loaded for. */
+enum mps_netns_answer {
+	MPS_NETNS_GONE = 0,
+	MPS_NETNS_ALIVE = 1,
+	MPS_NETNS_UNKNOWN = 2,
+};
+
 /* ----------------------------------------------------------------- wakes */
 
 enum mps_wake_state {

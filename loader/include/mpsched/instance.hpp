@@ -7,12 +7,13 @@
 //   auto used = instance->use({.policy = "weighted"});
 //
 // Nothing is remembered in the object: every answer is read from the kernel. Calls that change something take
-// a lock (one mpsched at a time on this machine), first repair what a killed command may have left, and
+// a lock (one mpsched at a time in a network namespace), first repair what a killed command may have left, and
 // report success only after reading back. Calls that only read take no lock. One thread at a time per object;
 // the calling thread must stay in the network namespace that open() left it in.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -81,6 +82,9 @@ struct AttachRequest {
     // Only where none was chosen and nothing was attached yet. A policy that does not load here is a warning then, and
     // the kernel schedules as always; an unknown one is an error all the same.
     bool policy_only_if_first = false;
+    // Told what is being done, before it is: the first attach lets the kernel verify all programs, which takes a second,
+    // and ten on a slow machine.
+    std::function<void(const std::string &)> progress{};
 };
 
 struct AttachedInterface {
@@ -248,7 +252,7 @@ struct Installation {
     enum class State {
         complete,
         stale,       // its network namespace is gone
-        unreachable, // its network namespace has neither name nor process: gone, or held by a descriptor only
+        unreachable, // it cannot be told whether its network namespace is still there
         half_made,   // left by a killed command
         other_abi,   // made by another version of mpsched
         foreign,     // our place, but not our objects
@@ -257,6 +261,7 @@ struct Installation {
     std::string path{};             // below the bpf file system
     std::uint64_t netns_cookie = 0; // 0 if not known
     bool current = false;           // of the network namespace we are in
+    bool at_work = false;           // half-made, and a command that is running now makes or removes it
     std::string text{};             // what was found, for people
 };
 
@@ -273,8 +278,11 @@ struct OpenOptions {
     // private mount namespace without one, as inside `ip netns exec`, it is that of our oldest ancestor: pins
     // must outlive us.
     std::string bpffs{};
-    // How long to wait for another mpsched to finish.
+    // How long to wait for one other mpsched that changes this network namespace to finish; as long as one after the
+    // other does, waiting goes on.
     std::uint32_t lock_timeout_ms = 10'000;
+    // Asked from time to time while waiting; true ends it with an error.
+    bool (*give_up)() = nullptr;
 };
 
 class Instance {
@@ -288,8 +296,8 @@ class Instance {
     // Every installation on this machine, including what is stale, half-made or foreign. Needs no namespace.
     [[nodiscard]] static Result<std::vector<Installation>> list_all(const OpenOptions &options = {});
 
-    // Removes what killed commands and vanished namespaces have left, in all namespaces, and tells what it
-    // removed. Foreign objects are not touched, other versions' only with `force`.
+    // Removes what killed commands and vanished namespaces have left, in all namespaces, and programs in the one we are in
+    // (or OpenOptions::netns) that no pin leads to. Tells what it removed. Foreign objects are not touched, other versions' only with `force`.
     [[nodiscard]] static Result<std::vector<std::string>> repair(const OpenOptions &options = {},
                                                                  bool force = false);
 
@@ -305,7 +313,7 @@ class Instance {
 
     // First gives every subflow back the backup bit its peer asked for (up to a second), then removes our
     // programs. An interface that is not attached is no error, one that does not exist and is not known
-    // either is.
+    // either is. With `all` also programs of ours that no pin leads to any more.
     [[nodiscard]] Result<DetachResult> detach(const DetachRequest &request);
 
     // Sets attributes (weight=, priority=, cost=, energy=) and returns all of them; no settings: only returns
@@ -357,6 +365,7 @@ class Instance {
 
   private:
     explicit Instance(std::unique_ptr<Impl> impl);
+    [[nodiscard]] Result<DetachResult> detach_pinned(const DetachRequest &request);
     std::unique_ptr<Impl> impl_;
 };
 

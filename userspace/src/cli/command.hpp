@@ -5,12 +5,14 @@
 // never follows it.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "cli/signals.hpp"
 #include "mpsched/error.hpp"
 #include "mpsched/instance.hpp"
 #include "output/table.hpp"
@@ -25,13 +27,18 @@ struct Globals {
     int json_form = 0; // 2: every document is an object with its version
     bool verbose = false;
     std::string netns;
+    std::uint32_t wait_s = 10;
 };
 
 struct Context {
     Globals globals;
     output::Style style; // of standard output
 
-    [[nodiscard]] OpenOptions open_options() const { return {.netns = globals.netns}; }
+    [[nodiscard]] OpenOptions open_options() const {
+        return {.netns = globals.netns, .lock_timeout_ms = globals.wait_s * 1000, .give_up = [] {
+                    return SignalHold::pending() != 0;
+                }};
+    }
     [[nodiscard]] Result<Instance> open() const { return Instance::open(open_options()); }
 };
 

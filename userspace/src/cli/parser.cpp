@@ -3,6 +3,7 @@
 #include "cli/parser.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <memory>
 #include <ranges>
 #include <stdexcept>
@@ -22,6 +23,16 @@ std::unexpected<Error> usage_error(std::string what, std::string hint) {
 }
 
 namespace {
+
+Result<std::uint32_t> wait_seconds(const std::string &text) {
+    constexpr std::uint32_t most = 86'400;
+    std::uint32_t seconds = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+    if (error != std::errc() || end != text.data() + text.size() || seconds > most)
+        return usage_error(fmt::format("'{}' is no number of seconds to wait", text::printable(text)),
+                           fmt::format("--wait takes 0 (do not wait) to {}", most));
+    return seconds;
+}
 
 std::vector<std::string> strings(const std::vector<std::string_view> &views) {
     return {views.begin(), views.end()};
@@ -202,6 +213,12 @@ Result<Invocation> Parser::parse(const std::vector<std::string> &words) {
     invocation.globals.verbose = given("--verbose");
     if (given("--netns"))
         invocation.globals.netns = invocation.given["--netns"].front();
+    if (given("--wait")) {
+        const auto seconds = wait_seconds(invocation.given["--wait"].front());
+        if (!seconds)
+            return std::unexpected(seconds.error());
+        invocation.globals.wait_s = *seconds;
+    }
 
     if (auto stored = chosen->store(); !stored)
         return std::unexpected(stored.error());

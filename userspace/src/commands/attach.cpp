@@ -4,10 +4,12 @@
 #include <memory>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <mpsched/policy_names.hpp>
 
 #include "commands/commands.hpp"
+#include "output/text.hpp"
 
 namespace mps::cli {
 
@@ -18,6 +20,23 @@ struct AttachOptions {
     std::string mode;
     std::string policy;
     bool force = false;
+};
+
+// What is being done, on one line of a terminal's standard error that is gone when the command has ended.
+class ProgressLine {
+  public:
+    explicit ProgressLine(bool wanted) : wanted_(wanted && isatty(STDERR_FILENO) != 0) {}
+    ~ProgressLine() { write(""); }
+    ProgressLine(const ProgressLine &) = delete;
+    ProgressLine &operator=(const ProgressLine &) = delete;
+
+    void write(const std::string &what) const {
+        if (wanted_)
+            fmt::print(stderr, "\r\033[K{}{}", text::printable(what), what.empty() ? "" : " …");
+    }
+
+  private:
+    bool wanted_;
 };
 
 AttachRequest request_of(const AttachOptions &options, Mode mode) {
@@ -39,7 +58,12 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
     auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
-    auto result = instance->attach(request_of(options, *mode));
+    auto request = request_of(options, *mode);
+    auto result = [&] {
+        const ProgressLine line(!context.globals.json);
+        request.progress = [&](const std::string &what) { line.write(what); };
+        return instance->attach(request);
+    }();
     if (!result)
         return std::unexpected(result.error());
 

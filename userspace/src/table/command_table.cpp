@@ -121,10 +121,13 @@ std::span<const Command> commands() {
             .description =
                 {
                     "Looks at all network namespaces of this machine. Objects that are not ours are never touched; "
-                    "those of another version of mpsched only with --force.",
+                    "those of another version of mpsched only with --force, unless their namespace is gone.",
+                    "In this network namespace also takes off programs of mpsched that run but whose pins are gone.",
                 },
-            .options = {{.name = "--force",
-                         .text = "also remove installations of other versions of mpsched"}},
+            .options =
+                {{.name = "--force",
+                  .text =
+                      "also remove installations of other versions of mpsched, and those whose namespace cannot be looked for"}},
             .examples = {{"repair", "when 'status' reports a problem"}},
         },
         {
@@ -341,6 +344,9 @@ std::span<const Option> global_options() {
          .value = "NAME",
          .complete = Complete::netns,
          .text = "work in this network namespace (name, path or process id)"},
+        {.name = "--wait",
+         .value = "SECONDS",
+         .text = "how long another mpsched may hold up a command that changes something (default 10)"},
         {.name = "--verbose",
          .short_name = "-v",
          .text = "complete verifier logs and libbpf's messages on standard error"},

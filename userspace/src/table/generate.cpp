@@ -107,8 +107,9 @@ std::string generate_man(std::string_view version) {
     std::string all = ".\\\" Generated from mpsched's command table: do not edit.\n";
     all += fmt::format(".TH MPSCHED 1 \"\" \"mpsched {}\" \"User Commands\"\n", version);
     all += fmt::format(".SH NAME\nmpsched \\- {}\n", roff(tagline));
-    all += ".SH SYNOPSIS\n.B mpsched\n[\\fB\\-\\-json\\fR] [\\fB\\-\\-netns\\fR \\fINAME\\fR] [\\fB\\-v\\fR] "
-           "\\fICOMMAND\\fR \\&...\n";
+    all +=
+        ".SH SYNOPSIS\n.B mpsched\n[\\fB\\-\\-json\\fR] [\\fB\\-\\-netns\\fR \\fINAME\\fR] [\\fB\\-\\-wait\\fR \\fISECONDS\\fR] [\\fB\\-v\\fR] "
+        "\\fICOMMAND\\fR \\&...\n";
     all += ".SH DESCRIPTION\n";
     all +=
         roff(
@@ -148,7 +149,7 @@ std::string generate_markdown() {
     std::string all =
         "<!-- Generated from userspace/src/table/command_table.cpp. After a change there:\n"
         "     build/bin/tools/mpsched-generate markdown >docs/commands.md -->\n\n# Commands\n\n";
-    all += fmt::format("`{} [--json] [--netns NAME] [-v] COMMAND …`\n\n", program);
+    all += fmt::format("`{} [--json] [--netns NAME] [--wait SECONDS] [-v] COMMAND …`\n\n", program);
     all += "Global options are accepted anywhere on the line.\n\n| option | |\n|---|---|\n";
     const auto option_row = [](const Option &option) {
         std::string term = option.short_name.empty() ? "" : fmt::format("`{}`, ", option.short_name);
