@@ -18,12 +18,25 @@ namespace {
 constexpr double share_tolerance = 0.03;
 constexpr double throughput_floor = 0.95;
 
-// One transfer whose weights change while it runs; the shares are judged by what host B's devices received.
+// More addresses of host B on the first path, each of which host A is told and makes one more subflow to.
+void signal_more_addresses(const Network &network, int count) {
+    const auto address = network.address(Side::b, 0);
+    const auto dot = address.rfind('.');
+    for (int i = 1; i <= count; ++i) {
+        const auto more = address.substr(0, dot + 1) + std::to_string(std::stoi(address.substr(dot + 1)) + i);
+        must(network.b().ip(fmt::format("addr add {}/28 dev {}", more, network.devices()[0])));
+        must(network.b().ip(fmt::format("mptcp endpoint add {} signal", more)));
+    }
+}
+
+// One transfer whose weights change while it runs; the shares are judged by what host B's devices received. The first path
+// has `more_subflows` beside its one.
 void check_weights(const NetworkSpec &spec, const char *mode,
-                   const std::vector<std::vector<int>> &all_weights) {
+                   const std::vector<std::vector<int>> &all_weights, int more_subflows = 0) {
     const auto network = must(Network::create(spec));
     const auto server = serve(network);
     const auto alone = single_path_goodput(network, server);
+    signal_more_addresses(network, more_subflows);
     const Health health(network.a(), network.b());
     Attachment attachment(network.a(), network.devices(), mode);
     const Cli mpsched(network.a());
@@ -87,6 +100,8 @@ void check_weights(const NetworkSpec &spec, const char *mode,
         CHECK(stretch.share_error <= share_tolerance);
         CHECK(stretch.goodput >= throughput_floor);
     }
+    CHECK(transfer.sample().at(0).subflows.size() ==
+          spec.paths.size() + static_cast<std::size_t>(more_subflows));
     transfer.stop();
     check_clean(transfer.wait());
     health.check();
@@ -120,6 +135,35 @@ TEST_CASE("weights on two paths are kept in mode native", "[e2e][weighted]") {
 TEST_CASE("weights on two paths are kept in mode generic", "[e2e][weighted]") {
     check_weights(two_paths(Family::ipv4, 0), "generic", pairs);
     check_weights(two_paths(Family::ipv6, 1), "generic", pairs);
+}
+
+TEST_CASE("weights are those of the paths, however many subflows a path has", "[e2e][weighted]") {
+    check_weights(two_paths(Family::ipv4, 0), "tc", {{1, 1}, {1, 3}}, 2);
+}
+
+TEST_CASE("what a path carried while it was detached is not made up for", "[e2e][weighted]") {
+    const auto network = must(Network::create(two_paths(Family::ipv4, 0)));
+    const auto server = serve(network);
+    Attachment attachment(network.a(), network.devices(), "tc");
+    const Cli mpsched(network.a());
+    mpsched("path dsl weight=3");
+    mpsched("use weighted");
+
+    auto transfer = upload(network, server);
+    Meter meter(network.b(), network.devices());
+    std::this_thread::sleep_for(path_time(600ms));
+    // Free of its weight, it carries three times its share.
+    mpsched("detach lte");
+    std::this_thread::sleep_for(path_time(500ms));
+    const auto meanwhile = meter.over(path_time(1500ms));
+    mpsched("attach lte --mode tc");
+    std::this_thread::sleep_for(path_time(300ms));
+    const auto after = meter.over(path_time(1s));
+    report(fmt::format("detached {}; attached again {}", meanwhile.text(), after.text()));
+    CHECK(meanwhile.share[1] > 0.4);
+    CHECK(after.share[1] == Catch::Approx(0.25).margin(0.07));
+    transfer.stop();
+    check_clean(transfer.wait());
 }
 
 TEST_CASE("weights on three paths are kept in every mode", "[e2e][weighted]") {

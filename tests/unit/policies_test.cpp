@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <numeric>
 
 using namespace mps;
 using test::Connection;
@@ -154,58 +155,75 @@ TEST_CASE("a priority that the user changes moves traffic", "[active-standby]") 
 
 namespace {
 
-// Plays the kernel: in each round one of the allowed subflows, any of them, gets a burst of 64 KiB.
-std::array<double, 3> shares(std::array<std::uint32_t, 3> weights, std::size_t subflows, std::uint32_t seed,
-                             std::uint32_t lead_bytes = 65536) {
+// Plays the kernel: in each round one of the allowed subflows, any of them, gets a burst of 64 KiB. What each path got of all;
+// `paths[i]` is the path of subflow i.
+std::vector<double> shares(const std::vector<std::uint32_t> &weights, const std::vector<std::uint32_t> &paths,
+                           std::uint32_t seed, std::uint32_t lead_bytes = 65536) {
     weighted_params params{.reserved = 0, .lead_bytes = lead_bytes, .lowat_bytes = 0};
-    std::array<double, 3> given{};
+    std::vector<double> given(weights.size());
     const Core &core = core_named("weighted");
+    const auto subflows = static_cast<std::uint32_t>(paths.size());
     test::Random random(seed);
     mps_state state{};
     mps_view view{};
-    double sum = 0;
+    constexpr int rounds = 20000;
 
     for (std::uint32_t i = 0; i < subflows; i++) {
         view.present |= 1u << i;
-        view.sf[i].flags = MPS_SF_PRESENT | MPS_SF_USABLE | MPS_SF_FRESH;
-        view.sf[i].weight = weights[i];
+        view.sf[i].flags = MPS_SF_PRESENT | MPS_SF_USABLE | MPS_SF_STEERABLE | MPS_SF_FRESH;
+        view.sf[i].ifindex = 10 + paths[i];
+        view.sf[i].weight = weights[paths[i]];
         view.sf[i].bytes_acked = random() % 10000000; // from before
     }
-    auto start = view;
-    for (int round = 0; round < 20000; round++) {
-        std::uint32_t allowed = core(view, state, &params).allowed,
-                      pick = random() % static_cast<std::uint32_t>(subflows);
+    for (int round = 0; round < rounds; round++) {
+        std::uint32_t allowed = core(view, state, &params).allowed, pick = random() % subflows;
 
         for (std::size_t i = 0; i < subflows; i++)
             view.sf[i].flags &= ~static_cast<std::uint32_t>(MPS_SF_FRESH);
         while (!(allowed >> pick & 1))
-            pick = (pick + 1) % static_cast<std::uint32_t>(subflows);
+            pick = (pick + 1) % subflows;
         view.sf[pick].bytes_acked += 65536;
+        given[paths[pick]] += 1.0 / rounds;
     }
-    for (std::size_t i = 0; i < subflows; i++)
-        sum += given[i] = static_cast<double>(view.sf[i].bytes_acked - start.sf[i].bytes_acked);
-    for (double &share : given)
-        share /= sum;
     return given;
 }
 
 } // namespace
 
 TEST_CASE("bytes follow the weights, whichever allowed subflow the kernel takes", "[weighted]") {
-    struct Row {
-        std::array<std::uint32_t, 3> weights;
-        std::size_t subflows;
-    };
-    for (const Row &row : {Row{{1, 1, 0}, 2}, Row{{3, 1, 0}, 2}, Row{{1, 9, 0}, 2}, Row{{1, 1, 2}, 3},
-                           Row{{100, 250, 650}, 3}, Row{{1, 1000, 0}, 2}, Row{{10000, 10000, 0}, 2}}) {
+    for (const std::vector<std::uint32_t> &weights : {std::vector<std::uint32_t>{1, 1},
+                                                      {3, 1},
+                                                      {1, 9},
+                                                      {1, 1, 2},
+                                                      {100, 250, 650},
+                                                      {1, 1000},
+                                                      {10000, 10000}}) {
         for (std::uint32_t lead : {1024u, 65536u, 1048576u}) {
-            auto got = shares(row.weights, row.subflows, 42, lead);
-            double sum = row.weights[0] + row.weights[1] + row.weights[2];
+            std::vector<std::uint32_t> paths(weights.size());
+            std::iota(paths.begin(), paths.end(), 0u);
+            auto got = shares(weights, paths, 42, lead);
+            double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
 
-            for (std::size_t i = 0; i < row.subflows; i++) {
-                INFO("weight " << row.weights[i] << " of " << sum << ", lead " << lead);
-                CHECK(got[i] == Catch::Approx(row.weights[i] / sum).margin(0.005));
+            for (std::size_t i = 0; i < weights.size(); i++) {
+                INFO("weight " << weights[i] << " of " << sum << ", lead " << lead);
+                CHECK(got[i] == Catch::Approx(weights[i] / sum).margin(0.005));
             }
+        }
+    }
+}
+
+TEST_CASE("bytes follow the weights of the paths, however many subflows each has", "[weighted]") {
+    for (const std::vector<std::uint32_t> &paths : {std::vector<std::uint32_t>{0, 0, 0, 1},
+                                                    {1, 0, 1, 1},
+                                                    {0, 1, 0, 1},
+                                                    {0, 0, 0, 0, 0, 1, 1},
+                                                    {1, 0, 0, 0, 0, 0, 0, 0}}) {
+        for (const std::vector<std::uint32_t> &weights :
+             {std::vector<std::uint32_t>{1, 1}, {1, 3}, {3, 1}, {9, 1}}) {
+            auto got = shares(weights, paths, 7);
+
+            INFO("weights " << weights[0] << ":" << weights[1] << ", " << paths.size() << " subflows");
+            CHECK(got[0] == Catch::Approx(1.0 * weights[0] / (weights[0] + weights[1])).margin(0.005));
         }
     }
 }
@@ -217,7 +235,7 @@ const weighted_params lead_of_64k{.reserved = 0, .lead_bytes = 65536, .lowat_byt
 } // namespace
 
 TEST_CASE("a weight of 0 is taken as 1", "[weighted]") {
-    auto got = shares({0, 3, 0}, 2, 1);
+    auto got = shares({0, 3}, {0, 1}, 1);
 
     CHECK(got[0] == Catch::Approx(0.25).margin(0.005));
 }
@@ -316,6 +334,64 @@ TEST_CASE("a count of bytes that goes back for a moment parks nobody for ever", 
           (first | second));
     CHECK(policy.allowed({{.bytes_acked = 4999}, {.bytes_acked = 5000}}) == (first | second));
     CHECK(policy.allowed({{.bytes_acked = 4999}, {.bytes_acked = 4999}}) == (first | second));
+}
+
+TEST_CASE("all subflows of a path are parked and allowed together", "[weighted]") {
+    Steered policy("weighted", &lead_of_64k);
+
+    CHECK(policy.allowed({{.fresh = true, .ifindex = 5},
+                          {.fresh = true, .ifindex = 5},
+                          {.fresh = true, .ifindex = 6}}) == (first | second | third));
+    CHECK(policy.allowed(
+              {{.bytes_acked = 40000, .ifindex = 5}, {.bytes_acked = 40000, .ifindex = 5}, {.ifindex = 6}}) ==
+          third);
+    CHECK(policy.allowed({{.bytes_acked = 40000, .ifindex = 5},
+                          {.bytes_acked = 40000, .ifindex = 5},
+                          {.bytes_acked = 150000, .ifindex = 6}}) == (first | second));
+}
+
+TEST_CASE("a subflow that joins a path takes over its account, one that goes leaves it behind",
+          "[weighted]") {
+    Steered policy("weighted", &lead_of_64k);
+
+    CHECK(policy.allowed({{.fresh = true, .ifindex = 5}, {.fresh = true, .ifindex = 6}}) == (first | second));
+    CHECK(policy.allowed({{.bytes_acked = 100000, .ifindex = 5}, {.ifindex = 6}}) == second);
+    CHECK(policy.allowed(
+              {{.bytes_acked = 100000, .ifindex = 5}, {.ifindex = 6}, {.fresh = true, .ifindex = 5}}) ==
+          second);
+    CHECK(policy.allowed({{.usable = false, .ifindex = 5}, {.ifindex = 6}, {.ifindex = 5}}) == second);
+    CHECK(policy.allowed(
+              {{.usable = false, .ifindex = 5}, {.bytes_acked = 50000, .ifindex = 6}, {.ifindex = 5}}) ==
+          (second | third));
+}
+
+TEST_CASE("what a path carried while its interface was not attached is not made up for", "[weighted]") {
+    Steered policy("weighted", &lead_of_64k);
+
+    CHECK(policy.allowed({{.fresh = true}, {.fresh = true}}) == (first | second));
+    CHECK(policy.allowed({{.bytes_acked = 30000}, {.bytes_acked = 30000}}) == (first | second));
+    // Detached: nobody holds it back, and the other one need not wait for it either.
+    CHECK(policy.allowed({{.bytes_acked = 60000}, {.bytes_acked = 9000000, .steerable = false}}) ==
+          (first | second));
+    CHECK(policy.allowed({{.bytes_acked = 8000000}, {.bytes_acked = 9000000, .steerable = false}}) ==
+          (first | second));
+    CHECK(policy.allowed({{.bytes_acked = 8000000}, {.bytes_acked = 30000000, .steerable = false}}) ==
+          (first | second));
+    // Attached again: from now on every byte counts.
+    CHECK(policy.allowed({{.bytes_acked = 8100000}, {.bytes_acked = 30100000}}) == (first | second));
+    CHECK(policy.allowed({{.bytes_acked = 8100000}, {.bytes_acked = 30170000}}) == first);
+    CHECK(policy.allowed({{.bytes_acked = 8200000}, {.bytes_acked = 30170000}}) == (first | second));
+}
+
+TEST_CASE("gigabytes that the only path carried meanwhile are nobody's debt", "[weighted]") {
+    Steered policy("weighted", &lead_of_64k);
+
+    CHECK(policy.allowed({{.fresh = true}, {.fresh = true}}) == (first | second));
+    // One subflow left: nothing is decided until the second is back, as a new one.
+    for (std::uint64_t carried : {3'000'000'000ull, 4'290'000'000ull, 7'000'000'000ull}) {
+        CHECK(policy.allowed({{.bytes_acked = carried}, {.fresh = true}}) == (first | second));
+        CHECK(policy.allowed({{.bytes_acked = carried + 70000}, {}}) == second);
+    }
 }
 
 TEST_CASE("dead paths take no part in the shares", "[weighted]") {

@@ -34,6 +34,8 @@ struct Subflow {
     std::uint32_t last_rcv_age_us = 0xffffffff;
     bool slow_start = false;
     std::uint64_t quota_left_bytes = MPS_NO_QUOTA;
+    std::uint32_t ifindex = 0; // 0: a path of its own
+    bool steerable = true;
 };
 
 struct Connection {
@@ -63,13 +65,14 @@ inline mps_view view_of(std::initializer_list<Subflow> subflows, Connection conn
         mps_subflow_view &to = view.sf[i];
 
         view.present |= 1u << i;
-        to.flags = MPS_SF_PRESENT | MPS_SF_STEERABLE | flag_if(from.usable, MPS_SF_USABLE) |
-                   flag_if(from.troubled, MPS_SF_TROUBLED) | flag_if(from.fresh, MPS_SF_FRESH) |
-                   flag_if(from.stale, MPS_SF_STALE) | flag_if(from.peer_backup, MPS_SF_PEER_BACKUP) |
+        to.flags = MPS_SF_PRESENT | flag_if(from.steerable, MPS_SF_STEERABLE) |
+                   flag_if(from.usable, MPS_SF_USABLE) | flag_if(from.troubled, MPS_SF_TROUBLED) |
+                   flag_if(from.fresh, MPS_SF_FRESH) | flag_if(from.stale, MPS_SF_STALE) |
+                   flag_if(from.peer_backup, MPS_SF_PEER_BACKUP) |
                    flag_if(from.local_backup, MPS_SF_LOCAL_BACKUP) |
                    flag_if(from.slow_start, MPS_SF_SLOW_START) | flag_if(i == connection.self, MPS_SF_SELF);
         to.id = i + 1;
-        to.ifindex = i + 10;
+        to.ifindex = from.ifindex ? from.ifindex : i + 10;
         to.srtt_us = from.srtt_us;
         to.rttvar_us = from.rttvar_us;
         to.min_rtt_us = from.min_rtt_us;
