@@ -47,6 +47,7 @@ struct energy_state {
 	__u64 fixed_nj[MPS_MAX_SUBFLOWS];
 	__u32 bit_nj[MPS_MAX_SUBFLOWS];
 	__u32 base_mw[MPS_MAX_SUBFLOWS];
+	__u16 before[MPS_MAX_SUBFLOWS]; /* those of lower index on the same path, and hence radio */
 };
 
 /* Waking a sleeping radio costs promotion and tail; one that is awake prolongs its tail by its age. */
@@ -65,21 +66,43 @@ MPS_CORE __u64 energy_wake_nj(__u32 age_us, __u32 promo_ms, __u32 promo_mw, __u3
 	do {                                                                                                 \
 		up = p->radio##_up_mw;                                                                       \
 		base = p->radio##_base_mw;                                                                   \
-		wake = energy_wake_nj(sf->last_rcv_age_us, p->radio##_promo_ms, p->radio##_promo_mw,         \
-				      p->radio##_tail_ms, p->radio##_tail_mw);                               \
+		wake = energy_wake_nj(age_us, p->radio##_promo_ms, p->radio##_promo_mw, p->radio##_tail_ms,  \
+				      p->radio##_tail_mw);                                                   \
 	} while (0)
+
+/*
+ * A radio is awake if any of the subflows on it was heard of lately. Returns for how long that was not so, and notes which of them
+ * come before the one at `index`.
+ */
+MPS_CORE_PART __u32 energy_age_us(const struct mps_view *v, struct energy_state *st, __u32 index)
+{
+	__u32 own = index & (MPS_MAX_SUBFLOWS - 1), age = ~0u, before = 0;
+
+	if (!v || !st)
+		return age;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		if (!(v->present >> i & 1) || v->sf[i].ifindex != v->sf[own].ifindex)
+			continue;
+		if (v->sf[i].last_rcv_age_us < age)
+			age = v->sf[i].last_rcv_age_us;
+		before |= (__u32)(i < own) << i;
+	}
+	st->before[own] = (__u16)before;
+	return age;
+}
 
 /* Puts rate and cost of one subflow into the state. */
 MPS_CORE_PART __u32 energy_describe(const struct mps_view *v, struct energy_state *st,
 				    const struct energy_params *p, __u32 index)
 {
-	__u32 i = index & (MPS_MAX_SUBFLOWS - 1), up = 0, base = 0;
+	__u32 i = index & (MPS_MAX_SUBFLOWS - 1), up = 0, base = 0, age_us;
 	const struct mps_subflow_view *sf;
 	__u64 wake = 0;
 
 	if (!v || !st || !p)
 		return 0;
 	sf = &v->sf[i];
+	age_us = energy_age_us(v, st, i);
 	if (sf->energy_class == MPS_ENERGY_WIFI)
 		ENERGY_DESCRIBE(wifi);
 	else if (sf->energy_class == MPS_ENERGY_3G)
@@ -95,7 +118,7 @@ MPS_CORE_PART __u32 energy_describe(const struct mps_view *v, struct energy_stat
 	return 0;
 }
 
-/* What `bytes` cost over a set of subflows, in nJ (mW times µs). Each carries its share by rate. */
+/* What `bytes` cost over a set of subflows, in nJ (mW times µs). Each carries its share by rate; a radio is woken and kept awake once. */
 MPS_CORE_PART __u64 energy_nj(const struct energy_state *st, __u32 set, __u64 bytes, __u32 device_mw)
 {
 	__u64 rate = 0, weighted = 0, fixed = 0, us, mw = device_mw;
@@ -103,12 +126,12 @@ MPS_CORE_PART __u64 energy_nj(const struct energy_state *st, __u32 set, __u64 by
 	if (!st)
 		return 0;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		__u64 in = set >> i & 1;
+		__u64 in = set >> i & 1, once = in * !(set & st->before[i]);
 
 		rate += st->rate[i] * in;
 		weighted += st->rate[i] * st->bit_nj[i] * in;
-		fixed += st->fixed_nj[i] * in;
-		mw += st->base_mw[i] * in;
+		fixed += st->fixed_nj[i] * once;
+		mw += st->base_mw[i] * once;
 	}
 	if (!rate)
 		return ~0ull >> 8;

@@ -1115,6 +1115,21 @@ TEST_CASE("a path on mains costs nothing", "[energy]") {
           second);
 }
 
+TEST_CASE("a radio is paid for once, however many subflows are on it", "[energy]") {
+    const Subflow wifi{.energy_class = MPS_ENERGY_WIFI, .last_rcv_age_us = awake, .ifindex = 5};
+    const Subflow lte{.energy_class = MPS_ENERGY_LTE, .last_rcv_age_us = asleep, .ifindex = 6};
+
+    // A second subflow only adds to the rate, unless the second one wakes a second radio.
+    CHECK(Steered("energy").allowed({wifi, lte, wifi}, {.unsent_bytes = 100000}) == (first | third));
+    // The radio is awake when the other subflow on it is.
+    auto talking = lte;
+    talking.last_rcv_age_us = awake;
+    const auto params = energy_with(5000);
+    CHECK(Steered("energy", &params).allowed({wifi, lte}, {.unsent_bytes = 100000}) == first);
+    CHECK(Steered("energy", &params).allowed({wifi, lte, talking}, {.unsent_bytes = 100000}) ==
+          (first | second | third));
+}
+
 TEST_CASE("the user's own numbers decide", "[energy]") {
     auto params = energy_with(0);
     params.wifi_up_mw = 5000;
