@@ -5,8 +5,9 @@
  * rule shares.
  *
  * Going down a tier is immediate, going back up waits until the better tier has held for `hold_ms`, so that
- * a flapping path costs one switch and not one for each flap. What peer or local endpoint asked to be a
- * backup ranks behind the other subflows of its priority.
+ * a flapping path costs one switch and not one for each flap. What the peer asked to be a backup ranks behind the
+ * other subflows of its priority, but before the next one: the operator's priorities override it. A local
+ * backup is left to the kernel while anything else works.
  */
 #ifndef MPS_ACTIVE_STANDBY_CORE_H
 #define MPS_ACTIVE_STANDBY_CORE_H

@@ -621,7 +621,7 @@ MPS_CORE_PART __u32 auto_whole_us(const struct mps_view *v, const struct auto_po
 MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *out,
 				 const struct auto_policy_params *p, struct auto_policy_state *st)
 {
-	__u32 candidates = mps_candidates(v), best, left, open, next, us, first_us, late, held, silent, over,
+	__u32 candidates = mps_welcome(v), best, left, open, next, us, first_us, late, held, silent, over,
 	      bursts, trial = 0, paced = 0, margin = p->margin_pct;
 	struct auto_work w = {};
 	__u64 whole, rate, soon, ahead, limit, near, room, share, sends;

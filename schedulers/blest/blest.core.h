@@ -100,7 +100,7 @@ MPS_CORE_PART __u32 blest_fits(const struct mps_view *v, const struct blest_stat
 MPS_CORE void blest_decide(const struct mps_view *v, struct mps_verdict *out, const struct blest_params *p,
 			   struct blest_state *st)
 {
-	__u32 candidates = mps_candidates(v), fast = mps_quickest(v, candidates, st->fast, 10), needed = 0;
+	__u32 candidates = mps_welcome(v), fast = mps_quickest(v, candidates, st->fast, 10), needed = 0;
 	__u64 waits = mps_sendable_bytes(v);
 
 	out->allowed = candidates;

@@ -70,7 +70,7 @@ MPS_CORE_PART __u32 ecf_helps(const struct mps_view *v, struct ecf_state *st, co
 MPS_CORE void ecf_decide(const struct mps_view *v, struct mps_verdict *out, const struct ecf_params *p,
 			 struct ecf_state *st)
 {
-	__u32 candidates = mps_candidates(v), fast = mps_quickest(v, candidates, st->fast, 10), needed = 0;
+	__u32 candidates = mps_welcome(v), fast = mps_quickest(v, candidates, st->fast, 10), needed = 0;
 	__u64 waits;
 
 	out->allowed = candidates;

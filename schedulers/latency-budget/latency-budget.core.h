@@ -79,7 +79,7 @@ MPS_CORE_PART __u32 latency_budget_keeps(const struct mps_view *v, struct latenc
 MPS_CORE void latency_budget_decide(const struct mps_view *v, struct mps_verdict *out,
 				    const struct latency_budget_params *p, struct latency_budget_state *st)
 {
-	__u32 candidates = mps_candidates(v), quickest;
+	__u32 candidates = mps_welcome(v), quickest;
 
 	out->allowed = 0;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)

@@ -81,7 +81,7 @@ MPS_CORE_PART __u32 otias_stays(const struct mps_view *v, const struct otias_sta
 MPS_CORE void otias_decide(const struct mps_view *v, struct mps_verdict *out, const struct otias_params *p,
 			   struct otias_state *st)
 {
-	__u32 candidates = mps_candidates(v), held = st->first - 1, best, placed = 0;
+	__u32 candidates = mps_welcome(v), held = st->first - 1, best, placed = 0;
 	__u64 left = mps_sendable_bytes(v), burst = p->burst_bytes ? p->burst_bytes : 1;
 
 	out->allowed = candidates;

@@ -266,7 +266,7 @@ MPS_CORE_PART __u32 ratio_probe_in_turn(const struct mps_view *v, struct ratio_p
 MPS_CORE void ratio_probe_decide(const struct mps_view *v, struct mps_verdict *out,
 				 const struct ratio_probe_params *p, struct ratio_probe_state *st)
 {
-	__u32 among = ratio_probe_heard(v, mps_candidates(v), p->silent_rtts), fresh = 0;
+	__u32 among = ratio_probe_heard(v, mps_welcome(v), p->silent_rtts), fresh = 0;
 	__u64 period_us = (__u64)p->period_ms * 1000, rtts_us = 2 * (__u64)mps_longest_rtt_us(v, among);
 
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)

@@ -87,7 +87,7 @@ MPS_CORE_PART __u32 round_robin_next(const struct mps_view *v, struct round_robi
 MPS_CORE void round_robin_decide(const struct mps_view *v, struct mps_verdict *out,
 				 const struct round_robin_params *p, struct round_robin_state *st)
 {
-	__u32 candidates = mps_candidates(v), turn = st->turn - 1, pass = 0;
+	__u32 candidates = mps_welcome(v), turn = st->turn - 1, pass = 0;
 	__u64 turn_bytes = p->turn_bytes ? p->turn_bytes : 1;
 
 	out->allowed = 0;

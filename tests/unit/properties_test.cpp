@@ -32,6 +32,14 @@ std::uint32_t usable(const mps_view &view) {
     return with_flags(view, MPS_SF_PRESENT | MPS_SF_USABLE, MPS_SF_PRESENT | MPS_SF_USABLE);
 }
 
+// One that carries data as the kernel likes, whatever a policy says.
+bool works_unsteered(const mps_view &view) {
+    constexpr std::uint32_t mask =
+        MPS_SF_PRESENT | MPS_SF_USABLE | MPS_SF_TROUBLED | MPS_SF_LOCAL_BACKUP | MPS_SF_STEERABLE;
+
+    return with_flags(view, mask, MPS_SF_PRESENT | MPS_SF_USABLE) != 0;
+}
+
 // Views of one connection in sequence: the state of a policy lives through them.
 template <class Check>
 void walk(const Core &core, std::uint32_t seed, Check check) {
@@ -94,17 +102,74 @@ TEST_CASE("a policy never leaves only unusable subflows while a usable one exist
              });
 }
 
-TEST_CASE("a policy never leaves only subflows in trouble while a healthy one exists") {
-    constexpr std::uint32_t mask = MPS_SF_PRESENT | MPS_SF_USABLE | MPS_SF_TROUBLED;
+TEST_CASE("a policy never leaves only subflows in trouble while a healthy one exists that it may choose") {
+    constexpr std::uint32_t mask =
+        MPS_SF_PRESENT | MPS_SF_USABLE | MPS_SF_TROUBLED | MPS_SF_LOCAL_BACKUP | MPS_SF_STEERABLE;
 
     for (const Core &core : test::all_cores())
-        walk(core, 3,
-             [](const mps_view &view, const mps_verdict &verdict, const mps_state &, const mps_state &) {
-                 std::uint32_t healthy = with_flags(view, mask, MPS_SF_PRESENT | MPS_SF_USABLE);
+        walk(
+            core, 3,
+            [](const mps_view &view, const mps_verdict &verdict, const mps_state &, const mps_state &) {
+                // Peers' backups are another property.
+                std::uint32_t healthy =
+                    with_flags(view, mask, MPS_SF_PRESENT | MPS_SF_USABLE | MPS_SF_STEERABLE);
 
-                 if (healthy && !(verdict.allowed & healthy))
-                     FAIL_CHECK("only subflows in trouble are allowed");
+                if (healthy &&
+                    !(verdict.allowed & usable(view) & ~with_flags(view, MPS_SF_TROUBLED, MPS_SF_TROUBLED)) &&
+                    !works_unsteered(view))
+                    FAIL_CHECK("only subflows in trouble are allowed");
+            });
+}
+
+TEST_CASE("a policy never leaves it to a local backup while an ordinary subflow is usable") {
+    constexpr std::uint32_t mask = MPS_SF_PRESENT | MPS_SF_USABLE | MPS_SF_LOCAL_BACKUP;
+
+    for (const Core &core : test::all_cores())
+        walk(core, 8,
+             [](const mps_view &view, const mps_verdict &verdict, const mps_state &, const mps_state &) {
+                 std::uint32_t ordinary = with_flags(view, mask, MPS_SF_PRESENT | MPS_SF_USABLE);
+
+                 if (ordinary && !(verdict.allowed & ordinary))
+                     FAIL_CHECK("the kernel would use the local backup");
              });
+}
+
+TEST_CASE("a policy never parks all that is steered for the sake of a subflow that nobody steers") {
+    constexpr std::uint32_t mask =
+        MPS_SF_PRESENT | MPS_SF_USABLE | MPS_SF_LOCAL_BACKUP | MPS_SF_PEER_BACKUP | MPS_SF_STEERABLE;
+
+    for (const Core &core : test::all_cores())
+        walk(core, 9,
+             [](const mps_view &view, const mps_verdict &verdict, const mps_state &, const mps_state &) {
+                 std::uint32_t steered =
+                     with_flags(view, mask, MPS_SF_PRESENT | MPS_SF_USABLE | MPS_SF_STEERABLE);
+
+                 if (steered && !(verdict.allowed & with_flags(view, MPS_SF_STEERABLE, MPS_SF_STEERABLE)))
+                     FAIL_CHECK("nothing would ask for the next decision");
+             });
+}
+
+TEST_CASE("only policies that are told what the paths are worth override a peer's backup") {
+    const std::set<std::string_view> told = {"active-standby", "overflow", "quota",  "weighted",
+                                             "deadline",       "energy",   "default"};
+    constexpr std::uint32_t mask =
+        MPS_SF_PRESENT | MPS_SF_USABLE | MPS_SF_TROUBLED | MPS_SF_LOCAL_BACKUP | MPS_SF_PEER_BACKUP;
+
+    for (const Core &core : test::all_cores()) {
+        int honoured = 0, overridden = 0;
+
+        walk(core, 10,
+             [&](const mps_view &view, const mps_verdict &verdict, const mps_state &, const mps_state &) {
+                 std::uint32_t works = with_flags(view, mask, MPS_SF_PRESENT | MPS_SF_USABLE);
+
+                 if (works)
+                     (verdict.allowed & with_flags(view, MPS_SF_PEER_BACKUP, MPS_SF_PEER_BACKUP)
+                          ? overridden
+                          : honoured)++;
+             });
+        INFO(core.name << ": " << honoured << " honoured, " << overridden << " overridden");
+        CHECK((overridden == 0) == !told.contains(core.name));
+    }
 }
 
 TEST_CASE("the same view, state and parameters give the same answer and the same state") {

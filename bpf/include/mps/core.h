@@ -85,26 +85,56 @@ MPS_CORE int mps_is_healthy(const struct mps_view *v, __u32 i)
 	       (MPS_SF_PRESENT | MPS_SF_USABLE);
 }
 
-/*
- * The subflows worth choosing from: the healthy ones; if there is none, the usable ones; if there is none
- * either, all. Never empty for a connection that has a subflow.
- */
-MPS_CORE __u32 mps_candidates(const struct mps_view *v)
+/* Those of `among` that are in `better`, if there are any. */
+MPS_CORE __u32 mps_narrow(__u32 among, __u32 better)
 {
-	__u32 healthy = 0, usable = 0;
+	return among & better ? among & better : among;
+}
+
+/*
+ * The subflows worth choosing from, never empty for a connection that has a subflow. Each of these is kept to as long as it
+ * leaves something:
+ *
+ *   - usable ones
+ *   - no local backups: the kernel uses one as soon as all the others are parked, whatever a verdict says of it
+ *   - none with a flag of `avoid`, while another one works
+ *   - steered ones: one that nobody steers is used as the kernel likes, and is no reason to park another
+ *   - healthy ones
+ */
+MPS_CORE __u32 mps_candidates_but(const struct mps_view *v, __u32 avoid)
+{
+	__u32 usable = 0, local = 0, avoided = 0, steered = 0, healthy = 0, among;
 
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		__u32 flags = v->sf[i].flags;
 
-		if (!(flags & MPS_SF_PRESENT) || !(flags & MPS_SF_USABLE))
-			continue;
-		usable |= 1u << i;
-		if (!(flags & MPS_SF_TROUBLED))
-			healthy |= 1u << i;
+		/* Without a branch: they would multiply. */
+		usable |= (__u32)((flags & (MPS_SF_PRESENT | MPS_SF_USABLE)) ==
+				  (MPS_SF_PRESENT | MPS_SF_USABLE))
+			  << i;
+		local |= (__u32) !!(flags & MPS_SF_LOCAL_BACKUP) << i;
+		avoided |= (__u32) !!(flags & avoid) << i;
+		steered |= (__u32) !!(flags & MPS_SF_STEERABLE) << i;
+		healthy |= (__u32) !(flags & MPS_SF_TROUBLED) << i;
 	}
-	if (healthy)
-		return healthy;
-	return usable ? usable : v->present;
+	among = mps_narrow(usable ? usable : v->present, ~local);
+	if (among & ~avoided & healthy)
+		among &= ~avoided;
+	return mps_narrow(mps_narrow(among, steered), healthy);
+}
+
+MPS_CORE __u32 mps_candidates(const struct mps_view *v)
+{
+	return mps_candidates_but(v, 0);
+}
+
+/*
+ * The candidates of a policy that nobody told what the paths are worth: what the peer asked to be a backup remains one,
+ * while anything else works.
+ */
+MPS_CORE __u32 mps_welcome(const struct mps_view *v)
+{
+	return mps_candidates_but(v, MPS_SF_PEER_BACKUP);
 }
 
 /* Bytes this subflow was given so far: acknowledged, in flight, or waiting in its queue. */
