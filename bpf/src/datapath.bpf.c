@@ -154,7 +154,7 @@ static __always_inline __u32 age_us(__u64 now_ns, __u64 then_ns)
 __noinline int mps_add_path(struct mps_conn *conn, struct mps_view *view, struct mps_pass *p, __u32 i,
 			    __u32 stale)
 {
-	__u32 index, flags, is_attached, is_leaving, is_backup, is_fresh;
+	__u32 index, flags, is_attached, is_leaving, is_backup, is_fresh, is_steered;
 	struct mps_conn_subflow *mine;
 	struct mps_subflow_view *sf;
 	struct mps_path *path;
@@ -187,10 +187,10 @@ __noinline int mps_add_path(struct mps_conn *conn, struct mps_view *view, struct
 	is_leaving = is_set(flags & MPS_PATH_LEAVING);
 	is_backup = is_set(mine->peer_backup);
 	is_fresh = is_set(mine->fresh);
-	sf->flags |= (is_attached & ~is_leaving) * MPS_SF_STEERABLE | is_backup * MPS_SF_PEER_BACKUP |
-		     is_fresh * MPS_SF_FRESH;
+	is_steered = is_attached & ~is_leaving & ~(__u32)mine->deaf;
+	sf->flags |= is_steered * MPS_SF_STEERABLE | is_backup * MPS_SF_PEER_BACKUP | is_fresh * MPS_SF_FRESH;
 	p->attached |= is_attached << i;
-	p->leaving |= is_leaving << i;
+	p->steered |= is_steered << i;
 	p->peer_backup |= is_backup << i;
 	p->fresh |= is_fresh << i;
 	sf->last_rcv_age_us = age_us(p->now_ns, mine->seen_ns);
@@ -386,17 +386,33 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 	return conn;
 }
 
-/* What the policy said, made safe: never a subflow that is not there, never none. */
+/* Those of `among` that are in `better`, if there are any. */
+static __always_inline __u32 narrow(__u32 among, __u32 better)
+{
+	return among & better ? among & better : among;
+}
+
+/*
+ * What the policy said, made safe. To be allowed is at least one subflow on which the connection goes on and which asks for the next
+ * decision: no local backup, steered, healthy, as far as there are such.
+ */
 static __always_inline __u32 safe_verdict(const struct mps_scratch *s, const struct mps_pass *p,
 					  struct mps_counters *counters)
 {
-	__u32 allowed = s->verdict.allowed & p->seen, healthy = p->usable & ~p->troubled;
+	__u32 allowed = s->verdict.allowed & p->seen, among = p->usable, healthy = ~(__u32)p->troubled;
 
 	/* Closing: nothing will be sent, so nothing is to be decided. */
-	if (!p->usable)
+	if (!among)
 		return p->seen;
+	/* The kernel uses a local backup as soon as everything else is parked. */
+	among = narrow(among, ~(__u32)p->local_backup);
+	/* A peer's backup need not be opened beside an unsteered subflow that works. */
+	if (among & healthy & ~(p->steered | p->peer_backup))
+		among &= ~(p->peer_backup & ~allowed);
+	/* Of a connection that goes on where we hear nothing we would hear nothing more. */
+	among = narrow(among, p->steered);
 	/* Allowing only what is probably dead, while something else is alive, would stall the connection. */
-	if (!(allowed & (healthy ? healthy : p->usable))) {
+	if (!(allowed & narrow(among, healthy))) {
 		COUNT(counters, EMPTY_VERDICT);
 		return p->seen;
 	}
@@ -412,7 +428,7 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 				 const struct mps_config *config, struct mps_counters *counters,
 				 const struct mps_pass *p)
 {
-	__u32 want_backup, differ, fresh;
+	__u32 want_backup, differ, fresh, ours;
 	int want_self = WANT_NOTHING;
 	__u64 dwell_ns;
 
@@ -424,8 +440,9 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && fresh >> i; i++)
 		if (fresh >> i & 1)
 			conn->sf[i].fresh = 0;
-	want_backup = p->restore ? p->peer_backup : ~p->allowed;
-	want_backup = (want_backup & ~p->leaving) | (p->peer_backup & p->leaving);
+	/* Also what we cannot hear goes back to what the peer asked for: nobody would open it again. */
+	ours = p->restore ? 0 : p->steered;
+	want_backup = (p->peer_backup & ~ours) | (~p->allowed & ours);
 	differ = (want_backup ^ p->backup) & p->open & p->attached;
 	/*
 	 * A local endpoint's flag cannot be overridden, so it leaves nothing to be done. A subflow that is not yet open
@@ -438,7 +455,7 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		struct mps_conn_subflow *mine = &conn->sf[i];
 		const struct mps_subflow_view *sf = &view->sf[i];
-		__u32 want = want_backup >> i & 1, index;
+		__u32 want = want_backup >> i & 1, index, is_new;
 		struct mps_path *path;
 
 		if (!(differ >> i & 1))
@@ -459,8 +476,12 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 			want_self = want;
 			continue;
 		}
-		/* One with data in flight has an ACK of its own coming; a forged one would count as a duplicate. */
-		if (sf->in_flight_segs || !(p->usable >> i & 1))
+		/*
+		 * One with data in flight has an ACK of its own coming; a forged one would count as a duplicate. But a subflow whose
+		 * join was completed while nobody decided gets all that waits until then: one duplicate is the lesser evil.
+		 */
+		is_new = (p->fresh >> i & 1) & !mine->flip_ns;
+		if ((sf->in_flight_segs && !is_new) || !(p->usable >> i & 1))
 			continue;
 		index = mine->path & (MPS_MAX_PATHS - 1);
 		path = bpf_map_lookup_elem(&mps_paths, &index);
@@ -476,6 +497,7 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 		if (mps_queue_wake(mine, counters, &order)) {
 			mine->flip_ns = p->now_ns;
 			mine->flip_value = want;
+			mine->heard_segs++; /* the kernel will count it, too */
 		}
 	}
 	return want_self;
@@ -624,6 +646,7 @@ __noinline int mps_account_edit(struct mps_conn *conn, const struct mps_view *vi
 		if (mps_queue_wake(mine, counters, &order)) {
 			mine->flip_ns = p->now_ns;
 			mine->flip_value = backup;
+			mine->heard_segs++;
 		}
 	}
 	return 0;

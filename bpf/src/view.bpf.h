@@ -32,7 +32,7 @@ struct mps_pass {
 	__u8 fresh;
 	__u8 peer_backup;
 	__u8 attached; /* its path is */
-	__u8 leaving;
+	__u8 steered;  /* … not being detached, and packets of it are met there */
 	__u8 pad;
 };
 
@@ -108,6 +108,43 @@ static __always_inline void read_subflow(struct mps_subflow_view *out, const str
 	out->id = bpf_core_field_exists(ctx->subflow_id) ? READ(ctx, subflow_id, cast) : 0;
 }
 
+/*
+ * Do we meet the packets of a subflow at all? Not if they come by an interface that is not attached (a device made anew, a VRF), bear
+ * other addresses when they pass here (NAT) or are put together from fragments later. The kernel counts what it receives, so what it
+ * has received without our meeting it tells. What was met may still wait in front of the socket: packets are reckoned only
+ * from a while after the last one, and a few more are not taken for many.
+ */
+#define HEARD_LATELY_NS (100 * 1000 * 1000ull)
+#define HEARD_LONG_AGO_NS (1000 * 1000 * 1000ull)
+#define DEAF_SEGS 16
+/* Where nobody has reckoned in between. */
+#define DEAF_SEGS_LONG_AGO 64
+/* Of one that was never met: a SYN/ACK is passed over. */
+#define DEAF_SEGS_NEW 1
+
+static __always_inline void note_hearing(struct mps_conn_subflow *mine, __u32 segs_in, __u32 own,
+					 __u64 now_ns)
+{
+	__s64 age_ns = now_ns - mine->seen_ns;
+	__s32 unmet = segs_in - mine->heard_segs;
+	__s32 most;
+
+	if (own || (mine->seen_ns && age_ns < (__s64)HEARD_LATELY_NS)) {
+		mine->heard_segs = segs_in;
+		mine->quiet = 0;
+		mine->deaf = 0;
+		return;
+	}
+	most = !mine->seen_ns ? DEAF_SEGS_NEW : mine->quiet ? DEAF_SEGS : DEAF_SEGS_LONG_AGO;
+	if (unmet > most && (!mine->seen_ns || mine->quiet || age_ns > (__s64)HEARD_LONG_AGO_NS)) {
+		mine->deaf = 1;
+	} else if (!mine->quiet) {
+		mine->quiet = 1;
+		if (mine->seen_ns)
+			mine->heard_segs = segs_in;
+	}
+}
+
 /* The index that this connection keeps for the socket, else a free one, else MPS_MAX_SUBFLOWS. */
 static __always_inline __u32 find_index(const struct mps_conn *conn, const struct mps_subflow_ref *ref)
 {
@@ -137,7 +174,8 @@ __noinline int mps_take_subflow(struct mps_view *view, struct mps_conn *conn,
 	struct mptcp_subflow_context *ctx;
 	struct mps_conn_subflow *mine;
 	struct mps_subflow_view *out;
-	__u32 index, bit, flags, established;
+	__u32 index, bit, flags, established, segs_in;
+	struct tcp_sock *tp;
 
 	if (!view || !conn || !ref || !p)
 		return 0;
@@ -155,9 +193,13 @@ __noinline int mps_take_subflow(struct mps_view *view, struct mps_conn *conn,
 		ctx = KPTR(struct mptcp_subflow_context, (void *)ref->ctx, true);
 		read_subflow(out, ref, true);
 		established = READ_BITS(ctx, fully_established, true);
+		tp = KPTR(struct tcp_sock, (void *)ref->tp, true);
+		segs_in = READ(tp, segs_in, true);
 	} else {
 		read_subflow(out, ref, false);
 		established = READ_BITS(ctx, fully_established, false);
+		tp = (struct tcp_sock *)ref->tp;
+		segs_in = READ(tp, segs_in, false);
 	}
 	if (!out->id)
 		out->id = ref->hint + 1;
@@ -168,10 +210,12 @@ __noinline int mps_take_subflow(struct mps_view *view, struct mps_conn *conn,
 		mine->sk = ref->tp;
 		mine->peer_backup = !!(flags & MPS_SF_BACKUP);
 		mine->fresh = 1;
+		mine->heard_segs = segs_in;
 		mine->ifindex = socket_ifindex((struct sock *)ref->tp);
 		conn->path_epoch = 0; /* look its path up */
 	}
 	mine->id = out->id;
+	note_hearing(mine, segs_in, ref->own, p->now_ns);
 	if (ref->own) {
 		p->self = index;
 		out->flags = flags | MPS_SF_SELF;

@@ -221,7 +221,8 @@ SubflowStatus subflow_status(const KnownSubflow &subflow, const KnownConnection 
                          .allowed = allowed,
                          .usable = has(MPS_SF_USABLE),
                          .stale = has(MPS_SF_STALE),
-                         .steerable = attached.contains(subflow.ifindex()),
+                         .steerable =
+                             attached.contains(subflow.ifindex()) && !(subflow.known && subflow.known->deaf),
                          .srtt_us = view.srtt_us,
                          .rttvar_us = view.rttvar_us,
                          .min_rtt_us = view.min_rtt_us,

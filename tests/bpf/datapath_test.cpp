@@ -879,6 +879,63 @@ TEST_CASE("a subflow that the local endpoint calls a backup cannot be made activ
     CHECK(out.counted["skip_local_backup"] == 1);
 }
 
+TEST_CASE("a verdict that leaves only a local backup is taken as all") {
+    lab::NetworkSpec spec = test::two_hosts(lab::Family::ipv4);
+    spec.joins = lab::Joins::client_subflow;
+    spec.paths[1].backup = true; // our own endpoint
+    Rig rig(spec, readings().front());
+    Inside inside(rig.network().a());
+    const Flow &ordinary = rig.flows()[0];
+    Bytes ack = usual_ack(ordinary).build();
+
+    rig.show_every_subflow();
+    rig.decide(without(rig, ordinary));
+    Outcome out = send(rig, Hook::xdp, ack, Link::ethernet, ordinary.ifindex);
+    CHECK(out.ran.packet == ack);
+    CHECK(out.counted["empty_verdict"] == 1);
+}
+
+TEST_CASE("a verdict that leaves only a subflow of an interface that is not attached is taken as all") {
+    Rig &rig = shared_rig(lab::Family::ipv4, readings().front());
+    Inside inside(rig.network().a());
+    const Flow &steered = rig.flows()[0];
+    Bytes ack = usual_ack(steered).build();
+
+    rig.decide(without(rig, steered));
+    rig.set_path_flags(1, 0);
+    Outcome out = send(rig, Hook::xdp, ack, Link::ethernet, steered.ifindex);
+    CHECK(out.ran.packet == ack);
+    CHECK(out.counted["empty_verdict"] == 1);
+    CHECK((rig.last_view().sf[rig.index_of(rig.flows()[1])].flags & MPS_SF_STEERABLE) == 0);
+    rig.set_path_flags(1, MPS_PATH_ATTACHED);
+    check_edit(rig, Hook::xdp, {"Ethernet", Link::ethernet, usual_ack(steered)}, steered, true);
+}
+
+TEST_CASE(
+    "a subflow whose packets arrive without being met here is no reason to park another, until one is met") {
+    auto reading = GENERATE_COPY(from_range(readings()));
+    Rig rig(lab::Family::ipv4, reading);
+    Inside inside(rig.network().a());
+    const Flow &met = rig.flows()[0], &other = rig.flows()[1];
+    Bytes ack = usual_ack(met).build();
+    auto steerable = [&] { return (rig.last_view().sf[rig.index_of(other)].flags & MPS_SF_STEERABLE) != 0; };
+
+    send(rig, Hook::xdp, ack, Link::ethernet, met.ifindex);
+    CHECK(steerable());
+    // Packets from the wire that the kernel alone has seen.
+    rig.peer_backup(1, true);
+    rig.peer_backup(1, false);
+    rig.decide(without(rig, met));
+    Outcome out = send(rig, Hook::xdp, ack, Link::ethernet, met.ifindex);
+    CHECK_FALSE(steerable());
+    CHECK(out.ran.packet == ack);
+    CHECK(out.counted["empty_verdict"] == 1);
+
+    send(rig, Hook::xdp, usual_ack(other).build(), Link::ethernet, other.ifindex);
+    CHECK(steerable());
+    check_edit(rig, Hook::xdp, {"Ethernet", Link::ethernet, usual_ack(met)}, met, true);
+}
+
 TEST_CASE("eight subflows are seen and steered, each by its own bit") {
     auto reading = GENERATE_COPY(from_range(readings()));
     Rig rig(lab::Family::ipv4, reading, 8);

@@ -340,6 +340,7 @@ Result<std::vector<ConnectionStatus>> Instance::connections() const {
     steered.subflows = {first, second};
     ConnectionStatus fresh{.token = 1, .policy = "default"};
     fresh.subflows = {first};
+    fresh.subflows[0].steerable = false;
     return std::vector<ConnectionStatus>{fresh, steered};
 }
 

@@ -194,6 +194,9 @@ TEST_CASE("status, conns and stats have the keys that scripts rely on", "[cli]")
         CHECK(subflow.contains(key));
     }
     CHECK(subflow["allowed"] == false);
+    CHECK(subflow["verdict"] == "parked");
+    CHECK(conns[0]["subflows"][0]["allowed"].is_null());
+    CHECK(conns[0]["subflows"][0]["verdict"] == "unsteered");
     CHECK(document(fake({"conns", "--policy", "weighted", "--json"})).size() == 1);
 
     const Json stats = document(fake({"stats", "--json"}));

@@ -87,7 +87,8 @@ void check_wish_of_join(Scene scene) {
     scene.check_lte(false, "kernel alone");
     Attachment attachment(scene.steered(), scene.devices(), scene.mode());
     const Cli mpsched(scene.steered());
-    std::this_thread::sleep_for(100ms);
+    scene.check_lte(false, "auto, which attach starts with");
+    scene.check_kernel_backup(true);
     scene.check_told(mpsched, true);
 
     mpsched("use weighted");
@@ -180,4 +181,32 @@ TEST_CASE("MP_PRIO from the peer is remembered while it is overridden and obeyed
         transfer.stop();
         check_clean(transfer.wait());
     }
+}
+
+TEST_CASE("a local endpoint that becomes a backup while data flows is left, whatever the policy",
+          "[e2e][invariant]") {
+    const auto network = must(Network::create(two_paths()));
+    const auto own = network.address(Side::a, 1);
+    const auto on_lte = network.address(Side::b, 1);
+    must(network.a().ip(fmt::format("mptcp endpoint add {} dev lte subflow", own)));
+    const auto server = serve(network);
+    auto transfer = upload(network, server);
+    Scene scene(network, Side::a, on_lte, "native");
+    Attachment attachment(scene.steered(), scene.devices(), scene.mode());
+    const Cli mpsched(scene.steered());
+    mpsched("use weighted");
+    scene.check_lte(true, "weighted 1:1");
+
+    must(network.a().ip(fmt::format("mptcp endpoint change {} backup", own)));
+    scene.check_lte(false, "weighted, the endpoint is a backup");
+    // The path that is left is the one this policy would rather not use.
+    mpsched("path dsl priority=1");
+    mpsched("use active-standby");
+    scene.check_lte(false, "active-standby that prefers the backup");
+
+    must(network.a().ip(fmt::format("mptcp endpoint change {} nobackup", own)));
+    mpsched("use weighted");
+    scene.check_lte(true, "weighted, an ordinary endpoint again");
+    transfer.stop();
+    check_clean(transfer.wait());
 }

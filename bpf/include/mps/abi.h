@@ -95,7 +95,7 @@ enum mps_subflow_flag {
 	MPS_SF_PEER_BACKUP = 1u << 3,
 	/* subflow->request_bkup: the local endpoint has the backup flag. Cannot be overridden. */
 	MPS_SF_LOCAL_BACKUP = 1u << 4,
-	/* Its interface is attached, so its backup bit can be changed. */
+	/* Its interface is attached and its packets are met there: its backup bit can be changed, and its ACKs ask for decisions. */
 	MPS_SF_STEERABLE = 1u << 5,
 	/* The packet that caused this decision arrived on it. */
 	MPS_SF_SELF = 1u << 6,
@@ -236,8 +236,12 @@ struct mps_conn_subflow {
 	__u32 id;               /* as in mps_subflow_view */
 	__u64 metered_bytes;    /* how much of it is in its path's mps_usage */
 	struct mps_lever lever; /* the last verdict's wish; mps_sockops and mps_apply see to it */
+	__u32 heard_segs; /* tcp_sock.segs_in up to which the packets are accounted for; see view.bpf.h */
+	__u8 quiet;       /* none has been met for a while; heard_segs is of after that */
+	__u8 deaf;        /* the kernel receives packets of it that are not met here */
+	__u8 pad[2];
 };
-MPS_STATIC_ASSERT(sizeof(struct mps_conn_subflow) == 64, "mps_conn_subflow layout");
+MPS_STATIC_ASSERT(sizeof(struct mps_conn_subflow) == 72, "mps_conn_subflow layout");
 
 /* Value of mps_conns, keyed by the connection's token. */
 struct mps_conn {

@@ -198,7 +198,7 @@ struct SubflowStatus {
     bool allowed = true;           // by the policy's last verdict
     bool usable = false;           // the kernel may send on it now
     bool stale = false;
-    bool steerable = false; // its interface is attached
+    bool steerable = false; // its interface is attached, and its packets are met there
     std::uint32_t srtt_us = 0, rttvar_us = 0, min_rtt_us = 0;
     std::uint32_t cwnd = 0;      // segments
     std::uint32_t ssthresh = 0;  // segments

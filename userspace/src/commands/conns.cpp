@@ -23,6 +23,11 @@ struct ConnsOptions {
     std::optional<std::string> policy;
 };
 
+// What is to become of a subflow. What nobody steers the kernel uses as it likes, whatever a policy said.
+std::string_view verdict(const SubflowStatus &one) {
+    return !one.steerable ? "unsteered" : one.allowed ? "allowed" : "parked";
+}
+
 Json subflow_json(const SubflowStatus &one) {
     return {{"id", one.id},
             {"ifname", one.ifname},
@@ -30,7 +35,8 @@ Json subflow_json(const SubflowStatus &one) {
             {"local", one.local},
             {"remote", one.remote},
             {"state", one.tcp_state},
-            {"allowed", one.allowed},
+            {"verdict", verdict(one)},
+            {"allowed", one.steerable ? Json(one.allowed) : Json(nullptr)},
             {"usable", one.usable},
             {"stale", one.stale},
             {"steerable", one.steerable},
@@ -64,7 +70,7 @@ std::string notes(const SubflowStatus &one) {
     if (!one.usable && one.tcp_state == "established")
         all.emplace_back(one.stale ? "stale" : "not usable");
     if (!one.steerable)
-        all.emplace_back("interface not attached");
+        all.emplace_back("packets not met on an attached interface");
     if (one.peer_backup)
         all.emplace_back("peer asked for backup");
     if (one.local_backup)
@@ -102,12 +108,9 @@ std::string connection_text(const ConnectionStatus &connection, const output::St
              one.ifname.empty() ? (one.ifindex == 0 ? "-" : fmt::format("#{}", one.ifindex)) : one.ifname,
              one.local,
              one.remote,
-             {!decided      ? "-"
-              : one.allowed ? "allowed"
-                            : "parked",
-              !decided      ? Paint::none
-              : one.allowed ? Paint::good
-                            : Paint::warn},
+             {decided ? std::string(verdict(one)) : "-", !decided                       ? Paint::none
+                                                         : one.steerable && one.allowed ? Paint::good
+                                                                                        : Paint::warn},
              one.srtt_us == 0 ? "-" : text::duration(one.srtt_us),
              fmt::to_string(one.cwnd),
              fmt::to_string(one.in_flight),

@@ -28,7 +28,8 @@ std::span<const Command> commands() {
             .description =
                 {
                     "One block for each connection: its token, its policy, and a line for each subflow. A subflow is "
-                    "'allowed' or 'parked' by the policy's last verdict; '-' means that no policy has decided yet.",
+                    "'allowed' or 'parked' by the policy's last verdict, or 'unsteered': its packets are not met on an "
+                    "attached interface, so the kernel uses it as it likes. '-' means that no policy has decided yet.",
                 },
             .options = {{.name = "--policy",
                          .value = "NAME",
