@@ -243,8 +243,7 @@ MPS_CORE_PART __u32 learned_epoch(const struct mps_view *v, struct learned_state
 MPS_CORE void learned_decide(const struct mps_view *v, struct mps_verdict *out,
 			     const struct learned_params *p, struct learned_state *st)
 {
-	__u32 candidates = mps_welcome(v), fast = mps_quickest(v, candidates, st->fast, p->margin_pct),
-	      next;
+	__u32 candidates = mps_welcome(v), fast = mps_quickest(v, candidates, st->fast, p->margin_pct), next;
 	__u64 epoch_us;
 
 	out->allowed = candidates;

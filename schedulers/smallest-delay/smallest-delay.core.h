@@ -52,8 +52,7 @@ MPS_CORE_PART __u32 smallest_delay_quickest(const struct mps_view *v, __u32 amon
 MPS_CORE void smallest_delay_decide(const struct mps_view *v, struct mps_verdict *out,
 				    const struct smallest_delay_params *p, struct smallest_delay_state *st)
 {
-	__u32 left = mps_welcome(v), preferred = st->preferred - 1,
-	      best = smallest_delay_quickest(v, left);
+	__u32 left = mps_welcome(v), preferred = st->preferred - 1, best = smallest_delay_quickest(v, left);
 	__u64 room = 0;
 
 	out->allowed = 0;
