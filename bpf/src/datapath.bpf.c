@@ -18,6 +18,7 @@
 #include "edit.bpf.h"
 #include "levers.bpf.h"
 #include "netns.bpf.h"
+#include "vrf.bpf.h"
 
 char mps_license[] SEC("license") = "GPL";
 
@@ -231,6 +232,27 @@ __noinline int mps_forget_gone(struct mps_conn *conn, __u32 seen)
 	return 0;
 }
 
+/*
+ * Devices are stacked, and more than one of a stack may be attached: then the packet is going to be seen there as well. The
+ * one that the socket takes it for decides, so that it is decided on once and by one path's attributes.
+ */
+__noinline int mps_belongs_above(const struct mps_conn_subflow *mine, __u32 ifindex)
+{
+	__u32 above, *index;
+	struct mps_path *path;
+
+	if (!mine || mine->ifindex == ifindex)
+		return 0;
+	above = socket_rx_ifindex((struct sock *)mine->sk);
+	if (above != mine->ifindex)
+		return 0;
+	index = bpf_map_lookup_elem(&mps_path_index, &above);
+	if (!index)
+		return 0;
+	path = bpf_map_lookup_elem(&mps_paths, index);
+	return path && path->flags & MPS_PATH_ATTACHED;
+}
+
 /* The packet's own subflow was seen here and now, with these VLAN tags and perhaps a wish of the peer. */
 static __always_inline void note_arrival(struct mps_conn *conn, const struct mps_packet *pkt,
 					 const struct mps_pass *p, struct mps_counters *counters)
@@ -312,7 +334,9 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 	int complete, single;
 
 	if (!sk) {
-		COUNT(counters, NO_SOCKET);
+		/* Or it is bound to the VRF, which handle_tc() asks then. */
+		if (p->vrf || !(p->vrf = mps_vrf_of(p->ifindex)))
+			COUNT(counters, NO_SOCKET);
 		return NULL;
 	}
 	msk = bpf_skc_to_mptcp_sock(sk);
@@ -375,6 +399,11 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 		COUNT(counters, TOO_MANY_SUBFLOWS);
 	else if (conn->known != p->seen)
 		mps_forget_gone(conn, p->seen);
+	if (p->self < MPS_MAX_SUBFLOWS &&
+	    mps_belongs_above(&conn->sf[p->self & (MPS_MAX_SUBFLOWS - 1)], p->ifindex)) {
+		COUNT(counters, ABOVE);
+		return NULL;
+	}
 	view->present = p->seen;
 	view->self = p->self;
 	note_arrival(conn, pkt, p, counters);
@@ -708,7 +737,8 @@ static __always_inline int decide(void *ctx, void *data, void *data_end, bool xd
 	*decided = NULL;
 	if (!config)
 		return WANT_NOTHING;
-	COUNT(counters, SEEN);
+	if (!p->vrf)
+		COUNT(counters, SEEN);
 	conn = build_view(ctx, data, data_end, pkt, p, &scratch->view, config, counters);
 	if (!conn)
 		return WANT_NOTHING;
@@ -836,6 +866,24 @@ __noinline int mps_parse_tc(struct __sk_buff *skb, struct mps_packet *pkt, __u32
 	return parsed;
 }
 
+/* The socket may be bound to the VRF: what the program there decides, as decide() would have. */
+static __always_inline struct mps_conn *ask_vrf(struct __sk_buff *skb, const struct mps_packet *pkt,
+						struct mps_pass *p, struct mps_counters *counters,
+						const struct mps_view *view, int *want)
+{
+	struct mps_vrf_call *call = get_vrf_call();
+	__u32 token, state = mps_ask_vrf(skb, pkt, p);
+
+	/* The clone did not get there: the VRF or our program is gone, or the packet has no link-layer header. */
+	if (state == VRF_ASKED)
+		COUNT(counters, NO_SOCKET);
+	if (!call || state != VRF_DECIDED)
+		return NULL;
+	*want = call->want;
+	token = view->token; /* the scratch memory is this CPU's: the VRF's program has filled it */
+	return bpf_map_lookup_elem(&mps_conns, &token);
+}
+
 static __always_inline int handle_tc(struct __sk_buff *skb, bool l3)
 {
 	struct mps_counters *counters;
@@ -864,6 +912,8 @@ static __always_inline int handle_tc(struct __sk_buff *skb, bool l3)
 
 	want = decide(skb, (void *)(long)skb->data, (void *)(long)skb->data_end, false, &pkt, &p, counters,
 		      scratch, &conn);
+	if (!conn && p.vrf)
+		conn = ask_vrf(skb, &pkt, &p, counters, &scratch->view, &want);
 	if (!conn)
 		return TC_ACT_UNSPEC;
 	if (want >= 0 && !pkt.fin)
@@ -882,6 +932,26 @@ SEC("tc") int mps_tc_eth(struct __sk_buff *skb)
 SEC("tc") int mps_tc_l3(struct __sk_buff *skb)
 {
 	return handle_tc(skb, true);
+}
+
+/* On the way out of a VRF (vrf.bpf.h): answers for the clones that its members' programs send here, and drops them. */
+SEC("tc") int mps_tc_vrf(struct __sk_buff *skb)
+{
+	struct mps_vrf_call *call = get_vrf_call();
+	struct mps_counters *counters;
+	struct mps_scratch *scratch;
+	struct mps_conn *conn;
+
+	if (!call || call->state != VRF_ASKED)
+		return TC_ACT_UNSPEC;
+	counters = get_counters();
+	scratch = get_scratch();
+	if (!counters || !scratch)
+		return TC_ACT_SHOT;
+	call->want = decide(skb, (void *)(long)skb->data, (void *)(long)skb->data_end, false, &call->pkt,
+			    &call->pass, counters, scratch, &conn);
+	call->state = conn ? VRF_DECIDED : VRF_ANSWERED;
+	return TC_ACT_SHOT;
 }
 
 SEC("tc") int mps_wake_eth(struct __sk_buff *skb)

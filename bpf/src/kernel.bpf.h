@@ -179,16 +179,24 @@ const volatile __u8 mps_rdonly_cast = 0;
 #define READ_BITS(ptr, member, cast)                                                                         \
 	((cast) ? BPF_CORE_READ_BITFIELD(ptr, member) : BPF_CORE_READ_BITFIELD_PROBED(ptr, member))
 
+/* The device as which IP last received for this socket: of a stack of devices the topmost. 0: none yet. */
+static __always_inline __u32 socket_rx_ifindex(struct sock *sk)
+{
+	int ifindex = 0;
+
+	bpf_core_read(&ifindex, sizeof(ifindex), &sk->sk_rx_dst_ifindex);
+	return ifindex;
+}
+
 /*
  * The interface a subflow uses: where it last received, or, if it has received nothing since its handshake
  * (sk_rx_dst is set by the first segment in ESTABLISHED), where it sends.
  */
 static __always_inline __u32 socket_ifindex(struct sock *sk)
 {
+	__u32 ifindex = socket_rx_ifindex(sk);
 	struct dst_entry *dst = NULL;
-	int ifindex = 0;
 
-	bpf_core_read(&ifindex, sizeof(ifindex), &sk->sk_rx_dst_ifindex);
 	if (ifindex)
 		return ifindex;
 	bpf_core_read(&dst, sizeof(dst), &sk->sk_dst_cache);

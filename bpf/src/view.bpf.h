@@ -16,7 +16,9 @@ struct mps_pass {
 	__u64 now_ns;
 	__u32 ifindex;
 	__u32 after_seq; /* the sequence number behind the packet's contents */
-	__u8 self;       /* index of the packet's own subflow, MPS_MAX_SUBFLOWS if none */
+	__u32 vrf;       /* ifindex of the VRF in which to look for the socket as well, 0 if there is none */
+	__u32 pad2;
+	__u8 self; /* index of the packet's own subflow, MPS_MAX_SUBFLOWS if none */
 	__u8 overflow;
 	__u8 restore; /* go back to what the peers asked for */
 	__u8 allowed; /* what is to be */

@@ -401,6 +401,10 @@ struct Transfer::Impl {
         if (spec.direction == Direction::requests) {
             set_int(*fd, IPPROTO_TCP, TCP_NODELAY, 1);
         }
+        if (!spec.device.empty() && ::setsockopt(fd->get(), SOL_SOCKET, SO_BINDTODEVICE, spec.device.c_str(),
+                                                 static_cast<socklen_t>(spec.device.size())) != 0) {
+            return os_error("bind to", spec.device, errno);
+        }
         if (!spec.local_address.empty()) {
             const auto local = make_address(spec.local_address, 0);
             if (!local) {

@@ -13,6 +13,7 @@
 #include "instance_impl.hpp"
 #include "mpsched/netns.hpp"
 #include "mpsched/policy_names.hpp"
+#include "vrf.hpp"
 
 namespace mps {
 
@@ -126,13 +127,28 @@ Result<Place> judge(const NetDevice &device, Mode wish, std::vector<std::string>
     Place place = place_of(device, *all);
     if (place.verdict == Place::Verdict::useless)
         return fail(ErrorCode::unsupported, place.what, place.next);
-    if (wish == Mode::native && !place.xdp_works)
-        return fail(ErrorCode::unsupported, place.xdp, "'--mode tc' works there, and is what 'auto' chooses");
+    if (wish == Mode::native && !place.native_works)
+        return fail(ErrorCode::unsupported, place.native,
+                    "'--mode tc' works there, and is what 'auto' chooses");
     if (place.verdict == Place::Verdict::doubtful)
         warnings.push_back(fmt::format("{}; {}", place.what, place.next));
-    if ((wish == Mode::native || wish == Mode::generic) && device.port_kind == "vrf")
-        warnings.push_back(fmt::format("{}; '--mode tc' finds them", place.xdp));
+    const std::string price = wish == Mode::native    ? place.native
+                              : wish == Mode::generic ? place.generic
+                                                      : std::string();
+    if (!price.empty())
+        warnings.push_back(fmt::format("{}; '--mode tc' does not have that", price));
     return place;
+}
+
+// A shaper of what comes in wants the place of our qdisc for one of its own.
+void warn_of_clsact(const Session &session, const NetDevice &device, std::vector<std::string> &warnings) {
+    const auto hooks = read_hooks(session.paths, session.pins, device.ifindex);
+    if (!hooks || !hooks->clsact_is_ours)
+        return;
+    warnings.push_back(fmt::format(
+        "{}: this kernel has no tcx, so it has a clsact qdisc now: a shaper that adds an ingress qdisc "
+        "later (SQM, wondershaper) fails with 'Exclusivity flag on'; start it before attaching",
+        device.name));
 }
 
 Result<AttachedInterface> attach_one(Session &session, Before &before, Mode wish, bool force, bool tcx,
@@ -147,6 +163,8 @@ Result<AttachedInterface> attach_one(Session &session, Before &before, Mode wish
         result.mode = *before.mode;
         result.why = "it was attached already";
         result.changed = false;
+        if (auto done = follow_vrf(session.paths, session.pins, device, result.mode, tcx); !done)
+            return std::unexpected(done.error());
         return result;
     }
     if (wish == Mode::automatic) {
@@ -173,6 +191,10 @@ Result<AttachedInterface> attach_one(Session &session, Before &before, Mode wish
         if (auto done = switch_to_tc(session, before, tcx); !done)
             return std::unexpected(done.error());
     }
+    if (auto done = follow_vrf(session.paths, session.pins, device, result.mode, tcx); !done)
+        return std::unexpected(done.error());
+    if (!tcx)
+        warn_of_clsact(session, device, warnings);
     if (auto done = mark_attached(session, before); !done)
         return std::unexpected(done.error());
     return result;
@@ -192,7 +214,10 @@ void undo(Session &session, const Before &before, bool tcx) {
     } else {
         (void)remove_xdp(session.paths, ifindex);
         (void)remove_tc(session.paths, session.pins, ifindex);
+        (void)leave_vrf(session.paths, session.pins, ifindex);
     }
+    if (before.mode)
+        (void)follow_vrf(session.paths, session.pins, before.device, *before.mode, tcx);
     if (before.foreign)
         put_foreign_xdp_back(before.device, *before.foreign, before.foreign_program);
     if (before.path) {
@@ -201,6 +226,24 @@ void undo(Session &session, const Before &before, bool tcx) {
         (void)session.path_table().remove(ifindex);
     }
     (void)session.bump_path_epoch();
+}
+
+// Looked at when all of them are attached.
+void warn_of_unseen(const Session &session, const std::vector<NetDevice> &devices,
+                    std::vector<std::string> &warnings) {
+    const auto entries = session.path_table().entries();
+    const auto all = net_devices();
+    if (!entries || !all)
+        return;
+    std::set<std::uint32_t> attached;
+    for (const PathEntry &entry : *entries) {
+        if (entry.path.flags & MPS_PATH_ATTACHED)
+            attached.insert(entry.path.ifindex);
+    }
+    for (const NetDevice &device : devices) {
+        if (std::string unseen = unseen_above(device, attached, *all); !unseen.empty())
+            warnings.push_back(std::move(unseen));
+    }
 }
 
 // Programs would load and find no connection for ever. A kernel without MPTCP is told by the load itself.
@@ -332,8 +375,10 @@ Result<AttachResult> Instance::attach(const AttachRequest &request) {
         if (auto chosen = choose_policy(*session, request, *first, result); !chosen)
             failure = chosen.error();
     }
-    if (!failure)
+    if (!failure) {
+        warn_of_unseen(*session, *devices, result.warnings);
         return result;
+    }
 
     std::set<std::uint32_t> undone;
     while (!done.empty()) {

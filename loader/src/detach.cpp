@@ -22,6 +22,7 @@
 #include "log.hpp"
 #include "mpsched/netns.hpp"
 #include "orphans.hpp"
+#include "vrf.hpp"
 
 namespace mps {
 
@@ -109,6 +110,8 @@ Result<void> remove_interface(Session &session, std::uint32_t ifindex) {
         return done;
     if (auto done = remove_tc(session.paths, session.pins, ifindex); !done)
         return done;
+    if (auto done = leave_vrf(session.paths, session.pins, ifindex); !done)
+        return done;
 
     const auto hooks = read_hooks(session.paths, session.pins, ifindex);
     if (!hooks)
@@ -182,6 +185,8 @@ Result<DetachResult> remove_blindly(const OpenOptions &options, std::uint64_t co
             (void)remove_xdp(paths, ifindex);
             (void)remove_tc(paths, Pins{}, ifindex);
         }
+        for (const NetDevice &device : net_devices().value_or(std::vector<NetDevice>{}))
+            (void)remove_vrf_program(paths, Pins{}, device.ifindex);
         if (auto done = remove_installation(path); !done)
             return std::unexpected(done.error());
         std::filesystem::remove(entry.path(), error); // refuses unless it is empty

@@ -135,6 +135,15 @@ void place_port(Place &place, const NetDevice &device, std::span<const NetDevice
     place.next = fmt::format("attach {} instead", name);
 }
 
+// A packet without a link-layer header cannot be shown to the VRF's program.
+void place_tunnel_in_vrf(Place &place, const NetDevice &device) {
+    place.verdict = Verdict::doubtful;
+    place.what = fmt::format(
+        "{} is in a VRF and has no link-layer header: sockets that are bound to the VRF are not found",
+        device.name);
+    place.next = "subflows that are bound to it ('ip mptcp endpoint ... dev') are steered";
+}
+
 void place_vrf(Place &place, const NetDevice &device, std::span<const NetDevice> all) {
     place.next = attach_instead(names_of(all, [&](const NetDevice &d) { return d.master == device.ifindex; }),
                                 "attach its members, once it has some");
@@ -158,29 +167,14 @@ void place_below_rmnet(Place &place, const NetDevice &device, std::span<const Ne
     place.next = fmt::format("attach {} instead", above);
 }
 
-// A socket that is bound to a device (a `dev` endpoint binds its subflows) is not found from the one below.
-void place_below(Place &place, const NetDevice &device, std::span<const NetDevice> all) {
-    if (place.verdict != Verdict::good)
-        return;
-    const std::string above = names_of(all, [&](const NetDevice &d) {
-        return d.up && d.link == device.ifindex &&
-               (d.kind == "vlan" || d.kind == "macvlan" || d.kind == "ipvlan");
-    });
-    if (above.empty())
-        return;
-    place.verdict = Verdict::doubtful;
-    place.what = fmt::format("{} carries {}: sockets that are bound to one of these are not seen here",
-                             device.name, above);
-    place.next = fmt::format("attach {} as well, if subflows use it", above);
-}
-
 void choose(Place &place, const NetDevice &device, const KindRow *row) {
     if (device.port_kind == "vrf") {
         place.mode = Mode::tc;
         place.why = "in a VRF: XDP does not find sockets that are bound to the VRF";
-        place.xdp = fmt::format(
-            "{} is in a VRF: XDP does not find sockets that are bound to the VRF, such subflows are not steered",
+        place.native = fmt::format(
+            "{} is in a VRF: XDP does not find sockets that are bound to the VRF, their subflows are not steered",
             device.name);
+        place.generic = place.native;
         return;
     }
     if (device.layer3()) {
@@ -200,9 +194,14 @@ void choose(Place &place, const NetDevice &device, const KindRow *row) {
     }
     place.mode = Mode::tc;
     place.why = row->why;
+    // MPTCP counts the receive buffer by what packets take up in memory, never drops what came out of order, and stops taking
+    // anything when it is full; with XDP a veth's packets take up more (docs/devices.md).
+    if (row->kind == "veth")
+        place.native = fmt::format(
+            "{} is a veth: with native XDP on it downloads can stall for good (Linux 7.2)", device.name);
     if (row->xdp == Xdp::members) {
-        place.xdp_works = false;
-        place.xdp = fmt::format("{} ({}): {}", device.name, row->kind, row->why);
+        place.native_works = false;
+        place.native = fmt::format("{} ({}): {}", device.name, row->kind, row->why);
     }
 }
 
@@ -228,8 +227,9 @@ Place place_of(const NetDevice &device, std::span<const NetDevice> all) {
     }
     if (device.master)
         place_port(place, device, all);
+    if (device.port_kind == "vrf" && device.layer3())
+        place_tunnel_in_vrf(place, device);
     place_below_rmnet(place, device, all);
-    place_below(place, device, all);
     return place;
 }
 
@@ -237,11 +237,25 @@ std::string place_problem(const NetDevice &device, Mode mode, std::span<const Ne
     const Place place = place_of(device, all);
     if (place.verdict == Verdict::useless)
         return place.what;
-    if (mode == Mode::native && !place.xdp_works)
-        return place.xdp;
-    if (mode != Mode::tc && device.port_kind == "vrf")
-        return place.xdp;
+    const bool lame = mode == Mode::native && !place.native_works;
+    const bool blind = mode != Mode::tc && device.port_kind == "vrf";
+    if (lame || blind)
+        return place.native;
     return {};
+}
+
+std::string unseen_above(const NetDevice &device, const std::set<std::uint32_t> &attached,
+                         std::span<const NetDevice> all) {
+    const std::string above = names_of(all, [&](const NetDevice &d) {
+        return d.up && d.link == device.ifindex && !attached.contains(d.ifindex) &&
+               (d.kind == "vlan" || d.kind == "macvlan" || d.kind == "ipvlan");
+    });
+    if (above.empty())
+        return {};
+    return fmt::format(
+        "{0} carries {1}: sockets that are bound to one of these are not seen on {0}; attach {1} as well, if "
+        "subflows use it",
+        device.name, above);
 }
 
 } // namespace mps

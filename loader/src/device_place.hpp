@@ -6,6 +6,8 @@
 // docs/devices.md has the same as a table, with what was measured.
 #pragma once
 
+#include <cstdint>
+#include <set>
 #include <span>
 #include <string>
 
@@ -28,13 +30,19 @@ struct Place {
         native; // what mode `auto` tries first: native or tc. Native may still be refused by the driver.
     std::string why{}; // and why
 
-    // What is wrong with XDP here, "" if nothing is. `xdp_works`: it only has a price.
-    std::string xdp{};
-    bool xdp_works = true;
+    // What is wrong with that mode here, "" if nothing is. `native_works`: it only has a price.
+    std::string native{};
+    std::string generic{};
+    bool native_works = true;
 };
 
 // `all`: every device of the network namespace.
 [[nodiscard]] Place place_of(const NetDevice &device, std::span<const NetDevice> all);
+
+// Which devices above an attached one should be attached as well, "" if none: a socket that is bound to a device (a `dev`
+// endpoint binds its subflows) is not found from the one below.
+[[nodiscard]] std::string unseen_above(const NetDevice &device, const std::set<std::uint32_t> &attached,
+                                       std::span<const NetDevice> all);
 
 // What is wrong with an interface attached in this mode as devices are stacked now, "" if nothing is: a bond, VRF … may have
 // taken it in since, or let it go.

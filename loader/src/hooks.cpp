@@ -20,17 +20,19 @@ namespace {
 constexpr std::uint32_t filter_handle = 0x6d7073;
 constexpr std::uint32_t filter_priority = 1;
 
+constexpr std::string_view vrf_program = "mps_tc_vrf";
+
 int as_int(std::uint32_t ifindex) { return static_cast<int>(ifindex); }
 
-bpf_tc_hook ingress_hook(std::uint32_t ifindex) {
-    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = as_int(ifindex), .attach_point = BPF_TC_INGRESS);
+bpf_tc_hook tc_hook(std::uint32_t ifindex, bpf_tc_attach_point point) {
+    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = as_int(ifindex), .attach_point = point);
     return hook;
 }
 
 // Program id in the place of our filter, 0 if it is empty.
-std::uint32_t filter_program(std::uint32_t ifindex) {
+std::uint32_t filter_program(std::uint32_t ifindex, bpf_tc_attach_point point = BPF_TC_INGRESS) {
     const LibbpfMessages messages;
-    const bpf_tc_hook hook = ingress_hook(ifindex);
+    const bpf_tc_hook hook = tc_hook(ifindex, point);
     LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter_handle, .priority = filter_priority);
     return bpf_tc_query(&hook, &options) ? 0 : options.prog_id;
 }
@@ -61,27 +63,31 @@ Result<void> remove_link(const std::string &path) {
     return unpin(path);
 }
 
-Result<void> put_filter(const InstallationPaths &paths, const Pins &pins, const NetDevice &device,
-                        const std::string &program) {
+std::string_view direction(bpf_tc_attach_point point) {
+    return point == BPF_TC_INGRESS ? "ingress" : "egress";
+}
+
+Result<void> put_filter(const std::string &mark, const Pins &pins, const NetDevice &device,
+                        const std::string &program, bpf_tc_attach_point point) {
     const LibbpfMessages messages;
-    bpf_tc_hook hook = ingress_hook(device.ifindex);
+    bpf_tc_hook hook = tc_hook(device.ifindex, point);
     // The mark comes first: killed after it, repair finds a mark without a qdisc; the other way round we
     // would leave one.
-    const bool marked = open_pin(paths.clsact_mark(device.ifindex)).value_or(std::nullopt).has_value();
+    const bool marked = open_pin(mark).value_or(std::nullopt).has_value();
     if (!marked) {
-        if (auto done = pin(pins.program(program), paths.clsact_mark(device.ifindex)); !done)
+        if (auto done = pin(pins.program(program), mark); !done)
             return done;
     }
     if (const int err = bpf_tc_hook_create(&hook)) {
         if (err != -EEXIST) {
-            (void)unpin(paths.clsact_mark(device.ifindex));
+            (void)unpin(mark);
             return std::unexpected(
                 system_error(err, fmt::format("making a clsact qdisc on {}", device.name),
                              "the kernel needs CONFIG_NET_SCH_INGRESS; see 'mpsched probe'"));
         }
         // Somebody else's, unless the mark was there before.
         if (!marked) {
-            if (auto done = unpin(paths.clsact_mark(device.ifindex)); !done)
+            if (auto done = unpin(mark); !done)
                 return done;
         }
     }
@@ -89,11 +95,39 @@ Result<void> put_filter(const InstallationPaths &paths, const Pins &pins, const 
                 .handle = filter_handle, .priority = filter_priority);
     if (const int err = bpf_tc_attach(&hook, &options)) {
         return std::unexpected(system_error(
-            err, fmt::format("attaching to TC ingress of {}", device.name),
-            fmt::format("a filter of another kind may hold priority {}: 'tc filter show dev {} ingress'",
-                        filter_priority, device.name)));
+            err, fmt::format("attaching to TC {} of {}", direction(point), device.name),
+            fmt::format("a filter of another kind may hold priority {}: 'tc filter show dev {} {}'",
+                        filter_priority, device.name, direction(point))));
     }
     return {};
+}
+
+Result<void> remove_filter(const Pins &pins, std::uint32_t ifindex, bpf_tc_attach_point point) {
+    const LibbpfMessages messages;
+    if (pins.program_name(filter_program(ifindex, point)).empty())
+        return {};
+    const bpf_tc_hook hook = tc_hook(ifindex, point);
+    LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter_handle, .priority = filter_priority);
+    const int err = bpf_tc_detach(&hook, &options);
+    if (err && err != -ENOENT && err != -ENODEV)
+        return std::unexpected(system_error(err, "removing our TC filter"));
+    return {};
+}
+
+// The qdisc, if we made it. Others may use it by now. A device that is gone has taken it along.
+Result<void> remove_clsact(const std::string &path, std::uint32_t ifindex) {
+    const auto mark = open_pin(path);
+    if (!mark)
+        return std::unexpected(mark.error());
+    if (!*mark)
+        return {};
+    const LibbpfMessages messages;
+    const auto filters = count_clsact_filters(ifindex);
+    if (filters && *filters == 0) {
+        bpf_tc_hook hook = tc_hook(ifindex, static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
+        bpf_tc_hook_destroy(&hook);
+    }
+    return unpin(path);
 }
 
 } // namespace
@@ -150,7 +184,9 @@ Result<void> put_tc(const InstallationPaths &paths, const Pins &pins, const NetD
                 system_error(errno, fmt::format("attaching to TC ingress of {}", device.name)));
         if (auto done = pin(link.get(), path); !done)
             return done;
-    } else if (auto done = put_filter(paths, pins, device, program); !done) {
+    } else if (auto done =
+                   put_filter(paths.clsact_mark(device.ifindex), pins, device, program, BPF_TC_INGRESS);
+               !done) {
         return done;
     }
 
@@ -169,41 +205,65 @@ Result<void> put_tc(const InstallationPaths &paths, const Pins &pins, const NetD
 Result<void> remove_tc(const InstallationPaths &paths, const Pins &pins, std::uint32_t ifindex) {
     if (auto done = remove_link(paths.tc_link(ifindex)); !done)
         return done;
-    const LibbpfMessages messages;
-    bpf_tc_hook hook = ingress_hook(ifindex);
-    if (const std::uint32_t id = filter_program(ifindex); !pins.program_name(id).empty()) {
-        LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter_handle, .priority = filter_priority);
-        const int err = bpf_tc_detach(&hook, &options);
-        if (err && err != -ENOENT && err != -ENODEV) {
-            return std::unexpected(system_error(err, "removing our TC filter"));
-        }
-    }
-    const auto mark = open_pin(paths.clsact_mark(ifindex));
-    if (!mark)
-        return std::unexpected(mark.error());
-    if (!*mark)
+    if (auto done = remove_filter(pins, ifindex, BPF_TC_INGRESS); !done)
+        return done;
+    return remove_clsact(paths.clsact_mark(ifindex), ifindex);
+}
+
+Result<bool> has_vrf_program(const InstallationPaths &paths, const Pins &pins, std::uint32_t vrf) {
+    const auto link = read_link(paths.vrf_link(vrf));
+    if (!link)
+        return std::unexpected(link.error());
+    if (*link && (*link)->ifindex)
+        return pins.program_name((*link)->prog_id) == vrf_program;
+    return pins.program_name(filter_program(vrf, BPF_TC_EGRESS)) == vrf_program;
+}
+
+Result<void> put_vrf_program(const InstallationPaths &paths, const Pins &pins, const NetDevice &vrf,
+                             bool tcx) {
+    const auto there = has_vrf_program(paths, pins, vrf.ifindex);
+    if (!there)
+        return std::unexpected(there.error());
+    if (*there)
         return {};
-    // The qdisc was made by us, but others may use it by now. A device that is gone has taken it along.
-    const auto filters = count_clsact_filters(ifindex);
-    if (filters && *filters == 0) {
-        hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
-        bpf_tc_hook_destroy(&hook);
-    }
-    return unpin(paths.clsact_mark(ifindex));
+    const std::string program(vrf_program);
+    if (!tcx)
+        return put_filter(paths.vrf_clsact_mark(vrf.ifindex), pins, vrf, program, BPF_TC_EGRESS);
+    // A dead link of an earlier attachment.
+    const std::string path = paths.vrf_link(vrf.ifindex);
+    if (auto done = unpin(path); !done)
+        return done;
+    const Fd link(bpf_link_create(pins.program(program), as_int(vrf.ifindex),
+                                  static_cast<bpf_attach_type>(attach_type_tcx_egress), nullptr));
+    if (!link)
+        return std::unexpected(system_error(errno, fmt::format("attaching to TC egress of {}", vrf.name)));
+    return pin(link.get(), path);
+}
+
+Result<void> remove_vrf_program(const InstallationPaths &paths, const Pins &pins, std::uint32_t vrf) {
+    if (auto done = remove_link(paths.vrf_link(vrf)); !done)
+        return done;
+    if (auto done = remove_filter(pins, vrf, BPF_TC_EGRESS); !done)
+        return done;
+    return remove_clsact(paths.vrf_clsact_mark(vrf), vrf);
 }
 
 std::uint32_t program_in_our_place(std::uint32_t ifindex) { return filter_program(ifindex); }
 
 bool remove_filter_by_name(std::uint32_t ifindex) {
-    const std::uint32_t id = filter_program(ifindex);
-    const auto program = id ? prog_by_id(id) : std::unexpected(Error{});
-    const auto info = program ? prog_info(program->get()) : std::unexpected(Error{});
-    if (!info || !(info->name.starts_with("mps_tc_") || info->name.starts_with("mps_wake_")))
-        return false;
-    const LibbpfMessages messages;
-    const bpf_tc_hook hook = ingress_hook(ifindex);
-    LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter_handle, .priority = filter_priority);
-    return !bpf_tc_detach(&hook, &options);
+    bool removed = false;
+    for (const bpf_tc_attach_point point : {BPF_TC_INGRESS, BPF_TC_EGRESS}) {
+        const std::uint32_t id = filter_program(ifindex, point);
+        const auto program = id ? prog_by_id(id) : std::unexpected(Error{});
+        const auto info = program ? prog_info(program->get()) : std::unexpected(Error{});
+        if (!info || !(info->name.starts_with("mps_tc_") || info->name.starts_with("mps_wake_")))
+            continue;
+        const LibbpfMessages messages;
+        const bpf_tc_hook hook = tc_hook(ifindex, point);
+        LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter_handle, .priority = filter_priority);
+        removed |= !bpf_tc_detach(&hook, &options);
+    }
+    return removed;
 }
 
 Result<XdpState> read_xdp(std::uint32_t ifindex, const Hooks &hooks) {

@@ -52,6 +52,14 @@ enum class TcRole {
 // The program of the filter that stands where ours would, 0 if there is none.
 [[nodiscard]] std::uint32_t program_in_our_place(std::uint32_t ifindex);
 
+// The program at a VRF that finds the sockets bound to it, for its members (bpf/src/vrf.bpf.h).
+[[nodiscard]] Result<bool> has_vrf_program(const InstallationPaths &paths, const Pins &pins,
+                                           std::uint32_t vrf);
+[[nodiscard]] Result<void> put_vrf_program(const InstallationPaths &paths, const Pins &pins,
+                                           const NetDevice &vrf, bool tcx);
+[[nodiscard]] Result<void> remove_vrf_program(const InstallationPaths &paths, const Pins &pins,
+                                              std::uint32_t vrf);
+
 // For pins that cannot be trusted: removes a filter in our place whose program has one of our names. True if
 // there was one.
 bool remove_filter_by_name(std::uint32_t ifindex);

@@ -24,6 +24,7 @@ namespace mps {
 
 // Newer than Debian 12's headers: 6.6 (e420bed02507 "bpf: Add fd-based tcx multi-prog infra").
 inline constexpr int attach_type_tcx_ingress = 46;
+inline constexpr int attach_type_tcx_egress = 47;
 inline constexpr std::uint32_t link_type_tcx = 11;
 
 struct ProgInfo {

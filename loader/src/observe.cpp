@@ -24,6 +24,7 @@
 #include "mpsched/selector.hpp"
 #include "numbers.hpp"
 #include "orphans.hpp"
+#include "vrf.hpp"
 
 namespace mps {
 
@@ -192,6 +193,10 @@ Result<InterfaceStatus> interface_status(const InstallationPaths &paths, const P
         status.problem = fmt::format("TC runs {} instead of {}", tc, wanted);
     } else if (path->flags & MPS_PATH_LEAVING) {
         status.problem = "half detached";
+    } else if (auto vrf = vrf_problem(paths, pins, *device, status.mode); !vrf) {
+        return std::unexpected(vrf.error());
+    } else {
+        status.problem = std::move(*vrf);
     }
     if (!status.problem.empty()) {
         status.problem += ": any command that changes something repairs it";

@@ -92,6 +92,12 @@ std::string InstallationPaths::xdp_link(std::uint32_t ifindex) const {
 std::string InstallationPaths::tc_link(std::uint32_t ifindex) const {
     return fmt::format("{}/links/{}-tc", base, ifindex);
 }
+std::string InstallationPaths::vrf_link(std::uint32_t ifindex) const {
+    return fmt::format("{}/links/vrf-{}", base, ifindex);
+}
+std::string InstallationPaths::vrf_clsact_mark(std::uint32_t ifindex) const {
+    return fmt::format("{}/links/vrf-{}-clsact", base, ifindex);
+}
 std::string InstallationPaths::clsact_mark(std::uint32_t ifindex) const {
     return fmt::format("{}/links/{}-clsact", base, ifindex);
 }

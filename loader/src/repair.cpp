@@ -12,6 +12,7 @@
 //   a whole TC program and a pinned XDP link that is attached nowhere     the pin is removed
 //   neither                                 somebody else took both away: it is not attached
 //   links of an interface that is not attached   removed
+//   an attached interface that has joined or left a VRF   asks that VRF's program, or none
 //   a path with nothing but defaults        removed
 //   slots nobody refers to                  emptied
 //   levers without a policy that has them, or the other way round   put in order
@@ -21,6 +22,7 @@
 #include "hooks.hpp"
 #include "instance_impl.hpp"
 #include "levers.hpp"
+#include "vrf.hpp"
 
 namespace mps {
 
@@ -62,6 +64,11 @@ Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx)
         if (auto done = remove_tc(session.paths, session.pins, ifindex); !done)
             return std::unexpected(done.error());
     }
+    const Mode mode = hooks->has_xdp() ? Mode::native : Mode::tc; // or generic: the same to a VRF
+    if (auto done = attached ? follow_vrf(session.paths, session.pins, *device, mode, tcx)
+                             : leave_vrf(session.paths, session.pins, ifindex);
+        !done)
+        return std::unexpected(done.error());
     if (!*entry)
         return false;
 

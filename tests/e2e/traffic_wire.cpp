@@ -22,6 +22,48 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// What `ip link add` needs to make one, and on what.
+std::string link_words(Kind kind, const std::string &lower) {
+    switch (kind) {
+    case Kind::bond:
+        return "type bond mode active-backup miimon 100";
+    case Kind::bridge:
+        return "type bridge";
+    case Kind::macvlan:
+        return fmt::format("link {} type macvlan mode bridge", lower);
+    case Kind::vlan:
+        return fmt::format("link {} type vlan id 5", lower);
+    case Kind::vrf:
+        return "type vrf table 50";
+    case Kind::veth:
+    case Kind::tun:
+    case Kind::tap:
+        break;
+    }
+    return "type veth";
+}
+
+std::string_view name_of(Kind kind) {
+    switch (kind) {
+    case Kind::bond:
+        return "bond";
+    case Kind::bridge:
+        return "bridge";
+    case Kind::macvlan:
+        return "macvlan";
+    case Kind::vlan:
+        return "VLAN";
+    case Kind::vrf:
+        return "VRF";
+    case Kind::veth:
+        return "veth";
+    case Kind::tun:
+    case Kind::tap:
+        break;
+    }
+    return "tun";
+}
+
 // The device belongs to the namespace in which it is made, and lives as long as the descriptor.
 lab::Result<lab::Fd> open_tun(const lab::Namespace &ns, const std::string &name, Kind kind) {
     return ns.run([&]() -> lab::Result<lab::Fd> {
@@ -40,6 +82,13 @@ lab::Result<lab::Fd> open_tun(const lab::Namespace &ns, const std::string &name,
 }
 
 } // namespace
+
+std::optional<std::string> missing(Kind kind) {
+    const auto ns = must(lab::Namespace::create("k"));
+    const bool there = ns.ip("link add under type veth peer name other") &&
+                       ns.ip(fmt::format("link add probe {}", link_words(kind, "under")));
+    return there ? std::nullopt : std::optional(std::string(name_of(kind)));
+}
 
 Wire::Wire(lab::Fd a, lab::Fd b, std::chrono::microseconds delay)
     : a_(std::move(a)), b_(std::move(b)), delay_(delay), thread_([this] { run(); }) {}
@@ -105,12 +154,7 @@ WiredNetwork::WiredNetwork(std::vector<WiredPath> paths, lab::Family family)
     must(a_.set_congestion_control("cubic"));
     must(b_.set_congestion_control("cubic"));
     for (const auto &path : paths_) {
-        if (path.kind == Kind::veth) {
-            must(a_.ip(fmt::format("link add {0} type veth peer name {0} netns {1}", path.name, b_.name())));
-        } else {
-            wires_.push_back(std::make_unique<Wire>(must(open_tun(a_, path.name, path.kind)),
-                                                    must(open_tun(b_, path.name, path.kind)), path.delay));
-        }
+        make_device(path);
     }
     const bool v6 = family_ == lab::Family::ipv6;
     for (const auto side : {lab::Side::a, lab::Side::b}) {
@@ -124,8 +168,10 @@ WiredNetwork::WiredNetwork(std::vector<WiredPath> paths, lab::Family family)
                                  v6 ? " nodad" : "", path.name);
             if (side == lab::Side::a) {
                 lines += fmt::format("mptcp endpoint add {} dev {} subflow\n", mine, path.name);
-                rules += fmt::format("route add default via {} dev {} table {}\nrule add from {} table {}\n",
-                                     address(lab::Side::b, i), path.name, 100 + i, mine, 100 + i);
+                // In front of the rule that leads into VRFs (1000).
+                rules += fmt::format(
+                    "route add default via {} dev {} table {}\nrule add from {} table {} pref 500\n",
+                    address(lab::Side::b, i), path.name, 100 + i, mine, 100 + i);
             }
         }
         must(host.ip(lines));
@@ -139,6 +185,50 @@ WiredNetwork::WiredNetwork(std::vector<WiredPath> paths, lab::Family family)
             }
         }
     }
+}
+
+void WiredNetwork::make_device(const WiredPath &path) {
+    const auto &name = path.name;
+    const auto lower = name + "l";
+    const auto veth = [&](const std::string &mine, const std::string &other) {
+        must(a_.ip(fmt::format("link add {} type veth peer name {} netns {}", mine, other, b_.name())));
+    };
+    const auto stack = [&] {
+        must(a_.ip(fmt::format("link add {} {}", name, link_words(path.kind, lower))));
+    };
+    switch (path.kind) {
+    case Kind::tun:
+    case Kind::tap:
+        wires_.push_back(std::make_unique<Wire>(must(open_tun(a_, name, path.kind)),
+                                                must(open_tun(b_, name, path.kind)), path.delay));
+        return;
+    case Kind::veth:
+        veth(name, name);
+        return;
+    case Kind::vrf:
+        veth(name, name);
+        if (!a_.ip("link show vrf0"))
+            must(a_.ip(fmt::format("link add vrf0 {}\nlink set vrf0 up", link_words(path.kind, ""))));
+        must(a_.ip(fmt::format("link set {} master vrf0", name)));
+        return;
+    case Kind::vlan:
+        veth(lower, lower);
+        stack();
+        must(b_.ip(
+            fmt::format("link add {0} {1}\nlink set {2} up", name, link_words(path.kind, lower), lower)));
+        break;
+    case Kind::macvlan:
+        veth(lower, name);
+        stack();
+        break;
+    case Kind::bond:
+    case Kind::bridge:
+        veth(lower, name);
+        stack();
+        must(a_.ip(fmt::format("link set {} master {}", lower, name)));
+        break;
+    }
+    must(a_.ip(fmt::format("link set {} up", lower)));
 }
 
 std::vector<std::string> WiredNetwork::devices() const {
@@ -171,6 +261,8 @@ lab::Transfer WiredNetwork::start(const lab::Server &server, lab::TransferSpec s
                                   std::size_t first_path) const {
     spec.address = address(lab::Side::b, first_path);
     spec.port = server.port();
+    if (paths_[first_path].kind == Kind::vrf)
+        spec.device = "vrf0";
     auto transfer = must(lab::Transfer::start(a_, std::move(spec)));
     REQUIRE(transfer.wait_for_subflows(paths_.size()));
     return transfer;

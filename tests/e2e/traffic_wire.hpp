@@ -23,14 +23,24 @@ enum class Kind {
     veth,
     tun, ///< packets start at IP
     tap, ///< Ethernet
+    // Stacked on A's end of a veth, whose name is the path's with an "l" behind it:
+    bond,   ///< of one member
+    bridge, ///< with one port
+    macvlan,
+    vlan, ///< on both hosts
+    // The veth itself, in A's VRF "vrf0", to which transfers are bound:
+    vrf,
 };
 
 struct WiredPath {
     std::string name;
     Kind kind = Kind::tun;
     double rate_mbit = 0;               ///< 0: unshaped
-    std::chrono::microseconds delay{0}; ///< one way; not for veth
+    std::chrono::microseconds delay{0}; ///< one way; tun and tap only
 };
+
+/// The kind's name if this kernel cannot make such a device.
+std::optional<std::string> missing(Kind kind);
 
 /// Copies packets between two tun or tap devices, each after `delay`.
 class Wire {
@@ -69,6 +79,8 @@ class WiredNetwork {
 
   private:
     std::vector<WiredPath> paths_;
+    void make_device(const WiredPath &path);
+
     lab::Family family_;
     lab::Namespace a_;
     lab::Namespace b_;

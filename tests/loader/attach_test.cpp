@@ -182,7 +182,7 @@ TEST_CASE("somebody else's XDP program stays unless forced, and tc works beside 
     CHECK(xdp_on("v1") == foreign);
     const auto forced = instance.attach({.interfaces = {"v1"}, .mode = Mode::native, .force = true});
     REQUIRE(forced);
-    CHECK(forced->warnings.size() == 1);
+    CHECK(forced->warnings.size() == 2); // the other one is about native XDP on a veth
     CHECK(xdp_on("v1") != foreign);
     REQUIRE(instance.detach({.all = true}));
     CHECK(xdp_on("v1") == 0);
@@ -201,6 +201,30 @@ TEST_CASE("somebody else's clsact qdisc and filter stay") {
     run("tc filter show dev v0 egress | grep -q bytecode");
     run("tc filter show dev v1 egress | grep -q bytecode");
     run("test -z \"$(tc filter show dev v0 ingress; tc filter show dev v1 ingress)\"");
+}
+
+TEST_CASE(
+    "without tcx an ingress qdisc is shared when it is there first, and attach foretells that a later one fails") {
+    const WithoutFeature forced("tcx");
+    Scratch scratch;
+    scratch.add_veth();
+    run("tc qdisc add dev v0 handle ffff: ingress && tc filter add dev v0 parent ffff: protocol all prio 10 bpf "
+        "bytecode '1,6 0 0 0'");
+    Instance instance = scratch.instance();
+    const auto attached = instance.attach({.interfaces = {"v0", "v1"}});
+    REQUIRE(attached);
+    REQUIRE(attached->warnings.size() == 1);
+    CHECK(attached->warnings[0].starts_with("v1: this kernel has no tcx"));
+    CHECK(instance.status()->problems.empty());
+    run("tc qdisc show dev v0 | grep -q 'qdisc ingress'");
+    run("tc filter show dev v0 ingress | grep -q bytecode");
+    // As sqm-scripts do it.
+    run("tc qdisc add dev v1 handle ffff: ingress 2>&1 | grep -q 'Exclusivity flag on'");
+    REQUIRE(instance.detach({.all = true}));
+    run("tc filter show dev v0 ingress | grep -q bytecode");
+    run("tc qdisc add dev v1 handle ffff: ingress");
+    REQUIRE(instance.attach({.interfaces = {"v0", "v1"}})->warnings.empty());
+    REQUIRE(instance.detach({.all = true}));
 }
 
 TEST_CASE("an interface that disappears while attached is reported and cleaned up") {

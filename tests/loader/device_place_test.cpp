@@ -56,9 +56,11 @@ TEST_CASE("an interface of its own driver gets native XDP, and every virtual kin
 
 TEST_CASE("native XDP is refused where the driver hands it down to other devices") {
     for (const char *kind : {"bond", "team"})
-        CHECK_FALSE(place(device(1, "x0", kind)).xdp_works);
-    CHECK_FALSE(place(device(1, "eth0", "", "hv_netvsc")).xdp_works);
-    CHECK(place(device(1, "x0", "veth")).xdp_works);
+        CHECK_FALSE(place(device(1, "x0", kind)).native_works);
+    CHECK_FALSE(place(device(1, "eth0", "", "hv_netvsc")).native_works);
+    CHECK(place(device(1, "x0", "veth")).native_works);
+    CHECK(place(device(1, "x0", "veth")).native.find("stall") != std::string::npos);
+    CHECK(place(device(1, "x0", "veth")).generic.empty());
     CHECK(place_problem(device(1, "b0", "bond"), Mode::native, {}) ==
           "b0 (bond): native XDP would run on its members and take the packets for theirs");
     CHECK(place_problem(device(1, "b0", "bond"), Mode::tc, {}).empty());
@@ -101,6 +103,9 @@ TEST_CASE("a VRF names its members, and they are attached in tc") {
     CHECK(place_problem(member, Mode::tc, {}).empty());
     CHECK_FALSE(place_problem(member, Mode::native, {}).empty());
     CHECK_FALSE(place_problem(member, Mode::generic, {}).empty());
+    NetDevice tunnel = member;
+    tunnel.type = 0xFFFE;
+    CHECK(place(tunnel, {vrf}).verdict == Verdict::doubtful);
 }
 
 TEST_CASE("a device below others tells which sockets are not seen on it") {
@@ -109,13 +114,18 @@ TEST_CASE("a device below others tells which sockets are not seen on it") {
         INFO(kind);
         NetDevice child = device(8, "eth0.5", kind);
         child.link = 7;
-        CHECK(place(parent, {child}).verdict == Verdict::doubtful);
-        CHECK(place(parent, {child}).mode == Mode::native);
-        CHECK(place(parent, {child}).next.find("eth0.5") != std::string::npos);
-        CHECK(place(child, {parent}).verdict == Verdict::good);
-        child.up = false;
         CHECK(place(parent, {child}).verdict == Verdict::good);
+        CHECK(place(child, {parent}).verdict == Verdict::good);
+        CHECK(unseen_above(parent, {7}, std::vector{parent, child}).find("attach eth0.5 as well") !=
+              std::string::npos);
+        CHECK(unseen_above(parent, {7, 8}, std::vector{parent, child}).empty());
+        child.up = false;
+        CHECK(unseen_above(parent, {7}, std::vector{parent, child}).empty());
     }
+}
+
+TEST_CASE("a device of multiplexed packets names those that sockets use") {
+    const NetDevice parent = device(7, "wwan0");
     NetDevice rmnet = device(8, "rmnet0", "rmnet");
     rmnet.link = 7;
     CHECK(place(parent, {rmnet}).verdict == Verdict::useless);

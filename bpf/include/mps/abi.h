@@ -408,6 +408,8 @@ MPS_STATIC_ASSERT(sizeof(struct mps_wake) == 88, "mps_wake layout");
 	X(SKIP_LOCAL_BACKUP, "skip_local_backup", "edits not made: the local endpoint's backup flag rules")  \
 	X(EDIT_FAILED, "edit_failed", "edits the kernel's helper refused; the packet passed unmodified")     \
 	X(EMPTY_VERDICT, "empty_verdict", "verdicts that allowed no usable subflow: taken as all")           \
+	X(ABOVE, "above",                                                                                    \
+	  "packets left to the attached interface that their socket uses (a VLAN or bridge above this one)") \
 	X(NO_SOCKET, "no_socket", "MPTCP packets for no socket of this host")                                \
 	X(NOT_MPTCP_SOCKET, "not_mptcp_socket", "MPTCP options on a connection that is plain TCP here")      \
 	X(LIST_RACED, "list_raced", "the kernel's list of subflows changed while it was read")               \

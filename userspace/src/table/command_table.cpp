@@ -72,6 +72,8 @@ std::span<const Command> commands() {
                 {
                     "Attach every interface that carries subflows. A second attach adds interfaces. All or nothing: if "
                     "one interface fails, those done before in this call are undone.",
+                    "Of stacked devices it is the one that sockets use: the bond or bridge and not its members, the VLAN, "
+                    "but the members of a VRF. What would steer nothing is refused, with the device to name instead.",
                     "The first attach gives all connections the policy 'auto', or $MPS_POLICY; --policy chooses another "
                     "one ('default' leaves the scheduling to the kernel), 'use' does later.",
                     "An interface whose XDP hook is taken by another program is refused; '--mode tc' works beside it, "

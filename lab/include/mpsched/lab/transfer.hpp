@@ -76,6 +76,7 @@ struct TransferSpec {
     std::uint64_t seed = 1; ///< of the contents; connection i uses seed + i
     bool verify = true;     ///< false sends a constant pattern without hashing, for tests of raw speed
     std::string local_address = {};         ///< to bind to; empty lets routing choose
+    std::string device = {};                ///< SO_BINDTODEVICE, for example a VRF
     std::optional<int> send_buffer = {};    ///< SO_SNDBUF, bytes
     std::optional<int> receive_buffer = {}; ///< SO_RCVBUF, bytes
     std::chrono::milliseconds connect_timeout = std::chrono::seconds(10);

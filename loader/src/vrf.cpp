@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+#include "vrf.hpp"
+
+#include <mps/abi.h>
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "hooks.hpp"
+
+namespace mps {
+
+namespace {
+
+constexpr std::string_view map_name = "mps_vrfs";
+
+// 0: none.
+std::uint32_t wanted_vrf(const NetDevice &member, Mode mode) {
+    return mode == Mode::tc && member.port_kind == "vrf" ? member.master : 0;
+}
+
+Result<std::uint32_t> asked_vrf(const Pins &pins, std::uint32_t member) {
+    const auto vrf = read_value<std::uint32_t>(pins.map(map_name), member);
+    if (!vrf)
+        return std::unexpected(vrf.error());
+    return vrf->value_or(0);
+}
+
+} // namespace
+
+Result<void> leave_vrf(const InstallationPaths &paths, const Pins &pins, std::uint32_t member) {
+    const auto vrf = asked_vrf(pins, member);
+    if (!vrf)
+        return std::unexpected(vrf.error());
+    if (!*vrf)
+        return {};
+    // The key goes last, since it is what a later command finds the program by.
+    const auto members = all_keys(pins.map(map_name), MPS_MAX_PATHS);
+    const bool last = std::none_of(members.begin(), members.end(), [&](std::uint32_t other) {
+        return other != member && asked_vrf(pins, other).value_or(0) == *vrf;
+    });
+    if (last) {
+        if (auto done = remove_vrf_program(paths, pins, *vrf); !done)
+            return done;
+    }
+    return delete_key(pins.map(map_name), member, map_name);
+}
+
+Result<void> follow_vrf(const InstallationPaths &paths, const Pins &pins, const NetDevice &member, Mode mode,
+                        bool tcx) {
+    const std::uint32_t wanted = wanted_vrf(member, mode);
+    const auto asked = asked_vrf(pins, member.ifindex);
+    if (!asked)
+        return std::unexpected(asked.error());
+    if (*asked != wanted) {
+        if (auto done = leave_vrf(paths, pins, member.ifindex); !done)
+            return done;
+    }
+    if (!wanted)
+        return {};
+    const auto vrf = net_device(wanted);
+    // It went a moment ago, and has let the member go.
+    if (!vrf)
+        return {};
+    // The key comes first: killed behind it, repair finds it and puts the program there.
+    if (auto done = write_value(pins.map(map_name), member.ifindex, wanted, map_name); !done)
+        return done;
+    return put_vrf_program(paths, pins, *vrf, tcx);
+}
+
+Result<std::string> vrf_problem(const InstallationPaths &paths, const Pins &pins, const NetDevice &member,
+                                Mode mode) {
+    const std::uint32_t wanted = wanted_vrf(member, mode);
+    const auto asked = asked_vrf(pins, member.ifindex);
+    if (!asked)
+        return std::unexpected(asked.error());
+    if (*asked != wanted) {
+        return fmt::format("it has {} since it was attached",
+                           wanted ? fmt::format("joined the VRF {}", ifname_of(wanted))
+                                  : std::string("left its VRF"));
+    }
+    if (!wanted)
+        return std::string();
+    const auto there = has_vrf_program(paths, pins, wanted);
+    if (!there)
+        return std::unexpected(there.error());
+    return *there ? std::string() : fmt::format("our program at the VRF {} is gone", ifname_of(wanted));
+}
+
+} // namespace mps
