@@ -67,7 +67,7 @@ MPS_CORE __u64 weighted_passed(const struct mps_subflow_view *sf, __u32 seen)
 
 MPS_CORE int weighted_before(__u64 one, __u64 other)
 {
-	return (one - other) >> 63;
+	return (int)((one - other) >> 63);
 }
 
 /* All accounts open together: what waits or is in flight counts, so that the shares hold from now on. */
