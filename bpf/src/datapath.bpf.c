@@ -11,6 +11,7 @@
 #include "kernel.bpf.h"
 #include "maps.bpf.h"
 #include "parse.bpf.h"
+#include "believe.bpf.h"
 #include "view.bpf.h"
 #include "rules.bpf.h"
 #include "meter.bpf.h"
@@ -253,9 +254,12 @@ __noinline int mps_belongs_above(const struct mps_conn_subflow *mine, __u32 ifin
 	return path && path->flags & MPS_PATH_ATTACHED;
 }
 
-/* The packet's own subflow was seen here and now, with these VLAN tags and perhaps a wish of the peer. */
+/*
+ * The packet's own subflow was seen here and now, with these VLAN tags and perhaps a wish of the peer, which the stack is
+ * about to fulfil.
+ */
 static __always_inline void note_arrival(struct mps_conn *conn, const struct mps_packet *pkt,
-					 const struct mps_pass *p, struct mps_counters *counters)
+					 struct mps_pass *p, struct mps_counters *counters)
 {
 	struct mps_conn_subflow *mine = &conn->sf[p->self & (MPS_MAX_SUBFLOWS - 1)];
 
@@ -272,9 +276,38 @@ static __always_inline void note_arrival(struct mps_conn *conn, const struct mps
 		mine->vlan_proto[i] = pkt->vlan_proto[i];
 	}
 	if (pkt->has_prio) {
+		__u32 bit = 1u << (p->self & (MPS_MAX_SUBFLOWS - 1));
+
 		mine->peer_backup = pkt->prio_backup;
+		p->has_prio = 1;
+		p->prio_off = pkt->prio_off;
+		p->backup = pkt->prio_backup ? p->backup | bit : p->backup & ~bit;
 		COUNT(counters, PEER_PRIO);
 	}
+}
+
+/* Which wakes did what they were for: the kernel's bit tells, not that a packet was handed over. */
+__noinline int mps_account_wakes(struct mps_conn *conn, const struct mps_pass *p,
+				 struct mps_counters *counters)
+{
+	if (!conn || !p || !counters)
+		return 0;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		struct mps_conn_subflow *mine = &conn->sf[i];
+
+		if (!(p->woken >> i & 1))
+			continue;
+		if ((p->backup >> i & 1) == mine->flip_value) {
+			COUNT(counters, WAKE_LANDED);
+			if (mine->flip_value)
+				COUNT(counters, WAKE_LANDED_BACKUP);
+			mine->woken = 0;
+		} else if (p->now_ns - mine->flip_ns > WAKE_EXPIRE_NS + WAKE_FLIGHT_NS) {
+			COUNT(counters, WAKE_LOST);
+			mine->woken = 0;
+		}
+	}
+	return 0;
 }
 
 /*
@@ -319,6 +352,19 @@ static __always_inline bool nothing_to_decide(struct mps_conn *conn, struct mptc
 	return true;
 }
 
+/*
+ * The kernel counts a packet that it is not going to take as well (segs_in): it was met here all the same, or whoever sends
+ * enough of them could make a subflow pass for one that is not heard.
+ */
+static __noinline void note_doubted(__u32 token, __u64 sk)
+{
+	struct mps_conn *conn = bpf_map_lookup_elem(&mps_conns, &token);
+
+	for (__u32 i = 0; conn && i < MPS_MAX_SUBFLOWS; i++)
+		if (conn->sf[i].sk == sk)
+			conn->sf[i].heard_segs++;
+}
+
 /* Builds the view; returns the connection if there is something to decide. */
 static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *data_end,
 						   const struct mps_packet *pkt, struct mps_pass *p,
@@ -328,6 +374,7 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 	struct bpf_sock *sk = lookup_socket(ctx, data, data_end, pkt);
 	struct mps_walk walk;
 	struct mptcp_sock *msk;
+	struct tcp_sock *tp;
 	struct list_head *head, *first;
 	struct mps_conn *conn;
 	__u64 write_seq, snd_nxt, wnd_end;
@@ -353,9 +400,20 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 		COUNT(counters, SINGLE);
 		return NULL;
 	}
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp || !is_believed(tp, pkt, counters)) {
+		note_doubted(msk->token, (__u64)sk);
+		bpf_sk_release(sk);
+		return NULL;
+	}
 	conn = find_conn(counters, msk);
 	if (!conn) {
 		bpf_sk_release(sk);
+		return NULL;
+	}
+	if (pkt->has_prio && is_own_edit(conn, pkt, (__u64)sk, p->place)) {
+		bpf_sk_release(sk);
+		COUNT(counters, MET_AGAIN);
 		return NULL;
 	}
 	if (nothing_to_decide(conn, msk, (__u64)sk, pkt, p, config)) {
@@ -365,6 +423,7 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 	}
 	p->now_ns = bpf_ktime_get_ns();
 	p->after_seq = pkt->seq + pkt->payload_len + pkt->fin;
+	p->print = packet_print(pkt->seq, pkt->ack, pkt->tsval);
 	conn->decided_ns = p->now_ns;
 	conn->last_node = (__u64)msk->conn_list.prev;
 	write_seq = msk->write_seq;
@@ -406,6 +465,8 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 	}
 	view->present = p->seen;
 	view->self = p->self;
+	if (p->woken)
+		mps_account_wakes(conn, p, counters);
 	note_arrival(conn, pkt, p, counters);
 	mps_add_paths(conn, view, config, p);
 	if (single) {
@@ -497,7 +558,8 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 			COUNT(counters, SKIP_LOCAL_BACKUP);
 			continue;
 		}
-		if (p->now_ns - mine->flip_ns < dwell_ns) {
+		/* The peer's own wish is about to come true with this packet: now or never. */
+		if (p->now_ns - mine->flip_ns < dwell_ns && !(p->has_prio && i == p->self)) {
 			COUNT(counters, HELD_DWELL);
 			continue;
 		}
@@ -523,11 +585,8 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 			.l3 = is_set(path->flags & MPS_PATH_L3),
 		};
 
-		if (mps_queue_wake(mine, counters, &order)) {
-			mine->flip_ns = p->now_ns;
-			mine->flip_value = want;
+		if (mps_queue_wake(mine, counters, &order))
 			mine->heard_segs++; /* the kernel will count it, too */
-		}
 	}
 	return want_self;
 }
@@ -639,8 +698,14 @@ __noinline int mps_account_edit(struct mps_conn *conn, const struct mps_view *vi
 		COUNT(counters, INSERTED);
 		if (backup)
 			COUNT(counters, INSERTED_BACKUP);
-		if (mine->flip_ns && mine->flip_value == backup)
+		if (p->has_prio)
+			COUNT(counters, REWRITTEN);
+		else if (mine->flip_ns && mine->flip_value == backup)
 			COUNT(counters, INSERTED_RETRY);
+		if (mine->woken)
+			COUNT(counters, WAKE_LOST);
+		mine->woken = 0;
+		remember_edit(mine, edit_print(p->print, p->has_prio ? p->prio_off : 0, backup, p->place));
 		mine->flip_ns = p->now_ns;
 		mine->flip_value = backup;
 		return 0;
@@ -672,11 +737,8 @@ __noinline int mps_account_edit(struct mps_conn *conn, const struct mps_view *vi
 			.follows = 1,
 		};
 
-		if (mps_queue_wake(mine, counters, &order)) {
-			mine->flip_ns = p->now_ns;
-			mine->flip_value = backup;
+		if (mps_queue_wake(mine, counters, &order))
 			mine->heard_segs++;
-		}
 	}
 	return 0;
 }
@@ -700,6 +762,19 @@ static __always_inline struct mps_scratch *get_scratch(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&mps_scratch, &zero);
+}
+
+/* Blank, but for the interface. */
+static __always_inline struct mps_pass *get_pass(__u32 ifindex)
+{
+	__u32 zero = 0;
+	struct mps_pass *p = bpf_map_lookup_elem(&mps_passes, &zero);
+
+	if (!p)
+		return NULL;
+	__builtin_memset(p, 0, sizeof(*p));
+	p->ifindex = ifindex;
+	return p;
 }
 
 static __always_inline void count_malformed(void)
@@ -760,12 +835,34 @@ static __always_inline int decide(void *ctx, void *data, void *data_end, bool xd
 	return want;
 }
 
+/*
+ * The link-layer addresses of a packet that was believed; wakes of its subflow bear the same. Not in note_arrival(): packet
+ * pointers kept for so long are more stack than 6.1 allows.
+ */
+static __always_inline void note_mac(struct mps_conn *conn, const struct mps_pass *p, const __u32 *frame,
+				     const void *data_end)
+{
+	struct mps_conn_subflow *mine = &conn->sf[p->self & (MPS_MAX_SUBFLOWS - 1)];
+	__u32 *mac = (__u32 *)mine->mac;
+
+	if (p->self >= MPS_MAX_SUBFLOWS)
+		return;
+	barrier_var(frame); /* the bounds on this very pointer */
+	if ((const void *)(frame + MPS_MACS_LEN / 4) > data_end)
+		return;
+	mac[0] = frame[0];
+	mac[1] = frame[1];
+	mac[2] = frame[2];
+	mine->has_mac = 1;
+}
+
 static __always_inline int handle_xdp(struct xdp_md *ctx, bool l3)
 {
 	struct mps_counters *counters;
 	struct mps_scratch *scratch;
 	struct mps_conn *conn;
 	struct mps_packet pkt;
+	struct mps_pass *p;
 	int want, parsed;
 
 	if (has_no_mptcp((void *)(long)ctx->data, (void *)(long)ctx->data_end, l3))
@@ -781,15 +878,16 @@ static __always_inline int handle_xdp(struct xdp_md *ctx, bool l3)
 		return XDP_PASS;
 	counters = get_counters();
 	scratch = get_scratch();
-	if (!counters || !scratch)
+	p = get_pass(ctx->ingress_ifindex);
+	if (!counters || !scratch || !p)
 		return XDP_PASS;
-
-	struct mps_pass p = {.ifindex = ctx->ingress_ifindex};
-
-	want = decide(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, true, &pkt, &p, counters,
+	p->place = place_of(ctx->ingress_ifindex, true);
+	want = decide(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, true, &pkt, p, counters,
 		      scratch, &conn);
-	if (conn && want >= 0 && !pkt.fin)
-		mps_account_edit(conn, &scratch->view, counters, &p,
+	if (conn && !l3)
+		note_mac(conn, p, (void *)(long)ctx->data, (void *)(long)ctx->data_end);
+	if (conn && want >= 0 && (pkt.has_prio || !pkt.fin))
+		mps_account_edit(conn, &scratch->view, counters, p,
 				 mps_edit_xdp(ctx, &pkt, want, l3) << 1 | want);
 	return XDP_PASS;
 }
@@ -890,6 +988,7 @@ static __always_inline int handle_tc(struct __sk_buff *skb, bool l3)
 	struct mps_scratch *scratch;
 	struct mps_conn *conn;
 	struct mps_packet pkt;
+	struct mps_pass *p;
 	int want, verdict, parsed;
 
 	if (handle_wakes(skb, l3, &verdict))
@@ -905,20 +1004,20 @@ static __always_inline int handle_tc(struct __sk_buff *skb, bool l3)
 	}
 	counters = get_counters();
 	scratch = get_scratch();
-	if (!counters || !scratch)
+	p = get_pass(skb->ifindex);
+	if (!counters || !scratch || !p)
 		return TC_ACT_UNSPEC;
-
-	struct mps_pass p = {.ifindex = skb->ifindex};
-
-	want = decide(skb, (void *)(long)skb->data, (void *)(long)skb->data_end, false, &pkt, &p, counters,
+	p->place = place_of(skb->ifindex, false);
+	want = decide(skb, (void *)(long)skb->data, (void *)(long)skb->data_end, false, &pkt, p, counters,
 		      scratch, &conn);
-	if (!conn && p.vrf)
-		conn = ask_vrf(skb, &pkt, &p, counters, &scratch->view, &want);
+	if (!conn && p->vrf)
+		conn = ask_vrf(skb, &pkt, p, counters, &scratch->view, &want);
 	if (!conn)
 		return TC_ACT_UNSPEC;
-	if (want >= 0 && !pkt.fin)
-		mps_account_edit(conn, &scratch->view, counters, &p,
-				 mps_edit_tc(skb, &pkt, want) << 1 | want);
+	if (!l3)
+		note_mac(conn, p, (void *)(long)skb->data, (void *)(long)skb->data_end);
+	if (want >= 0 && (pkt.has_prio || !pkt.fin))
+		mps_account_edit(conn, &scratch->view, counters, p, mps_edit_tc(skb, &pkt, want) << 1 | want);
 	if (mps_wakes_ready)
 		mps_send_wakes(skb, counters, l3);
 	return TC_ACT_UNSPEC;

@@ -36,9 +36,8 @@ static __always_inline __u16 patch_csum(__u16 check, __u32 removed, __u32 added)
 
 static __always_inline __be16 prio_word(__u32 backup, int which)
 {
-	return which == 0
-		       ? bpf_htons(TCPOPT_MPTCP << 8 | MPTCP_PRIO_LEN)
-		       : bpf_htons((MPTCP_SUB_MP_PRIO << 4 | MPS_PRIO_MARK | (backup & 1)) << 8 | TCPOPT_NOP);
+	return which == 0 ? bpf_htons(TCPOPT_MPTCP << 8 | MPTCP_PRIO_LEN)
+			  : bpf_htons((MPTCP_SUB_MP_PRIO << 4 | (backup & 1)) << 8 | TCPOPT_NOP);
 }
 
 /* `tcp` points to the moved header, followed by the 4 bytes to fill. */
@@ -154,6 +153,60 @@ static __always_inline int insert_prio_any(struct xdp_md *ctx, const struct mps_
 	return EDIT_DONE;
 }
 
+/*
+ * A packet that bears the peer's own MP_PRIO: the stack goes by the last one, so ours in front of it would have no effect. Its
+ * B bit is changed instead; both numbers are in front of the contents, and nothing becomes longer.
+ */
+static __always_inline __u32 prio_byte_off(const struct mps_packet *pkt)
+{
+	return pkt->tcp_off + sizeof(struct tcphdr) + pkt->prio_off + 2;
+}
+
+/* One octet of the segment as a word of the checksum. */
+static __always_inline __u32 octet_in_sum(__u32 octet, __u32 off_in_segment)
+{
+	return off_in_segment & 1 ? bpf_htons(octet) : bpf_htons(octet << 8);
+}
+
+static __always_inline __u16 patch_octet_csum(__u16 check, const struct mps_packet *pkt, __u32 old, __u32 new)
+{
+	__u32 off = pkt->prio_off; /* the rest of the offset is even */
+
+	return patch_csum(check, octet_in_sum(old, off), octet_in_sum(new, off));
+}
+
+static __always_inline int rewrite_prio_xdp(struct xdp_md *ctx, const struct mps_packet *pkt, __u32 backup)
+{
+	__u32 at = prio_byte_off(pkt), check_at = pkt->tcp_off + offsetof(struct tcphdr, check);
+	__u16 check;
+	__u8 old, new;
+
+	if (bpf_xdp_load_bytes(ctx, at, &old, 1) || bpf_xdp_load_bytes(ctx, check_at, &check, 2))
+		return EDIT_FAILED;
+	new = (old & ~1) | (backup & 1);
+	check = patch_octet_csum(check, pkt, old, new);
+	/* What was just read can be written. */
+	bpf_xdp_store_bytes(ctx, at, &new, 1);
+	bpf_xdp_store_bytes(ctx, check_at, &check, 2);
+	return EDIT_DONE;
+}
+
+static __always_inline int rewrite_prio_tc(struct __sk_buff *skb, const struct mps_packet *pkt, __u32 backup)
+{
+	__u32 at = prio_byte_off(pkt), check_at = pkt->tcp_off + offsetof(struct tcphdr, check);
+	__u16 check;
+	__u8 old, new;
+
+	if (bpf_skb_load_bytes(skb, at, &old, 1) || bpf_skb_load_bytes(skb, check_at, &check, 2))
+		return EDIT_FAILED;
+	new = (old & ~1) | (backup & 1);
+	check = patch_octet_csum(check, pkt, old, new);
+	/* Both changes cancel in the sum over the packet, so that of a hardware-checked one stays right. */
+	if (bpf_skb_store_bytes(skb, check_at, &check, 2, 0) || bpf_skb_store_bytes(skb, at, &new, 1, 0))
+		return EDIT_FAILED;
+	return EDIT_DONE;
+}
+
 /* Writes MP_PRIO into this packet; returns enum mps_edit_result. */
 __noinline int mps_edit_xdp(struct xdp_md *ctx, const struct mps_packet *pkt, __u32 backup, __u32 l3)
 {
@@ -161,6 +214,8 @@ __noinline int mps_edit_xdp(struct xdp_md *ctx, const struct mps_packet *pkt, __
 
 	if (!pkt)
 		return EDIT_FAILED;
+	if (pkt->has_prio)
+		return rewrite_prio_xdp(ctx, pkt, backup);
 	can = can_edit(ctx, pkt);
 	if (can != EDIT_DONE)
 		return can;
@@ -184,6 +239,8 @@ __noinline int mps_edit_tc(struct __sk_buff *skb, const struct mps_packet *pkt, 
 
 	if (!pkt)
 		return EDIT_FAILED;
+	if (pkt->has_prio)
+		return rewrite_prio_tc(skb, pkt, backup);
 	net_off = pkt->net_off;
 	tcp_off = pkt->tcp_off;
 	if (!buf || net_off > 32 || tcp_off > HEADERS_MAX - 24)

@@ -52,6 +52,8 @@ struct sock_common {
 
 struct net_device {
 	int ifindex;
+	unsigned char addr_len;
+	const unsigned char *dev_addr; /* 5.17 (commit adeef3e32146) */
 };
 
 struct dst_entry {
@@ -113,9 +115,13 @@ struct tcp_sock {
 	__u32 snd_nxt;
 	__u32 snd_una;
 	__u32 snd_wnd;
+	__u32 snd_wl1;
+	__u32 max_window;
 	__u32 delivered;
 	__u32 lost;
 	__u32 rcv_nxt;
+	__u32 rcv_wup;
+	__u32 rcv_wnd;
 	__u32 notsent_lowat;
 	__u8 bpf_sock_ops_cb_flags;
 	struct minmax rtt_min;

@@ -18,10 +18,14 @@
 #define TCPOPT_EOL 0
 #define TCPOPT_NOP 1
 #define TCPOPT_MPTCP 30 /* RFC 8684 section 3 */
+#define MPTCP_SUB_MP_JOIN 1
 #define MPTCP_SUB_DSS 2
 #define MPTCP_DSS_DATA_ACK 1 /* the A flag, RFC 8684 3.3 */
 #define MPTCP_SUB_MP_PRIO 5
 #define MPTCP_PRIO_LEN 3 /* RFC 8684 3.3.8 */
+#define MPTCP_JOIN_SYN_LEN 12
+#define TCPOPT_TIMESTAMP 8
+#define TCPOLEN_TIMESTAMP 10
 /* NOP NOP kind 8 length 10: how Linux (and most others) start the options of an established connection. */
 #define TCPOPT_ALIGNED_TIMESTAMP bpf_htonl(0x0101080a)
 #define TCPOPT_ALIGNED_SACK bpf_htonl(0x01010500) /* NOP NOP kind 5, the length follows */
@@ -32,7 +36,7 @@
 #define HEADERS_MAX 252
 
 enum mps_parse {
-	PARSE_NOT_OURS, /* not TCP, no MPTCP option, a fragment, SYN or RST; or handled before */
+	PARSE_NOT_OURS, /* not TCP, no MPTCP option, a fragment, SYN or RST */
 	PARSE_MALFORMED,
 	PARSE_MPTCP,
 };
@@ -42,12 +46,14 @@ struct mps_packet {
 	__u32 tcp_off;
 	__u32 options_len; /* bytes of TCP options */
 	__u32 payload_len; /* bytes after the TCP header */
-	__u32 total_len;   /* of the IP packet */
 	__u32 seq;
 	__u32 ack;
+	__u32 tsval;
+	__u8 has_tstamp;
 	__u8 is_ipv6;
-	__u8 has_prio; /* the peer's own MP_PRIO is in this packet */
+	__u8 has_prio; /* MP_PRIO is in this packet: the peer's own, or what we wrote just before */
 	__u8 prio_backup;
+	__u8 prio_off; /* of the option that the stack will go by, from the first option on */
 	__u8 fin;
 	__u8 nr_vlans;
 	__u8 unusual;  /* IP options or extension headers: edited the general way */
@@ -63,7 +69,8 @@ enum mps_options {
 	OPTIONS_PRIO_BACKUP = 1 << 2,
 	OPTIONS_BAD = 1 << 3,
 	OPTIONS_DATA_ACK = 1 << 4,
-	OPTIONS_HANDLED = 1 << 5, /* an MP_PRIO of our own */
+	/* An MP_JOIN as of a SYN, and no MP_PRIO: the stack would go by its B bit, whatever we write before it. */
+	OPTIONS_JOIN = 1 << 5,
 };
 
 /*
@@ -82,13 +89,18 @@ static __always_inline __u32 is_set(__u32 value)
 
 struct mps_option_copy {
 	__u32 word[16];
+	/* Found in them; in memory, where the verifier does not follow it. */
+	__u32 tsval;
+	__u8 has_tstamp;
+	__u8 prio_off;
+	__u16 pad;
 };
 
 /*
  * Walks any legal or illegal option list. On a copy, because 40 steps over packet pointers exceed the
  * verifier's budget; the offset is masked after each step so that all paths through a step look the same to it.
  */
-__noinline int mps_walk_options(const struct mps_option_copy *copy, __u32 len)
+__noinline int mps_walk_options(struct mps_option_copy *copy, __u32 len)
 {
 	const __u8 *options = (const __u8 *)copy;
 	__u32 off = 0, found = OPTIONS_PLAIN;
@@ -96,7 +108,7 @@ __noinline int mps_walk_options(const struct mps_option_copy *copy, __u32 len)
 	if (!copy)
 		return OPTIONS_BAD;
 	for (int step = 0; step < TCP_OPTIONS_MAX; step++) {
-		__u32 kind, size, head, mptcp, prio, acks;
+		__u32 kind, size, head, mptcp, prio, acks, join, tstamp, tsval;
 
 		if (off >= len)
 			break;
@@ -117,20 +129,32 @@ __noinline int mps_walk_options(const struct mps_option_copy *copy, __u32 len)
 		prio = mptcp & is_equal(head >> 4, MPTCP_SUB_MP_PRIO) & is_equal(size, MPTCP_PRIO_LEN);
 		acks = mptcp & is_equal(head >> 4, MPTCP_SUB_DSS) & (1 - is_equal(size, 3)) &
 		       options[(off + 3) & 63];
-		/* The last MP_PRIO counts. */
-		found &= ~(prio * OPTIONS_PRIO_BACKUP);
-		found |= mptcp * OPTIONS_MPTCP | prio * OPTIONS_PRIO | (prio & head) * OPTIONS_PRIO_BACKUP |
-			 acks * OPTIONS_DATA_ACK | (prio & is_set(head & MPS_PRIO_MARK)) * OPTIONS_HANDLED;
+		join = mptcp & is_equal(head >> 4, MPTCP_SUB_MP_JOIN) & is_equal(size, MPTCP_JOIN_SYN_LEN);
+		/*
+		 * The last MP_PRIO counts. The stack keeps the B bit of an MP_JOIN at the same place, even outside of a SYN
+		 * (mptcp_parse_option(), net/mptcp/options.c).
+		 */
+		found &= ~((prio | join) * OPTIONS_PRIO_BACKUP);
+		found |= mptcp * OPTIONS_MPTCP | prio * OPTIONS_PRIO |
+			 ((prio | join) & head) * OPTIONS_PRIO_BACKUP | acks * OPTIONS_DATA_ACK |
+			 join * OPTIONS_JOIN;
+		copy->prio_off = (prio | join) ? off : copy->prio_off;
+		tstamp = is_equal(kind, TCPOPT_TIMESTAMP) & is_equal(size, TCPOLEN_TIMESTAMP);
+		tsval = (__u32)options[(off + 2) & 63] << 24 | (__u32)options[(off + 3) & 63] << 16 |
+			(__u32)options[(off + 4) & 63] << 8 | options[(off + 5) & 63];
+		copy->tsval = (copy->tsval & (tstamp - 1)) | (tsval & -tstamp);
+		copy->has_tstamp |= tstamp;
 		off = (off + size) & 63;
 	}
 	return found;
 }
 
 /* Copies the options and walks them; out of line because the copy would crowd the caller's stack. */
-static __noinline int scan_options(void *tcp, void *data_end, __u32 len)
+static __noinline int scan_options(void *tcp, void *data_end, __u32 len, struct mps_packet *pkt)
 {
 	struct mps_option_copy copy;
 	__u32 *from = tcp + sizeof(struct tcphdr);
+	int found;
 
 	__builtin_memset(&copy, 0, sizeof(copy));
 	if ((void *)(from + TCP_OPTIONS_MAX / 4) <= data_end) {
@@ -138,16 +162,20 @@ static __noinline int scan_options(void *tcp, void *data_end, __u32 len)
 #pragma unroll
 		for (__u32 i = 0; i < TCP_OPTIONS_MAX / 4; i++)
 			copy.word[i] = from[i];
-		return mps_walk_options(&copy, len);
+	} else {
+		for (__u32 i = 0; i < TCP_OPTIONS_MAX / 4; i++) {
+			if (i * 4 >= len)
+				break;
+			if ((void *)(from + i + 1) > data_end)
+				return OPTIONS_BAD;
+			copy.word[i] = from[i];
+		}
 	}
-	for (__u32 i = 0; i < TCP_OPTIONS_MAX / 4; i++) {
-		if (i * 4 >= len)
-			break;
-		if ((void *)(from + i + 1) > data_end)
-			return OPTIONS_BAD;
-		copy.word[i] = from[i];
-	}
-	return mps_walk_options(&copy, len);
+	found = mps_walk_options(&copy, len);
+	pkt->tsval = copy.tsval;
+	pkt->has_tstamp = copy.has_tstamp;
+	pkt->prio_off = copy.prio_off;
+	return found;
 }
 
 /* From here on there is one DSS, padded to `len`, and nothing else: what it says, else OPTIONS_PLAIN. */
@@ -162,7 +190,7 @@ static __always_inline int ends_with_dss(void *at, void *data_end, __u32 len)
 }
 
 /* What the TCP options hold; `tcp` is in bounds for the fixed header. */
-static __always_inline int parse_options(void *tcp, void *data_end, __u32 len)
+static __always_inline int parse_options(void *tcp, void *data_end, __u32 len, struct mps_packet *pkt)
 {
 	__u32 *words = tcp + sizeof(struct tcphdr);
 	int found = OPTIONS_PLAIN;
@@ -173,6 +201,8 @@ static __always_inline int parse_options(void *tcp, void *data_end, __u32 len)
 		if (words[0] == TCPOPT_ALIGNED_TIMESTAMP) {
 			if (len == 12)
 				return OPTIONS_PLAIN;
+			pkt->has_tstamp = 1;
+			pkt->tsval = bpf_ntohl(words[1]);
 			found = ends_with_dss(words + 3, data_end, len - 12);
 			/* One SACK block is all that leaves room for a DSS. */
 			if (!found && len >= 28 && (void *)(words + 6) <= data_end &&
@@ -183,12 +213,14 @@ static __always_inline int parse_options(void *tcp, void *data_end, __u32 len)
 			/* The timestamp first, its NOPs behind it. */
 			if (len == 12)
 				return OPTIONS_PLAIN;
+			pkt->has_tstamp = 1;
+			pkt->tsval = bpf_ntohl(words[0]) << 16 | bpf_ntohl(words[1]) >> 16;
 			found = ends_with_dss(words + 3, data_end, len - 12);
 		} else {
 			found = ends_with_dss(words, data_end, len);
 		}
 	}
-	return found ? found : scan_options(tcp, data_end, len);
+	return found ? found : scan_options(tcp, data_end, len, pkt);
 }
 
 static __always_inline bool is_vlan(__be16 proto)
@@ -212,10 +244,10 @@ static __always_inline enum mps_parse parse_tcp(void *data, void *data_end, stru
 		return PARSE_MALFORMED;
 	pkt->options_len = header_len - sizeof(*tcp);
 	pkt->payload_len = l4_len - header_len;
-	options = parse_options(tcp, data_end, pkt->options_len);
+	options = parse_options(tcp, data_end, pkt->options_len, pkt);
 	if (options & OPTIONS_BAD)
 		return PARSE_MALFORMED;
-	if (!(options & OPTIONS_MPTCP) || options & OPTIONS_HANDLED)
+	if (!(options & OPTIONS_MPTCP) || (options & (OPTIONS_JOIN | OPTIONS_PRIO)) == OPTIONS_JOIN)
 		return PARSE_NOT_OURS;
 	pkt->seq = bpf_ntohl(tcp->seq);
 	pkt->ack = bpf_ntohl(tcp->ack_seq);
@@ -244,7 +276,6 @@ static __always_inline enum mps_parse parse_ipv4(void *data, void *data_end, str
 	if (ip->frag_off & bpf_htons(0x3fff)) /* more fragments, or not the first */
 		return PARSE_NOT_OURS;
 	pkt->is_ipv6 = 0;
-	pkt->total_len = total;
 	pkt->unusual = header_len != sizeof(*ip);
 	pkt->tcp_off = pkt->net_off + header_len;
 	return parse_tcp(data, data_end, pkt, total - header_len);
@@ -294,13 +325,12 @@ static __always_inline enum mps_parse parse_ipv6(void *data, void *data_end, str
 		pkt->unusual = 1;
 	}
 	payload = bpf_ntohs(ip->payload_len); /* 0: a jumbogram, not ours */
-	pkt->total_len = payload + sizeof(*ip);
 	if (payload < off - pkt->net_off - sizeof(*ip) + sizeof(struct tcphdr) ||
-	    pkt->total_len > frame_len - pkt->net_off)
+	    payload + sizeof(*ip) > frame_len - pkt->net_off)
 		return PARSE_MALFORMED;
 	pkt->is_ipv6 = 1;
 	pkt->tcp_off = off;
-	return parse_tcp(data, data_end, pkt, pkt->total_len - (off - pkt->net_off));
+	return parse_tcp(data, data_end, pkt, payload + sizeof(*ip) - (off - pkt->net_off));
 }
 
 /*

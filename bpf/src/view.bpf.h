@@ -17,8 +17,8 @@ struct mps_pass {
 	__u32 ifindex;
 	__u32 after_seq; /* the sequence number behind the packet's contents */
 	__u32 vrf;       /* ifindex of the VRF in which to look for the socket as well, 0 if there is none */
-	__u32 pad2;
-	__u8 self; /* index of the packet's own subflow, MPS_MAX_SUBFLOWS if none */
+	__u32 print;     /* the packet's fingerprint, see believe.bpf.h */
+	__u8 self;       /* index of the packet's own subflow, MPS_MAX_SUBFLOWS if none */
 	__u8 overflow;
 	__u8 restore; /* go back to what the peers asked for */
 	__u8 allowed; /* what is to be */
@@ -35,8 +35,20 @@ struct mps_pass {
 	__u8 peer_backup;
 	__u8 attached; /* its path is */
 	__u8 steered;  /* … not being detached, and packets of it are met there */
+	__u8 woken;    /* with a wake of which nothing was seen yet */
+	__u8 has_prio; /* the packet bears the peer's own MP_PRIO … */
+	__u8 prio_off; /* … here, as in mps_packet */
+	__u8 place;    /* of our program, see believe.bpf.h */
 	__u8 pad;
 };
+
+/* Not on the stack: the chain of calls has all 512 bytes of it in use. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct mps_pass);
+} mps_passes SEC(".maps");
 
 /* Bytes that the packet's own ACK will take out of flight once the stack has seen it, 0 if it is old or absurd. */
 static __always_inline __u32 newly_acked(__u32 ack, __u32 snd_una, __u32 snd_nxt)
@@ -229,6 +241,7 @@ __noinline int mps_take_subflow(struct mps_view *view, struct mps_conn *conn,
 	established |= ref->joins;
 	bit = 1u << index;
 	p->seen |= bit;
+	p->woken |= (mine->woken & 1) << index;
 	p->established |= (established & 1) << index;
 	p->usable |= is_set(flags & MPS_SF_USABLE) << index;
 	p->open |= is_set(flags & (MPS_SF_USABLE | MPS_SF_STALE)) << index;

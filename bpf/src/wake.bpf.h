@@ -8,6 +8,10 @@
  *
  *   FREE → FILLING → READY → SENT → FREE      each step by compare-and-swap, so each wake is used once
  *
+ * Nothing of it may leave this host: a bridge floods what is addressed to nobody it knows, a router forwards it, and TCP answers
+ * a segment without a socket. So the clone gets the link-layer addresses of its own subflow, and where it arrives it is
+ * looked at once more (mps_is_still_wanted()).
+ *
  * The ACK repeats what the connection already knows (seq = rcv_nxt, ack = snd_una, the last timestamps and
  * window). It carries no DSS on purpose: a data ACK would make the kernel take this subflow's old window
  * for the connection's.
@@ -22,6 +26,7 @@
 
 #include "maps.bpf.h"
 #include "view.bpf.h"
+#include "believe.bpf.h"
 
 #define TC_ACT_UNSPEC (-1)
 #define TC_ACT_SHOT 2
@@ -73,8 +78,37 @@ struct mps_wake_order {
 	__u8 pad;
 };
 
+/*
+ * The link-layer addresses of the wake. Its destination has to be what this host answers to now, which is the address of
+ * the device that the socket sends through if it also received there: a bridge's own address changes with its ports. Else it is that
+ * of the subflow's last packet. The source is that of the same packet; before the first one a locally
+ * administered address that no device has. Returns 0 if nothing is known.
+ */
+__noinline int mps_address_wake(struct mps_wake *w, const struct mps_conn_subflow *mine)
+{
+	struct dst_entry *dst = NULL;
+	struct sock *sk;
+	__u32 own = 0;
+
+	if (!w || !mine)
+		return 0;
+	sk = (struct sock *)mine->sk;
+	__builtin_memcpy(w->mac, mine->mac, sizeof(w->mac));
+	if (!mine->has_mac) {
+		static const __u8 nobody[6] = {0x02, 'm', 'p', 's', 0, 1};
+
+		__builtin_memcpy(w->mac + 6, nobody, sizeof(nobody));
+	}
+	w->ip_ifindex = socket_ifindex(sk);
+	bpf_core_read(&dst, sizeof(dst), &sk->sk_dst_cache);
+	if (dst && (__u32)BPF_CORE_READ(dst, dev, ifindex) == w->ip_ifindex &&
+	    BPF_CORE_READ(dst, dev, addr_len) == 6)
+		own = !bpf_probe_read_kernel(w->mac, 6, BPF_CORE_READ(dst, dev, dev_addr));
+	return own || mine->has_mac;
+}
+
 /* Queues a wake for sf[i]; returns true if it is under way. */
-__noinline int mps_queue_wake(const struct mps_conn_subflow *mine, struct mps_counters *counters,
+__noinline int mps_queue_wake(struct mps_conn_subflow *mine, struct mps_counters *counters,
 			      const struct mps_wake_order *order)
 {
 	__u32 index, snd_wnd = 0, wscale;
@@ -93,6 +127,11 @@ __noinline int mps_queue_wake(const struct mps_conn_subflow *mine, struct mps_co
 		return 0;
 	if (!claim_wake(w, index, order->now_ns, counters)) {
 		COUNT(counters, WAKE_BUSY);
+		return 0;
+	}
+	if (!mps_address_wake(w, mine) && !order->l3) {
+		COUNT(counters, WAKE_UNREACHABLE);
+		swap_state(w, MPS_WAKE_FILLING, MPS_WAKE_FREE);
 		return 0;
 	}
 	bpf_core_read(&family, sizeof(family), &sk->__sk_common.skc_family);
@@ -143,6 +182,13 @@ __noinline int mps_queue_wake(const struct mps_conn_subflow *mine, struct mps_co
 		w->vlan_proto[i] = mine->vlan_proto[i];
 	}
 	w->when_ns = order->now_ns;
+	if (mine->woken)
+		COUNT(counters, WAKE_LOST);
+	mine->woken = 1;
+	mine->flip_ns = order->now_ns;
+	mine->flip_value = order->backup;
+	remember_edit(mine, edit_print(packet_print(w->seq, w->ack, w->has_tstamp ? w->tsval : 0),
+				       w->has_tstamp ? 12 : 0, order->backup, place_of(w->ifindex, false)));
 	swap_state(w, MPS_WAKE_FILLING, MPS_WAKE_READY);
 	__sync_fetch_and_or(&mps_wakes_ready, 1ull << index);
 	COUNT(counters, WAKE_QUEUED);
@@ -306,7 +352,7 @@ static __always_inline __u32 write_wake_tcp(struct wake_tcp *t, const struct mps
 	}
 	prio[0] = TCPOPT_MPTCP;
 	prio[1] = MPTCP_PRIO_LEN;
-	prio[2] = MPTCP_SUB_MP_PRIO << 4 | MPS_PRIO_MARK | (w->backup & 1);
+	prio[2] = MPTCP_SUB_MP_PRIO << 4 | (w->backup & 1);
 	prio[3] = TCPOPT_NOP;
 	len += 4 + sizeof(struct tcphdr);
 	t->tcp.doff = len / 4;
@@ -384,7 +430,8 @@ __noinline int mps_write_wake(struct __sk_buff *skb, struct mps_wake *w, __u32 l
 			return -1;
 	if (skb->protocol != proto && bpf_skb_change_proto(skb, proto, 0))
 		return -1;
-	if (!l3 && bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &proto, sizeof(proto), 0))
+	if (!l3 && (bpf_skb_store_bytes(skb, 0, w->mac, MPS_MACS_LEN, 0) ||
+		    bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &proto, sizeof(proto), 0)))
 		return -1;
 	if (w->is_ipv6 ? store_wake_ipv6(skb, w, net_off) : store_wake_ipv4(skb, w, net_off))
 		return -1;
@@ -406,6 +453,59 @@ static __always_inline int hop_wake(struct __sk_buff *skb, struct mps_wake *w)
 	    bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &proto, sizeof(proto), 0))
 		return TC_ACT_SHOT;
 	return bpf_redirect(w->ifindex, BPF_F_INGRESS);
+}
+
+/* The socket is there, and can be told something. Otherwise TCP would answer. */
+static __always_inline bool has_socket(struct __sk_buff *skb, const struct mps_wake *w)
+{
+	struct bpf_sock_tuple tuple;
+	struct bpf_sock *sk;
+	__u32 len, state;
+
+	if (w->is_ipv6) {
+		__builtin_memcpy(tuple.ipv6.saddr, w->saddr, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, w->daddr, 16);
+		tuple.ipv6.sport = w->sport;
+		tuple.ipv6.dport = w->dport;
+		len = sizeof(tuple.ipv6);
+	} else {
+		tuple.ipv4.saddr = w->saddr[0];
+		tuple.ipv4.daddr = w->daddr[0];
+		tuple.ipv4.sport = w->sport;
+		tuple.ipv4.dport = w->dport;
+		len = sizeof(tuple.ipv4);
+	}
+	sk = bpf_skc_lookup_tcp(skb, &tuple, len, BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return false;
+	state = sk->state;
+	bpf_sk_release(sk);
+	return state == TCP_ESTABLISHED_STATE || state == TCP_CLOSE_WAIT_STATE;
+}
+
+/* Its address is this host's. The lookup has three answers: ours, would be forwarded, and forwarding is off. */
+static __always_inline bool is_local(struct __sk_buff *skb, const struct mps_wake *w)
+{
+	struct bpf_fib_lookup fib = {};
+	long answer;
+
+	fib.family = w->is_ipv6 ? AF_INET6 : AF_INET;
+	fib.l4_protocol = IPPROTO_TCP;
+	fib.sport = w->sport;
+	fib.dport = w->dport;
+	fib.ifindex = w->ip_ifindex ? w->ip_ifindex : skb->ifindex;
+	__builtin_memcpy(fib.ipv6_src, w->saddr, 16);
+	__builtin_memcpy(fib.ipv6_dst, w->daddr, 16);
+	answer = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	return answer == BPF_FIB_LKUP_RET_NOT_FWDED || answer == BPF_FIB_LKUP_RET_FWD_DISABLED;
+}
+
+/* The moment before it is handed to the stack: up to WAKE_EXPIRE_NS have passed since it was asked for. */
+__noinline int mps_is_still_wanted(struct __sk_buff *skb, const struct mps_wake *w)
+{
+	if (!w)
+		return 0;
+	return is_local(skb, w) && has_socket(skb, w);
 }
 
 /*
@@ -439,14 +539,17 @@ __noinline int mps_receive_wake(struct __sk_buff *skb, struct mps_counters *coun
 		goto stray;
 	__sync_fetch_and_and(&mps_wakes_sent, ~(1ull << index));
 	/* Still ours until FREE: nobody else writes an entry that is SENT and fresh. */
+	if (!mps_is_still_wanted(skb, w)) {
+		COUNT(counters, WAKE_WITHHELD);
+		swap_state(w, MPS_WAKE_SENT, MPS_WAKE_FREE);
+		return TC_ACT_SHOT;
+	}
 	if (mps_write_wake(skb, w, l3)) {
 		COUNT(counters, WAKE_FAILED);
 		swap_state(w, MPS_WAKE_SENT, MPS_WAKE_FREE);
 		return TC_ACT_SHOT; /* a half-written clone of somebody else's packet must go nowhere */
 	}
-	COUNT(counters, WAKE_LANDED);
-	if (w->backup)
-		COUNT(counters, WAKE_LANDED_BACKUP);
+	COUNT(counters, WAKE_WRITTEN);
 	swap_state(w, MPS_WAKE_SENT, MPS_WAKE_FREE);
 	return TC_ACT_UNSPEC;
 stray:

@@ -123,10 +123,10 @@ std::vector<std::uint8_t> forged_ack(const KnownSubflow &subflow, bool backup,
         frame.be32(record.tsval);
         frame.be32(record.tsecr);
     }
-    // MP_PRIO (RFC 8684 3.3.8): kind 30, length 3, subtype 5, our mark and the B bit; then NOP.
+    // MP_PRIO (RFC 8684 3.3.8): kind 30, length 3, subtype 5 and the B bit; then NOP.
     frame.u8(30);
     frame.u8(3);
-    frame.u8(0x50u | MPS_PRIO_MARK | backup);
+    frame.u8(0x50u | backup);
     frame.u8(1);
     std::uint32_t sum = add_words(remote.subspan(ipv4 ? 12 : 0));
     sum = add_words(local.subspan(ipv4 ? 12 : 0), sum);

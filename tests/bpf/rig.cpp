@@ -225,6 +225,7 @@ Rig::Rig(const lab::NetworkSpec &spec, Reading reading, std::optional<std::size_
             fmt::format("mptcp endpoint change {} backup", network_.address(lab::Side::b, *backup_path))));
     build_connection();
     load(reading);
+    learn_numbers();
 }
 
 Rig::~Rig() {
@@ -314,6 +315,18 @@ void Rig::load(Reading reading) {
     set_dwell(0);
     leave_idle_alone(false);
     use_slot(policy_slot);
+}
+
+void Rig::learn_numbers() {
+    constexpr std::uint32_t ten_minutes_ms = 600'000;
+
+    for (const mps_subflow_record &record : dump())
+        for (Flow &flow : flows_)
+            if (record.local_port == flow.local_port && record.remote_port == flow.remote_port) {
+                flow.seq = record.rcv_nxt;
+                flow.ack = record.snd_una;
+                flow.tsval = record.tsval + ten_minutes_ms;
+            }
 }
 
 int Rig::program(const std::string &name) const {

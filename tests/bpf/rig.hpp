@@ -35,10 +35,19 @@ struct Flow {
     std::uint16_t remote_port = 0;
     std::uint32_t ifindex = 0;
 
-    // Headers of a packet from the peer. The TCP numbers are out of any window: nothing here reaches the stack.
+    // What the stack expects next, as of the rig's start; a timestamp some minutes ahead, which stays new.
+    std::uint32_t seq = 0;
+    std::uint32_t ack = 0;
+    std::uint32_t tsval = 0;
+
+    // Headers of a packet from the peer, which the stack would take; nothing here reaches it.
     packet::IPv4 ipv4() const { return {.src = remote, .dst = local}; }
     packet::IPv6 ipv6_header() const { return {.src = remote, .dst = local}; }
-    packet::TCP tcp() const { return {.sport = remote_port, .dport = local_port}; }
+    packet::TCP tcp() const {
+        return {.sport = remote_port, .dport = local_port, .seq = seq, .ack_seq = ack};
+    }
+    packet::timestamp timestamp() const { return {.value = tsval}; }
+    packet::Packet network() const { return ipv6 ? packet::Packet(ipv6_header()) : packet::Packet(ipv4()); }
 };
 
 struct Ran {
@@ -157,6 +166,7 @@ class Rig {
   private:
     void build_connection();
     void load(Reading reading);
+    void learn_numbers();
 
     lab::Network network_;
     lab::Fd listener_, client_, server_;

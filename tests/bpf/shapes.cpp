@@ -64,30 +64,37 @@ std::vector<Headers> link_and_network_headers(const Flow &flow) {
     return out;
 }
 
-Packet usual_options() { return nop() / nop() / timestamp() / dss{.data_ack64 = 0x1122334455667788}; }
+Packet usual_options(const Flow &flow) {
+    return nop() / nop() / flow.timestamp() / dss{.data_ack64 = 0x1122334455667788};
+}
+
+TCP checksummed(TCP tcp, std::uint16_t checksum) {
+    tcp.checksum = checksum;
+    return tcp;
+}
 
 } // namespace
 
-std::vector<std::pair<std::string, Packet>> roomy_options() {
+std::vector<std::pair<std::string, Packet>> roomy_options(const Flow &flow) {
     const dss ack4{.data_ack = 0x01020304}, ack8{.data_ack64 = 0x0102030405060708};
 
     return {
-        {"timestamps and DSS with an 8-octet ACK", usual_options()},
-        {"timestamps and DSS with a 4-octet ACK", nop() / nop() / timestamp() / ack4},
+        {"timestamps and DSS with an 8-octet ACK", usual_options(flow)},
+        {"timestamps and DSS with a 4-octet ACK", nop() / nop() / flow.timestamp() / ack4},
         {"timestamps and DSS with a mapping, exactly 4 octets left",
-         nop() / nop() / timestamp() / dss{.data_ack64 = 5, .map = mapping()} / nop() / nop()},
+         nop() / nop() / flow.timestamp() / dss{.data_ack64 = 5, .map = mapping()} / nop() / nop()},
         {"timestamps, DSS with a mapping and checksum",
-         nop() / nop() / timestamp() / dss{.data_ack = 5, .map = mapping{.checksum = 7}}},
+         nop() / nop() / flow.timestamp() / dss{.data_ack = 5, .map = mapping{.checksum = 7}}},
         {"DSS alone", Packet(ack8)},
         {"DSS with DATA_FIN",
          Packet(dss{.data_ack64 = 5, .map = mapping{.length = 1}, .data_fin = true}) / nop() / nop()},
-        {"DSS before timestamps", ack8 / timestamp() / nop() / nop()},
+        {"DSS before timestamps", ack8 / flow.timestamp() / nop() / nop()},
         {"DSS between NOPs at an odd offset", nop() / ack8 / nop() / nop() / nop()},
-        {"timestamps without their NOPs", timestamp() / ack8},
+        {"timestamps without their NOPs", flow.timestamp() / ack8},
         {"one SACK block, exactly 4 octets left",
-         nop() / nop() / timestamp() / nop() / nop() / sack() / ack8},
+         nop() / nop() / flow.timestamp() / nop() / nop() / sack() / ack8},
         {"two SACK blocks without timestamps", nop() / nop() / sack{.blocks = {{1, 2}, {3, 4}}} / ack4},
-        {"ADD_ADDR echo", nop() / nop() / timestamp() / add_addr{.echo = true}},
+        {"ADD_ADDR echo", nop() / nop() / flow.timestamp() / add_addr{.echo = true}},
         {"ADD_ADDR with IPv6", Packet(add_addr{.ipv6 = Ipv6Address("2001:db8::3")})},
         {"REMOVE_ADDR and DSS", remove_addr() / ack8},
         {"MP_FAIL and DSS", mp_fail() / ack8},
@@ -107,7 +114,7 @@ std::vector<Shape> editable_headers(const Flow &flow) {
     std::vector<Shape> out;
 
     for (const Headers &h : link_and_network_headers(flow))
-        out.push_back({h.name, h.link, h.headers / flow.tcp() / usual_options() / Payload(13)});
+        out.push_back({h.name, h.link, h.headers / flow.tcp() / usual_options(flow) / Payload(13)});
     return out;
 }
 
@@ -115,27 +122,24 @@ std::vector<Shape> editable(const Flow &flow) {
     std::vector<Shape> out;
     TCP odd = flow.tcp();
 
-    odd.seq = 0xffffffff;
     odd.flags = ACK | PSH | URG | ECE | CWR;
     odd.window = 0xffff;
     odd.urgent = 0xabcd;
     odd.reserved_bits = 1; // accurate ECN, RFC 9768
     for (const Headers &h : link_and_network_headers(flow)) {
-        for (const auto &[name, options] : roomy_options())
+        for (const auto &[name, options] : roomy_options(flow))
             for (std::size_t payload : {0u, 1u, 777u})
                 out.push_back({h.name + ", " + name + ", " + std::to_string(payload) + " octets", h.link,
                                h.headers / flow.tcp() / options / Payload(payload)});
         out.push_back({h.name + ", every flag that an edit allows", h.link,
-                       h.headers / odd / usual_options() / Payload(9)});
+                       h.headers / odd / usual_options(flow) / Payload(9)});
         // Payloads that take the checksum through its corners: zeros, ones, and a sum of 0xffff.
         for (std::uint8_t fill : {std::uint8_t{0}, std::uint8_t{0xff}})
             out.push_back({h.name + ", uniform payload", h.link,
-                           h.headers / flow.tcp() / usual_options() / Payload(Bytes(64, fill))});
+                           h.headers / flow.tcp() / usual_options(flow) / Payload(Bytes(64, fill))});
         for (std::uint16_t seed : {std::uint16_t{0}, std::uint16_t{0xffff}})
-            out.push_back(
-                {h.name + ", a checksum that is wrong on arrival", h.link,
-                 h.headers / TCP{.sport = flow.remote_port, .dport = flow.local_port, .checksum = seed} /
-                     usual_options() / Payload(5)});
+            out.push_back({h.name + ", a checksum that is wrong on arrival", h.link,
+                           h.headers / checksummed(flow.tcp(), seed) / usual_options(flow) / Payload(5)});
     }
     return out;
 }
@@ -143,7 +147,7 @@ std::vector<Shape> editable(const Flow &flow) {
 std::vector<Untouched> untouched(const Flow &flow) {
     std::vector<Untouched> out;
     const Packet net = flow.ipv6 ? Packet(flow.ipv6_header()) : Packet(flow.ipv4());
-    const Packet options = usual_options();
+    const Packet options = usual_options(flow);
     const TCP tcp = flow.tcp();
     auto with = [&](auto change) {
         TCP changed = tcp;
@@ -237,11 +241,11 @@ std::vector<Untouched> untouched(const Flow &flow) {
 
     // TCP without MPTCP, and the handshakes.
     add_raw("TCP without options", net / tcp / Payload(20));
-    add_raw("TCP with timestamps only", net / tcp / nop() / nop() / timestamp() / Payload(20));
+    add_raw("TCP with timestamps only", net / tcp / nop() / nop() / flow.timestamp() / Payload(20));
     add_raw("TCP with options of everything else",
-            net / tcp / sack{.blocks = {{1, 2}, {3, 4}, {5, 6}}} / timestamp());
+            net / tcp / sack{.blocks = {{1, 2}, {3, 4}, {5, 6}}} / flow.timestamp());
     add_raw("SYN with MP_CAPABLE", net / with([](TCP &t) { t.flags = SYN; }) / mss() / sack_permitted() /
-                                       timestamp() / nop() / window_scale() / mp_capable());
+                                       flow.timestamp() / nop() / window_scale() / mp_capable());
     add_raw("SYN/ACK with MP_CAPABLE",
             net / with([](TCP &t) { t.flags = SYN | ACK; }) / mp_capable{.sender_key = 1});
     add_raw("SYN with MP_JOIN", net / with([](TCP &t) { t.flags = SYN; }) / mp_join_syn{.backup = true});
@@ -273,11 +277,11 @@ std::vector<Untouched> untouched(const Flow &flow) {
             {{MPS_C_SEEN, 1}, {MPS_C_NO_SOCKET, 1}});
     add_raw("FIN with DSS", net / with([](TCP &t) { t.flags = FIN | ACK; }) / options, decided);
     add_raw("40 octets of options",
-            net / tcp / nop() / nop() / timestamp() / dss{.data_ack64 = 5, .map = mapping{.dsn64 = 6}} /
+            net / tcp / nop() / nop() / flow.timestamp() / dss{.data_ack64 = 5, .map = mapping{.dsn64 = 6}} /
                 nop() / nop() / Payload(9),
             decided_but(MPS_C_SKIP_ROOM));
     add_raw("40 octets of options by SACK",
-            net / tcp / nop() / nop() / timestamp() / sack{.blocks = {{1, 2}}} / dss{.data_ack = 5} /
+            net / tcp / nop() / nop() / flow.timestamp() / sack{.blocks = {{1, 2}}} / dss{.data_ack = 5} /
                 dss{.data_ack = 5} / nop() / nop(),
             decided_but(MPS_C_SKIP_ROOM));
     return out;

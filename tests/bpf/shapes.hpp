@@ -22,7 +22,7 @@ struct Shape {
 };
 
 // TCP options with an MPTCP option among them that leave 4 octets of room.
-std::vector<std::pair<std::string, packet::Packet>> roomy_options();
+std::vector<std::pair<std::string, packet::Packet>> roomy_options(const Flow &flow);
 
 // Link and network headers, each with every option layout and several sizes of payload.
 std::vector<Shape> editable(const Flow &flow);

@@ -26,11 +26,10 @@ using mps::test::Rig;
 namespace {
 
 constexpr int tc_unspec = -1;
+constexpr int tc_shot = 2;
 
 Packet usual_ack(const Flow &flow) {
-    Packet rest = flow.tcp() / nop() / nop() / timestamp() / dss{.data_ack64 = 7};
-
-    return flow.ipv6 ? Ethernet() / flow.ipv6_header() / rest : Ethernet() / flow.ipv4() / rest;
+    return Ethernet() / flow.network() / flow.tcp() / nop() / nop() / flow.timestamp() / dss{.data_ack64 = 7};
 }
 
 template <class Address>
@@ -40,40 +39,54 @@ void put(__be32 (&to)[4], const Address &address) {
 
 __be16 wire(std::uint16_t host) { return static_cast<__be16>(host << 8 | host >> 8); }
 
-mps_wake a_wake(bool ipv6, bool tstamp, bool backup, std::uint32_t ifindex) {
+constexpr const char *own_mac = "00:00:5e:00:53:0a", *peer_mac = "00:00:5e:00:53:0b";
+
+mps_wake a_wake(const Flow &flow, bool tstamp, bool backup) {
+    const MacAddress own(own_mac), peer(peer_mac);
     mps_wake w{};
 
     w.state = MPS_WAKE_SENT;
-    w.ifindex = ifindex;
-    if (ipv6) {
-        put(w.saddr, Ipv6Address("2001:db8:9::1"));
-        put(w.daddr, Ipv6Address("2001:db8:9::2"));
+    w.ifindex = flow.ifindex;
+    w.ip_ifindex = flow.ifindex;
+    if (flow.ipv6) {
+        put(w.saddr, Ipv6Address(flow.remote));
+        put(w.daddr, Ipv6Address(flow.local));
     } else {
-        put(w.saddr, Ipv4Address("203.0.113.1"));
-        put(w.daddr, Ipv4Address("203.0.113.2"));
+        put(w.saddr, Ipv4Address(flow.remote));
+        put(w.daddr, Ipv4Address(flow.local));
     }
-    w.sport = wire(443);
-    w.dport = wire(50000);
+    std::memcpy(w.mac, own.octets().data(), 6);
+    std::memcpy(w.mac + 6, peer.octets().data(), 6);
+    w.sport = wire(flow.remote_port);
+    w.dport = wire(flow.local_port);
     w.seq = 0xfffffffe;
     w.ack = 0x80000000;
     w.tsval = 0x01020304;
     w.tsecr = 0x05060708;
     w.window = 0xabcd;
-    w.is_ipv6 = ipv6;
+    w.is_ipv6 = flow.ipv6;
     w.has_tstamp = tstamp;
     w.backup = backup;
     return w;
 }
 
-Packet written(const mps_wake &w) {
-    TCP tcp{.sport = 443, .dport = 50000, .seq = w.seq, .ack_seq = w.ack, .window = w.window};
-    Packet net = w.is_ipv6 ? Packet(IPv6{.src = "2001:db8:9::1", .dst = "2001:db8:9::2"})
-                           : Packet(IPv4{.src = "203.0.113.1", .dst = "203.0.113.2", .id = 0});
-    Packet prio = mp_prio{.backup = w.backup != 0, .marked = true} / nop();
+Packet written(const Flow &flow, const mps_wake &w) {
+    TCP tcp = flow.tcp();
+    tcp.seq = w.seq;
+    tcp.ack_seq = w.ack;
+    tcp.window = w.window;
+    const auto ipv4 = [&] {
+        IPv4 ip = flow.ipv4();
+        ip.id = 0;
+        return ip;
+    };
+    Packet net = flow.ipv6 ? Packet(flow.ipv6_header()) : Packet(ipv4());
+    Packet prio = mp_prio{.backup = w.backup != 0} / nop();
+    Packet start = Ethernet{.dst = own_mac, .src = peer_mac} / net / tcp;
 
     if (w.has_tstamp)
-        return Ethernet() / net / tcp / nop() / nop() / timestamp{.value = w.tsval, .echo = w.tsecr} / prio;
-    return Ethernet() / net / tcp / prio;
+        return start / nop() / nop() / timestamp{.value = w.tsval, .echo = w.tsecr} / prio;
+    return start / prio;
 }
 
 std::int64_t mib(const Rig &rig, std::string_view name) {
@@ -85,9 +98,11 @@ std::int64_t mib(const Rig &rig, std::string_view name) {
 } // namespace
 
 TEST_CASE("a wake is a pure ACK with MP_PRIO, whatever packet lends its body") {
-    static Rig rig(lab::Family::ipv4, readings().front());
+    auto family = GENERATE(lab::Family::ipv4, lab::Family::ipv6);
+    Rig rig(family, readings().front());
     Inside inside(rig.network().a());
-    const std::uint32_t ifindex = rig.flows()[0].ifindex, index = 17;
+    const Flow &flow = rig.flows()[0];
+    const std::uint32_t ifindex = flow.ifindex, index = 17;
     const std::vector<std::pair<std::string, Packet>> carriers = {
         {"a short TCP segment", Ethernet() / IPv4() / TCP() / Payload(20)},
         {"a long TCP segment", Ethernet() / IPv4() / TCP() / timestamp() / Payload(1400)},
@@ -98,38 +113,69 @@ TEST_CASE("a wake is a pure ACK with MP_PRIO, whatever packet lends its body") {
     };
 
     for (const auto &[name, carrier] : carriers) {
-        for (bool ipv6 : {false, true}) {
-            for (bool tstamp : {false, true}) {
-                for (bool backup : {false, true}) {
-                    mps_wake w = a_wake(ipv6, tstamp, backup, ifindex);
-                    Bytes expected = written(w).build();
+        for (bool tstamp : {false, true}) {
+            for (bool backup : {false, true}) {
+                mps_wake w = a_wake(flow, tstamp, backup);
+                Bytes expected = written(flow, w).build();
 
-                    for (const char *program : {"mps_wake_eth", "mps_tc_eth"}) {
-                        rig.clear_wakes();
-                        rig.put_wake(index, w);
-                        auto landed = rig.counter(MPS_C_WAKE_LANDED),
-                             parking = rig.counter(MPS_C_WAKE_LANDED_BACKUP);
-                        Ran ran = test::run_tc(rig.program(program), carrier.build(), ifindex,
-                                               {.mark = rig.wake_magic() | index});
-                        INFO(name << " carries an " << (ipv6 ? "IPv6" : "IPv4") << " wake in " << program);
-                        INFO(compare(expected, ran.packet, Link::ethernet));
-                        CHECK(ran.packet == expected);
-                        CHECK(ran.verdict == tc_unspec);
-                        CHECK(ran.mark == 0);
-                        CHECK(rig.get_wake(index).state == MPS_WAKE_FREE);
-                        CHECK(rig.counter(MPS_C_WAKE_LANDED) == landed + 1);
-                        CHECK(rig.counter(MPS_C_WAKE_LANDED_BACKUP) == parking + (backup ? 1 : 0));
-                    }
+                for (const char *program : {"mps_wake_eth", "mps_tc_eth"}) {
+                    rig.clear_wakes();
+                    rig.put_wake(index, w);
+                    auto handed_over = rig.counter(MPS_C_WAKE_WRITTEN);
+                    Ran ran = test::run_tc(rig.program(program), carrier.build(), ifindex,
+                                           {.mark = rig.wake_magic() | index});
+                    INFO(name << " carries an " << (flow.ipv6 ? "IPv6" : "IPv4") << " wake in " << program);
+                    INFO(compare(expected, ran.packet, Link::ethernet));
+                    CHECK(ran.packet == expected);
+                    CHECK(ran.verdict == tc_unspec);
+                    CHECK(ran.mark == 0);
+                    CHECK(rig.get_wake(index).state == MPS_WAKE_FREE);
+                    CHECK(rig.counter(MPS_C_WAKE_WRITTEN) == handed_over + 1);
                 }
             }
         }
     }
 }
 
+TEST_CASE("a wake whose socket or address has gone meanwhile is dropped, not answered and not forwarded") {
+    auto family = GENERATE(lab::Family::ipv4, lab::Family::ipv6);
+    Rig rig(family, readings().front());
+    Inside inside(rig.network().a());
+    const Flow &flow = rig.flows()[1];
+    const std::uint32_t index = 17;
+    const auto arrives = [&](const mps_wake &w) {
+        rig.clear_wakes();
+        rig.put_wake(index, w);
+        auto withheld = rig.counter(MPS_C_WAKE_WITHHELD), handed_over = rig.counter(MPS_C_WAKE_WRITTEN);
+        Ran ran = test::run_tc(rig.program("mps_wake_eth"), usual_ack(rig.flows()[0]).build(), flow.ifindex,
+                               {.mark = rig.wake_magic() | index});
+        bool written = rig.counter(MPS_C_WAKE_WRITTEN) == handed_over + 1;
+        CHECK(rig.counter(MPS_C_WAKE_WITHHELD) == withheld + (written ? 0 : 1));
+        CHECK(ran.verdict == (written ? tc_unspec : tc_shot));
+        CHECK(rig.get_wake(index).state == MPS_WAKE_FREE);
+        return written;
+    };
+    const mps_wake w = a_wake(flow, true, true);
+    mps_wake no_socket = w;
+
+    CHECK(arrives(w));
+    no_socket.sport = static_cast<__be16>(w.sport + 1);
+    CHECK_FALSE(arrives(no_socket));
+    // A router that has lost the address sends on what is for it; the socket lives on.
+    const std::string v = flow.ipv6 ? "ipv6" : "ipv4";
+    REQUIRE(rig.network().a().spawn_checked({"sysctl", "-qw", "net." + v + ".conf.all.forwarding=1"}));
+    CHECK(arrives(w));
+    REQUIRE(rig.network().a().ip(
+        fmt::format("addr del {}/{} dev {}", flow.local, flow.ipv6 ? 64 : 28, rig.network().devices()[1])));
+    REQUIRE(rig.network().a().ip(fmt::format("route add {} dev {}", flow.local, rig.network().devices()[1])));
+    CHECK_FALSE(arrives(w));
+}
+
 TEST_CASE("our mark on a packet that no wake explains changes nothing") {
     static Rig rig(lab::Family::ipv4, readings().front());
     Inside inside(rig.network().a());
-    const std::uint32_t ifindex = rig.flows()[0].ifindex, other = rig.flows()[1].ifindex;
+    const Flow &flow = rig.flows()[0];
+    const std::uint32_t ifindex = flow.ifindex;
     Bytes packet = (Ethernet() / IPv4() / TCP() / Payload(50)).build();
     auto stray = [&](std::uint32_t mark) {
         auto before = rig.counter(MPS_C_WAKE_STRAY);
@@ -147,13 +193,13 @@ TEST_CASE("our mark on a packet that no wake explains changes nothing") {
     CHECK(stray(0) == 0);                                // not our mark
     CHECK(stray((rig.wake_magic() ^ 0x10000) | 3) == 0); // not our mark
     for (mps_wake_state state : {MPS_WAKE_FILLING, MPS_WAKE_READY}) {
-        mps_wake w = a_wake(false, true, true, ifindex);
+        mps_wake w = a_wake(flow, true, true);
         w.state = state;
         rig.put_wake(3, w);
         CHECK(stray(rig.wake_magic() | 3) == 1);
         CHECK(rig.get_wake(3).state == state);
     }
-    rig.put_wake(3, a_wake(false, true, true, other)); // meant for another interface
+    rig.put_wake(3, a_wake(rig.flows()[1], true, true)); // meant for another interface
     CHECK(stray(rig.wake_magic() | 3) == 1);
     CHECK(rig.get_wake(3).state == MPS_WAKE_SENT);
 }
@@ -170,14 +216,15 @@ TEST_CASE("a wake parks and activates an idle subflow in the kernel, and nothing
     rig.show_every_subflow();
     for (std::size_t busy : {0u, 1u}) {
         const Flow &carrier = rig.flows()[busy], &idle = rig.flows()[1 - busy];
-        // Out of every window, so that of this packet only its clone can matter to the stack.
+        // Test runs never reach the stack: of this packet only its clone can matter to it.
         Bytes ack = usual_ack(carrier).build();
 
         for (bool backup : {true, false}) {
             std::int64_t prio_before = mib(rig, "MPTcpExtMPPrioRx"),
                          dup_before = mib(rig, "TcpExtTCPDSACKRecv");
             auto queued = rig.counter(MPS_C_WAKE_QUEUED), sent = rig.counter(MPS_C_WAKE_SENT),
-                 landed = rig.counter(MPS_C_WAKE_LANDED);
+                 landed = rig.counter(MPS_C_WAKE_LANDED), parking = rig.counter(MPS_C_WAKE_LANDED_BACKUP),
+                 handed_over = rig.counter(MPS_C_WAKE_WRITTEN);
             std::uint32_t bit = 1u << rig.index_of(idle);
 
             INFO((backup ? "parking" : "activating") << " the subflow on " << idle.local);
@@ -191,7 +238,12 @@ TEST_CASE("a wake parks and activates an idle subflow in the kernel, and nothing
             for (int i = 0; i < 100 && rig.kernel_backup(idle) != backup; i++)
                 usleep(1000);
             CHECK(rig.kernel_backup(idle) == backup);
+            CHECK(rig.counter(MPS_C_WAKE_WRITTEN) == handed_over + 1);
+            // Only the kernel's bit tells that it landed, and only the next decision looks at it.
+            CHECK(rig.counter(MPS_C_WAKE_LANDED) == landed);
+            test::run_tc(rig.program("mps_tc_eth"), ack, carrier.ifindex);
             CHECK(rig.counter(MPS_C_WAKE_LANDED) == landed + 1);
+            CHECK(rig.counter(MPS_C_WAKE_LANDED_BACKUP) == parking + (backup ? 1 : 0));
             CHECK(mib(rig, "MPTcpExtMPPrioRx") == prio_before + 1);
             CHECK(mib(rig, "TcpInCsumErrors") == 0);
             CHECK(mib(rig, "TcpExtTCPDSACKRecv") == dup_before);
@@ -200,6 +252,8 @@ TEST_CASE("a wake parks and activates an idle subflow in the kernel, and nothing
     }
     CHECK(rig.counter(MPS_C_WAKE_STRAY) == 0);
     CHECK(rig.counter(MPS_C_WAKE_FAILED) == 0);
+    CHECK(rig.counter(MPS_C_WAKE_LOST) == 0);
+    CHECK(rig.counter(MPS_C_WAKE_WITHHELD) == 0);
     CHECK(rig.sample().subflows.size() == 2);
     CHECK_FALSE(rig.sample().fallback);
 }

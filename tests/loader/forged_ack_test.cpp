@@ -64,7 +64,7 @@ TEST_CASE("a forged ACK for IPv4 is what the peer could have sent") {
     CHECK(tcp[12] >> 4 == 9);
     CHECK(tcp[13] == 0x10);
     CHECK(be16_at(tcp, 14) == 500);
-    const std::uint8_t options[] = {1, 1, 8, 10, 0, 0, 0, 11, 0, 0, 0, 22, 30, 3, 0x59, 1};
+    const std::uint8_t options[] = {1, 1, 8, 10, 0, 0, 0, 11, 0, 0, 0, 22, 30, 3, 0x51, 1};
     CHECK(std::equal(tcp.begin() + 20, tcp.end(), std::begin(options), std::end(options)));
     CHECK(sum(tcp, sum(bytes.subspan(26, 8)) + 6 + 36) == 0xffff);
 }
@@ -82,7 +82,7 @@ TEST_CASE("IPv6 has its own header, and without timestamps there are none") {
     CHECK(be16_at(bytes, 18) == 24);
     const auto tcp = bytes.subspan(54);
     CHECK(be16_at(tcp, 14) == 0xffff);
-    const std::uint8_t options[] = {30, 3, 0x58, 1};
+    const std::uint8_t options[] = {30, 3, 0x50, 1};
     CHECK(std::equal(tcp.begin() + 20, tcp.end(), std::begin(options), std::end(options)));
     CHECK(sum(tcp, sum(bytes.subspan(22, 32)) + 6 + 24) == 0xffff);
 }

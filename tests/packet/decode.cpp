@@ -354,11 +354,40 @@ std::string compare(ByteView expected, ByteView actual, Link link) {
                        explain(expected, link), explain(actual, link));
 }
 
+namespace {
+
+// The packet is as long as before.
+Change classify_rewrite(ByteView before, ByteView after, Link link) {
+    auto forbidden = [](std::string why) { return Change{Change::Kind::forbidden, false, std::move(why)}; };
+    auto was = find_tcp(before, link), is = find_tcp(after, link);
+    std::vector<std::size_t> changed;
+
+    if (!was || !is || was->tcp != is->tcp || was->payload != is->payload)
+        return forbidden("changed without becoming longer, and not as a TCP packet");
+    for (std::size_t i = 0; i < before.size(); i++)
+        if (before[i] != after[i] && i != was->tcp + 16 && i != was->tcp + 17)
+            changed.push_back(i);
+    if (changed.size() != 1 || changed[0] < was->options + 2 || changed[0] >= was->payload)
+        return forbidden("other octets than one of an option and the checksum changed");
+    std::size_t at = changed[0];
+    if (before[at - 2] != 30 || before[at - 1] != 3 || before[at] >> 4 != 5 || (before[at] ^ after[at]) != 1)
+        return forbidden("what changed is not the B bit of an MP_PRIO");
+    auto sums_before = checks_of(before, link), sums_after = checks_of(after, link);
+    for (std::size_t i = 0; i < sums_before.size() && i < sums_after.size(); i++)
+        if (sums_before[i].content.value() != sums_after[i].content.value())
+            return forbidden(fmt::format("{} no longer matches", sums_after[i].what));
+    return {Change::Kind::rewritten, (after[at] & 1) != 0, {}};
+}
+
+} // namespace
+
 Change classify_change(ByteView before, ByteView after, Link link) {
     auto forbidden = [](std::string why) { return Change{Change::Kind::forbidden, false, std::move(why)}; };
 
     if (std::equal(before.begin(), before.end(), after.begin(), after.end()))
         return {};
+    if (after.size() == before.size())
+        return classify_rewrite(before, after, link);
     if (after.size() != before.size() + 4)
         return forbidden(fmt::format("length changed from {} to {}", before.size(), after.size()));
     auto was = find_tcp(before, link);
@@ -380,9 +409,9 @@ Change classify_change(ByteView before, ByteView after, Link link) {
         else
             break;
     }
-    if (at + 4 > is->payload || after[at] != 30 || after[at + 1] != 3 || (after[at + 2] & 0xfe) != 0x58 ||
+    if (at + 4 > is->payload || after[at] != 30 || after[at + 1] != 3 || (after[at + 2] & 0xfe) != 0x50 ||
         after[at + 3] != 1)
-        return forbidden("the inserted octets are not a marked MP_PRIO and NOP");
+        return forbidden("the inserted octets are not an MP_PRIO and NOP");
     Bytes undone(after.begin(), after.end());
 
     undone.erase(undone.begin() + static_cast<std::ptrdiff_t>(at),

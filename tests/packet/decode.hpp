@@ -38,11 +38,12 @@ std::vector<std::string> checksum_faults(ByteView data, Link link);
 struct Change {
     enum class Kind {
         none,      // bit for bit the same
-        prio,      // a marked MP_PRIO and a NOP inserted, lengths and checksums follow, nothing else differs
+        prio,      // an MP_PRIO and a NOP inserted, lengths and checksums follow, nothing else differs
+        rewritten, // the B bit of an MP_PRIO that was there, and the TCP checksum
         forbidden, // anything else
     };
     Kind kind = Kind::none;
-    bool backup = false; // of the inserted MP_PRIO
+    bool backup = false; // of the inserted or rewritten MP_PRIO
     std::string why;     // for `forbidden`
 };
 

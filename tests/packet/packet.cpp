@@ -171,7 +171,8 @@ TcpOption add_addr::option() const {
 TcpOption remove_addr::option() const { return mptcp_option("remove_addr", 4, 0, address_ids); }
 
 TcpOption mp_prio::option() const {
-    return mptcp_option("mp_prio", 5, (marked ? 8u : 0u) | backup, address_id ? Bytes{*address_id} : Bytes{});
+    return mptcp_option("mp_prio", 5, static_cast<unsigned>(reserved_bits << 1) | backup,
+                        address_id ? Bytes{*address_id} : Bytes{});
 }
 
 TcpOption mp_fail::option() const {

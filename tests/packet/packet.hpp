@@ -296,7 +296,7 @@ struct remove_addr {
 struct mp_prio {
     bool backup = false;
     std::optional<std::uint8_t> address_id{}; // MPTCP v0 only
-    bool marked = false; // MPS_PRIO_MARK of bpf/include/mps/abi.h: written by our programs
+    std::uint8_t reserved_bits = 0;           // 3 bits in front of B, ignored on receipt
     TcpOption option() const;
 };
 

@@ -242,7 +242,7 @@ TEST_CASE("options that the kernel did not send follow the figures of RFC 8684")
     same_option(remove_addr{.address_ids = {3, 4}}.option(), "1e 05 40 03 04");
     same_option(mp_prio{.backup = true}.option(), "1e 03 51");
     same_option(mp_prio{.backup = false, .address_id = 6}.option(), "1e 04 50 06");
-    same_option(mp_prio{.backup = true, .marked = true}.option(), "1e 03 59");
+    same_option(mp_prio{.backup = true, .reserved_bits = 5}.option(), "1e 03 5b");
     same_option(mp_fail{.dsn = 1}.option(), "1e 0c 60 00 0000000000000001");
     same_option(mp_fastclose{.receiver_key = 1}.option(), "1e 0c 70 00 0000000000000001");
     same_option(mp_tcprst{.flags = 1, .reason = 2}.option(), "1e 04 81 02");
@@ -351,7 +351,7 @@ TEST_CASE("an insertion of MP_PRIO is told from every other change") {
 
         if (!layout || layout->payload - layout->tcp > 56)
             continue;
-        Bytes after = packet.with_first_options(mp_prio{.backup = true, .marked = true} / nop()).build();
+        Bytes after = packet.with_first_options(mp_prio{.backup = true} / nop()).build();
         Change change = classify_change(before, after, link);
 
         INFO(change.why << "\n" << explain(after, link));
@@ -367,10 +367,33 @@ TEST_CASE("an insertion of MP_PRIO is told from every other change") {
     }
 }
 
+TEST_CASE("a rewritten B bit of MP_PRIO is told from every other change") {
+    for (std::size_t shift : {0u, 1u}) {
+        Packet start = Ethernet() / IPv4() / TCP();
+        for (std::size_t i = 0; i < shift; i++)
+            start = start / nop();
+        const auto with = [&](bool backup) {
+            return (start / dss{.data_ack = 1} / mp_prio{.backup = backup} / nop() / Payload(5)).build();
+        };
+        const Bytes before = with(true), after = with(false);
+        Change change = classify_change(before, after, Link::ethernet);
+
+        INFO(change.why);
+        CHECK(change.kind == Change::Kind::rewritten);
+        CHECK_FALSE(change.backup);
+        for (std::size_t at = 14; at < after.size(); at++) {
+            Bytes broken = after;
+            broken[at] ^= 0x10;
+            INFO("octet " << at);
+            CHECK(classify_change(before, broken, Link::ethernet).kind == Change::Kind::forbidden);
+        }
+    }
+}
+
 TEST_CASE("damage that was there before must neither vanish nor grow") {
     Packet tcp = Ethernet() / IPv4() / TCP{.checksum = 0x1111} / timestamp();
     Bytes before = tcp.build();
-    Bytes repaired = (Ethernet() / IPv4() / TCP() / mp_prio{.marked = true} / nop() / timestamp()).build();
+    Bytes repaired = (Ethernet() / IPv4() / TCP() / mp_prio() / nop() / timestamp()).build();
 
     CHECK(classify_change(before, repaired, Link::ethernet).kind == Change::Kind::forbidden);
 }

@@ -40,6 +40,8 @@
 #define MPS_STATE_WORDS 32
 #define MPS_NO_QUOTA (~0ull)
 #define MPS_MAX_VLANS 2
+#define MPS_EDITS_KEPT 4
+#define MPS_MACS_LEN 12 /* destination and source of an Ethernet header */
 
 /* ------------------------------------------------------------------ paths */
 
@@ -239,9 +241,14 @@ struct mps_conn_subflow {
 	__u32 heard_segs; /* tcp_sock.segs_in up to which the packets are accounted for; see view.bpf.h */
 	__u8 quiet;       /* none has been met for a while; heard_segs is of after that */
 	__u8 deaf;        /* the kernel receives packets of it that are not met here */
-	__u8 pad[2];
+	__u8 woken; /* a wake with flip_value was queued, and the kernel's bit has not been seen to follow */
+	__u8 next_edit;
+	__u32 edit[MPS_EDITS_KEPT]; /* fingerprints of our last edits, see believe.bpf.h */
+	__u8 mac[MPS_MACS_LEN];     /* of its last packet on an Ethernet interface */
+	__u8 has_mac;
+	__u8 pad[3];
 };
-MPS_STATIC_ASSERT(sizeof(struct mps_conn_subflow) == 72, "mps_conn_subflow layout");
+MPS_STATIC_ASSERT(sizeof(struct mps_conn_subflow) == 104, "mps_conn_subflow layout");
 
 /* Value of mps_conns, keyed by the connection's token. */
 struct mps_conn {
@@ -284,13 +291,6 @@ enum mps_config_flag {
 	/* The last switch left the connections there were with what they had (--new-only). For `status` alone. */
 	MPS_CONFIG_NEW_ONLY = 1u << 3,
 };
-
-/*
- * In every MP_PRIO that we write: a bit that RFC 8684 3.3.8 reserves and the kernel does not look at
- * (mptcp_parse_option(), net/mptcp/options.c). It tells our own from the peer's where a packet meets our programs
- * twice, as it does while an interface changes between XDP and TC. None leaves this host.
- */
-#define MPS_PRIO_MARK 0x08
 
 #define MPS_DEFAULT_DWELL_US 1000
 /* Below it an edit could be repeated before the stack has processed the packet that carries it. */
@@ -371,8 +371,10 @@ struct mps_wake {
 	__u8 hop; /* the clone first visits its own L3 interface to get a link-layer header */
 	__u16 vlan_tci[MPS_MAX_VLANS];
 	__be16 vlan_proto[MPS_MAX_VLANS];
+	__u32 ip_ifindex; /* where IP is to receive it: the interface itself, or a bridge, VLAN … above it */
+	__u8 mac[MPS_MACS_LEN];
 };
-MPS_STATIC_ASSERT(sizeof(struct mps_wake) == 88, "mps_wake layout");
+MPS_STATIC_ASSERT(sizeof(struct mps_wake) == 104, "mps_wake layout");
 
 /* -------------------------------------------------------------- counters */
 
@@ -386,20 +388,31 @@ MPS_STATIC_ASSERT(sizeof(struct mps_wake) == 88, "mps_wake layout");
 	X(PASSED, "passed", "decisions of the built-in pass-through (no policy in the connection's slot)")   \
 	X(INSERTED, "inserted", "MP_PRIO written into a packet on its way in")                               \
 	X(INSERTED_BACKUP, "inserted_backup", "of these with B=1 (parking)")                                 \
+	X(REWRITTEN, "rewritten", "of these by changing an MP_PRIO of the peer's in place")                  \
 	X(INSERTED_RETRY, "inserted_retry",                                                                  \
 	  "of these because an earlier edit of the same value did not land")                                 \
 	X(WAKE_QUEUED, "wake_queued", "wakes asked for by a decision")                                       \
 	X(WAKE_SENT, "wake_sent", "clones redirected to the idle subflow's interface")                       \
-	X(WAKE_LANDED, "wake_landed", "wakes written and handed to the stack")                               \
+	X(WAKE_WRITTEN, "wake_written", "wakes written and handed to the stack")                             \
+	X(WAKE_LANDED, "wake_landed", "wakes after which the kernel's bit was seen to be as wanted")         \
 	X(WAKE_LANDED_BACKUP, "wake_landed_backup", "of these with B=1 (parking)")                           \
+	X(WAKE_LOST, "wake_lost", "wakes after which it was not, for whatever reason: repeated or given up") \
+	X(WAKE_WITHHELD, "wake_withheld",                                                                    \
+	  "wakes not handed to the stack: their socket or its address was gone")                             \
 	X(WAKE_BUSY, "wake_busy", "wakes put off: their queue entry was in use")                             \
 	X(WAKE_EXPIRED, "wake_expired", "wakes dropped: no packet came to carry them in time")               \
 	X(WAKE_FAILED, "wake_failed", "wakes whose clone or rewrite failed")                                 \
 	X(WAKE_STRAY, "wake_stray",                                                                          \
 	  "packets with our mark that no wake of ours explains: passed on as they are")                      \
 	X(WAKE_UNREACHABLE, "wake_unreachable",                                                              \
-	  "wakes not possible: the subflow's interface is not attached")                                     \
+	  "wakes not possible: the link-layer address of the subflow is not known yet")                      \
 	X(PEER_PRIO, "peer_prio", "MP_PRIO seen on the wire: the peer's own wish, remembered")               \
+	X(MET_AGAIN, "met_again", "packets with an edit of another program of ours: left alone")             \
+	X(DOUBT_SEQ, "doubt_seq",                                                                            \
+	  "packets not believed, as TCP will not take them: sequence number out of window")                  \
+	X(DOUBT_ACK, "doubt_ack",                                                                            \
+	  "packets not believed: they acknowledge what was never sent, or too long ago")                     \
+	X(DOUBT_TIME, "doubt_time", "packets not believed: their timestamp is old (PAWS)")                   \
 	X(HELD_DWELL, "held_dwell", "edits put off by the minimum dwell time")                               \
 	X(SKIP_ROOM, "skip_room", "edits put off: no room for 4 more option bytes")                          \
 	X(SKIP_MTU, "skip_mtu", "edits put off: the packet would exceed the MTU")                            \
