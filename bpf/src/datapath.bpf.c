@@ -77,6 +77,42 @@ static __always_inline struct bpf_sock *lookup_socket(void *ctx, void *data, voi
 	return bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 }
 
+/* For `status` and `doctor`: where packets come by that no socket here knows. `data` as in lookup_socket(). */
+static __always_inline void note_miss(void *data, void *data_end, const struct mps_packet *pkt, __u32 ifindex)
+{
+	struct tcphdr *tcp = data + (pkt->tcp_off & 255);
+	__u32 *found = bpf_map_lookup_elem(&mps_path_index, &ifindex);
+	__u32 index = found ? *found & (MPS_MAX_PATHS - 1) : 0;
+	struct mps_miss *miss = bpf_map_lookup_elem(&mps_misses, &index);
+
+	if (!miss || (void *)(tcp + 1) > data_end)
+		return;
+	if (miss->ifindex != ifindex) {
+		miss->ifindex = ifindex;
+		miss->packets = 0;
+	}
+	miss->packets++;
+	miss->last_ns = bpf_ktime_get_coarse_ns();
+	miss->sport = tcp->source;
+	miss->dport = tcp->dest;
+	miss->is_ipv6 = pkt->is_ipv6;
+	if (pkt->is_ipv6) {
+		struct ipv6hdr *ip = data + (pkt->net_off & 31);
+
+		if ((void *)(ip + 1) > data_end)
+			return;
+		__builtin_memcpy(miss->saddr, &ip->saddr, 16);
+		__builtin_memcpy(miss->daddr, &ip->daddr, 16);
+	} else {
+		struct iphdr *ip = data + (pkt->net_off & 31);
+
+		if ((void *)(ip + 1) > data_end)
+			return;
+		miss->saddr[0] = ip->saddr;
+		miss->daddr[0] = ip->daddr;
+	}
+}
+
 /* What is remembered of the connection, or a blank record for one not seen before. */
 static __always_inline struct mps_conn *find_conn(struct mps_counters *counters, struct mptcp_sock *msk)
 {
@@ -382,8 +418,10 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 
 	if (!sk) {
 		/* Or it is bound to the VRF, which handle_tc() asks then. */
-		if (p->vrf || !(p->vrf = mps_vrf_of(p->ifindex)))
+		if (p->vrf || !(p->vrf = mps_vrf_of(p->ifindex))) {
 			COUNT(counters, NO_SOCKET);
+			note_miss(data, data_end, pkt, p->ifindex);
+		}
 		return NULL;
 	}
 	msk = bpf_skc_to_mptcp_sock(sk);
@@ -1130,6 +1168,8 @@ SEC("iter/tcp") int mps_dump(struct bpf_iter__tcp *it)
 	wscale = READ_BITS(tp, rx_opt.snd_wscale, false) & 15;
 	rec.window = tp->snd_wnd >> wscale;
 	rec.fully_established = READ_BITS(ctx, fully_established, false);
+	rec.plain = rec.state == TCP_ESTABLISHED_STATE &&
+		    !(READ_BITS(ctx, mp_capable, false) | READ_BITS(ctx, mp_join, false));
 	ref.ctx = (__u64)ctx;
 	ref.tp = (__u64)tp;
 	read_subflow(&rec.view, &ref, false);

@@ -134,7 +134,8 @@ struct mptcp_subflow_context {
 	unsigned long avg_pacing_rate;
 	__u32 token;
 	__u32 request_join : 1, request_bkup : 1, backup : 1, stale : 1, fully_established : 1;
-	__u32 subflow_id; /* 6.5 (commit 4f6e14bd19d6) */
+	__u32 mp_capable : 1, mp_join : 1; /* what the peer agreed to */
+	__u32 subflow_id;                  /* 6.5 (commit 4f6e14bd19d6) */
 	struct sock *tcp_sock;
 	struct sock *conn;
 };

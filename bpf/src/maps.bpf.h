@@ -29,6 +29,14 @@ struct {
 	__type(value, struct mps_usage);
 } mps_usage SEC(".maps");
 
+/* Path index -> packets that found no socket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MPS_MAX_PATHS);
+	__type(key, __u32);
+	__type(value, struct mps_miss);
+} mps_misses SEC(".maps");
+
 /* ifindex -> path index; read only when a connection's cached index is out of date. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

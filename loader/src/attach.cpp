@@ -19,6 +19,20 @@ namespace mps {
 
 namespace {
 
+std::uint32_t path_mode(Mode mode) {
+    switch (mode) {
+    case Mode::native:
+        return MPS_MODE_NATIVE;
+    case Mode::generic:
+        return MPS_MODE_GENERIC;
+    case Mode::tc:
+        return MPS_MODE_TC;
+    case Mode::automatic:
+        break;
+    }
+    return MPS_MODE_AUTO;
+}
+
 // What an interface was before we touched it, for undoing.
 struct Before {
     NetDevice device;
@@ -30,7 +44,10 @@ struct Before {
 };
 
 Result<Before> look(const Session &session, const NetDevice &device) {
-    const auto entry = session.path_table().find(device.ifindex);
+    auto entry = session.path_table().find(device.ifindex);
+    // It came after the last look at the interfaces: what is known of its name is its own.
+    if (entry && !*entry)
+        entry = session.path_table().find(device.name);
     if (!entry)
         return std::unexpected(entry.error());
     const auto hooks = read_hooks(session.paths, session.pins, device.ifindex);
@@ -40,8 +57,10 @@ Result<Before> look(const Session &session, const NetDevice &device) {
     if (!xdp)
         return std::unexpected(xdp.error());
     Before before{.device = device, .mode = std::nullopt, .path = std::nullopt};
-    if (*entry)
+    if (*entry) {
         before.path = (*entry)->path;
+        before.path->ifindex = device.ifindex;
+    }
     if (before.path && (before.path->flags & MPS_PATH_ATTACHED))
         before.mode = xdp->own_mode.value_or(Mode::tc);
     return before;
@@ -109,9 +128,10 @@ Result<void> switch_to_tc(const Session &session, const Before &before, bool tcx
 }
 
 // The last step: from now on wakes may be sent here.
-Result<void> mark_attached(Session &session, const Before &before) {
-    mps_path path = before.path.value_or(default_path(before.device.ifindex));
-    path.flags = MPS_PATH_ATTACHED;
+Result<void> mark_attached(Session &session, const Before &before, Mode wish) {
+    mps_path path = before.path.value_or(default_path(before.device.ifindex, before.device.name));
+    path.flags = MPS_PATH_ATTACHED | MPS_PATH_WANTED;
+    path.mode = path_mode(wish);
     if (before.device.layer3())
         path.flags |= MPS_PATH_L3;
     if (auto done = session.path_table().put(path); !done)
@@ -173,7 +193,7 @@ Result<AttachedInterface> attach_one(Session &session, Before &before, Mode wish
     }
     // A filter leaves no pin behind; with the path on record, repair knows where to look.
     if (!before.path) {
-        if (auto done = session.path_table().put(default_path(device.ifindex)); !done)
+        if (auto done = session.path_table().put(default_path(device.ifindex, device.name)); !done)
             return std::unexpected(done.error());
     }
     if (result.mode != Mode::tc) {
@@ -195,7 +215,7 @@ Result<AttachedInterface> attach_one(Session &session, Before &before, Mode wish
         return std::unexpected(done.error());
     if (!tcx)
         warn_of_clsact(session, device, warnings);
-    if (auto done = mark_attached(session, before); !done)
+    if (auto done = mark_attached(session, before, wish); !done)
         return std::unexpected(done.error());
     return result;
 }
@@ -268,7 +288,7 @@ Result<bool> is_first(const Session &session) {
     if (!entries)
         return std::unexpected(entries.error());
     return std::none_of(entries->begin(), entries->end(),
-                        [](const PathEntry &e) { return e.path.flags & MPS_PATH_ATTACHED; });
+                        [](const PathEntry &e) { return e.has(MPS_PATH_ATTACHED | MPS_PATH_WANTED); });
 }
 
 // Chooses the policy and notes it in the result.
@@ -291,13 +311,20 @@ Result<void> choose_policy(Session &session, const AttachRequest &request, bool 
     return {};
 }
 
-Result<std::vector<NetDevice>> resolve(const std::vector<std::string> &names) {
+// Names that are not there go to `absent`, where that is allowed.
+Result<std::vector<NetDevice>> resolve(const std::vector<std::string> &names, std::set<std::string> *absent) {
     std::vector<NetDevice> devices;
     if (names.empty())
         return fail(ErrorCode::usage, "no interface is given",
                     fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
     for (const std::string &name : names) {
         const auto device = net_device(name);
+        if (!device && absent) {
+            if (auto good = check_interface_name(name); !good)
+                return std::unexpected(good.error());
+            absent->insert(name);
+            continue;
+        }
         if (!device) {
             return fail(ErrorCode::usage, fmt::format("there is no interface '{}'", name),
                         fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
@@ -316,10 +343,71 @@ Result<std::vector<NetDevice>> resolve(const std::vector<std::string> &names) {
     return devices;
 }
 
+Result<void> wait_for(Session &session, const std::string &name, Mode wish) {
+    const auto entry = session.path_table().find(name);
+    if (!entry)
+        return std::unexpected(entry.error());
+    mps_path path = *entry ? (*entry)->path : default_path(0, name);
+    path.flags |= MPS_PATH_WANTED;
+    path.mode = path_mode(wish);
+    return session.path_table().put(path);
+}
+
 } // namespace
 
+Mode mode_of(std::uint32_t path_mode) {
+    switch (path_mode) {
+    case MPS_MODE_NATIVE:
+        return Mode::native;
+    case MPS_MODE_GENERIC:
+        return Mode::generic;
+    case MPS_MODE_TC:
+        return Mode::tc;
+    default:
+        return Mode::automatic;
+    }
+}
+
+Result<void> check_interface_name(const std::string &name) {
+    // As the kernel does: dev_valid_name(), net/core/dev.c.
+    const bool good = !name.empty() && name.size() < MPS_IFNAME_LEN && name != "." && name != ".." &&
+                      name.find_first_of("/: \t\n\v\f\r") == name.npos;
+    if (good)
+        return {};
+    return fail(ErrorCode::usage, fmt::format("no interface can have the name '{}'", name),
+                fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
+}
+
+Result<bool> lacks_programs(const InstallationPaths &paths, const Pins &pins, const PathEntry &entry) {
+    if (entry.absent() || !entry.has(MPS_PATH_WANTED))
+        return false;
+    const auto device = net_device(entry.path.ifindex);
+    if (!device)
+        return false;
+    if (!entry.has(MPS_PATH_ATTACHED))
+        return true;
+    const auto hooks = read_hooks(paths, pins, entry.path.ifindex);
+    if (!hooks)
+        return std::unexpected(hooks.error());
+    const TcRole role = hooks->has_xdp() ? TcRole::wakes : TcRole::whole;
+    return pins.program_name(hooks->tc_prog_id()) != tc_program_name(device->layer3(), role);
+}
+
+Result<AttachedInterface> attach_again(Session &session, const NetDevice &device, bool tcx) {
+    auto before = look(session, device);
+    if (!before)
+        return std::unexpected(before.error());
+    std::vector<std::string> warnings;
+    const Mode wish = before->path ? mode_of(before->path->mode) : Mode::automatic;
+    auto attached = attach_one(session, *before, wish, false, tcx, warnings);
+    if (!attached)
+        undo(session, *before, tcx);
+    return attached;
+}
+
 Result<AttachResult> Instance::attach(const AttachRequest &request) {
-    const auto devices = resolve(request.interfaces);
+    std::set<std::string> absent;
+    const auto devices = resolve(request.interfaces, request.absent_too ? &absent : nullptr);
     if (!devices)
         return std::unexpected(devices.error());
     if (auto enabled = require_mptcp_enabled(); !enabled)
@@ -374,6 +462,13 @@ Result<AttachResult> Instance::attach(const AttachRequest &request) {
     if (!failure && !*first && !request.policy.empty() && !request.policy_only_if_first) {
         if (auto chosen = choose_policy(*session, request, *first, result); !chosen)
             failure = chosen.error();
+    }
+    for (const std::string &name : absent) {
+        if (failure)
+            break;
+        if (auto noted = wait_for(*session, name, request.mode); !noted)
+            failure = noted.error();
+        result.absent.push_back(name);
     }
     if (!failure) {
         warn_of_unseen(*session, *devices, result.warnings);

@@ -100,7 +100,8 @@ Result<void> remove_interface(Session &session, std::uint32_t ifindex) {
     // Without the ATTACHED flag no more wakes are sent to it.
     if (*entry) {
         mps_path path = (*entry)->path;
-        path.flags = (path.flags & ~static_cast<std::uint32_t>(MPS_PATH_ATTACHED)) | MPS_PATH_LEAVING;
+        path.flags &= ~static_cast<std::uint32_t>(MPS_PATH_ATTACHED | MPS_PATH_WANTED);
+        path.flags |= MPS_PATH_LEAVING;
         if (auto done = session.path_table().put(path); !done)
             return done;
         if (auto done = session.bump_path_epoch(); !done)
@@ -139,13 +140,36 @@ Result<void> forget_interface(Session &session, std::uint32_t ifindex) {
     return session.bump_path_epoch();
 }
 
-std::vector<std::uint32_t> attached_interfaces(const std::vector<PathEntry> &entries) {
-    std::vector<std::uint32_t> result;
+// Names to let go. What is neither there nor waited for is an error: it is mistyped.
+std::vector<PathEntry> chosen_entries(const std::vector<PathEntry> &entries, const DetachRequest &request) {
+    std::vector<PathEntry> chosen;
     for (const PathEntry &entry : entries) {
-        if (entry.path.flags & MPS_PATH_ATTACHED)
-            result.push_back(entry.path.ifindex);
+        const bool named = std::find(request.interfaces.begin(), request.interfaces.end(),
+                                     path_name(entry.path)) != request.interfaces.end();
+        if (request.all || named)
+            chosen.push_back(entry);
     }
-    return result;
+    return chosen;
+}
+
+Result<void> check_names(const std::vector<std::string> &names, const std::vector<PathEntry> &entries) {
+    for (const std::string &name : names) {
+        const bool known = std::any_of(entries.begin(), entries.end(),
+                                       [&](const PathEntry &e) { return path_name(e.path) == name; });
+        if (!known && !net_device(name)) {
+            return fail(ErrorCode::usage, fmt::format("there is no interface '{}'", name),
+                        fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
+        }
+    }
+    return {};
+}
+
+// An interface that is not there is no longer waited for.
+Result<void> stop_waiting(Session &session, const PathEntry &entry) {
+    mps_path path = entry.path;
+    path.flags &= ~static_cast<std::uint32_t>(MPS_PATH_WANTED);
+    return is_plain(path) ? session.path_table().remove(entry)
+                          : session.path_table().put(PathEntry{entry.index, path});
 }
 
 // Is what is pinned as links links?
@@ -220,6 +244,49 @@ void restore_undone(const Pins &pins, const std::set<std::uint32_t> &interfaces)
     (void)restore(pins, interfaces, 1, std::chrono::milliseconds(1000), restored);
 }
 
+Result<RecoverResult> Instance::recover() {
+    auto session = impl_->open_for_changing();
+    if (!session)
+        return std::unexpected(session.error());
+    RecoverResult result;
+    auto events = attach_what_lacks(*session, impl_->has_tcx());
+    if (!events)
+        return std::unexpected(events.error());
+    result.events = std::move(*events);
+    // What is attached is put right by the data path at its next packet; nobody else does that for the others.
+    const auto entries = session->path_table().entries();
+    const auto connections = known_connections(session->pins);
+    if (!entries || !connections)
+        return std::unexpected(entries ? connections.error() : entries.error());
+    std::set<std::uint32_t> unattended;
+    for (const KnownConnection &connection : *connections) {
+        for (const KnownSubflow &subflow : connection.subflows) {
+            const bool attended = std::any_of(entries->begin(), entries->end(), [&](const PathEntry &e) {
+                return e.has(MPS_PATH_ATTACHED) && e.path.ifindex == subflow.ifindex();
+            });
+            if (!attended)
+                unattended.insert(subflow.ifindex());
+        }
+    }
+    const auto stuck = wrong_subflows(session->pins, unattended);
+    if (!stuck)
+        return std::unexpected(stuck.error());
+    Restored restored;
+    if (!stuck->empty()) {
+        if (auto done = restore(session->pins, unattended, 1, std::chrono::milliseconds(1000), restored);
+            !done)
+            return std::unexpected(done.error());
+    }
+    result.unrestored = std::move(restored.unrestored);
+    for (const KnownSubflow &subflow : *stuck) {
+        const std::string text = subflow.text();
+        if (std::none_of(result.unrestored.begin(), result.unrestored.end(),
+                         [&](const std::string &line) { return line.starts_with(text); }))
+            result.subflows.push_back(text);
+    }
+    return result;
+}
+
 Result<DetachResult> Instance::detach(const DetachRequest &request) {
     if (!request.all)
         return detach_pinned(request);
@@ -258,31 +325,17 @@ Result<DetachResult> Instance::detach_pinned(const DetachRequest &request) {
         }
     }
 
-    // Seen before the repair below forgets them: interfaces that vanished while attached have no name any
-    // more.
-    bool some_vanished = false;
+    // Names of interfaces that went while they were attached are known to the installation only.
+    std::vector<PathEntry> known;
     if (const auto pins = impl_->installed() ? impl_->open_for_reading() : std::unexpected(not_installed());
         pins) {
-        const auto entries = PathTable(*pins).entries();
-        some_vanished = entries && std::any_of(entries->begin(), entries->end(), [](const PathEntry &e) {
-                            return ifname_of(e.path.ifindex).empty();
-                        });
+        if (auto presence = look_at_interfaces(PathTable(*pins)))
+            known = std::move(presence->entries);
     }
-    DetachResult result;
-    std::set<std::uint32_t> wanted;
-    for (const std::string &name : request.interfaces) {
-        const auto device = net_device(name);
-        if (device) {
-            wanted.insert(device->ifindex);
-        } else if (some_vanished) {
-            result.warnings.push_back(fmt::format(
-                "there is no interface '{}' any more; what was left of vanished ones is removed", name));
-        } else {
-            return fail(ErrorCode::usage, fmt::format("there is no interface '{}'", name),
-                        fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
-        }
-    }
+    if (auto good = check_names(request.interfaces, known); !good)
+        return std::unexpected(good.error());
 
+    DetachResult result;
     auto session = impl_->open_for_changing();
     // Nothing there is what was asked for.
     if (!session && session.error().what == not_installed().what)
@@ -292,23 +345,24 @@ Result<DetachResult> Instance::detach_pinned(const DetachRequest &request) {
     const auto entries = session->path_table().entries();
     if (!entries)
         return std::unexpected(entries.error());
-    const std::vector<std::uint32_t> attached = attached_interfaces(*entries);
+    const auto held = [](const PathEntry &e) { return e.has(MPS_PATH_ATTACHED | MPS_PATH_WANTED); };
+    const std::vector<PathEntry> chosen = chosen_entries(*entries, request);
     std::set<std::uint32_t> leaving;
-    for (const std::uint32_t ifindex : attached) {
-        if (request.all || wanted.contains(ifindex))
-            leaving.insert(ifindex);
-    }
     // Also those whose programs went without that look: killed commands leave them.
-    std::set<std::uint32_t> to_restore = leaving;
-    for (const PathEntry &entry : *entries) {
-        const std::uint32_t ifindex = entry.path.ifindex;
-        if ((entry.path.flags & MPS_PATH_LEAVING) && (request.all || wanted.contains(ifindex)))
-            to_restore.insert(ifindex);
+    std::set<std::uint32_t> to_restore;
+    for (const PathEntry &entry : chosen) {
+        if (entry.absent())
+            continue;
+        if (held(entry))
+            leaving.insert(entry.path.ifindex);
+        if (held(entry) || entry.has(MPS_PATH_LEAVING))
+            to_restore.insert(entry.path.ifindex);
     }
     // Paths that were only described go with the last interface that is let go, not by naming one that was
     // not attached.
+    const auto let_go = std::count_if(chosen.begin(), chosen.end(), held);
     const bool everything =
-        leaving.size() == attached.size() && (request.all || some_vanished || !leaving.empty());
+        let_go == std::count_if(entries->begin(), entries->end(), held) && (request.all || let_go != 0);
     if (everything) {
         const auto done = session->config.update([](mps_config &c) {
             c.flags |= MPS_CONFIG_LEAVING;
@@ -319,9 +373,15 @@ Result<DetachResult> Instance::detach_pinned(const DetachRequest &request) {
         if (auto released = release_levers(session->pins); !released)
             return std::unexpected(released.error());
     }
-    for (const PathEntry &entry : *entries) {
-        if (!leaving.contains(entry.path.ifindex))
+    for (const PathEntry &entry : chosen) {
+        if (!held(entry))
             continue;
+        if (entry.absent()) {
+            result.interfaces.push_back(path_name(entry.path));
+            if (auto done = stop_waiting(*session, entry); !done)
+                return std::unexpected(done.error());
+            continue;
+        }
         mps_path path = entry.path;
         path.flags |= MPS_PATH_LEAVING;
         if (auto done = session->path_table().put(path); !done)
@@ -355,6 +415,10 @@ Result<DetachResult> Instance::detach_pinned(const DetachRequest &request) {
     result.restored = static_cast<std::uint32_t>(restored.touched.size());
     result.unrestored = std::move(restored.unrestored);
     if (everything) {
+        for (const PathEntry &entry : *entries) {
+            if (!has_default_attributes(entry.path))
+                result.forgotten.push_back(path_name(entry.path));
+        }
         const auto bpffs = find_bpffs(impl_->options);
         if (auto removed = impl_->remove_all(bpffs.value_or("")); !removed)
             return std::unexpected(removed.error());

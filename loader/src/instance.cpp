@@ -34,6 +34,18 @@ Error not_installed() {
                  "'mpsched attach IFACE…' comes first"};
 }
 
+std::string_view to_string(InterfaceState state) {
+    switch (state) {
+    case InterfaceState::attached:
+        return "attached";
+    case InterfaceState::detached:
+        return "detached";
+    case InterfaceState::absent:
+        break;
+    }
+    return "absent";
+}
+
 std::string_view to_string(Installation::State state) {
     switch (state) {
     case Installation::State::complete:
@@ -152,7 +164,7 @@ Result<std::optional<Lock>> Instance::Impl::lock_for_changing(const std::string 
     return std::optional(std::move(*lock));
 }
 
-Result<Session> Instance::Impl::open_for_changing() const {
+Result<Session> Instance::Impl::open_for_changing(bool sweep_others) const {
     if (const auto good = check_versions(false); !good)
         return std::unexpected(good.error());
     const auto bpffs = find_trusted_bpffs(options);
@@ -163,7 +175,8 @@ Result<Session> Instance::Impl::open_for_changing() const {
     auto lock = lock_for_changing(**bpffs);
     if (!lock)
         return std::unexpected(lock.error());
-    if (const auto swept = sweep(**bpffs, cookie, lock->has_value()); !swept)
+    const auto swept = sweep_others ? sweep(**bpffs, cookie, lock->has_value()) : Result<void>{};
+    if (!swept)
         return std::unexpected(swept.error());
     if (!*lock || !installed())
         return std::unexpected(not_installed());

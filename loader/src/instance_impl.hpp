@@ -12,6 +12,7 @@
 #include "lock.hpp"
 #include "mpsched/instance.hpp"
 #include "pins.hpp"
+#include "presence.hpp"
 #include "slots.hpp"
 
 namespace mps {
@@ -22,7 +23,8 @@ struct Session {
     InstallationPaths paths;
     Pins pins;
     LiveConfig config;
-    bool sockops = true; // may be attached; see MPS_WITHOUT
+    bool sockops = true;                   // may be attached; see MPS_WITHOUT
+    std::vector<PresenceChange> changes{}; // of interfaces since the last command
 
     [[nodiscard]] PathTable path_table() const { return PathTable(pins); }
     [[nodiscard]] Slots slots() const { return Slots(paths, pins); }
@@ -46,8 +48,8 @@ struct Instance::Impl {
 
     // For reading. Fails if nothing is installed.
     [[nodiscard]] Result<Pins> open_for_reading() const;
-    // For changing what must exist.
-    [[nodiscard]] Result<Session> open_for_changing() const;
+    // For changing what must exist. `sweep_others`: removes what killed commands have left in other places, too.
+    [[nodiscard]] Result<Session> open_for_changing(bool sweep_others = true) const;
     // For changing; loads and pins the data path if there is none. `created` tells.
     [[nodiscard]] Result<Session> open_or_create(bool &created) const;
 
@@ -61,6 +63,21 @@ struct Instance::Impl {
 
 // Brings one installation into a state that a completed command could have left: see the rules in repair.cpp.
 [[nodiscard]] Result<void> repair_installation(Session &session, bool tcx);
+
+// Attaches an interface that is to be attached, in the mode that was asked for then; all or nothing.
+[[nodiscard]] Result<AttachedInterface> attach_again(Session &session, const NetDevice &device, bool tcx);
+
+// Of enum mps_path_mode.
+[[nodiscard]] Mode mode_of(std::uint32_t path_mode);
+
+[[nodiscard]] Result<void> check_interface_name(const std::string &name);
+
+// Is to be attached, is there, and has not got all of its programs.
+[[nodiscard]] Result<bool> lacks_programs(const InstallationPaths &paths, const Pins &pins,
+                                          const PathEntry &entry);
+
+// Attaches all interfaces of which that is true, and tells of them and of what has changed since the last command.
+[[nodiscard]] Result<std::vector<PathEvent>> attach_what_lacks(Session &session, bool tcx);
 
 // What Instance::use does, on an installation that is open already.
 [[nodiscard]] Result<UseResult> use_policy(Session &session, const UseRequest &request);

@@ -74,17 +74,19 @@ Result<mps_config> read_config(const Pins &pins) {
     return live->read();
 }
 
-mps_path default_path(std::uint32_t ifindex) {
-    return mps_path{.ifindex = ifindex,
-                    .flags = 0,
-                    .weight = 1,
-                    .priority = 0,
-                    .cost = 0,
-                    .energy_class = MPS_ENERGY_NONE,
-                    .quota_period_s = 0,
-                    .pad = 0,
-                    .quota_bytes = 0,
-                    .quota_since_ns = 0};
+mps_path default_path(std::uint32_t ifindex, std::string_view name) {
+    mps_path path{};
+    path.ifindex = ifindex;
+    path.weight = 1;
+    set_path_name(path, name);
+    return path;
+}
+
+std::string path_name(const mps_path &path) { return {path.name, strnlen(path.name, sizeof path.name)}; }
+
+void set_path_name(mps_path &path, std::string_view name) {
+    std::memset(path.name, 0, sizeof path.name);
+    name.copy(path.name, sizeof path.name - 1);
 }
 
 std::uint64_t boottime_ns() {
@@ -93,12 +95,15 @@ std::uint64_t boottime_ns() {
     return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-bool is_plain(const mps_path &path) {
-    const mps_path plain = default_path(path.ifindex);
-    return !(path.flags & ~static_cast<std::uint32_t>(MPS_PATH_L3)) && path.weight == plain.weight &&
-           path.priority == plain.priority && path.cost == plain.cost &&
+bool has_default_attributes(const mps_path &path) {
+    const mps_path plain = default_path(path.ifindex, "");
+    return path.weight == plain.weight && path.priority == plain.priority && path.cost == plain.cost &&
            path.energy_class == plain.energy_class && path.quota_bytes == plain.quota_bytes &&
            path.quota_period_s == plain.quota_period_s;
+}
+
+bool is_plain(const mps_path &path) {
+    return !(path.flags & ~static_cast<std::uint32_t>(MPS_PATH_L3)) && has_default_attributes(path);
 }
 
 Result<std::vector<PathEntry>> PathTable::entries() const {
@@ -107,55 +112,84 @@ Result<std::vector<PathEntry>> PathTable::entries() const {
         const auto path = read_value<mps_path>(pins_.map(MPS_MAP_PATHS), index);
         if (!path)
             return std::unexpected(path.error());
-        if (*path && (*path)->ifindex)
+        if (*path && ((*path)->ifindex || (*path)->name[0]))
             result.push_back({index, **path});
     }
     return result;
 }
 
-Result<std::optional<PathEntry>> PathTable::find(std::uint32_t ifindex) const {
-    const auto all = entries();
+namespace {
+
+template <class Is>
+Result<std::optional<PathEntry>> first_that(const PathTable &table, Is is) {
+    const auto all = table.entries();
     if (!all)
         return std::unexpected(all.error());
-    const auto it =
-        std::find_if(all->begin(), all->end(), [&](const PathEntry &e) { return e.path.ifindex == ifindex; });
+    const auto it = std::find_if(all->begin(), all->end(), is);
     return it == all->end() ? std::optional<PathEntry>{} : std::optional(*it);
+}
+
+} // namespace
+
+Result<std::optional<PathEntry>> PathTable::find(std::uint32_t ifindex) const {
+    return first_that(*this, [&](const PathEntry &e) { return !e.absent() && e.path.ifindex == ifindex; });
+}
+
+Result<std::optional<PathEntry>> PathTable::find(std::string_view name) const {
+    return first_that(*this, [&](const PathEntry &e) { return path_name(e.path) == name; });
 }
 
 Result<void> PathTable::put(const mps_path &path) {
     const auto all = entries();
     if (!all)
         return std::unexpected(all.error());
-    std::uint32_t index = 0;
+    const std::string name = path_name(path);
+    const auto known = [&](const PathEntry &e) { return !e.absent() && e.path.ifindex == path.ifindex; };
+    const auto awaited = [&](const PathEntry &e) {
+        return path_name(e.path) == name && (e.absent() || !path.ifindex);
+    };
+    auto there = std::find_if(all->begin(), all->end(), known);
+    if (there == all->end())
+        there = std::find_if(all->begin(), all->end(), awaited);
+    if (there != all->end())
+        return put(PathEntry{there->index, path});
+    for (std::uint32_t index = 1; index < MPS_MAX_PATHS; index++) {
+        if (std::none_of(all->begin(), all->end(), [&](const PathEntry &e) { return e.index == index; }))
+            return put(PathEntry{index, path});
+    }
     for (const PathEntry &entry : *all) {
-        if (entry.path.ifindex == path.ifindex)
-            index = entry.index;
+        if (entry.absent() && has_default_attributes(entry.path))
+            return put(PathEntry{entry.index, path});
     }
-    for (std::uint32_t candidate = 1; !index && candidate < MPS_MAX_PATHS; candidate++) {
-        const bool used =
-            std::any_of(all->begin(), all->end(), [&](const PathEntry &e) { return e.index == candidate; });
-        if (!used)
-            index = candidate;
-    }
-    if (!index) {
-        return fail(ErrorCode::failed,
-                    fmt::format("there is no room for another interface: {} are in use", MPS_MAX_PATHS - 1),
-                    "detach interfaces that are not needed");
-    }
-    if (auto done = write_value(pins_.map(MPS_MAP_PATHS), index, path, MPS_MAP_PATHS); !done)
+    return fail(ErrorCode::failed,
+                fmt::format("there is no room for another interface: {} are in use", MPS_MAX_PATHS - 1),
+                "'mpsched path' shows them; 'mpsched path IFACE --forget' makes room");
+}
+
+Result<void> PathTable::put(const PathEntry &entry) {
+    if (auto done = write_value(pins_.map(MPS_MAP_PATHS), entry.index, entry.path, MPS_MAP_PATHS); !done)
         return done;
-    return write_value(pins_.map(MPS_MAP_PATH_INDEX), path.ifindex, index, MPS_MAP_PATH_INDEX);
+    if (entry.absent())
+        return {};
+    return write_value(pins_.map(MPS_MAP_PATH_INDEX), entry.path.ifindex, entry.index, MPS_MAP_PATH_INDEX);
 }
 
 Result<void> PathTable::remove(std::uint32_t ifindex) {
     const auto entry = find(ifindex);
     if (!entry)
         return std::unexpected(entry.error());
-    if (auto done = delete_key(pins_.map(MPS_MAP_PATH_INDEX), ifindex, MPS_MAP_PATH_INDEX); !done)
-        return done;
     if (!*entry)
-        return {};
-    return write_value(pins_.map(MPS_MAP_PATHS), (*entry)->index, mps_path{}, MPS_MAP_PATHS);
+        return delete_key(pins_.map(MPS_MAP_PATH_INDEX), ifindex, MPS_MAP_PATH_INDEX);
+    return remove(**entry);
+}
+
+Result<void> PathTable::remove(const PathEntry &entry) {
+    if (!entry.absent()) {
+        if (auto done = delete_key(pins_.map(MPS_MAP_PATH_INDEX), entry.path.ifindex, MPS_MAP_PATH_INDEX);
+            !done)
+            return done;
+    }
+    return write_value(pins_.map(MPS_MAP_PATHS), entry.index, mps_path{}, MPS_MAP_PATHS);
 }
 
 namespace {

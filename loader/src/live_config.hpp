@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "contract.hpp"
@@ -42,6 +44,10 @@ class LiveConfig {
 struct PathEntry {
     std::uint32_t index = 0;
     mps_path path{};
+
+    [[nodiscard]] bool has(std::uint32_t flag) const { return (path.flags & flag) != 0; }
+    // There is no interface of this name.
+    [[nodiscard]] bool absent() const { return path.ifindex == 0; }
 };
 
 // The maps mps_paths and mps_path_index. After changes the caller bumps path_epoch.
@@ -52,9 +58,14 @@ class PathTable {
     // Every entry in use, by index.
     [[nodiscard]] Result<std::vector<PathEntry>> entries() const;
     [[nodiscard]] Result<std::optional<PathEntry>> find(std::uint32_t ifindex) const;
-    // Writes the entry of path.ifindex, making one if there is none. Fails when all are in use.
+    // Of an interface that is there or not. Names are those of the last look, see presence.hpp.
+    [[nodiscard]] Result<std::optional<PathEntry>> find(std::string_view name) const;
+    // Writes the entry of path.ifindex, else that of an absent interface of its name, else a new one. Where all are in use,
+    // one that says no more than that an absent interface is waited for makes room.
     [[nodiscard]] Result<void> put(const mps_path &path);
+    [[nodiscard]] Result<void> put(const PathEntry &entry);
     [[nodiscard]] Result<void> remove(std::uint32_t ifindex);
+    [[nodiscard]] Result<void> remove(const PathEntry &entry);
 
     // What the path has carried of its quota in the present period; 0 where it has none.
     [[nodiscard]] Result<std::uint64_t> used_bytes(const PathEntry &entry) const;
@@ -67,8 +78,13 @@ class PathTable {
 // CLOCK_BOOTTIME, by which the periods of quotas are counted.
 [[nodiscard]] std::uint64_t boottime_ns();
 
-[[nodiscard]] mps_path default_path(std::uint32_t ifindex);
-// Nothing in it that could not be made anew.
+[[nodiscard]] mps_path default_path(std::uint32_t ifindex, std::string_view name);
+// Of a name that need not be terminated in the kernel's map.
+[[nodiscard]] std::string path_name(const mps_path &path);
+void set_path_name(mps_path &path, std::string_view name);
+// No attribute that somebody gave it.
+[[nodiscard]] bool has_default_attributes(const mps_path &path);
+// Nothing in it that could not be made anew: neither attributes nor programs, nor the wish for them.
 [[nodiscard]] bool is_plain(const mps_path &path);
 
 } // namespace mps

@@ -46,7 +46,6 @@ int call_back(const nlmsghdr *message, void *data) {
 }
 
 // libmnl's own loops do not compile as C++.
-using OnAttribute = std::function<void(const nlattr *)>;
 int on_attribute(const nlattr *attribute, void *data) {
     (*static_cast<const OnAttribute *>(data))(attribute);
     return MNL_CB_OK;
@@ -54,9 +53,6 @@ int on_attribute(const nlattr *attribute, void *data) {
 void for_each_attribute(const nlmsghdr *message, std::size_t header_size, const OnAttribute &act) {
     mnl_attr_parse(message, static_cast<unsigned>(header_size), on_attribute,
                    const_cast<OnAttribute *>(&act));
-}
-void for_each_nested(const nlattr *outer, const OnAttribute &act) {
-    mnl_attr_parse_nested(outer, on_attribute, const_cast<OnAttribute *>(&act));
 }
 
 struct CloseSocket {
@@ -187,17 +183,46 @@ struct GenlRequest {
     alignas(nlmsghdr) std::array<char, 256> buffer;
     nlmsghdr *message;
 
-    GenlRequest(std::uint16_t family, std::uint8_t command) {
+    GenlRequest(std::uint16_t family, std::uint8_t command, bool dump = false) {
         message = mnl_nlmsg_put_header(buffer.data());
         message->nlmsg_type = family;
-        message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+        message->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | (dump ? NLM_F_DUMP : NLM_F_ACK));
         auto *header = static_cast<genlmsghdr *>(mnl_nlmsg_put_extra_header(message, sizeof(genlmsghdr)));
         header->cmd = command;
         header->version = 1;
     }
 };
 
+// 0: there is none of this name.
+std::uint16_t family_id(std::string_view name) {
+    std::uint16_t family = 0;
+    GenlRequest lookup(GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
+    mnl_attr_put_strz(lookup.message, CTRL_ATTR_FAMILY_NAME, std::string(name).c_str());
+    const int err = transact(NETLINK_GENERIC, lookup.message, [&](const nlmsghdr *message) {
+        for_each_attribute(message, sizeof(genlmsghdr), [&](const nlattr *attribute) {
+            if (mnl_attr_get_type(attribute) == CTRL_ATTR_FAMILY_ID)
+                family = mnl_attr_get_u16(attribute);
+        });
+    });
+    return err ? 0 : family;
+}
+
 } // namespace
+
+void for_each_nested(const nlattr *outer, const OnAttribute &act) {
+    mnl_attr_parse_nested(outer, on_attribute, const_cast<OnAttribute *>(&act));
+}
+
+int ask_generic(std::string_view family, std::uint8_t command, bool dump,
+                const OnAttribute &on_attribute_of) {
+    const std::uint16_t id = family_id(family);
+    if (!id)
+        return ENOENT;
+    GenlRequest request(id, command, dump);
+    return transact(NETLINK_GENERIC, request.message, [&](const nlmsghdr *message) {
+        for_each_attribute(message, sizeof(genlmsghdr), on_attribute_of);
+    });
+}
 
 bool NetDevice::layer3() const {
     switch (type) {
@@ -236,15 +261,39 @@ std::string NetDevice::type_text() const {
     }
 }
 
-Result<std::vector<NetDevice>> net_devices() {
+Result<std::vector<NetDevice>> net_links() {
     std::vector<NetDevice> devices;
     if (const int err = get_links({}, 0, devices))
         return std::unexpected(system_error(err, "listing the interfaces"));
     std::sort(devices.begin(), devices.end(),
               [](const NetDevice &a, const NetDevice &b) { return a.ifindex < b.ifindex; });
-    for (NetDevice &device : devices)
+    return devices;
+}
+
+Result<std::vector<NetDevice>> net_devices() {
+    auto devices = net_links();
+    if (!devices)
+        return devices;
+    for (NetDevice &device : *devices)
         device.driver = read_driver(device.name);
     return devices;
+}
+
+Result<LinkMonitor> LinkMonitor::open() {
+    Fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
+    sockaddr_nl address{};
+    address.nl_family = AF_NETLINK;
+    address.nl_groups = RTMGRP_LINK;
+    if (!socket || ::bind(socket.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address))
+        return std::unexpected(system_error(errno, "listening for changes of interfaces"));
+    return LinkMonitor(std::move(socket));
+}
+
+void LinkMonitor::drain() const {
+    std::array<char, 8192> buffer;
+    // ENOBUFS is told once, then reading goes on.
+    while (::recv(fd_.get(), buffer.data(), buffer.size(), 0) >= 0 || errno == ENOBUFS || errno == EINTR) {
+    }
 }
 
 std::optional<NetDevice> net_device(std::string_view name) {
@@ -293,22 +342,14 @@ std::optional<bool> driver_has_xdp(std::uint32_t ifindex) {
     constexpr std::uint16_t netdev_a_dev_xdp_features = 3;
     constexpr std::uint64_t netdev_xdp_act_basic = 1;
 
-    std::uint16_t family = 0;
-    GenlRequest lookup(GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
-    mnl_attr_put_strz(lookup.message, CTRL_ATTR_FAMILY_NAME, "netdev");
-    int err = transact(NETLINK_GENERIC, lookup.message, [&](const nlmsghdr *message) {
-        for_each_attribute(message, sizeof(genlmsghdr), [&](const nlattr *attribute) {
-            if (mnl_attr_get_type(attribute) == CTRL_ATTR_FAMILY_ID)
-                family = mnl_attr_get_u16(attribute);
-        });
-    });
-    if (err || !family)
+    const std::uint16_t family = family_id("netdev");
+    if (!family)
         return std::nullopt;
 
     std::optional<bool> answer;
     GenlRequest get(family, netdev_cmd_dev_get);
     mnl_attr_put_u32(get.message, netdev_a_dev_ifindex, ifindex);
-    err = transact(NETLINK_GENERIC, get.message, [&](const nlmsghdr *message) {
+    const int err = transact(NETLINK_GENERIC, get.message, [&](const nlmsghdr *message) {
         for_each_attribute(message, sizeof(genlmsghdr), [&](const nlattr *attribute) {
             if (mnl_attr_get_type(attribute) != netdev_a_dev_xdp_features)
                 return;

@@ -6,12 +6,16 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "fd.hpp"
 #include "mpsched/error.hpp"
+
+struct nlattr;
 
 namespace mps {
 
@@ -39,11 +43,34 @@ struct NetDevice {
 
 // In order of their index.
 [[nodiscard]] Result<std::vector<NetDevice>> net_devices();
+// The same without the names of drivers, each of which takes a system call.
+[[nodiscard]] Result<std::vector<NetDevice>> net_links();
 // nullopt: no such interface.
 [[nodiscard]] std::optional<NetDevice> net_device(std::string_view name);
 [[nodiscard]] std::optional<NetDevice> net_device(std::uint32_t ifindex);
 // "" if the interface is gone.
 [[nodiscard]] std::string ifname_of(std::uint32_t ifindex);
+
+// Tells that interfaces of the current network namespace come, go or change.
+class LinkMonitor {
+  public:
+    [[nodiscard]] static Result<LinkMonitor> open();
+    // Readable when something has happened.
+    [[nodiscard]] int fd() const { return fd_.get(); }
+    // Takes what has come. What was lost because too much came counts as well: look at everything.
+    void drain() const;
+
+  private:
+    explicit LinkMonitor(Fd fd) : fd_(std::move(fd)) {}
+    Fd fd_;
+};
+
+// One request without attributes to a generic netlink family of version 1; calls back for each attribute of each answer. 0
+// or an errno: ENOENT where the kernel has no such family.
+using OnAttribute = std::function<void(const nlattr *)>;
+[[nodiscard]] int ask_generic(std::string_view family, std::uint8_t command, bool dump,
+                              const OnAttribute &on_attribute);
+void for_each_nested(const nlattr *outer, const OnAttribute &act);
 
 // How many filters the clsact (or ingress) qdisc of an interface carries, ingress and egress together.
 [[nodiscard]] Result<unsigned> count_clsact_filters(std::uint32_t ifindex);

@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: MIT
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <ifaddrs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
+#include <fstream>
+#include <iterator>
 #include <set>
 #include <span>
+#include <sstream>
+#include <thread>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -15,6 +23,7 @@
 #include "amounts.hpp"
 #include "bpffs.hpp"
 #include "device_place.hpp"
+#include "diagnose.hpp"
 #include "dump.hpp"
 #include "hooks.hpp"
 #include "instance_impl.hpp"
@@ -141,9 +150,10 @@ Result<void> set_attribute(mps_path &path, std::optional<std::uint64_t> &used, c
 }
 
 PathStatus path_status(const mps_path &path, std::uint64_t used_bytes = 0) {
-    return PathStatus{.name = ifname_of(path.ifindex),
+    return PathStatus{.name = path_name(path),
                       .ifindex = path.ifindex,
                       .attached = (path.flags & MPS_PATH_ATTACHED) != 0,
+                      .wanted = (path.flags & MPS_PATH_WANTED) != 0,
                       .attributes = attributes_of(path),
                       .quota_used_bytes = used_bytes};
 }
@@ -166,7 +176,7 @@ Result<InterfaceStatus> interface_status(const InstallationPaths &paths, const P
     if (path)
         status.attributes = attributes_of(*path);
     if (!device) {
-        status.problem = "the interface is gone";
+        status.state = InterfaceState::absent;
         return status;
     }
     const auto xdp = read_xdp(ifindex, *hooks);
@@ -181,8 +191,12 @@ Result<InterfaceStatus> interface_status(const InstallationPaths &paths, const P
 
     const std::string tc = pins.program_name(status.tc_prog_id);
     const std::string wanted = tc_program_name(status.layer3, xdp->own_mode ? TcRole::wakes : TcRole::whole);
-    if (!path || !(path->flags & MPS_PATH_ATTACHED)) {
+    if (!path || !(path->flags & (MPS_PATH_ATTACHED | MPS_PATH_WANTED))) {
         status.problem = "half attached";
+    } else if (!(path->flags & MPS_PATH_ATTACHED)) {
+        status.state = InterfaceState::detached;
+        status.problem = "is there, but not attached";
+        return status;
     } else if (tc.empty()) {
         status.problem = "the TC program is gone";
     } else if (hooks->xdp && !xdp->own_mode) {
@@ -199,7 +213,7 @@ Result<InterfaceStatus> interface_status(const InstallationPaths &paths, const P
         status.problem = std::move(*vrf);
     }
     if (!status.problem.empty()) {
-        status.problem += ": any command that changes something repairs it";
+        status.problem += "; 'mpsched repair' puts it right";
     } else if (const auto all = net_devices()) {
         status.problem = place_problem(*device, status.mode, *all);
     }
@@ -253,6 +267,76 @@ std::string policy_name(const std::vector<Slot> &slots, std::uint32_t number) {
     return it->policy ? it->policy->header.name : fmt::format("slot {}", number);
 }
 
+std::vector<std::string> own_addresses() {
+    std::vector<std::string> result;
+    ifaddrs *all = nullptr;
+    if (::getifaddrs(&all))
+        return result;
+    for (const ifaddrs *one = all; one; one = one->ifa_next) {
+        const int family = one->ifa_addr ? one->ifa_addr->sa_family : AF_UNSPEC;
+        if (family != AF_INET && family != AF_INET6)
+            continue;
+        const void *address =
+            family == AF_INET
+                ? static_cast<const void *>(&reinterpret_cast<const sockaddr_in *>(one->ifa_addr)->sin_addr)
+                : &reinterpret_cast<const sockaddr_in6 *>(one->ifa_addr)->sin6_addr;
+        std::array<char, INET6_ADDRSTRLEN> text{};
+        if (::inet_ntop(family, address, text.data(), text.size()))
+            result.emplace_back(text.data());
+    }
+    ::freeifaddrs(all);
+    return result;
+}
+
+// Established TCP connections of the network namespace, subflows of MPTCP included: Tcp CurrEstab of /proc/net/snmp.
+std::uint32_t established_tcp() {
+    std::ifstream file("/proc/net/snmp");
+    std::vector<std::string> names;
+    for (std::string line; std::getline(file, line);) {
+        if (!line.starts_with("Tcp: "))
+            continue;
+        std::istringstream words(line);
+        std::vector<std::string> parts{std::istream_iterator<std::string>(words), {}};
+        const auto at = std::find(names.begin(), names.end(), "CurrEstab");
+        if (names.empty())
+            names = std::move(parts);
+        else if (at != names.end() && parts.size() == names.size())
+            return static_cast<std::uint32_t>(
+                parse_unsigned(parts[static_cast<std::size_t>(at - names.begin())]).value_or(0));
+    }
+    return 0;
+}
+
+// What of the circumstances needs no installation.
+Circumstances look_around() {
+    Circumstances seen;
+    std::ifstream file("/proc/sys/net/mptcp/enabled");
+    int enabled = 1;
+    seen.enabled = !(file >> enabled) || enabled != 0;
+    seen.network_manager = ::access("/run/NetworkManager", F_OK) == 0;
+    seen.pm = read_path_manager();
+    seen.devices = net_links().value_or(std::vector<NetDevice>{});
+    seen.own_addresses = own_addresses();
+    seen.max_subflows = MPS_MAX_SUBFLOWS;
+    return seen;
+}
+
+void conclude(Status &status, const Circumstances &seen) {
+    for (Diagnosis &one : diagnose(seen))
+        status.findings.push_back(std::move(one));
+    std::stable_partition(status.findings.begin(), status.findings.end(),
+                          [](const Diagnosis &f) { return f.severity == Diagnosis::Severity::problem; });
+    for (const Diagnosis &one : status.findings) {
+        auto &lines = one.severity == Diagnosis::Severity::problem ? status.problems : status.notes;
+        lines.push_back(one.next.empty() ? one.what : fmt::format("{}; {}", one.what, one.next));
+    }
+}
+
+void add_problem(Status &status, const char *id, const std::string &what, const std::string &next = {},
+                 const std::string &subject = {}) {
+    status.findings.push_back({Diagnosis::Severity::problem, id, subject, what, "", next});
+}
+
 } // namespace
 
 std::string energy_name(std::uint32_t energy_class) {
@@ -268,87 +352,145 @@ PathAttributes attributes_of(const mps_path &path) {
                           .quota_period_s = path.quota_period_s};
 }
 
-Result<PathStatus> Instance::path(const std::string &interface, const std::vector<Setting> &settings) {
+namespace {
+
+// What is known of an interface, or the defaults. A name that nothing is known of is `unknown`.
+struct Described {
+    PathEntry entry{}; // index 0: in no table yet
+    bool unknown = false;
+};
+Result<Described> describe(const PathTable &table, const std::string &interface) {
+    const auto presence = look_at_interfaces(table);
+    if (!presence)
+        return std::unexpected(presence.error());
+    for (const PathEntry &entry : presence->entries) {
+        if (path_name(entry.path) == interface)
+            return Described{.entry = entry};
+    }
     const auto device = net_device(interface);
-    if (!device) {
-        return fail(ErrorCode::usage, fmt::format("there is no interface '{}'", interface),
-                    fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
-    }
-    mps_path trial = default_path(device->ifindex);
-    std::optional<std::uint64_t> used;
+    return Described{.entry = {.path = default_path(device ? device->ifindex : 0, interface)},
+                     .unknown = !device};
+}
+
+std::unexpected<Error> no_such_interface(const std::string &interface) {
+    return fail(ErrorCode::usage, fmt::format("there is no interface '{}'", interface),
+                fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
+}
+
+// Paths have changed: the data path looks anew, and counts where there is a quota.
+Result<void> announce_paths(Session &session) {
+    const auto all = session.path_table().entries();
+    if (!all)
+        return std::unexpected(all.error());
+    const bool metered =
+        std::any_of(all->begin(), all->end(), [](const PathEntry &e) { return e.path.quota_bytes != 0; });
+    return session.config.update([&](mps_config &c) {
+        c.path_epoch++;
+        c.flags &= ~static_cast<std::uint32_t>(MPS_CONFIG_METERED);
+        if (metered)
+            c.flags |= MPS_CONFIG_METERED;
+    });
+}
+
+Result<void> apply(mps_path &path, std::optional<std::uint64_t> &used, const std::vector<Setting> &settings) {
     for (const Setting &setting : settings) {
-        if (auto done = set_attribute(trial, used, setting); !done)
-            return std::unexpected(done.error());
+        if (auto done = set_attribute(path, used, setting); !done)
+            return done;
     }
+    return {};
+}
+
+} // namespace
+
+Result<PathStatus> Instance::path(const std::string &interface, const std::vector<Setting> &settings) {
+    if (auto good = check_interface_name(interface); !good)
+        return std::unexpected(good.error());
+    std::optional<std::uint64_t> used;
     if (settings.empty()) {
         const auto pins = impl_->open_for_reading();
         if (!pins) {
-            if (pins.error().what == not_installed().what)
-                return path_status(trial);
-            return std::unexpected(pins.error());
+            const auto device = net_device(interface);
+            if (pins.error().what != not_installed().what)
+                return std::unexpected(pins.error());
+            if (!device)
+                return no_such_interface(interface);
+            return path_status(default_path(device->ifindex, interface));
         }
-        const auto entry = PathTable(*pins).find(device->ifindex);
-        if (!entry)
-            return std::unexpected(entry.error());
-        if (!*entry)
-            return path_status(trial);
-        return path_status(PathTable(*pins), **entry);
+        const auto described = describe(PathTable(*pins), interface);
+        if (!described)
+            return std::unexpected(described.error());
+        if (described->unknown)
+            return no_such_interface(interface);
+        return path_status(PathTable(*pins), described->entry);
     }
+    mps_path trial = default_path(0, interface);
+    if (auto good = apply(trial, used, settings); !good)
+        return std::unexpected(good.error());
     bool created = false;
     auto session = impl_->open_or_create(created);
     if (!session)
         return std::unexpected(session.error());
-    const auto entry = session->path_table().find(device->ifindex);
-    if (!entry)
-        return std::unexpected(entry.error());
-    mps_path wanted = *entry ? (*entry)->path : default_path(device->ifindex);
+    const auto before = describe(session->path_table(), interface);
+    if (!before)
+        return std::unexpected(before.error());
+    mps_path wanted = before->entry.path;
     used.reset();
-    for (const Setting &setting : settings) {
-        if (auto done = set_attribute(wanted, used, setting); !done)
-            return std::unexpected(done.error());
-    }
+    if (auto done = apply(wanted, used, settings); !done)
+        return std::unexpected(done.error());
     if (used && !wanted.quota_bytes) {
         return fail(ErrorCode::usage, fmt::format("{} has no quota, so there is nothing to count", interface),
                     "give quota=BYTES, too");
     }
     // A new period begins with what the present one had used.
-    if (!used && wanted.quota_bytes && *entry && wanted.quota_since_ns != (*entry)->path.quota_since_ns) {
-        const auto before = session->path_table().used_bytes(**entry);
-        if (!before)
-            return std::unexpected(before.error());
-        used = *before;
+    if (!used && wanted.quota_bytes && before->entry.index &&
+        wanted.quota_since_ns != before->entry.path.quota_since_ns) {
+        const auto so_far = session->path_table().used_bytes(before->entry);
+        if (!so_far)
+            return std::unexpected(so_far.error());
+        used = *so_far;
     }
     if (auto done = session->path_table().put(wanted); !done)
         return std::unexpected(done.error());
-    if (used) {
-        const auto placed = session->path_table().find(device->ifindex);
-        if (!placed)
-            return std::unexpected(placed.error());
-        if (*placed) {
-            if (auto done = session->path_table().set_used_bytes(**placed, *used); !done)
-                return std::unexpected(done.error());
-        }
-    }
-    const auto all = session->path_table().entries();
-    if (!all)
-        return std::unexpected(all.error());
-    const bool metered =
-        std::any_of(all->begin(), all->end(), [](const PathEntry &e) { return e.path.quota_bytes != 0; });
-    if (auto done = session->config.update([&](mps_config &c) {
-            c.path_epoch++;
-            c.flags &= ~static_cast<std::uint32_t>(MPS_CONFIG_METERED);
-            if (metered)
-                c.flags |= MPS_CONFIG_METERED;
-        });
-        !done)
-        return std::unexpected(done.error());
-    const auto now = session->path_table().find(device->ifindex);
-    if (!now)
-        return std::unexpected(now.error());
-    if (!*now)
+    const auto placed = session->path_table().find(interface);
+    if (!placed)
+        return std::unexpected(placed.error());
+    if (!*placed)
         return fail(ErrorCode::failed, "the path does not read back as written",
                     "something else writes to our maps: try again");
-    return path_status(session->path_table(), **now);
+    if (used) {
+        if (auto done = session->path_table().set_used_bytes(**placed, *used); !done)
+            return std::unexpected(done.error());
+    }
+    if (auto done = announce_paths(*session); !done)
+        return std::unexpected(done.error());
+    return path_status(session->path_table(), **placed);
+}
+
+Result<bool> Instance::forget_path(const std::string &interface) {
+    auto session = impl_->open_for_changing();
+    if (!session && session.error().what == not_installed().what)
+        return false;
+    if (!session)
+        return std::unexpected(session.error());
+    const auto entry = session->path_table().find(interface);
+    if (!entry)
+        return std::unexpected(entry.error());
+    if (!*entry)
+        return false;
+    mps_path path = default_path((*entry)->path.ifindex, interface);
+    if (!(*entry)->absent()) {
+        path.flags = (*entry)->path.flags;
+        path.mode = (*entry)->path.mode;
+    }
+    if (auto done = session->path_table().set_used_bytes(**entry, 0); !done)
+        return std::unexpected(done.error());
+    auto done = is_plain(path) ? session->path_table().remove(**entry)
+                               : session->path_table().put(PathEntry{(*entry)->index, path});
+    if (done)
+        done = announce_paths(*session);
+    if (!done)
+        return std::unexpected(done.error());
+    return true;
 }
 
 Result<Status> Instance::status() const {
@@ -365,8 +507,9 @@ Result<Status> Instance::status() const {
             // next one.
             if (one.at_work)
                 continue;
-            status.problems.push_back(
-                fmt::format("{} pins at {}: {}", to_string(one.state), one.path, one.text));
+            add_problem(status, "pins",
+                        fmt::format("{} pins at {}: {}", to_string(one.state), one.path, one.text),
+                        "'mpsched repair'");
         }
     }
     for (const Orphan &orphan : find_orphans(impl_->options, impl_->cookie)) {
@@ -378,8 +521,9 @@ Result<Status> Instance::status() const {
         if (pins.error().code == ErrorCode::not_permitted)
             return std::unexpected(pins.error());
         if (pins.error().what != not_installed().what) {
-            status.problems.push_back(fmt::format("{}; {}", pins.error().what, pins.error().hint));
+            add_problem(status, "pins", pins.error().what, pins.error().hint);
         }
+        conclude(status, look_around());
         return status;
     }
     status.installed = true;
@@ -389,18 +533,22 @@ Result<Status> Instance::status() const {
         return std::unexpected(config.error());
     status.engine.front().value = config->dwell_us;
 
-    const auto entries = PathTable(*pins).entries();
-    if (!entries)
-        return std::unexpected(entries.error());
+    const auto presence = look_at_interfaces(PathTable(*pins));
+    if (!presence)
+        return std::unexpected(presence.error());
+    const std::vector<PathEntry> *entries = &presence->entries;
     std::set<std::uint32_t> interfaces;
-    for (const std::uint32_t ifindex : pinned_interfaces(where))
-        interfaces.insert(ifindex);
+    for (const std::uint32_t ifindex : pinned_interfaces(where)) {
+        // What is left of one that is gone goes with the next command that changes something.
+        if (!ifname_of(ifindex).empty())
+            interfaces.insert(ifindex);
+    }
     for (const PathEntry &entry : *entries) {
         auto path = path_status(PathTable(*pins), entry);
         if (!path)
             return std::unexpected(path.error());
         status.paths.push_back(std::move(*path));
-        if (entry.path.flags & MPS_PATH_ATTACHED)
+        if (!entry.absent() && entry.has(MPS_PATH_ATTACHED | MPS_PATH_WANTED))
             interfaces.insert(entry.path.ifindex);
     }
     for (const std::uint32_t ifindex : interfaces) {
@@ -410,12 +558,18 @@ Result<Status> Instance::status() const {
                                     entry == entries->end() ? std::nullopt : std::optional(entry->path));
         if (!one)
             return std::unexpected(one.error());
-        if (!one->problem.empty()) {
-            status.problems.push_back(
-                fmt::format("{}: {}", one->name.empty() ? fmt::format("interface {}", ifindex) : one->name,
-                            one->problem));
-        }
+        // diagnose() tells of one that is there and not attached.
+        if (!one->problem.empty() && one->state == InterfaceState::attached)
+            add_problem(status, "interface", fmt::format("{}: {}", one->name, one->problem), "", one->name);
         status.interfaces.push_back(std::move(*one));
+    }
+    for (const PathEntry &entry : *entries) {
+        if (entry.absent() && entry.has(MPS_PATH_WANTED)) {
+            status.interfaces.push_back({.name = path_name(entry.path),
+                                         .state = InterfaceState::absent,
+                                         .mode = mode_of(entry.path.mode),
+                                         .attributes = attributes_of(entry.path)});
+        }
     }
 
     const Slots table(where, *pins);
@@ -428,9 +582,9 @@ Result<Status> Instance::status() const {
         return std::unexpected(slots.error());
     for (const Slot &slot : *slots) {
         if (!slot.trouble.empty())
-            status.problems.push_back(fmt::format("slot {}: {}", slot.number, slot.trouble));
+            add_problem(status, "slot", fmt::format("slot {}: {}", slot.number, slot.trouble));
         if (slot.half_filled)
-            status.problems.push_back(fmt::format("slot {}: half filled", slot.number));
+            add_problem(status, "slot", fmt::format("slot {}: half filled", slot.number));
     }
     status.new_only = (config->flags & MPS_CONFIG_NEW_ONLY) != 0;
     status.default_slot = default_slot(*config);
@@ -446,24 +600,77 @@ Result<Status> Instance::status() const {
     if (!levers)
         return std::unexpected(levers.error());
     if (levers->on && !levers->attached) {
-        status.problems.push_back(
-            "new subflows do without what the policy wishes to be set (lowat_bytes): the sockops "
-            "program is not attached; see 'mpsched probe'");
+        add_problem(status, "levers",
+                    "new subflows do without what the policy wishes to be set (lowat_bytes): the sockops "
+                    "program is not attached; see 'mpsched probe'");
     }
     if (config->flags & MPS_CONFIG_LEAVING) {
-        status.problems.push_back("half detached: any command that changes something repairs it");
+        add_problem(status, "half-detached", "half detached", "'mpsched repair'");
     }
-    const auto records = dump_subflows(*pins);
-    if (!records)
-        return std::unexpected(records.error());
-    std::set<std::uint32_t> tokens;
-    for (const mps_subflow_record &record : *records)
-        tokens.insert(record.token);
-    status.connections = static_cast<std::uint32_t>(tokens.size());
+    Circumstances seen = look_around();
+    seen.installed = true;
+    seen.interfaces = status.interfaces;
+    auto conns = connections();
+    if (!conns)
+        return std::unexpected(conns.error());
+    seen.connections = std::move(*conns);
+    status.connections = static_cast<std::uint32_t>(seen.connections.size());
+    auto misses = read_misses(*pins);
+    if (!misses)
+        return std::unexpected(misses.error());
+    seen.misses = std::move(*misses);
+    const auto counters = stats();
+    if (!counters)
+        return std::unexpected(counters.error());
+    seen.no_room = (*counters)[MPS_C_CONN_FULL].value;
+    std::uint32_t subflows = 0;
+    for (const ConnectionStatus &connection : seen.connections)
+        subflows += static_cast<std::uint32_t>(connection.subflows.size());
+    const std::uint32_t tcp = established_tcp();
+    seen.plain_tcp = tcp > subflows ? tcp - subflows : 0;
+    conclude(status, seen);
     return status;
 }
 
-Result<std::vector<ConnectionStatus>> Instance::connections() const {
+namespace {
+
+const SubflowStatus *same_subflow(const std::vector<ConnectionStatus> &connections, std::uint32_t token,
+                                  const SubflowStatus &like) {
+    for (const ConnectionStatus &connection : connections) {
+        if (connection.token != token)
+            continue;
+        for (const SubflowStatus &one : connection.subflows) {
+            if (one.id == like.id && one.local == like.local && one.remote == like.remote)
+                return &one;
+        }
+    }
+    return nullptr;
+}
+
+} // namespace
+
+Result<std::vector<ConnectionStatus>> Instance::connections(std::uint32_t sample_ms) const {
+    using Clock = std::chrono::steady_clock;
+    if (sample_ms) {
+        const auto before = connections();
+        const auto then = Clock::now();
+        if (!before)
+            return before;
+        std::this_thread::sleep_for(std::chrono::milliseconds(sample_ms));
+        auto now = connections();
+        const double seconds = std::chrono::duration<double>(Clock::now() - then).count();
+        if (!now)
+            return now;
+        for (ConnectionStatus &connection : *now) {
+            for (SubflowStatus &one : connection.subflows) {
+                const SubflowStatus *earlier = same_subflow(*before, connection.token, one);
+                if (earlier && one.bytes_acked >= earlier->bytes_acked)
+                    one.acked_bytes_s = static_cast<std::uint64_t>(
+                        static_cast<double>(one.bytes_acked - earlier->bytes_acked) / seconds);
+            }
+        }
+        return now;
+    }
     const auto pins = impl_->open_for_reading();
     if (!pins)
         return std::unexpected(pins.error());
@@ -498,6 +705,7 @@ Result<std::vector<ConnectionStatus>> Instance::connections() const {
         }
         for (const KnownSubflow &subflow : connection.subflows) {
             status.subflows.push_back(subflow_status(subflow, connection, attached));
+            status.plain |= subflow.record.plain != 0;
         }
         result.push_back(std::move(status));
     }

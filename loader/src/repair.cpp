@@ -5,12 +5,13 @@
 //   LEAVING flags                           nobody is leaving while we hold the lock: cleared on attached interfaces. On
 //                                           others they say that programs went before their subflows were looked at a
 //                                           last time, which the next detach does
-//   pins or a path of a vanished interface  removed
+//   the path of a vanished interface        says so, see presence.hpp
+//   pins of a vanished interface            removed
 //   an attached interface without TC        its TC program is attached again
 //   an attached interface without XDP       whose TC program only does wakes: goes on in mode tc
 //   XDP and a whole TC program together     a change of mode: TC goes back to wakes
 //   a whole TC program and a pinned XDP link that is attached nowhere     the pin is removed
-//   neither                                 somebody else took both away: it is not attached
+//   neither                                 somebody else took both away: it is not attached, until attach_what_lacks()
 //   links of an interface that is not attached   removed
 //   an attached interface that has joined or left a VRF   asks that VRF's program, or none
 //   a path with nothing but defaults        removed
@@ -77,7 +78,7 @@ Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx)
         path.flags &= ~static_cast<std::uint32_t>(MPS_PATH_LEAVING);
     else if (hooks->any() || (path.flags & MPS_PATH_ATTACHED))
         path.flags = (path.flags & ~static_cast<std::uint32_t>(MPS_PATH_ATTACHED)) | MPS_PATH_LEAVING;
-    if (!device || (!attached && is_plain(path))) {
+    if (!attached && is_plain(path)) {
         if (auto done = session.path_table().remove(ifindex); !done)
             return std::unexpected(done.error());
         return true;
@@ -92,16 +93,22 @@ Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx)
 } // namespace
 
 Result<void> repair_installation(Session &session, bool tcx) {
-    const auto entries = session.path_table().entries();
-    if (!entries)
-        return std::unexpected(entries.error());
+    const auto presence = look_at_interfaces(session.path_table());
+    if (!presence)
+        return std::unexpected(presence.error());
+    const auto rules_changed = settle(session.path_table(), session.pins, *presence);
+    if (!rules_changed)
+        return std::unexpected(rules_changed.error());
+    session.changes = presence->changes;
     std::set<std::uint32_t> interfaces;
-    for (const PathEntry &entry : *entries)
-        interfaces.insert(entry.path.ifindex);
+    for (const PathEntry &entry : presence->entries) {
+        if (!entry.absent())
+            interfaces.insert(entry.path.ifindex);
+    }
     for (const std::uint32_t ifindex : pinned_interfaces(session.paths))
         interfaces.insert(ifindex);
 
-    bool paths_changed = false;
+    bool paths_changed = !presence->same();
     for (const std::uint32_t ifindex : interfaces) {
         const auto changed = repair_interface(session, ifindex, tcx);
         if (!changed)
@@ -112,9 +119,11 @@ Result<void> repair_installation(Session &session, bool tcx) {
     if (!config)
         return std::unexpected(config.error());
     if (paths_changed || (config->flags & MPS_CONFIG_LEAVING)) {
-        const auto done = session.config.update([](mps_config &c) {
+        const auto done = session.config.update([&](mps_config &c) {
             c.flags &= ~static_cast<std::uint32_t>(MPS_CONFIG_LEAVING);
             c.path_epoch++;
+            if (*rules_changed)
+                c.choice += std::uint64_t{1} << 32;
         });
         if (!done)
             return done;

@@ -385,9 +385,12 @@ void Rig::set_path_flags(std::size_t path, std::uint32_t flags) {
                    .cost = static_cast<std::uint32_t>(path + 31),
                    .energy_class = MPS_ENERGY_WIFI,
                    .quota_period_s = 0,
-                   .pad = 0,
+                   .mode = MPS_MODE_AUTO,
                    .quota_bytes = 0,
-                   .quota_since_ns = 0};
+                   .quota_since_ns = 0,
+                   .name = {},
+                   .last_ifindex = 0,
+                   .pad = 0};
 
     need_zero(bpf_map_update_elem(map(MPS_MAP_PATHS), &index, &value, BPF_ANY), "write mps_paths");
     change_config(map(MPS_MAP_CONFIG), [&](mps_config &config) { config.path_epoch++; });

@@ -133,6 +133,14 @@ std::string_view to_string(Answer answer) {
     return answer == Answer::available ? "available" : answer == Answer::missing ? "missing" : "unknown";
 }
 
+std::string_view to_string(InterfaceState state) {
+    return state == InterfaceState::attached ? "attached" : "absent";
+}
+
+std::string_view to_string(PathEvent::Kind kind) {
+    return kind == PathEvent::Kind::gone ? "gone" : "attached";
+}
+
 std::string_view to_string(Installation::State state) {
     return state == Installation::State::other_abi ? "other abi" : "complete";
 }
@@ -248,6 +256,24 @@ Result<DetachResult> Instance::detach(const DetachRequest &request) {
                         .warnings = {}};
 }
 
+Result<void> Instance::follow(const std::function<void(const PathEvent &)> &on_event, int) {
+    log_call("follow");
+    on_event({.kind = PathEvent::Kind::gone, .name = "lte0"});
+    on_event({.kind = PathEvent::Kind::attached, .name = "lte0", .ifindex = 9, .why = "as wished"});
+    return wanted();
+}
+
+Result<RecoverResult> Instance::recover() {
+    log_call("recover");
+    return RecoverResult{.events = {{.kind = PathEvent::Kind::attached, .name = "lte0", .ifindex = 9}},
+                         .subflows = {"192.0.2.1:40000 - 198.51.100.1:443"}};
+}
+
+Result<bool> Instance::forget_path(const std::string &interface) {
+    log_call(fmt::format("forget_path [{}]", interface));
+    return interface == "lte0";
+}
+
 Result<PathStatus> Instance::path(const std::string &interface, const std::vector<Setting> &settings) {
     log_call(fmt::format("path [{}]{}", interface, settings_text(settings)));
     return path_of(interface, 2);
@@ -315,10 +341,21 @@ Result<Status> Instance::status() const {
     status.rules = {{.selector = "rport=443", .policy = "weighted", .slot = 1}};
     status.engine = engine_params();
     status.connections = 2;
+    status.findings = {{.id = "absent",
+                        .subject = "usb0",
+                        .what = "usb0 is absent",
+                        .why = "its attributes wait for it",
+                        .next = "'mpsched attach --follow'"}};
+    status.notes = {"usb0 is absent; 'mpsched attach --follow'"};
+    if (environment("MPS_FAKE_PROBLEM") != nullptr) {
+        status.findings.front().severity = Diagnosis::Severity::problem;
+        status.problems = std::move(status.notes);
+        status.notes.clear();
+    }
     return status;
 }
 
-Result<std::vector<ConnectionStatus>> Instance::connections() const {
+Result<std::vector<ConnectionStatus>> Instance::connections(std::uint32_t) const {
     if (environment("MPS_FAKE_EMPTY") != nullptr)
         return std::vector<ConnectionStatus>{};
     SubflowStatus first{.id = 1, .ifindex = 2, .ifname = "wan0"};

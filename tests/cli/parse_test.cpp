@@ -173,7 +173,6 @@ TEST_CASE("command lines that are wrong", "[cli]") {
          "unknown command 'policy lst'",
          "did you mean 'policy list'"},
         {"a missing argument", {"use"}, "'use' needs POLICY", "usage: mpsched use POLICY"},
-        {"missing interfaces", {"attach", "--mode", "tc"}, "'attach' needs IFACE", "usage: mpsched attach"},
         {"an argument too many",
          {"status", "wan0"},
          "unexpected argument 'wan0' of 'status'",

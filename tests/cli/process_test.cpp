@@ -67,6 +67,7 @@ class CallLog {
 const std::vector<Words> every_command{
     {"status"},
     {"conns"},
+    {"doctor"},
     {"stats"},
     {"stats", "--all"},
     {"probe"},
@@ -169,6 +170,19 @@ TEST_CASE("every command writes text for people, without colours into a pipe", "
         CHECK_FALSE(outcome.out.contains('\x1b'));
         CHECK_FALSE(outcome.out.contains(" \n"));
     }
+}
+
+TEST_CASE("doctor's exit code tells a problem from a note", "[cli]") {
+    const Outcome note = fake({"doctor", "--json"});
+    CHECK(note.exit_code == 0);
+    CHECK(document(note)["findings"][0]["severity"] == "note");
+    const Outcome problem = fake({"doctor", "--json"}, {.environment = {"MPS_FAKE_PROBLEM=1"}});
+    CHECK(problem.exit_code == 1);
+    CHECK(document(problem)["problems"] == 1);
+    CHECK(document(problem)["findings"][0]["next"] == "'mpsched attach --follow'");
+    CHECK(fake({"doctor"}).out.contains("why  its attributes wait for it"));
+    // A status with problems has still done what it was asked for.
+    CHECK(fake({"status"}, {.environment = {"MPS_FAKE_PROBLEM=1"}}).exit_code == 0);
 }
 
 TEST_CASE("status, conns and stats have the keys that scripts rely on", "[cli]") {
@@ -388,7 +402,7 @@ TEST_CASE("zero counters are hidden unless asked for", "[cli]") {
 TEST_CASE("status tells problems and how to repair them", "[cli]") {
     const std::string text = fake({"status"}).out;
     CHECK(text.contains("problems\n  lte0: program replaced by another one\n"));
-    CHECK(text.contains("mpsched repair"));
+    CHECK(text.contains("mpsched doctor"));
 }
 
 TEST_CASE("verbose goes to standard error and leaves the document alone", "[cli]") {

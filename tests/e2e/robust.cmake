@@ -20,6 +20,7 @@ mps_add_test(robust_parallel TIER e2e TIMEOUT 180 SOURCES robust_parallel.cpp LI
 mps_add_test(robust_input TIER e2e TIMEOUT 180 SOURCES robust_input.cpp LIBS mps_robust)
 mps_add_test(robust_pins TIER e2e TIMEOUT 180 SOURCES robust_pins.cpp LIBS mps_robust)
 mps_add_test(robust_hooks TIER e2e TIMEOUT 180 SOURCES robust_hooks.cpp LIBS mps_robust mps_foreign_skel)
+mps_add_test(robust_doctor TIER e2e TIMEOUT 120 SOURCES robust_doctor.cpp LIBS mps_robust)
 mps_add_test(robust_policies TIER e2e TIMEOUT 180 SOURCES robust_policies.cpp
     LIBS mps_robust mps_robust_none mps_robust_abi mps_robust_info mps_robust_program mps_robust_unsafe)
 mps_add_test(robust_live TIER e2e TIMEOUT 240 SOURCES robust_live.cpp LIBS mps_robust mps_datapath_skel)

@@ -8,6 +8,9 @@
 #include <net/if.h>
 #include <sys/socket.h>
 
+#include <csignal>
+#include <sstream>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -97,6 +100,46 @@ void knock(const Rig &rig, std::size_t path) {
 std::uint32_t xdp_id(const Hooks &hooks) {
     return hooks.xdp_native != 0 ? hooks.xdp_native : hooks.xdp_generic;
 }
+
+// What `status` says of an interface, "" if nothing.
+std::string state_of(const Json &status, const std::string &device) {
+    for (const Json &one : status["interfaces"])
+        if (one["name"] == device)
+            return one["state"];
+    return "";
+}
+
+// The path's device and its address, as they were before: another device, with another index.
+void bring_back(Rig &rig, std::size_t path, const std::string &device) {
+    const auto a = rig.network().address(lab::Side::a, path), b = rig.network().address(lab::Side::b, path);
+    must(rig.here().ip(fmt::format("link add {} type veth peer name {} netns {}\naddr add {}/28 dev {}",
+                                   device, device, rig.network().b().name(), a, device)));
+    must(rig.network().b().ip(fmt::format("addr add {}/28 dev {}\nlink set {} up", b, device, device)));
+    must(rig.network().set_link(path, true));
+}
+
+// `attach --follow` in the background.
+class Follower {
+  public:
+    Follower(const Rig &rig, Words words)
+        : process_(must(lab::Process::start(rig.command(words), {.environment = rig.environment()}))) {}
+
+    // It has to end well, at SIGTERM; what it said, a document a line.
+    std::vector<Json> end() {
+        must(process_.signal(SIGTERM));
+        const auto result = must(process_.wait(std::chrono::seconds(10)));
+        INFO(result.out << result.err);
+        CHECK(result.exit_code == 0);
+        std::vector<Json> events;
+        std::istringstream lines(result.out);
+        for (std::string line; std::getline(lines, line);)
+            events.push_back(Json::parse(line));
+        return events;
+    }
+
+  private:
+    lab::Process process_;
+};
 
 bool steers(const Rig &rig) {
     const auto server = e2e::serve(rig.network());
@@ -351,7 +394,7 @@ TEST_CASE("an interface that moves to another namespace takes nothing of ours al
     rig.ok({"attach", "dsl", "lte", "--mode", mode}, environment);
     const auto programs = rig.programs();
     must(rig.here().ip(fmt::format("link set lte netns {}", elsewhere.name())));
-    CHECK_FALSE(rig.json({"status"}, environment)["problems"].empty());
+    CHECK(state_of(rig.json({"status"}, environment), "lte") == "absent");
     rig.ok({"path", "dsl", "weight=5"}, environment);
     CHECK(rig.json({"status"}, environment)["problems"].empty());
     CHECK(our_programs(elsewhere, "lte").empty());
@@ -374,6 +417,116 @@ TEST_CASE("an interface that is renamed stays attached under its new name", "[ro
     rig.ok({"detach", "wwan9"});
     CHECK(our_programs(rig.here(), "wwan9").empty());
     must(rig.here().ip("link set wwan9 down\nlink set wwan9 name lte\nlink set lte up"));
+}
+
+TEST_CASE(
+    "a path that goes and comes back under traffic keeps its weight and its quota's count, and carries again",
+    "[robust][hooks]") {
+    Rig rig(two_paths(50));
+    const std::string mode = GENERATE("tc", "native");
+    const bool followed = GENERATE(true, false);
+    CAPTURE(mode, followed);
+    rig.ok({"attach", "dsl", "lte", "--mode", mode, "--policy", "weighted"});
+    rig.ok({"path", "lte", "weight=3", "quota=1G"});
+    std::optional<Follower> follower;
+    if (followed)
+        follower.emplace(rig, Words{"attach", "--follow", "--json"});
+    const auto server = e2e::serve(rig.network());
+    auto transfer = rig.transfer(server, {});
+    const auto path = [&] { return rig.json({"path", "lte"}); };
+    REQUIRE(eventually([&] { return path()["quota_used_bytes"].get<std::uint64_t>() > 500'000; }));
+    const int before = ifindex_of(rig.here(), "lte");
+
+    must(rig.here().ip("link del lte"));
+    REQUIRE(eventually([&] { return path()["present"] == false; }));
+    const auto carried = path()["quota_used_bytes"].get<std::uint64_t>();
+    CHECK(path()["weight"] == 3);
+    CHECK(state_of(rig.status(), "lte") == "absent");
+
+    bring_back(rig, 1, "lte");
+    REQUIRE(ifindex_of(rig.here(), "lte") != before);
+    const auto clock = std::chrono::steady_clock::now();
+    if (followed) {
+        CHECK(eventually([&] { return !our_programs(rig.here(), "lte").empty(); }, std::chrono::seconds(2)));
+        e2e::report(fmt::format(
+            "attached again after {} ms",
+            std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - clock)
+                .count()));
+    } else {
+        CHECK(state_of(rig.status(), "lte") == "detached");
+        CHECK_FALSE(rig.status()["problems"].empty());
+        rig.ok({"repair"});
+    }
+    CHECK(our_programs(rig.here(), "lte") == our_programs(rig.here(), "dsl"));
+    CHECK(rig.status()["problems"].empty());
+    CHECK(path()["weight"] == 3);
+    CHECK(path()["quota_used_bytes"].get<std::uint64_t>() >= carried);
+
+    // The kernel's path manager opens no subflow by itself for an address that is back.
+    transfer.stop();
+    (void)transfer.wait();
+    auto again = rig.transfer(server, {.bytes = 6'000'000});
+    e2e::check_clean(again.wait());
+    const auto tx = must(lab::read_counters(rig.here())).devices.at("lte").tx_bytes;
+    CHECK(tx > 3'000'000); // three quarters of it, by its weight
+    CHECK(path()["quota_used_bytes"].get<std::uint64_t>() > carried + tx / 2);
+    if (follower) {
+        const auto events = follower->end();
+        REQUIRE(events.size() == 3);
+        CHECK(events[0]["event"] == "following");
+        CHECK(events[1]["event"] == "gone");
+        CHECK(events[2]["event"] == "attached");
+        CHECK(events[2]["mode"] == mode);
+        CHECK(events[2]["name"] == "lte");
+    }
+    rig.ok({"detach", "--all"});
+}
+
+TEST_CASE(
+    "attributes wait for an interface, follow one that is renamed, and go when they are to be forgotten",
+    "[robust][hooks]") {
+    Rig rig;
+    rig.ok({"path", "wwan0", "weight=7", "quota=1M"});
+    rig.ok({"attach", "dsl"});
+    Follower follower(rig, {"attach", "lte", "wwan0", "--mode", "generic", "--follow", "--json"});
+    REQUIRE(eventually([&] { return our_programs(rig.here(), "lte").size() == 2; }));
+
+    // A modem appears under one name and gets another: it has that name's attributes, and is attached.
+    must(rig.here().ip("link add usb0 type veth peer name far\nlink set usb0 name wwan0"));
+    CHECK(eventually([&] { return our_programs(rig.here(), "wwan0").size() == 2; }));
+    CHECK(hooks_of(rig.here(), "wwan0").xdp_generic != 0);
+    CHECK(rig.json({"path", "wwan0"})["weight"] == 7);
+    // Nobody waits for this name, so attributes and programs stay with the device.
+    must(rig.here().ip("link set wwan0 name wwan5"));
+    CHECK(eventually([&] { return rig.json({"path"}).dump().contains("wwan5"); }));
+    CHECK(rig.json({"path", "wwan5"})["weight"] == 7);
+    CHECK(our_programs(rig.here(), "wwan5").size() == 2);
+
+    rig.ok({"path", "wwan5", "--forget"});
+    CHECK(rig.json({"path", "wwan5"})["weight"] == 1);
+    CHECK(rig.json({"path", "wwan5"})["quota_bytes"].is_null());
+    CHECK(our_programs(rig.here(), "wwan5").size() == 2);
+    // What is let go is not followed any more.
+    rig.ok({"detach", "wwan5"});
+    must(rig.here().ip("link set wwan5 down\nlink set wwan5 up"));
+    ::usleep(300'000);
+    CHECK(our_programs(rig.here(), "wwan5").empty());
+    const auto events = follower.end();
+    CHECK(events.size() >= 3);
+    rig.ok({"detach", "--all"});
+}
+
+TEST_CASE("a rule that names an interface matches it again when it is back", "[robust][hooks]") {
+    Rig rig;
+    rig.ok({"attach", "dsl", "lte"});
+    rig.ok({"use", "weighted", "--for", "dev=lte"});
+    must(rig.here().ip("link del lte"));
+    rig.ok({"path", "dsl", "weight=2"});
+    bring_back(rig, 1, "lte");
+    rig.ok({"repair"});
+    CHECK(rig.status()["rules"][0]["selector"] == "dev=lte");
+    rig.ok({"unuse", "dev=lte"});
+    rig.ok({"detach", "--all"});
 }
 
 TEST_CASE("programs of ours that somebody took off are told and put back", "[robust][hooks]") {

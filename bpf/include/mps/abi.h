@@ -42,6 +42,8 @@
 #define MPS_MAX_VLANS 2
 #define MPS_EDITS_KEPT 4
 #define MPS_MACS_LEN 12 /* destination and source of an Ethernet header */
+/* IFNAMSIZ: an interface's name including the terminating NUL. */
+#define MPS_IFNAME_LEN 16
 
 /* ------------------------------------------------------------------ paths */
 
@@ -52,28 +54,61 @@ enum mps_path_flag {
 	MPS_PATH_LEAVING = 1u << 1,
 	/* No link-layer header (tun, wwan, ip tunnels): packets start at IP. */
 	MPS_PATH_L3 = 1u << 2,
+	/* It is to be attached whenever there is an interface of its name: from `attach` on until `detach`. */
+	MPS_PATH_WANTED = 1u << 3,
 };
 
-/* Attributes of one interface, set by `mpsched path`. Index 0 of the map stands for "no such path". */
+/*
+ * Attributes of one interface, set by `mpsched path`. They belong to its name and stay while there is no such interface,
+ * as its place in mps_usage does. Index 0 of the map stands for "no such path".
+ */
 struct mps_path {
-	__u32 ifindex;
+	__u32 ifindex;        /* 0 while there is no interface of this name */
 	__u32 flags;          /* enum mps_path_flag */
 	__u32 weight;         /* 1..10000, share of the bytes; default 1 */
 	__u32 priority;       /* 0..255, lower is preferred; default 0 */
 	__u32 cost;           /* 0..1000000, money per byte in the operator's own unit; default 0 */
 	__u32 energy_class;   /* enum mps_energy_class */
 	__u32 quota_period_s; /* after which the count starts over; 0: never */
-	__u32 pad;
+	__u32 mode;           /* enum mps_path_mode, what `attach` asked for */
 	__u64 quota_bytes;    /* what it may carry in a period, in both directions; 0: as much as it likes */
 	__u64 quota_since_ns; /* CLOCK_BOOTTIME at which the first period began */
+	char name[MPS_IFNAME_LEN];
+	__u32 last_ifindex; /* what it was before the interface went; rules may still name it */
+	__u32 pad;
 };
-MPS_STATIC_ASSERT(sizeof(struct mps_path) == 48, "mps_path layout");
+MPS_STATIC_ASSERT(sizeof(struct mps_path) == 72, "mps_path layout");
+
+/* As words of `attach --mode`; what came of it is read from the interface. */
+enum mps_path_mode {
+	MPS_MODE_AUTO = 0,
+	MPS_MODE_NATIVE = 1,
+	MPS_MODE_GENERIC = 2,
+	MPS_MODE_TC = 3,
+};
 
 /* What a path with a quota has carried, at the same index as its attributes. Counted in mps_meter(). */
 struct mps_usage {
 	__u64 used_bytes; /* IP packets of MPTCP subflows, both directions, and what waits to be sent */
 	__u64 period;     /* in which: number of periods since quota_since_ns */
 };
+
+/*
+ * Packets with MPTCP options that arrived at an interface and found no socket, and the last one of them: a value for each
+ * CPU, at the same index as the interface's attributes.
+ */
+struct mps_miss {
+	__u64 packets;
+	__u64 last_ns;   /* monotonic */
+	__be32 saddr[4]; /* the peer; IPv4 in word 0 */
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+	__u32 is_ipv6;
+	__u32 ifindex; /* of this interface; of another one they count for nothing */
+	__u32 pad;
+};
+MPS_STATIC_ASSERT(sizeof(struct mps_miss) == 64, "mps_miss layout");
 
 enum mps_energy_class {
 	MPS_ENERGY_NONE = 0, /* mains powered or unknown */
@@ -470,7 +505,7 @@ struct mps_subflow_record {
 	struct mps_subflow_view view;
 	__u64 max_pacing_rate; /* bytes/s, sk_max_pacing_rate; 2^64-1 = no limit */
 	__u32 notsent_lowat;   /* bytes, tcp_sock.notsent_lowat; 0 = the sysctl's, 2^32-1 = no limit */
-	__u32 pad;
+	__u32 plain;           /* the peer did not agree to MPTCP: the socket speaks TCP */
 };
 
 /* ---------------------------------------------------------------- levers */
@@ -490,6 +525,7 @@ struct mps_lever_memory {
 #define MPS_MAP_PATHS "mps_paths"
 #define MPS_MAP_PATH_INDEX "mps_path_index"
 #define MPS_MAP_USAGE "mps_usage"
+#define MPS_MAP_MISSES "mps_misses"
 #define MPS_MAP_RULES "mps_rules"
 #define MPS_MAP_CONNS "mps_conns"
 #define MPS_MAP_COUNTERS "mps_counters"

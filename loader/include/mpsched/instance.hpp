@@ -40,7 +40,8 @@ enum class Mode {
 [[nodiscard]] std::string_view to_string(Mode mode);
 [[nodiscard]] Result<Mode> parse_mode(std::string_view text);
 
-// What `mpsched path` sets; kept as long as the installation lives, whether or not the interface is attached.
+// What `mpsched path` sets. It belongs to the interface's name and is kept as long as the installation lives, whether or not
+// the interface is attached, or there.
 struct PathAttributes {
     std::uint32_t weight = 1;    // 1..10000
     std::uint32_t priority = 0;  // 0..255, lower is preferred
@@ -52,24 +53,33 @@ struct PathAttributes {
 };
 
 struct PathStatus {
-    std::string name{}; // "" if the interface is gone
-    std::uint32_t ifindex = 0;
+    std::string name{};
+    std::uint32_t ifindex = 0; // 0: there is no interface of this name now
     bool attached = false;
+    bool wanted = false; // attached by a command and not detached since: to be attached again when it is back
     PathAttributes attributes{};
     std::uint64_t quota_used_bytes = 0; // in the present period; counted only where there is a quota
 };
 
-// One attached interface, as the kernel has it now.
+enum class InterfaceState {
+    attached,
+    detached, // it is to be attached and is there, but has not got our programs
+    absent,   // it is to be attached, but there is no interface of this name
+};
+[[nodiscard]] std::string_view to_string(InterfaceState state);
+
+// One interface that is to be attached, as the kernel has it now.
 struct InterfaceStatus {
     std::string name{};
-    std::uint32_t ifindex = 0;
-    Mode mode = Mode::tc;
+    std::uint32_t ifindex = 0; // 0 if absent
+    InterfaceState state = InterfaceState::attached;
+    Mode mode = Mode::tc;          // of an absent one: as asked for
     std::string tc_hook{};         // "tcx" or "clsact"
     bool layer3 = false;           // no link-layer header
     std::uint32_t xdp_prog_id = 0; // 0 in mode tc
     std::uint32_t tc_prog_id = 0;
     PathAttributes attributes{};
-    std::string problem{}; // "" or what is wrong: half attached, program replaced, interface gone
+    std::string problem{}; // "" or what is wrong: half attached, program replaced
 };
 
 struct AttachRequest {
@@ -85,6 +95,8 @@ struct AttachRequest {
     // Told what is being done, before it is: the first attach lets the kernel verify all programs, which takes a second,
     // and ten on a slow machine.
     std::function<void(const std::string &)> progress{};
+    // Names of interfaces that are not there yet are taken, too: see Instance::follow().
+    bool absent_too = false;
 };
 
 struct AttachedInterface {
@@ -97,8 +109,34 @@ struct AttachedInterface {
 
 struct AttachResult {
     std::vector<AttachedInterface> interfaces{};
-    std::string policy{}; // the default policy that this call chose; "" if it left it as it was
+    std::vector<std::string> absent{}; // with absent_too: those that are waited for
+    std::string policy{};              // the default policy that this call chose; "" if it left it as it was
     std::vector<std::string> warnings{};
+};
+
+// What became of an interface that has attributes or is to be attached.
+struct PathEvent {
+    enum class Kind {
+        gone,     // there is no such interface any more
+        back,     // there is one of that name again; it is not to be attached
+        renamed,  // it had the name `before`
+        attached, // it is attached again
+        failed,   // it is there, but could not be attached
+        detached, // nothing is attached any more: somebody took mpsched away
+    };
+    Kind kind = Kind::gone;
+    std::string name{};
+    std::uint32_t ifindex = 0; // 0 if gone
+    std::string before{};
+    Mode mode = Mode::tc; // of an attached one
+    std::string why{};    // this mode, or what went wrong
+};
+[[nodiscard]] std::string_view to_string(PathEvent::Kind kind);
+
+struct RecoverResult {
+    std::vector<PathEvent> events{};       // attached again, or why not
+    std::vector<std::string> subflows{};   // that were left as backups, and are not any more
+    std::vector<std::string> unrestored{}; // that still are
 };
 
 struct DetachRequest {
@@ -111,6 +149,7 @@ struct DetachResult {
     bool removed_everything = false;       // the last interface is gone, and with it every pin
     std::uint32_t restored = 0;            // subflows whose backup bit had to be set back
     std::vector<std::string> unrestored{}; // subflows that could not be set back to what their peer asked for
+    std::vector<std::string> forgotten{};  // interfaces whose attributes went with everything
     std::vector<std::string> warnings{};
 };
 
@@ -207,7 +246,8 @@ struct SubflowStatus {
     std::uint32_t queued_bytes = 0;
     std::uint32_t notsent_bytes = 0;
     std::uint64_t bytes_acked = 0;
-    std::uint64_t pacing_rate = 0;         // bytes/s
+    std::optional<std::uint64_t> acked_bytes_s{}; // by how much that grew while the connections were sampled
+    std::uint64_t pacing_rate = 0;         // bytes/s: how fast TCP would let packets go, not how fast they go
     std::uint64_t max_pacing_rate = 0;     // bytes/s, SO_MAX_PACING_RATE; 2^64-1: no limit
     std::uint32_t notsent_lowat = 0;       // bytes, TCP_NOTSENT_LOWAT; 0: the sysctl's, 2^32-1: no limit
     std::uint32_t lost = 0, delivered = 0; // segments, cumulative
@@ -221,6 +261,7 @@ struct ConnectionStatus {
     // There was a switch since its last packet: at the next one it chooses anew. `policy` is then the default one, unless there
     // are rules, which may say otherwise: then it is still the last one, if that is loaded yet.
     bool pending = false;
+    bool plain = false; // the peer did not agree to MPTCP: it is plain TCP, with nothing to steer
     std::vector<SubflowStatus> subflows{};
 };
 
@@ -228,6 +269,20 @@ struct CounterValue {
     std::string_view name{};
     std::string_view text{}; // what it counts
     std::uint64_t value = 0; // sum over all CPUs since the first attach
+};
+
+// Why nothing, or less than was asked for, is steered.
+struct Diagnosis {
+    enum class Severity {
+        problem, // what was asked for does not happen
+        note,    // worth knowing
+    };
+    Severity severity = Severity::note;
+    std::string id{};      // for programs: "no-socket", "unsteered" …
+    std::string subject{}; // interface; "" if it is about none
+    std::string what{};    // one line
+    std::string why{};
+    std::string next{}; // what to do
 };
 
 struct Status {
@@ -243,8 +298,10 @@ struct Status {
     bool new_only = false;         // the last switch left the connections there were with the policy they had
     std::vector<Param> engine{};   // live values of engine_params()
     std::uint32_t connections = 0; // MPTCP connections of this network namespace
-    // For people: half-made, stale or foreign pins, interfaces half attached. Empty is good.
+    std::vector<Diagnosis> findings{}; // problems first
+    // The same as lines for people. Without problems all that is attached is steered as was asked for.
     std::vector<std::string> problems{};
+    std::vector<std::string> notes{};
 };
 
 // An installation of any network namespace, found by its pins.
@@ -316,9 +373,22 @@ class Instance {
     // either is. With `all` also programs of ours that no pin leads to any more.
     [[nodiscard]] Result<DetachResult> detach(const DetachRequest &request);
 
+    // Until `stop_fd` is readable: tells what becomes of interfaces that have attributes or are to be attached, and attaches
+    // those that are back, in the mode that was asked for. What does not work is tried again. Returns as well when there is no
+    // installation any more. Leaves everything as it is.
+    [[nodiscard]] Result<void> follow(const std::function<void(const PathEvent &)> &on_event, int stop_fd);
+
+    // Once and for all: attaches what is to be attached and is back, puts in order what killed commands left in this network
+    // namespace, and gives subflows of interfaces that are not attached back the backup bit that their peer asked for.
+    [[nodiscard]] Result<RecoverResult> recover();
+
     // Sets attributes (weight=, priority=, cost=, energy=) and returns all of them; no settings: only returns
-    // them. The interface need not be attached. Creates the installation if there is none.
+    // them. The interface need not be attached, nor be there. Creates the installation if there is none.
     [[nodiscard]] Result<PathStatus> path(const std::string &interface, const std::vector<Setting> &settings);
+
+    // Attributes are the default ones again, a quota and its count are gone; an interface that is not there is no longer
+    // waited for. False if nothing was known of it.
+    [[nodiscard]] Result<bool> forget_path(const std::string &interface);
 
     // Built-in and loaded policies: one entry for each built-in that is not loaded, one for each slot in use, and
     // at the end those that no kernel of this kind can run, with the reason.
@@ -356,7 +426,8 @@ class Instance {
     [[nodiscard]] Result<Status> status() const;
 
     // Every MPTCP connection of the network namespace with its subflows, by token. Needs an installation.
-    [[nodiscard]] Result<std::vector<ConnectionStatus>> connections() const;
+    // `sample_ms`: looks twice, with so much between, and tells what was acknowledged meanwhile.
+    [[nodiscard]] Result<std::vector<ConnectionStatus>> connections(std::uint32_t sample_ms = 0) const;
 
     // In the order of the table in abi.h. Needs an installation.
     [[nodiscard]] Result<std::vector<CounterValue>> stats() const;

@@ -49,6 +49,7 @@ struct Reply {
     // if that is an object.
     std::vector<std::string> warnings{};
     int exit_code = 0;
+    bool streamed = false; // the command has written its answer itself, as it came
 };
 
 using Run = std::function<Result<Reply>(const Context &)>;

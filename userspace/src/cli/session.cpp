@@ -77,6 +77,8 @@ int report(const Error &error, int json_form) {
 }
 
 int report(Reply reply, const Invocation &invocation) {
+    if (reply.streamed)
+        return reply.exit_code;
     std::string document;
     if (invocation.globals.json) {
         const bool is_versioned = invocation.globals.json_form == 2;

@@ -9,6 +9,7 @@
 #include <mpsched/policy_names.hpp>
 
 #include "commands/commands.hpp"
+#include "commands/follow.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -20,6 +21,7 @@ struct AttachOptions {
     std::string mode;
     std::string policy;
     bool force = false;
+    bool follow = false;
 };
 
 // What is being done, on one line of a terminal's standard error that is gone when the command has ended.
@@ -41,6 +43,7 @@ class ProgressLine {
 
 AttachRequest request_of(const AttachOptions &options, Mode mode) {
     AttachRequest request{.interfaces = options.interfaces, .mode = mode, .force = options.force};
+    request.absent_too = options.follow;
     request.policy = options.policy;
     if (request.policy.empty()) {
         const char *environment = std::getenv("MPS_POLICY");
@@ -51,13 +54,32 @@ AttachRequest request_of(const AttachOptions &options, Mode mode) {
     return request;
 }
 
+// What `--follow` starts from.
+Result<Reply> run_follow(const Context &context, Instance &instance, Reply first) {
+    const auto status = instance.status();
+    if (!status)
+        return std::unexpected(status.error());
+    first.json["event"] = "following";
+    std::vector<std::string> names;
+    for (const InterfaceStatus &one : status->interfaces)
+        names.push_back(one.state == InterfaceState::absent ? one.name + " (absent)" : one.name);
+    if (!names.empty())
+        first.text += fmt::format("following {}; Ctrl-C ends that and leaves them as they are\n",
+                                  text::printable(text::join(names)));
+    return follow(context, instance, first);
+}
+
 Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
+    if (options.interfaces.empty() && !options.follow)
+        return usage_error("'attach' needs IFACE", "usage: mpsched attach IFACE…");
     const auto mode = parse_mode(options.mode);
     if (!mode)
         return std::unexpected(mode.error());
     auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
+    if (options.interfaces.empty())
+        return run_follow(context, *instance, Reply{.json = Json::object(), .text = {}});
     auto request = request_of(options, *mode);
     auto result = [&] {
         const ProgressLine line(!context.globals.json);
@@ -82,12 +104,18 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
                    to_string(one.mode),
                    {one.why, output::Paint::dim}});
     }
+    for (const std::string &name : result->absent)
+        table.add({"waits for",
+                   {name, output::Paint::bold},
+                   "",
+                   {"there is no such interface", output::Paint::dim}});
+    reply.json["absent"] = result->absent;
     reply.text = table.render(context.style);
     if (!result->policy.empty()) {
         reply.json["policy"] = result->policy;
         reply.text += fmt::format("all connections use {}\n", result->policy);
     }
-    return reply;
+    return options.follow ? run_follow(context, *instance, std::move(reply)) : reply;
 }
 
 } // namespace
@@ -98,6 +126,7 @@ void setup_attach(Binder &binder) {
     binder.option("--mode", options->mode);
     binder.option("--policy", options->policy);
     binder.flag("--force", options->force);
+    binder.flag("--follow", options->follow);
     binder.run([options](const Context &context) { return run_attach(context, *options); });
 }
 

@@ -10,6 +10,7 @@ namespace mps::cli {
 void setup_attach(Binder &binder);
 void setup_conns(Binder &binder);
 void setup_detach(Binder &binder);
+void setup_doctor(Binder &binder);
 void setup_help(Binder &binder);
 void setup_path(Binder &binder);
 void setup_policy_build(Binder &binder);
@@ -35,6 +36,7 @@ inline constexpr CommandCode command_codes[] = {
     {"attach", setup_attach},
     {"conns", setup_conns},
     {"detach", setup_detach},
+    {"doctor", setup_doctor},
     {"help", setup_help},
     {"path", setup_path},
     {"policy build", setup_policy_build},

@@ -28,6 +28,9 @@ std::string_view verdict(const SubflowStatus &one) {
     return !one.steerable ? "unsteered" : one.allowed ? "allowed" : "parked";
 }
 
+// Long enough for the ACKs of several round trips of most paths.
+constexpr std::uint32_t sample_ms = 200;
+
 Json subflow_json(const SubflowStatus &one) {
     return {{"id", one.id},
             {"ifname", one.ifname},
@@ -53,6 +56,7 @@ Json subflow_json(const SubflowStatus &one) {
             {"queued_bytes", one.queued_bytes},
             {"notsent_bytes", one.notsent_bytes},
             {"bytes_acked", one.bytes_acked},
+            {"acked_bytes_s", one.acked_bytes_s ? Json(*one.acked_bytes_s) : Json(nullptr)},
             {"pacing_rate", one.pacing_rate},
             {"max_pacing_rate", one.max_pacing_rate >= no_limit ? Json(nullptr) : Json(one.max_pacing_rate)},
             {"notsent_lowat", one.notsent_lowat == 0 || one.notsent_lowat == no_limit
@@ -69,8 +73,6 @@ std::string notes(const SubflowStatus &one) {
         all.push_back(one.tcp_state);
     if (!one.usable && one.tcp_state == "established")
         all.emplace_back(one.stale ? "stale" : "not usable");
-    if (!one.steerable)
-        all.emplace_back("packets not met on an attached interface");
     if (one.peer_backup)
         all.emplace_back("peer asked for backup");
     if (one.local_backup)
@@ -81,14 +83,24 @@ std::string notes(const SubflowStatus &one) {
     return text::join(all);
 }
 
+output::Table::Cell verdict_cell(const SubflowStatus &one, const ConnectionStatus &connection) {
+    if (connection.plain || (!connection.tracked && one.steerable))
+        return {"-"};
+    return {verdict(one), one.steerable && one.allowed ? Paint::good : Paint::warn};
+}
+
+std::string steered_by(const ConnectionStatus &connection) {
+    if (connection.plain)
+        return "plain TCP: the peer did not agree to MPTCP";
+    return text::printable(connection.policy) + (!connection.tracked ? " (not decided yet)"
+                                                 : connection.pending
+                                                     ? " (from its next packet on)"
+                                                     : fmt::format(" (slot {})", connection.slot));
+}
+
 std::string connection_text(const ConnectionStatus &connection, const output::Style &style) {
-    std::string all =
-        fmt::format("{}  {}{}  {}\n", style(Paint::bold, fmt::format("{:08x}", connection.token)),
-                    text::printable(connection.policy),
-                    !connection.tracked  ? " (not decided yet)"
-                    : connection.pending ? " (from its next packet on)"
-                                         : fmt::format(" (slot {})", connection.slot),
-                    text::count(connection.subflows.size(), "subflow"));
+    std::string all = fmt::format("{}  {}  {}\n", style(Paint::bold, fmt::format("{:08x}", connection.token)),
+                                  steered_by(connection), text::count(connection.subflows.size(), "subflow"));
     output::Table table({{"id", Align::right},
                          {"interface"},
                          {"local"},
@@ -99,23 +111,22 @@ std::string connection_text(const ConnectionStatus &connection, const output::St
                          {"in flight", Align::right},
                          {"queued", Align::right},
                          {"acked", Align::right},
-                         {"rate", Align::right},
+                         {"throughput", Align::right},
+                         {"pacing rate", Align::right},
                          {"", Align::left, true}});
     for (const SubflowStatus &one : connection.subflows) {
-        const bool decided = connection.tracked;
         table.add(
             {fmt::to_string(one.id),
              one.ifname.empty() ? (one.ifindex == 0 ? "-" : fmt::format("#{}", one.ifindex)) : one.ifname,
              one.local,
              one.remote,
-             {decided ? std::string(verdict(one)) : "-", !decided                       ? Paint::none
-                                                         : one.steerable && one.allowed ? Paint::good
-                                                                                        : Paint::warn},
+             verdict_cell(one, connection),
              one.srtt_us == 0 ? "-" : text::duration(one.srtt_us),
              fmt::to_string(one.cwnd),
              fmt::to_string(one.in_flight),
              text::bytes(one.queued_bytes),
              text::bytes(one.bytes_acked),
+             one.acked_bytes_s ? text::bit_rate(*one.acked_bytes_s) : "-",
              one.pacing_rate == 0 ? "-" : text::bit_rate(one.pacing_rate),
              {notes(one), Paint::dim}});
     }
@@ -129,7 +140,7 @@ Result<Reply> run_conns(const Context &context, const ConnsOptions &options) {
     if (options.policy)
         if (const auto known = instance->policy(*options.policy); !known)
             return std::unexpected(known.error());
-    const auto connections = instance->connections();
+    const auto connections = instance->connections(sample_ms);
     if (!connections)
         return std::unexpected(connections.error());
 
@@ -139,7 +150,8 @@ Result<Reply> run_conns(const Context &context, const ConnsOptions &options) {
             continue;
         Json one{{"token", connection.token},     {"policy", connection.policy},
                  {"slot", connection.slot},       {"tracked", connection.tracked},
-                 {"pending", connection.pending}, {"subflows", Json::array()}};
+                 {"pending", connection.pending}, {"plain_tcp", connection.plain},
+                 {"subflows", Json::array()}};
         for (const SubflowStatus &subflow : connection.subflows)
             one["subflows"].push_back(subflow_json(subflow));
         reply.json.push_back(std::move(one));

@@ -31,7 +31,8 @@ Result<Reply> run_detach(const Context &context, const DetachOptions &options) {
     Reply reply{.json = {{"interfaces", result->interfaces},
                          {"removed_everything", result->removed_everything},
                          {"restored", result->restored},
-                         {"unrestored", result->unrestored}},
+                         {"unrestored", result->unrestored},
+                         {"forgotten", result->forgotten}},
                 .text = {},
                 .warnings = result->warnings};
     if (result->interfaces.empty()) {
@@ -43,6 +44,9 @@ Result<Reply> run_detach(const Context &context, const DetachOptions &options) {
                                       text::count(result->restored, "subflow"));
         if (result->removed_everything)
             reply.text += "nothing of mpsched is left in this network namespace\n";
+        if (!result->forgotten.empty())
+            reply.text += fmt::format("forgotten with it: what 'path' has set for {}\n",
+                                      text::printable(text::join(result->forgotten)));
     }
     for (const std::string &subflow : result->unrestored)
         reply.warnings.push_back(

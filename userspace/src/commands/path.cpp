@@ -17,6 +17,7 @@ namespace {
 struct PathOptions {
     std::optional<std::string> interface;
     std::vector<std::string> settings;
+    bool forget = false;
 };
 
 // "10.0 MB", "5.0 GB in 30 d".
@@ -34,6 +35,12 @@ std::string quota_text(const PathAttributes &attributes) {
     return fmt::format("{} in {} {}", all, count, unit);
 }
 
+std::string state_text(const PathStatus &path) {
+    if (path.ifindex == 0)
+        return "absent";
+    return path.attached ? "" : "not attached";
+}
+
 std::string path_table(const std::vector<PathStatus> &paths, const output::Style &style) {
     using output::Align;
     output::Table table({{"interface"},
@@ -45,18 +52,39 @@ std::string path_table(const std::vector<PathStatus> &paths, const output::Style
                          {"used", Align::right, true},
                          {"", Align::left, true}});
     for (const PathStatus &path : paths)
-        table.add({path.name.empty() ? fmt::format("#{} (gone)", path.ifindex) : path.name,
+        table.add({path.name,
                    fmt::to_string(path.attributes.weight),
                    fmt::to_string(path.attributes.priority),
                    fmt::to_string(path.attributes.cost),
                    path.attributes.energy,
                    quota_text(path.attributes),
                    path.attributes.quota_bytes ? text::bytes(path.quota_used_bytes) : "",
-                   {path.attached ? "" : "not attached", output::Paint::dim}});
+                   {state_text(path), output::Paint::dim}});
     return table.render(style);
 }
 
+Result<Reply> run_forget(const Context &context, const PathOptions &options) {
+    if (!options.interface || !options.settings.empty())
+        return usage_error("'path --forget' takes one IFACE and nothing else",
+                           "usage: mpsched path IFACE --forget");
+    auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    const auto known = instance->forget_path(*options.interface);
+    if (!known)
+        return std::unexpected(known.error());
+    const std::string name = text::printable(*options.interface);
+    PathStatus left{.name = *options.interface};
+    if (auto now = instance->path(*options.interface, {}))
+        left = std::move(*now);
+    return Reply{.json = path_json(left),
+                 .text = *known ? fmt::format("{} has default attributes again\n", name)
+                                : fmt::format("nothing was known of {}\n", name)};
+}
+
 Result<Reply> run_path(const Context &context, const PathOptions &options) {
+    if (options.forget)
+        return run_forget(context, options);
     const auto settings =
         parse_settings(options.settings, "'path' takes one interface at a time, and then settings "
                                          "like weight=3; 'mpsched help path' lists them");
@@ -75,7 +103,11 @@ Result<Reply> run_path(const Context &context, const PathOptions &options) {
         const auto path = instance->path(*options.interface, *settings);
         if (!path)
             return std::unexpected(path.error());
-        return Reply{.json = path_json(*path), .text = path_table({*path}, context.style)};
+        Reply reply{.json = path_json(*path), .text = path_table({*path}, context.style)};
+        if (path->ifindex == 0 && !settings->empty())
+            reply.warnings.push_back(
+                fmt::format("there is no interface {} now: it gets them when it comes", path->name));
+        return reply;
     }
     const auto status = instance->status();
     if (!status)
@@ -95,6 +127,7 @@ void setup_path(Binder &binder) {
     auto options = std::make_shared<PathOptions>();
     binder.argument("IFACE", options->interface);
     binder.argument("key=value", options->settings);
+    binder.flag("--forget", options->forget);
     binder.run([options](const Context &context) { return run_path(context, *options); });
 }
 

@@ -108,10 +108,20 @@ std::string also_text(const std::vector<std::string> &also) {
                        text::printable(text::join(also)));
 }
 
+Json finding_json(const Diagnosis &finding) {
+    return {{"severity", finding.severity == Diagnosis::Severity::problem ? "problem" : "note"},
+            {"id", finding.id},
+            {"subject", finding.subject.empty() ? Json(nullptr) : Json(finding.subject)},
+            {"what", finding.what},
+            {"why", finding.why},
+            {"next", finding.next}};
+}
+
 Json path_json(const PathStatus &path) {
     return {{"name", path.name},
             {"ifindex", path.ifindex},
             {"attached", path.attached},
+            {"present", path.ifindex != 0},
             {"weight", path.attributes.weight},
             {"priority", path.attributes.priority},
             {"cost", path.attributes.cost},

@@ -31,6 +31,7 @@ namespace mps::cli {
 // "so do the rule rport=443: they used another object of that name", or nothing.
 [[nodiscard]] std::string also_text(const std::vector<std::string> &also);
 
+[[nodiscard]] Json finding_json(const Diagnosis &finding);
 [[nodiscard]] Json path_json(const PathStatus &path);
 
 // Parses all; a key that occurs twice is a usage error, and so is a word without '='. What that may have been, `instead` tells.

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include "commands/commands.hpp"
+#include "commands/follow.hpp"
+#include "output/text.hpp"
 
 namespace mps::cli {
 
@@ -13,6 +15,36 @@ namespace {
 struct RepairOptions {
     bool force = false;
 };
+
+// Of this network namespace: what its status recommends `repair` for.
+Result<void> recover(const Context &context, Reply &reply) {
+    auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    reply.json["interfaces"] = Json::array();
+    reply.json["subflows"] = Json::array();
+    if (!instance->installed())
+        return {};
+    const auto result = instance->recover();
+    if (!result)
+        return std::unexpected(result.error());
+    for (const PathEvent &event : result->events) {
+        reply.json["interfaces"].push_back({{"name", event.name},
+                                            {"ifindex", event.ifindex},
+                                            {"what", to_string(event.kind)},
+                                            {"why", event.why.empty() ? Json(nullptr) : Json(event.why)}});
+        reply.text += text::printable(event_text(event)) + "\n";
+        if (event.kind == PathEvent::Kind::failed)
+            reply.exit_code = static_cast<int>(ErrorCode::failed);
+    }
+    reply.json["subflows"] = result->subflows;
+    for (const std::string &subflow : result->subflows)
+        reply.text += fmt::format("{} is no longer left as a backup\n", subflow);
+    for (const std::string &subflow : result->unrestored)
+        reply.warnings.push_back(
+            fmt::format("could not be set back to what its peer asked for: {}", subflow));
+    return {};
+}
 
 Result<Reply> run_repair(const Context &context, const RepairOptions &options) {
     const OpenOptions open = context.open_options();
@@ -27,6 +59,8 @@ Result<Reply> run_repair(const Context &context, const RepairOptions &options) {
     Reply reply{.json = {{"removed", *removed}, {"left", Json::array()}}, .text = {}};
     for (const std::string &line : *removed)
         reply.text += "removed " + line + "\n";
+    if (auto done = recover(context, reply); !done)
+        return std::unexpected(done.error());
     if (!left)
         reply.warnings.push_back(fmt::format("{}; {}", left.error().what, left.error().hint));
     for (const Installation &one : left.value_or(std::vector<Installation>{})) {

@@ -18,6 +18,7 @@ using output::Paint;
 Json interface_json(const InterfaceStatus &one) {
     return {{"name", one.name},
             {"ifindex", one.ifindex},
+            {"state", to_string(one.state)},
             {"mode", to_string(one.mode)},
             {"tc_hook", one.tc_hook},
             {"layer3", one.layer3},
@@ -43,7 +44,8 @@ Json status_json(const Status &status) {
              {"paths", Json::array()},
              {"engine", param_values(status.engine)},
              {"connections", status.connections},
-             {"problems", status.problems}};
+             {"problems", status.problems},
+             {"notes", status.notes}};
     for (const InterfaceStatus &one : status.interfaces)
         all["interfaces"].push_back(interface_json(one));
     for (const PolicyInfo &policy : status.policies)
@@ -68,7 +70,7 @@ std::string interface_text(const Status &status, const output::Style &style) {
                          {"", Align::left, true}});
     for (const InterfaceStatus &one : status.interfaces)
         table.add({{one.name.empty() ? fmt::format("#{}", one.ifindex) : one.name, Paint::bold},
-                   to_string(one.mode),
+                   one.state == InterfaceState::attached ? to_string(one.mode) : to_string(one.state),
                    one.tc_hook,
                    fmt::to_string(one.attributes.weight),
                    fmt::to_string(one.attributes.priority),
@@ -127,8 +129,12 @@ std::string status_text(const Status &status, const output::Style &style) {
         all += "\n" + style(Paint::bad, "problems") + "\n";
         for (const std::string &problem : problems)
             all += text::wrap(text::printable(problem), 100, 2) + "\n";
-        if (std::ranges::none_of(problems, [](const auto &text) { return text.contains("mpsched repair"); }))
-            all += "  to repair: mpsched repair\n";
+        all += "  'mpsched doctor' explains them\n";
+    }
+    if (!status.notes.empty()) {
+        all += "\n" + heading(style, "notes");
+        for (const std::string &note : status.notes)
+            all += text::wrap(text::printable(note), 100, 2) + "\n";
     }
     return all;
 }

@@ -14,8 +14,9 @@ std::span<const Command> commands() {
             .summary = "what is attached, which policies are in use, and whether anything is wrong",
             .description =
                 {
-                    "Everything shown is read from the kernel at that moment. Problems come with the command that "
-                    "repairs them.",
+                    "Everything shown is read from the kernel at that moment. A problem means that what was asked for does "
+                    "not happen, and comes with what to do; a note is worth knowing. The exit code is 0 all the same: "
+                    "'doctor' is the one for scripts.",
                 },
             .examples = {{"status", "in the current network namespace"},
                          {"--netns client status --json", "in another one, as one JSON document"}},
@@ -30,6 +31,8 @@ std::span<const Command> commands() {
                     "One block for each connection: its token, its policy, and a line for each subflow. A subflow is "
                     "'allowed' or 'parked' by the policy's last verdict, or 'unsteered': its packets are not met on an "
                     "attached interface, so the kernel uses it as it likes. '-' means that no policy has decided yet.",
+                    "The throughput is what was acknowledged within 0.2 s. The pacing rate is how fast TCP would let packets "
+                    "go, often many times the path's rate.",
                 },
             .options = {{.name = "--policy",
                          .value = "NAME",
@@ -37,6 +40,21 @@ std::span<const Command> commands() {
                          .text = "only connections steered by this policy"}},
             .examples = {{"conns", "all connections"},
                          {"conns --policy weighted", "only those that weighted steers"}},
+        },
+        {
+            .verb = "doctor",
+            .group = Group::look,
+            .summary = "why nothing, or less than was asked for, is steered, and what to do",
+            .description =
+                {
+                    "Looks at MPTCP itself (switched off, no endpoints, limits of 0, backup flags that overrule a policy), at "
+                    "connections (plain TCP, one subflow, subflows on interfaces that are not attached), at packets that "
+                    "found no socket with the likely reason (bridge, bond, VLAN, VRF, NAT, forwarded traffic), and at what "
+                    "is attached. Changes nothing; useful before the first attach, too.",
+                    "Exit code 1 if there is a problem; notes alone are 0.",
+                },
+            .examples = {{"doctor", "when something seems not to work"},
+                         {"doctor --json", "the same for a script: severity, id, what, why, next"}},
         },
         {
             .verb = "stats",
@@ -78,8 +96,13 @@ std::span<const Command> commands() {
                     "one ('default' leaves the scheduling to the kernel), 'use' does later.",
                     "An interface whose XDP hook is taken by another program is refused; '--mode tc' works beside it, "
                     "--force replaces it.",
+                    "With --follow the command stays until Ctrl-C or SIGTERM, which leave everything as it is: it tells, a "
+                    "line each (with --json a document each), what becomes of the interfaces, and attaches those that "
+                    "come back, in the mode asked for. Names that are not there yet are waited for. Without IFACE it "
+                    "follows what is attached already. A device that is renamed stays attached under its new name.",
                 },
             .arguments = {{.name = "IFACE",
+                           .required = false,
                            .many = true,
                            .complete = Complete::interface,
                            .text = "network interface"}},
@@ -93,10 +116,12 @@ std::span<const Command> commands() {
                          .value = "POLICY",
                          .complete = Complete::policy_or_file,
                          .text = "policy of all connections that no rule names, as with 'use'"},
-                        {.name = "--force", .text = "replace another program that holds the XDP hook"}},
+                        {.name = "--force", .text = "replace another program that holds the XDP hook"},
+                        {.name = "--follow", .text = "stay, and attach interfaces again that come back"}},
             .examples = {{"attach wan0 lte0", "both paths, the best mode for each"},
                          {"attach wan0 --mode tc", "beside another XDP program"},
-                         {"attach wan0 lte0 --policy default", "only watch, for now"}},
+                         {"attach wan0 lte0 --policy default", "only watch, for now"},
+                         {"attach wan0 wwan0 --follow", "also after the modem was plugged in again"}},
         },
         {
             .verb = "detach",
@@ -120,12 +145,15 @@ std::span<const Command> commands() {
             .verb = "repair",
             .group = Group::interfaces,
             .changes = true,
-            .summary = "remove what killed commands and vanished network namespaces have left",
+            .summary = "attach again what came back, and remove what killed commands have left",
             .description =
                 {
-                    "Looks at all network namespaces of this machine. Objects that are not ours are never touched; "
-                    "those of another version of mpsched only with --force, unless their namespace is gone.",
-                    "In this network namespace also takes off programs of mpsched that run but whose pins are gone.",
+                    "In this network namespace: attaches interfaces that are to be attached, are there, and have lost their "
+                    "programs; opens subflows that are left as backups on interfaces which are not attached; takes off "
+                    "programs of mpsched that run but whose pins are gone.",
+                    "In all network namespaces of this machine: removes what killed commands and vanished namespaces have "
+                    "left. Objects that are not ours are never touched; those of another version of mpsched only with "
+                    "--force, unless their namespace is gone.",
                 },
             .options =
                 {{.name = "--force",
@@ -298,7 +326,8 @@ std::span<const Command> commands() {
             .description =
                 {
                     "Without settings shows them; without an interface those of all interfaces. They take effect at "
-                    "once, and last as long as the installation.",
+                    "once. They belong to the name: an interface that goes and comes back has them again, with what it "
+                    "has carried of its quota, until --forget, or until the last interface is detached.",
                     "A quota is counted in the data path, over all MPTCP connections of this network namespace, in both "
                     "directions; the policy 'quota' keeps to it. A restart of the machine forgets the count: "
                     "quota_used=BYTES sets it.",
@@ -306,12 +335,14 @@ std::span<const Command> commands() {
             .arguments = {{.name = "IFACE",
                            .required = false,
                            .complete = Complete::interface,
-                           .text = "network interface; need not be attached"},
+                           .text = "network interface; need not be attached, nor be there"},
                           {.name = "key=value",
                            .required = false,
                            .many = true,
                            .complete = Complete::path_attribute,
                            .text = "attribute and its new value"}},
+            .options = {{.name = "--forget",
+                         .text = "back to the default attributes; the quota and its count go as well"}},
             .examples = {{"path wan0 weight=3", "three times the share of a path of weight 1"},
                          {"path lte0 priority=1 cost=20 energy=lte", "standby, metered"},
                          {"path lte0 quota=5G quota_period=30d", "at most 5 GB in 30 days, with 'use quota'"},

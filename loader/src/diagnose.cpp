@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: MIT
+#include "diagnose.hpp"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "addresses.hpp"
+#include "device_place.hpp"
+#include "live_config.hpp"
+
+namespace mps {
+
+namespace {
+
+using Severity = Diagnosis::Severity;
+
+// Fewer, or older: late packets of connections that were closed, as any host has them.
+constexpr std::uint64_t few_packets = 10;
+constexpr std::uint64_t long_ago_ms = 60'000;
+constexpr std::size_t examples = 3;
+
+std::string counted(std::size_t number, std::string_view noun) {
+    return fmt::format("{} {}{}", number, noun, number == 1 ? "" : "s");
+}
+
+std::string listed(const std::set<std::string> &all) {
+    std::vector<std::string> some(all.begin(), all.end());
+    const bool more = some.size() > examples;
+    some.resize(std::min(some.size(), examples));
+    return fmt::format("{}{}", fmt::join(some, ", "), more ? ", …" : "");
+}
+
+bool is_attached(const Circumstances &seen, const std::string &name) {
+    return std::any_of(seen.interfaces.begin(), seen.interfaces.end(), [&](const InterfaceStatus &i) {
+        return i.name == name && i.state == InterfaceState::attached;
+    });
+}
+
+// ---- MPTCP itself
+
+void judge_endpoints(const Circumstances &seen, std::vector<Diagnosis> &found) {
+    if (!seen.pm || !seen.pm->in_kernel)
+        return;
+    const auto &endpoints = seen.pm->endpoints;
+    const auto subflows = static_cast<std::uint32_t>(
+        std::count_if(endpoints.begin(), endpoints.end(), [](const Endpoint &e) { return e.subflow; }));
+    if (seen.pm->subflow_limit == 0) {
+        found.push_back({Severity::problem, "no-subflows-allowed", "",
+                         "the limit of further subflows is 0: every connection has one",
+                         "the kernel's path manager neither opens nor accepts any",
+                         "'ip mptcp limits set subflows 8'"});
+    } else if (endpoints.empty()) {
+        found.push_back(
+            {Severity::note, "no-endpoints", "", "there is no MPTCP endpoint",
+             "the kernel's path manager opens subflows from addresses that it was told, so this host opens no "
+             "further ones; what peers open is steered all the same",
+             "'ip mptcp endpoint add ADDRESS dev IFACE subflow' for each path but the first"});
+    } else if (seen.pm->subflow_limit && subflows > *seen.pm->subflow_limit) {
+        found.push_back({Severity::note, "few-subflows-allowed", "",
+                         fmt::format("{} subflow endpoints, but the limit of further subflows is {}",
+                                     subflows, *seen.pm->subflow_limit),
+                         "the others are not used",
+                         fmt::format("'ip mptcp limits set subflows {}'", subflows)});
+    }
+}
+
+void judge_backup_flags(const Circumstances &seen, std::vector<Diagnosis> &found) {
+    std::map<std::string, std::string> flagged; // local address -> what to do
+    const std::string_view nm = seen.network_manager
+                                    ? "; where NetworkManager made it, take 'backup' out of the profile: "
+                                      "'nmcli connection modify NAME connection.mptcp-flags …'"
+                                    : "";
+    for (const Endpoint &one : seen.pm ? seen.pm->endpoints : std::vector<Endpoint>{}) {
+        if (!one.backup)
+            continue;
+        flagged[one.address] = one.ifname;
+        found.push_back({Severity::note, "backup-endpoint", one.ifname,
+                         fmt::format("endpoint {} ({}{}{}) has the flag 'backup'", one.id, one.address,
+                                     one.ifname.empty() ? "" : " dev ", one.ifname),
+                         "the kernel uses its subflows only when nothing else works, whatever a policy says",
+                         fmt::format("'ip mptcp endpoint change id {} nobackup'{}", one.id, nm)});
+    }
+    std::set<std::string> others;
+    for (const ConnectionStatus &connection : seen.connections) {
+        for (const SubflowStatus &one : connection.subflows) {
+            if (one.local_backup && !flagged.contains(one.local.substr(0, one.local.rfind(':'))))
+                others.insert(one.local);
+        }
+    }
+    if (!others.empty())
+        found.push_back(
+            {Severity::note, "backup-subflow", "",
+             fmt::format("subflows were opened as backups: {}", listed(others)),
+             "the kernel uses them only when nothing else works, whatever a policy says; the endpoint has "
+             "changed since, or another path manager (mptcpd) opened them",
+             "new connections go by the endpoint's flags of now: 'ip mptcp endpoint show'"});
+}
+
+// ---- connections
+
+void judge_kinds(const Circumstances &seen, std::vector<Diagnosis> &found) {
+    std::set<std::string> plain;
+    std::size_t single = 0, multi = 0;
+    for (const ConnectionStatus &one : seen.connections) {
+        if (one.plain)
+            plain.insert(one.subflows.empty() ? "?" : one.subflows.front().remote);
+        else
+            (one.subflows.size() > 1 ? multi : single)++;
+    }
+    if (!plain.empty())
+        found.push_back(
+            {Severity::note, "plain-tcp", "",
+             fmt::format("MPTCP sockets that fell back to plain TCP, to {}", listed(plain)),
+             "the listener there does not ask for MPTCP, has it switched off, or something in between takes the "
+             "option out of the SYN",
+             "start the server with 'mptcpize run', or with a socket of IPPROTO_MPTCP; 'nstat -az MPTcpExt*' "
+             "tells how it fell back"});
+    if (single && seen.interfaces.size() > 1)
+        found.push_back(
+            {Severity::note, "one-subflow", "",
+             fmt::format("{} of {} MPTCP connections have one subflow: there is nothing to choose", single,
+                         single + multi),
+             "they are young, the peer accepts no more, or no endpoint is on another path",
+             "'ip mptcp endpoint show', 'ip mptcp limits show' on both hosts; 'ip mptcp monitor' shows joins"});
+    if (seen.connections.empty() && seen.plain_tcp && seen.installed)
+        found.push_back({Severity::note, "no-mptcp", "",
+                         fmt::format("no MPTCP connection, though there are {}",
+                                     counted(seen.plain_tcp, "TCP connection")),
+                         "applications get MPTCP only if they ask for it",
+                         "'mptcpize run COMMAND', or IPPROTO_MPTCP"});
+}
+
+void judge_unsteered(const Circumstances &seen, std::vector<Diagnosis> &found) {
+    struct Sum {
+        std::size_t subflows = 0, connections = 0;
+    };
+    std::map<std::string, Sum> sums;
+    std::size_t crowded = 0;
+    for (const ConnectionStatus &connection : seen.connections) {
+        // One subflow alone leaves nothing to be steered.
+        if (connection.subflows.size() < 2)
+            continue;
+        crowded += connection.subflows.size() > seen.max_subflows;
+        std::map<std::string, std::size_t> here;
+        for (const SubflowStatus &one : connection.subflows) {
+            if (!one.steerable && one.tcp_state == "established")
+                here[one.ifname]++;
+        }
+        for (const auto &[name, subflows] : here) {
+            sums[name].subflows += subflows;
+            sums[name].connections++;
+        }
+    }
+    for (const auto &[name, sum] : sums) {
+        const std::string which =
+            fmt::format("{} of {}", counted(sum.subflows, "subflow"), counted(sum.connections, "connection"));
+        if (name.empty()) {
+            found.push_back({Severity::note, "unsteered", "",
+                             fmt::format("{}: unsteered, no interface is known", which),
+                             "no packet of them was met yet, or their interface is gone",
+                             "they are used as the kernel likes"});
+        } else if (is_attached(seen, name)) {
+            found.push_back(
+                {Severity::problem, "unheard", name,
+                 fmt::format("{} on {}: unsteered, although it is attached", which, name),
+                 "the kernel receives packets of them that are not met there: they come through another device, "
+                 "or their addresses are translated",
+                 fmt::format("'mpsched probe' tells which device to attach instead of {}", name)});
+        } else {
+            found.push_back({Severity::problem, "unsteered", name,
+                             fmt::format("{} on {}, which is not attached: unsteered", which, name),
+                             "the kernel uses them as it likes; policies only see that they exist",
+                             fmt::format("'mpsched attach {}'", name)});
+        }
+    }
+    if (crowded)
+        found.push_back(
+            {Severity::note, "many-subflows", "",
+             fmt::format("{} have more than {} subflows", counted(crowded, "connection"), seen.max_subflows),
+             "those beyond are unsteered", "'ip mptcp limits' on both hosts bounds them"});
+}
+
+// ---- packets without a socket
+
+struct Reason {
+    Severity severity = Severity::note;
+    std::string why{};
+    std::string next{};
+};
+
+Reason reason_of(const Circumstances &seen, const Misses &miss, const NetDevice *device) {
+    if (device) {
+        const Place place = place_of(*device, seen.devices);
+        if (!place.what.empty())
+            return {Severity::problem, place.what, place.next};
+    }
+    for (const ConnectionStatus &connection : seen.connections) {
+        for (const SubflowStatus &one : connection.subflows) {
+            if (one.remote != miss.remote)
+                continue;
+            if (one.local == miss.local)
+                return {Severity::problem,
+                        fmt::format("there is a socket {} - {}, but bound to another device, such as a VRF",
+                                    one.local, one.remote),
+                        "attach the device that the socket is bound to, in mode tc"};
+            return {
+                Severity::problem,
+                fmt::format("NAT on this host: on the wire it is {}, the socket has {}", miss.local,
+                            one.local),
+                "sockets are looked up before addresses are translated back: exempt MPTCP from NAT on this host "
+                "(iptables, nftables, conntrack), or bind to the address that is on the wire"};
+        }
+    }
+    const bool own = std::find(seen.own_addresses.begin(), seen.own_addresses.end(), miss.local_address) !=
+                     seen.own_addresses.end();
+    if (own)
+        return {
+            Severity::note,
+            fmt::format("{} is an address of this host, but no socket has this connection: it was closed, "
+                        "belongs to another network namespace, or is translated for one behind this host",
+                        miss.local_address),
+            "nothing, if connections work; NAT for hosts behind this one is steered on those hosts"};
+    return {Severity::note,
+            fmt::format("{} is no address of this host: traffic that it forwards", miss.local_address),
+            "nothing: connections are steered on the hosts where they end"};
+}
+
+void judge_misses(const Circumstances &seen, std::vector<Diagnosis> &found) {
+    for (const Misses &miss : seen.misses) {
+        if (miss.packets < few_packets || miss.age_ms > long_ago_ms)
+            continue;
+        const auto device = std::find_if(seen.devices.begin(), seen.devices.end(),
+                                         [&](const NetDevice &d) { return d.ifindex == miss.ifindex; });
+        if (device == seen.devices.end())
+            continue;
+        const Reason reason = reason_of(seen, miss, &*device);
+        found.push_back(
+            {reason.severity, "no-socket", device->name,
+             fmt::format("{}: {} MPTCP packets found no socket, the last one {} s ago, from {} to {}",
+                         device->name, miss.packets, miss.age_ms / 1000, miss.remote, miss.local),
+             reason.why, reason.next});
+    }
+}
+
+void judge_interfaces(const Circumstances &seen, std::vector<Diagnosis> &found) {
+    for (const InterfaceStatus &one : seen.interfaces) {
+        if (one.state == InterfaceState::absent)
+            found.push_back(
+                {Severity::note, "absent", one.name, fmt::format("{} is absent", one.name),
+                 "its attributes wait for it; it is attached when it is back, if somebody follows it",
+                 "'mpsched attach --follow' attaches it at once when it is back, 'mpsched repair' then"});
+        else if (one.state == InterfaceState::detached)
+            found.push_back({Severity::problem, "detached", one.name,
+                             fmt::format("{} is there, but not attached", one.name),
+                             "it was gone, or somebody took our programs off",
+                             "'mpsched repair' attaches it"});
+    }
+    if (!seen.installed)
+        found.push_back({Severity::note, "not-attached", "",
+                         "mpsched is not attached in this network namespace",
+                         "the kernel schedules as always", "'mpsched attach IFACE…'"});
+}
+
+std::array<std::uint8_t, 16> mapped(const __be32 (&words)[4], bool is_ipv6) {
+    std::array<std::uint8_t, 16> address{};
+    if (is_ipv6) {
+        std::memcpy(address.data(), words, 16);
+    } else {
+        std::copy(ipv4_mapped_prefix.begin(), ipv4_mapped_prefix.end(), address.begin());
+        std::memcpy(address.data() + 12, words, 4);
+    }
+    return address;
+}
+
+std::uint64_t monotonic_ns() {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+} // namespace
+
+Result<std::vector<Misses>> read_misses(const Pins &pins) {
+    const int cpus = libbpf_num_possible_cpus();
+    if (cpus < 1)
+        return std::unexpected(system_error(cpus, "counting the processors"));
+    const auto entries = PathTable(pins).entries();
+    if (!entries)
+        return std::unexpected(entries.error());
+    const std::uint64_t now = monotonic_ns();
+    std::vector<mps_miss> values(static_cast<std::size_t>(cpus));
+    std::vector<Misses> result;
+    for (const PathEntry &entry : *entries) {
+        if (bpf_map_lookup_elem(pins.map(MPS_MAP_MISSES), &entry.index, values.data()))
+            return std::unexpected(system_error(errno, "reading what found no socket"));
+        Misses sum{.ifindex = entry.path.ifindex};
+        std::uint64_t last = 0;
+        for (const mps_miss &one : values) {
+            if (!one.packets || one.ifindex != entry.path.ifindex)
+                continue;
+            sum.packets += one.packets;
+            if (one.last_ns < last)
+                continue;
+            last = one.last_ns;
+            const auto remote = mapped(one.saddr, one.is_ipv6), local = mapped(one.daddr, one.is_ipv6);
+            sum.remote_address = address_text(remote);
+            sum.local_address = address_text(local);
+            sum.remote = endpoint_text(remote, ntohs(one.sport));
+            sum.local = endpoint_text(local, ntohs(one.dport));
+        }
+        sum.age_ms = now > last ? (now - last) / 1'000'000 : 0;
+        if (sum.packets)
+            result.push_back(std::move(sum));
+    }
+    return result;
+}
+
+std::vector<Diagnosis> diagnose(const Circumstances &seen) {
+    std::vector<Diagnosis> found;
+    if (!seen.enabled)
+        found.push_back(
+            {Severity::problem, "mptcp-off", "", "MPTCP is switched off in this network namespace",
+             "new sockets are plain TCP (net.mptcp.enabled is 0)", "'sysctl -w net.mptcp.enabled=1'"});
+    judge_interfaces(seen, found);
+    judge_unsteered(seen, found);
+    judge_misses(seen, found);
+    if (seen.no_room)
+        found.push_back(
+            {Severity::problem, "table-full", "",
+             fmt::format("{} found no room in the table: not steered", counted(seen.no_room, "connection")),
+             "the table of connections has been full", "'mpsched help attach' tells how to make it larger"});
+    judge_endpoints(seen, found);
+    judge_backup_flags(seen, found);
+    judge_kinds(seen, found);
+    std::stable_partition(found.begin(), found.end(),
+                          [](const Diagnosis &f) { return f.severity == Severity::problem; });
+    return found;
+}
+
+} // namespace mps

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+//
+// Why nothing, or less than was asked for, is steered: from what the kernel and the data path say to findings for people.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "contract.hpp"
+#include "mpsched/error.hpp"
+#include "mpsched/instance.hpp"
+#include "netlink.hpp"
+#include "path_manager.hpp"
+
+namespace mps {
+
+// Packets of an attached interface that found no socket, and the last one of them.
+struct Misses {
+    std::uint32_t ifindex = 0;
+    std::uint64_t packets = 0;
+    std::uint64_t age_ms = 0;
+    std::string remote_address{}, local_address{}; // without port
+    std::string remote{}, local{};                 // with port
+};
+
+struct Circumstances {
+    bool enabled = true; // net.mptcp.enabled
+    bool installed = false;
+    bool network_manager = false; // it runs, and may have made the endpoints
+    std::optional<PathManager> pm{};
+    std::vector<NetDevice> devices{};
+    std::vector<InterfaceStatus> interfaces{};
+    std::vector<ConnectionStatus> connections{};
+    std::vector<Misses> misses{};
+    std::vector<std::string> own_addresses{};
+    std::uint64_t no_room = 0;      // connections that found no room in the table
+    std::uint32_t max_subflows = 0; // that can be steered in one connection
+    std::uint32_t plain_tcp = 0;    // established TCP connections that no MPTCP socket has
+};
+
+[[nodiscard]] std::vector<Diagnosis> diagnose(const Circumstances &seen);
+
+[[nodiscard]] Result<std::vector<Misses>> read_misses(const Pins &pins);
+
+} // namespace mps

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+//
+// Interfaces that come back are attached again: at once while somebody follows them, or by `repair`.
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <map>
+#include <thread>
+
+#include "instance_impl.hpp"
+#include "netlink.hpp"
+
+namespace mps {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// An interface that comes is told of several times: created, named, brought up.
+constexpr auto settle_time = 10ms;
+// How often to look without being told: whether the installation is still there, and what failed before.
+constexpr auto patience = 1000ms;
+
+PathEvent event_of(const PresenceChange &change) {
+    const auto kind = change.kind == PresenceChange::Kind::gone   ? PathEvent::Kind::gone
+                      : change.kind == PresenceChange::Kind::back ? PathEvent::Kind::back
+                                                                  : PathEvent::Kind::renamed;
+    return {.kind = kind, .name = change.name, .ifindex = change.ifindex, .before = change.before};
+}
+
+// Without the lock: is there anything that a command should see to?
+Result<bool> is_work(const InstallationPaths &paths, const Pins &pins) {
+    const auto presence = look_at_interfaces(PathTable(pins));
+    if (!presence)
+        return std::unexpected(presence.error());
+    if (!presence->same())
+        return true;
+    for (const PathEntry &entry : presence->entries) {
+        const auto lacks = lacks_programs(paths, pins, entry);
+        if (!lacks || *lacks)
+            return lacks;
+    }
+    return false;
+}
+
+// The same failure is told once.
+class Reporter {
+  public:
+    explicit Reporter(const std::function<void(const PathEvent &)> &on_event) : on_event_(on_event) {}
+
+    void report(const PathEvent &event) {
+        if (event.kind == PathEvent::Kind::failed) {
+            std::string &last = failures_[event.name];
+            if (last == event.why)
+                return;
+            last = event.why;
+        } else {
+            failures_.erase(event.name);
+        }
+        on_event_(event);
+    }
+
+  private:
+    const std::function<void(const PathEvent &)> &on_event_;
+    std::map<std::string, std::string> failures_;
+};
+
+Result<std::vector<PathEvent>> see_to_it(const Instance::Impl &impl) {
+    auto session = impl.open_for_changing(false);
+    if (!session)
+        return std::unexpected(session.error());
+    return attach_what_lacks(*session, impl.has_tcx());
+}
+
+} // namespace
+
+std::string_view to_string(PathEvent::Kind kind) {
+    switch (kind) {
+    case PathEvent::Kind::gone:
+        return "gone";
+    case PathEvent::Kind::back:
+        return "back";
+    case PathEvent::Kind::renamed:
+        return "renamed";
+    case PathEvent::Kind::attached:
+        return "attached";
+    case PathEvent::Kind::failed:
+        return "failed";
+    case PathEvent::Kind::detached:
+        break;
+    }
+    return "detached";
+}
+
+Result<std::vector<PathEvent>> attach_what_lacks(Session &session, bool tcx) {
+    const auto entries = session.path_table().entries();
+    if (!entries)
+        return std::unexpected(entries.error());
+    std::vector<PathEvent> tried;
+    for (const PathEntry &entry : *entries) {
+        const auto lacks = lacks_programs(session.paths, session.pins, entry);
+        if (!lacks)
+            return std::unexpected(lacks.error());
+        const auto device = *lacks ? net_device(entry.path.ifindex) : std::nullopt;
+        if (!device)
+            continue;
+        PathEvent event{.kind = PathEvent::Kind::attached, .name = device->name, .ifindex = device->ifindex};
+        if (const auto done = attach_again(session, *device, tcx)) {
+            event.mode = done->mode;
+            event.why = done->why;
+        } else {
+            event.kind = PathEvent::Kind::failed;
+            event.why = done.error().what;
+        }
+        tried.push_back(std::move(event));
+    }
+    std::vector<PathEvent> events;
+    for (const PresenceChange &change : session.changes) {
+        // That it is back is part of the other line.
+        const bool told = std::any_of(tried.begin(), tried.end(),
+                                      [&](const PathEvent &e) { return e.name == change.name; });
+        if (change.kind != PresenceChange::Kind::back || !told)
+            events.push_back(event_of(change));
+    }
+    events.insert(events.end(), tried.begin(), tried.end());
+    return events;
+}
+
+Result<void> Instance::follow(const std::function<void(const PathEvent &)> &on_event, int stop_fd) {
+    // Before the first look, so that nothing is missed.
+    const auto monitor = LinkMonitor::open();
+    if (!monitor)
+        return std::unexpected(monitor.error());
+    if (auto pins = impl_->open_for_reading(); !pins)
+        return std::unexpected(pins.error());
+    Reporter reporter(on_event);
+    pollfd waiting[] = {{.fd = stop_fd, .events = POLLIN, .revents = 0},
+                        {.fd = monitor->fd(), .events = POLLIN, .revents = 0}};
+    for (;;) {
+        if (!impl_->installed()) {
+            reporter.report({.kind = PathEvent::Kind::detached});
+            return {};
+        }
+        // Commands of others at work are no reason to end: the next look comes in a second.
+        const auto pins = impl_->open_for_reading();
+        const auto work = pins ? is_work(*impl_->paths(), *pins) : Result<bool>(false);
+        if (work.value_or(false)) {
+            const auto events = see_to_it(*impl_);
+            for (const PathEvent &event : events.value_or(std::vector<PathEvent>{}))
+                reporter.report(event);
+            if (!events)
+                reporter.report({.kind = PathEvent::Kind::failed, .why = events.error().what});
+        }
+        if (::poll(waiting, std::size(waiting), static_cast<int>(patience.count())) < 0 && errno != EINTR)
+            return std::unexpected(system_error(errno, "waiting for changes of interfaces"));
+        if (waiting[0].revents)
+            return {};
+        if (waiting[1].revents) {
+            std::this_thread::sleep_for(settle_time);
+            monitor->drain();
+        }
+    }
+}
+
+} // namespace mps

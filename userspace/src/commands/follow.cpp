@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+
+#include "commands/follow.hpp"
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+
+#include <fmt/format.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "cli/signals.hpp"
+#include "output/text.hpp"
+
+namespace mps::cli {
+
+namespace {
+
+using output::Paint;
+
+// Readable when the user wants us to end. Signals that were ignored stay ignored (nohup).
+class StopSignal {
+  public:
+    StopSignal() {
+        sigset_t set;
+        sigemptyset(&set);
+        for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+            struct sigaction now = {};
+            sigaction(signal, nullptr, &now);
+            if (now.sa_handler != SIG_IGN)
+                sigaddset(&set, signal);
+        }
+        sigprocmask(SIG_BLOCK, &set, &before_);
+        fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    }
+    ~StopSignal() {
+        // What came is done with: it ended the following, and that is all it should.
+        signalfd_siginfo info;
+        while (read(fd_, &info, sizeof info) > 0) {
+        }
+        close(fd_);
+        sigprocmask(SIG_SETMASK, &before_, nullptr);
+    }
+    StopSignal(const StopSignal &) = delete;
+    StopSignal &operator=(const StopSignal &) = delete;
+
+    [[nodiscard]] int fd() const { return fd_; }
+
+  private:
+    sigset_t before_;
+    int fd_ = -1;
+};
+
+// "14:03:05.123" here, "2026-11-28T14:03:05.123Z" for programs.
+std::string clock_text(bool for_programs) {
+    const auto now = std::chrono::system_clock::now();
+    const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count();
+    std::tm parts{};
+    (for_programs ? gmtime_r : localtime_r)(&seconds, &parts);
+    const std::string time =
+        fmt::format("{:02}:{:02}:{:02}.{:03}", parts.tm_hour, parts.tm_min, parts.tm_sec, ms % 1000);
+    if (!for_programs)
+        return time;
+    return fmt::format("{:04}-{:02}-{:02}T{}Z", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, time);
+}
+
+Json event_json(const PathEvent &event) {
+    Json all{{"event", to_string(event.kind)},
+             {"time", clock_text(true)},
+             {"name", event.name},
+             {"ifindex", event.ifindex}};
+    if (event.kind == PathEvent::Kind::renamed)
+        all["before"] = event.before;
+    if (event.kind == PathEvent::Kind::attached)
+        all["mode"] = to_string(event.mode);
+    if (!event.why.empty())
+        all["why"] = event.why;
+    return all;
+}
+
+// A reader that has gone away is no reason to stop following.
+void write_line(const std::string &line) {
+    if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() || std::fflush(stdout) != 0)
+        std::clearerr(stdout);
+}
+
+} // namespace
+
+std::string event_text(const PathEvent &event) {
+    switch (event.kind) {
+    case PathEvent::Kind::gone:
+        return fmt::format("{} is gone", event.name);
+    case PathEvent::Kind::back:
+        return fmt::format("{} is back", event.name);
+    case PathEvent::Kind::renamed:
+        return fmt::format("{} is called {} now", event.before, event.name);
+    case PathEvent::Kind::attached:
+        return fmt::format("{} is attached again: {} ({})", event.name, to_string(event.mode), event.why);
+    case PathEvent::Kind::failed:
+        return event.name.empty()
+                   ? fmt::format("cannot attach: {}", event.why)
+                   : fmt::format("{} is there, but cannot be attached: {}", event.name, event.why);
+    case PathEvent::Kind::detached:
+        break;
+    }
+    return "mpsched was detached: nothing is left to follow";
+}
+
+Result<Reply> follow(const Context &context, Instance &instance, const Reply &first) {
+    const bool json = context.globals.json;
+    const StopSignal stop;
+    const auto say_json = [&](Json document) {
+        if (context.globals.json_form == 2)
+            document["version"] = 2;
+        write_line(document.dump() + "\n");
+    };
+    if (json) {
+        Json document = first.json;
+        document["warnings"] = first.warnings;
+        say_json(std::move(document));
+    } else {
+        write_line(first.text);
+    }
+    for (const std::string &warning : json ? std::vector<std::string>{} : first.warnings)
+        std::fprintf(stderr, "mpsched: warning: %s\n", text::printable(warning).c_str());
+    Reply reply{.json = {}, .text = {}, .streamed = true};
+    // It came while the interfaces were attached.
+    if (SignalHold::pending() != 0)
+        return reply;
+    const auto say = [&](const PathEvent &event) {
+        if (json)
+            say_json(event_json(event));
+        else
+            write_line(fmt::format("{}  {}\n", context.style(Paint::dim, clock_text(false)),
+                                   text::printable(event_text(event))));
+    };
+    if (auto done = instance.follow(say, stop.fd()); !done)
+        return std::unexpected(done.error());
+    return reply;
+}
+
+} // namespace mps::cli
