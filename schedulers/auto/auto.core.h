@@ -361,6 +361,22 @@ MPS_CORE_PART __u32 auto_arrival_us(const struct auto_model *m, __u64 bytes)
 	return us < AUTO_NEVER_US ? (__u32)us : AUTO_NEVER_US;
 }
 
+/* Is our own data waiting in a bottleneck's queue? Then the application writes faster than that path carries. */
+MPS_CORE_PART __u32 auto_pressed(const struct mps_view *v, const struct auto_policy_state *st)
+{
+	__u32 pressed = 0;
+
+	if (!v || !st)
+		return 0;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		__u32 base = st->flow[i].base_us < MPS_DELAY_MOST ? st->flow[i].base_us : MPS_DELAY_MOST;
+
+		pressed |= (v->present >> i & 1) && v->sf[i].outstanding_bytes &&
+			   v->sf[i].srtt_us > base + base / 4 + 2000;
+	}
+	return pressed;
+}
+
 /* Follows the application: is it filling the send buffer as fast as it empties, how long are its transfers? */
 MPS_CORE_PART __u32 auto_follow(const struct mps_view *v, struct auto_policy_state *st)
 {
@@ -381,7 +397,12 @@ MPS_CORE_PART __u32 auto_follow(const struct mps_view *v, struct auto_policy_sta
 	st->written = written;
 	/* An application that waits for room in the send buffer writes again when a third of it is free. */
 	if (grown) {
-		if (backlog < grown + st->level / 2 || backlog < AUTO_BURST) {
+		/*
+		 * A small send buffer drains by more than half before a writer that has to be woken has filled it
+		 * again. While there is a queue in the network, what was written before has to be gone to call it a new message.
+		 */
+		if (auto_pressed(v, st) ? backlog <= grown
+					: backlog < grown + st->level / 2 || backlog < AUTO_BURST) {
 			st->last_size = st->size;
 			st->size = auto_bytes(grown);
 			st->refill = 0;
@@ -622,7 +643,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 				 const struct auto_policy_params *p, struct auto_policy_state *st)
 {
 	__u32 candidates = mps_welcome(v), best, left, open, next, us, first_us, late, held, silent, over,
-	      bursts, trial = 0, paced = 0, margin = p->margin_pct;
+	      bursts, look, trial = 0, paced = 0, margin = p->margin_pct;
 	struct auto_work w = {};
 	__u64 whole, rate, soon, ahead, limit, near, room, share, sends;
 
@@ -745,7 +766,12 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		sends = sends < w.waits + ahead ? sends : w.waits + ahead;
 		if (st->open >> next & 1)
 			sends = sends * 3 / 4;
-		if (!w.rest && sends + share > ahead + room)
+		/*
+		 * What would block is guessed from a handshake and a window of ten segments, and the windows of a connection that
+		 * keeps to one path never grow. In bulk that goes on for longer than the guess, finding out costs less.
+		 */
+		look = w.refill && w.m.unknown && w.waits > 2 * soon * late / 1000;
+		if (!w.rest && !look && sends + share > ahead + room)
 			continue;
 		open |= 1u << next;
 		rate += w.m.rate;

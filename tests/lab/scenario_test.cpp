@@ -240,9 +240,26 @@ TEST_CASE("every built-in scenario is read, is named as its file, and has what a
             CHECK(fluid_arrival_s(up, 0, 1000).has_value());
         }
     }
-    for (const auto *id : {"S1", "S3", "S4", "S5", "S7", "S10", "S11", "S13", "S16", "S19", "S23",
-                           "S2/rcvbuf-1M", "S6/0.3-8.6", "grid/20@5+5@100-slow", "S14/backup", "S15/link",
-                           "S17/rcvbuf-6M", "S18/95-5", "S20/large"}) {
+    for (const auto *id : {"S1",
+                           "S3",
+                           "S4",
+                           "S5",
+                           "S7",
+                           "S10",
+                           "S11",
+                           "S13",
+                           "S16",
+                           "S19",
+                           "S23",
+                           "S2/rcvbuf-1M",
+                           "S6/0.3-8.6",
+                           "grid/20@5+5@100-slow",
+                           "S14/backup",
+                           "S15/link",
+                           "S17/rcvbuf-6M",
+                           "S18/95-5",
+                           "S20/large",
+                           "upload/10@2+10@50-quick-16MB"}) {
         CHECK(names.contains(id));
     }
 }

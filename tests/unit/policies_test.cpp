@@ -1500,6 +1500,75 @@ TEST_CASE("a path in trouble is left out", "[auto]") {
           second);
 }
 
+namespace {
+
+/*
+ * An upload over a path of 10 Mbit/s and 4 ms with a full send buffer and the queue that makes, beside a second path of 100 ms that has carried nothing
+ * and whose handshake waited for ARP: 200 ms. The writer is woken when a third of the buffer is free and comes `late_ms` after that.
+ * Returns at what part of the decisions behind the first 2 MB the second path was open.
+ */
+double upload_with_second_open(std::uint64_t buffer, std::uint32_t segs_an_ack, double late_ms) {
+    constexpr double bytes_a_ms = 1190;
+    constexpr std::uint64_t whole = 16'000'000;
+    Steered policy("auto");
+    std::uint64_t acked = 0, on_it = 0;
+    double now_ms = 2000, wake_ms = 0;
+    int decisions = 0, open = 0;
+    auto opened = [&](bool fresh) {
+        const auto in_flight = std::min<std::uint64_t>(on_it, 120 * 1400);
+        Subflow quick{.fresh = fresh,
+                      .srtt_us =
+                          static_cast<std::uint32_t>(4000 + 1000 * static_cast<double>(on_it) / bytes_a_ms),
+                      .min_rtt_us = 4000,
+                      .cwnd_segs = 120,
+                      .bytes_acked = acked,
+                      .outstanding_bytes = static_cast<std::uint32_t>(on_it),
+                      .notsent_bytes = static_cast<std::uint32_t>(on_it - in_flight)};
+        Subflow slow{.fresh = fresh, .srtt_us = 200000, .rttvar_us = 100000, .min_rtt_us = 200000};
+        auto view = view_of({quick, slow}, {.now_us = static_cast<std::uint64_t>(now_ms * 1000),
+                                            .window_bytes = 300000,
+                                            .unacked_bytes = on_it});
+        view.sf[0].ssthresh_segs = 70;
+        view.sf[1].ssthresh_segs = 0x7fffffff;
+        return (policy.allowed(view) & second) != 0;
+    };
+
+    opened(true);
+    for (on_it = buffer; acked < whole;) {
+        const auto got = std::min<std::uint64_t>(on_it, std::uint64_t{1400} * segs_an_ack);
+        acked += got;
+        on_it -= got;
+        now_ms += static_cast<double>(got + !got) / bytes_a_ms;
+        const bool now_open = opened(false);
+        if (acked > 2'000'000) {
+            ++decisions;
+            open += now_open;
+        }
+        if (!wake_ms && on_it <= buffer * 2 / 3)
+            wake_ms = now_ms + late_ms;
+        if (wake_ms && now_ms >= wake_ms) {
+            on_it = buffer;
+            wake_ms = 0;
+        }
+    }
+    return static_cast<double>(open) / decisions;
+}
+
+} // namespace
+
+TEST_CASE("a long upload tries a second path, however small its send buffer and late its writer are",
+          "[auto]") {
+    for (std::uint64_t buffer : {87040u, 174080u, 400000u}) {
+        for (std::uint32_t segs : {2u, 8u, 20u}) {
+            for (double late_ms : {0.0, 10.0}) {
+                INFO("buffer " << buffer << ", " << segs << " segments an ACK, writer " << late_ms
+                               << " ms late");
+                CHECK(upload_with_second_open(buffer, segs, late_ms) > 0.8);
+            }
+        }
+    }
+}
+
 TEST_CASE("an application that refills the send buffer is thought to have as much more to send", "[auto]") {
     Steered policy("auto");
     // 200 kB are under way at each look, 2 MB a second are acknowledged; nothing waits above the subflows.
