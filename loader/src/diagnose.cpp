@@ -75,6 +75,20 @@ void judge_endpoints(const Circumstances &seen, std::vector<Diagnosis> &found) {
     }
 }
 
+// An interface that comes back has another index; the endpoint stays with the old one.
+void judge_orphans(const Circumstances &seen, std::vector<Diagnosis> &found) {
+    if (!seen.pm || !seen.pm->in_kernel)
+        return;
+    for (const Endpoint &one : seen.pm->endpoints) {
+        if (one.orphaned)
+            found.push_back(
+                {Severity::problem, "orphaned-endpoint", "",
+                 fmt::format("endpoint {} ({}) is bound to an interface that is gone", one.id, one.address),
+                 "the kernel opens no subflow from it, also when an interface of the same name is back",
+                 fmt::format("'ip mptcp endpoint delete id {}', and add it again", one.id)});
+    }
+}
+
 void judge_backup_flags(const Circumstances &seen, std::vector<Diagnosis> &found) {
     std::map<std::string, std::string> flagged; // local address -> what to do
     const std::string_view nm = seen.network_manager
@@ -341,6 +355,7 @@ std::vector<Diagnosis> diagnose(const Circumstances &seen) {
              fmt::format("{} found no room in the table: not steered", counted(seen.no_room, "connection")),
              "the table of connections has been full", "'mpsched help attach' tells how to make it larger"});
     judge_endpoints(seen, found);
+    judge_orphans(seen, found);
     judge_backup_flags(seen, found);
     judge_kinds(seen, found);
     std::stable_partition(found.begin(), found.end(),

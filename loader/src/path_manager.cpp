@@ -36,6 +36,7 @@ Endpoint parse_endpoint(const nlattr *nest) {
             break;
         case MPTCP_PM_ADDR_ATTR_IF_IDX:
             one.ifname = ifname_of(mnl_attr_get_u32(attribute));
+            one.orphaned = mnl_attr_get_u32(attribute) && one.ifname.empty();
             break;
         case MPTCP_PM_ADDR_ATTR_FLAGS: {
             const std::uint32_t flags = mnl_attr_get_u32(attribute);

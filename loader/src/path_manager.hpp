@@ -13,7 +13,8 @@ namespace mps {
 struct Endpoint {
     std::uint32_t id = 0;
     std::string address{};
-    std::string ifname{}; // "" if it is bound to none
+    std::string ifname{};  // "" if it is bound to none
+    bool orphaned = false; // bound to the index of an interface that is gone: no subflow is opened from it
     bool subflow = false, signal = false, backup = false;
 };
 
