@@ -34,10 +34,11 @@ static __always_inline struct tcphdr *tcp_header(struct xdp_md *ctx)
 SEC("xdp") int bench_options(struct xdp_md *ctx)
 {
 	struct tcphdr *tcp = tcp_header(ctx);
+	struct mps_packet pkt = {};
 
 	if (!tcp)
 		return XDP_ABORTED;
-	sink = parse_options(tcp, (void *)(long)ctx->data_end, tcp->doff * 4 - sizeof(*tcp));
+	sink = parse_options(tcp, (void *)(long)ctx->data_end, tcp->doff * 4 - sizeof(*tcp), &pkt);
 	return XDP_PASS;
 }
 
@@ -96,7 +97,6 @@ SEC("xdp.frags") int bench_rewrite(struct xdp_md *ctx)
 		.net_off = sizeof(struct ethhdr),
 		.tcp_off = TCP_AT,
 		.options_len = 24,
-		.total_len = 64,
 	};
 
 	if (mps_edit_xdp(ctx, &pkt, turn++ & 1, 0) != EDIT_DONE)
