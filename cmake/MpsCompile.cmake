@@ -26,6 +26,25 @@ add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:-ffile-prefix-map=${PROJECT_SOU
 string(REPLACE "-O3" "-O2" CMAKE_CXX_FLAGS_RELEASE "${CMAKE_CXX_FLAGS_RELEASE}")
 string(REPLACE "-O3" "-O2" CMAKE_C_FLAGS_RELEASE "${CMAKE_C_FLAGS_RELEASE}")
 
+# What distributions build with: a program that runs as root and reads what strangers send. MPS_HARDENING=OFF leaves the flags
+# to whoever sets CMAKE_CXX_FLAGS.
+option(MPS_HARDENING "Stack protector, checked libc calls, position-independent and read-only after start" ON)
+if(MPS_HARDENING)
+    include(CheckPIESupported)
+    check_pie_supported()
+    set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+    add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:-fstack-protector-strong;-fstack-clash-protection>"
+        "$<$<COMPILE_LANGUAGE:CXX>:-D_GLIBCXX_ASSERTIONS>"
+        # Checks of the C library need an optimiser; sanitizers have their own.
+        "$<$<AND:$<COMPILE_LANGUAGE:C,CXX>,$<NOT:$<CONFIG:Debug>>>:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=2>")
+    if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+        add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:-fcf-protection>")
+    elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64")
+        add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:-mbranch-protection=standard>")
+    endif()
+    add_link_options(-Wl,-z,relro,-z,now)
+endif()
+
 # Used when installed. Paths relative to the tree make a fresh clone hit what another one compiled.
 find_program(MPS_CCACHE ccache DOC "compiler cache")
 if(MPS_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
