@@ -150,7 +150,8 @@ TEST_CASE("an unknown interface is a usage error that lists the valid ones, and 
     }
     CHECK(instance.detach({.interfaces = {"nosuch"}}).error().code == ErrorCode::usage);
     CHECK(instance.detach({}).error().code == ErrorCode::usage);
-    CHECK(instance.path("nosuch", {{"weight", "2"}}).error().code == ErrorCode::usage);
+    CHECK(instance.path("nosuch", {}).error().code == ErrorCode::usage);
+    CHECK(instance.path("no/such", {{"weight", "2"}}).error().code == ErrorCode::usage);
     CHECK(scratch.pins() == 0);
 }
 
