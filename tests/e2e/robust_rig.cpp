@@ -11,9 +11,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
-#include <linux/mount.h>
 #include <net/if.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -203,15 +201,6 @@ std::set<std::uint32_t> pinned_programs(const PinTree &tree) {
         if (what.starts_with("prog "))
             ids.insert(static_cast<std::uint32_t>(std::stoul(what.substr(5))));
     return ids;
-}
-
-PrivateBpffs::PrivateBpffs() {
-    const Fd context(static_cast<int>(::syscall(SYS_fsopen, "bpf", FSOPEN_CLOEXEC)));
-    if (context && ::syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0)
-        mount_ = Fd(static_cast<int>(::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, 0)));
-    if (!mount_)
-        FAIL("cannot make a bpf file system: errno " << errno);
-    path_ = fmt::format("/proc/{}/fd/{}", ::getpid(), mount_.get());
 }
 
 // --------------------------------------------------------------------------------------------- the command

@@ -20,6 +20,7 @@
 #include <mpsched/lab/network.hpp>
 #include <mpsched/lab/process.hpp>
 
+#include "private_bpffs.hpp"
 #include "traffic.hpp"
 
 namespace mps::robust {
@@ -65,17 +66,10 @@ using PinTree = std::map<std::string, std::string>;
 PinTree pins_below(const std::string &directory);
 std::set<std::uint32_t> pinned_programs(const PinTree &tree);
 
-/// A bpf file system that is mounted nowhere: it is reached through /proc/PID/fd and ends, with all that is pinned in
-/// it, when this process does, however that happens.
-class PrivateBpffs {
+/// With what is pinned in it.
+class PrivateBpffs : public e2e::PrivateBpffs {
   public:
-    PrivateBpffs();
-    const std::string &path() const { return path_; }
-    PinTree tree() const { return pins_below(path_); }
-
-  private:
-    lab::Fd mount_;
-    std::string path_;
+    PinTree tree() const { return pins_below(path()); }
 };
 
 // --------------------------------------------------------------------------------------------- the command

@@ -13,6 +13,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "private_bpffs.hpp"
+
 namespace mps::e2e {
 
 namespace {
@@ -54,9 +56,10 @@ std::string Cli::default_binary() {
 }
 
 lab::ProcessResult Cli::try_run(std::string_view words) const {
+    static const PrivateBpffs pins;
     auto argv = split(words);
     argv.insert(argv.begin(), {binary_, "--netns", netns_});
-    return must(lab::run_process(argv, {.timeout = 30s}));
+    return must(lab::run_process(argv, {.environment = {{"MPS_BPFFS", pins.path()}}, .timeout = 30s}));
 }
 
 lab::ProcessResult Cli::operator()(std::string_view words) const {
