@@ -395,7 +395,9 @@ TEST_CASE("an interface that moves to another namespace takes nothing of ours al
     must(rig.here().ip(fmt::format("link set lte netns {}", elsewhere.name())));
     CHECK(state_of(rig.json({"status"}, environment), "lte") == "absent");
     rig.ok({"path", "dsl", "weight=5"}, environment);
-    CHECK(rig.json({"status"}, environment)["problems"].empty());
+    // The kernel's own endpoint still means the device that has left; of ours nothing is wrong.
+    for (const Json &problem : rig.json({"status"}, environment)["problems"])
+        CHECK(problem.get<std::string>().starts_with("endpoint "));
     CHECK(our_programs(elsewhere, "lte").empty());
     CHECK_FALSE(hooks_of(elsewhere, "lte").clsact);
 

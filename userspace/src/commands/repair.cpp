@@ -16,18 +16,26 @@ struct RepairOptions {
     bool force = false;
 };
 
+// Those of another version are left alone; what could be done elsewhere has been done, so it is no failure.
+Result<void> leave_alone(const Error &error, Reply &reply) {
+    if (error.code != ErrorCode::unsupported)
+        return std::unexpected(error);
+    reply.warnings.push_back(fmt::format("{}; {}", error.what, error.hint));
+    return {};
+}
+
 // Of this network namespace: what its status recommends `repair` for.
 Result<void> recover(const Context &context, Reply &reply) {
-    auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
     reply.json["interfaces"] = Json::array();
     reply.json["subflows"] = Json::array();
+    auto instance = context.open();
+    if (!instance)
+        return leave_alone(instance.error(), reply);
     if (!instance->installed())
         return {};
     const auto result = instance->recover();
     if (!result)
-        return std::unexpected(result.error());
+        return leave_alone(result.error(), reply);
     for (const PathEvent &event : result->events) {
         reply.json["interfaces"].push_back({{"name", event.name},
                                             {"ifindex", event.ifindex},
