@@ -292,6 +292,8 @@ Result<DetachResult> Instance::detach(const DetachRequest &request) {
         return detach_pinned(request);
     // In a place that others may write to nothing is read or removed; what runs is found all the same.
     const auto place = find_trusted_bpffs(impl_->options);
+    if (!place && place.error().code == ErrorCode::not_permitted)
+        return std::unexpected(place.error());
     auto result = place ? detach_pinned(request) : Result<DetachResult>(DetachResult{});
     if (!result)
         return result;

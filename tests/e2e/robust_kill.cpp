@@ -278,7 +278,7 @@ class Campaign {
     void recover(unsigned number) {
         const Json found = rig_.status();
         INFO("found: " << found.dump());
-        if (!found["problems"].empty())
+        if (!faults(found).empty())
             repaired_++;
         switch (number % 10) {
         case 0:
@@ -311,7 +311,7 @@ class Campaign {
     void consistent() {
         const Json status = rig_.status();
         INFO("after: " << status.dump());
-        CHECK(status["problems"].empty());
+        CHECK(faults(status).empty());
         for (const std::string &device : rig_.network().devices()) {
             const auto programs = our_programs(rig_.here(), device);
             const auto one = std::ranges::find_if(status["interfaces"],

@@ -300,7 +300,7 @@ TEST_CASE("attaching, detaching and changing the policy under load leave as much
     CHECK(rig.programs() == before);
     CHECK(rig.bpffs().tree().size() == pins);
     CHECK(rig.status()["policies"].size() == 1);
-    CHECK(rig.status()["problems"].empty());
+    CHECK(faults(rig.status()).empty());
     transfer.abort();
 }
 

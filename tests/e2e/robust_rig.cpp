@@ -211,6 +211,12 @@ lab::NetworkSpec two_paths(double mbit) {
     return {.paths = {{.name = "dsl", .rate_mbit = mbit}, {.name = "lte", .rate_mbit = mbit}}};
 }
 
+std::vector<std::string> faults(const Json &status) {
+    auto all = status["problems"].get<std::vector<std::string>>();
+    std::erase_if(all, [](const std::string &problem) { return problem.contains(": unsteered"); });
+    return all;
+}
+
 Words Rig::command(const Words &words) const {
     Words all{e2e::Cli::default_binary(), "--netns", here().name()};
     all.insert(all.end(), words.begin(), words.end());

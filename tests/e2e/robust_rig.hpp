@@ -128,6 +128,9 @@ class Rig {
     PrivateBpffs bpffs_;
 };
 
+/// The problems that `status` tells of, but for those of the network: that connections have subflows which are not steered.
+std::vector<std::string> faults(const Json &status);
+
 /// Polls until `true_now` or the time is over; what it said last.
 template <class F>
 bool eventually(F &&true_now, std::chrono::milliseconds patience = std::chrono::seconds(5)) {
