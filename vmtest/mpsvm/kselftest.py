@@ -100,7 +100,7 @@ def _take(archive: Path, folder: Path) -> None:
                 destination.write_bytes(data.read())
 
 
-def fetch(kernel: Kernel, *, again: bool = False) -> Path:
+def fetch(kernel: Kernel) -> Path:
     """The folder `net` of the selftests for a kernel, from the cache or the archive. Raises VmError."""
     if not kernel.sources:
         raise VmError(
@@ -110,7 +110,7 @@ def fetch(kernel: Kernel, *, again: bool = False) -> Path:
     wanted: dict[str, Any] = {"layout": LAYOUT, "suite": kernel.suite, "sources": kernel.sources}
     with cache.lock(folder.with_name(f"{kernel.name}.lock")):
         facts = cache.read_facts(folder) or {}
-        if again or facts.get("wanted") != wanted or cache.damage(folder):
+        if facts.get("wanted") != wanted or cache.damage(folder):
 
             def make(fresh: Path) -> dict[str, Any]:
                 with tempfile.TemporaryDirectory(prefix=".new-source-", dir=folder.parent) as work_name:

@@ -15,13 +15,12 @@ import os
 import shlex
 import shutil
 import signal
-import sys
 import time
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import catalog, cli, guest, kselftest, runner, status
+from . import catalog, cli, guest, kselftest, runner, status, store
 from .catalog import Catalog, Kernel, TestRule
 from .kselftest import Report
 from .status import VmError
@@ -191,8 +190,6 @@ class Selftests:
 
     def _modules(self, kernel: Kernel) -> list[str]:
         """Those of MODULES that this kernel has."""
-        from . import store  # noqa: PLC0415
-
         with store.ready(kernel, self._logs) as files:
             return [name for name in MODULES if name in files.tree]
 
