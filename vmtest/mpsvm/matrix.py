@@ -209,7 +209,9 @@ class Matrix:
             if kernel.name in smoke.kernels and not self._options.filter and not self._options.no_smoke:
                 tiers = [*others, "e2e"]
                 units.append(unit(f"real time, {smoke.smp} CPUs", tiers, smoke.tests, smp=smoke.smp))
-            found += [one for one in units if one.tests or one.probe]
+            found += [one for one in units if (one.tests or one.probe) and (one.smp or not self._options.smoke)]
+        if self._options.smoke:
+            left_out.skips.clear()  # the other run tells them
         if not (names or self._options.filter or self._options.tier):
             # A pattern that names nothing would hide that what it was for is not run any more.
             known = [*cases, *(case for mine in cases.values() for case in mine)]
@@ -452,7 +454,9 @@ def parser() -> argparse.ArgumentParser:
     add("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="VMs side by side (default: one a CPU)")
     add("--seed", type=int, default=1, metavar="N")
     add("--logs", type=Path, metavar="DIR", help="where the VMs' outputs go (default: vmtest/ in the build folder)")
-    add("--no-smoke", action="store_true", help="leave the real-time run away")
+    real_time = made.add_mutually_exclusive_group()
+    real_time.add_argument("--no-smoke", action="store_true", help="leave the real-time run away")
+    real_time.add_argument("--smoke", action="store_true", help="nothing but the real-time run")
     add("--no-fetch", action="store_true", help="a kernel that is not in the cache fails at once")
     add("--kernels-file", type=Path, default=catalog.DEFAULT_FILE, metavar="FILE", help="instead of kernels.toml")
     add("-v", "--verbose", action="store_true", help="show the whole output of VMs in which something failed")

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import tempfile
 import unittest
 from collections.abc import Callable
@@ -119,6 +120,18 @@ class Matrix(unittest.TestCase):
         self.assertEqual([(True, 1), (True, 1), (True, 1), (False, 2)], [(j.virtual_time, j.smp) for j in self.jobs])
         self.assertIn("""'"works","needs a moon"'""", self.jobs[0].words[0])
         self.assertFalse(any("unit_test" in job.words[0] for job in self.jobs))
+
+    def test_real_time_alone_and_all_but_it_are_the_whole(self) -> None:
+        def sums(*words: str) -> list[int]:
+            return [int(word) for word in re.findall(r"\d+", self.run_matrix(*words)[1].splitlines()[-1])]
+
+        whole = sums()
+        self.jobs.clear()
+        alone = sums("--smoke")
+        self.assertEqual([False], [job.virtual_time for job in self.jobs])
+        self.assertEqual(whole, [a + b for a, b in zip(alone, sums("--no-smoke"), strict=True)])
+        with self.assertRaises(SystemExit):
+            self.run_matrix("--smoke", "--no-smoke")
 
     def test_one_kernel_and_a_filter_for_binaries_or_cases(self) -> None:
         self.assertEqual(0, self.run_matrix("7.2", "--filter", "slow")[0])
