@@ -624,7 +624,29 @@ struct Policy {
     std::optional<std::size_t> alone;
     std::map<std::string, std::string> params;
     std::vector<std::string> steered;
+    std::string file = {}; ///< of a policy that is not built in, as given
+    std::string sha256 = {};
 };
+
+/// As mpsched tells a file from a name.
+bool is_policy_file(const std::string &text) { return text.contains('/') || text.ends_with(".o"); }
+
+/// A policy of a file has the name that its object says, in results as in mpsched.
+Result<void> read_object(Policy &policy, const RunOptions &options) {
+    auto shown = run_checked({options.mpsched, "policy", "show", options.policy, "--json"},
+                             {.timeout = command_timeout});
+    if (!shown) {
+        return std::unexpected(shown.error());
+    }
+    const auto json = Json::parse(shown->out, nullptr, false);
+    if (!json.is_array() || json.empty() || !json[0].contains("name") || !json[0].contains("sha256")) {
+        return fail(fmt::format("mpsched policy show {} --json tells no name", options.policy));
+    }
+    policy.name = json[0]["name"].get<std::string>();
+    policy.sha256 = json[0]["sha256"].get<std::string>();
+    policy.file = options.policy;
+    return {};
+}
 
 Result<Policy> read_policy(const Scenario &scenario, const RunOptions &options) {
     Policy policy{.name = options.policy, .alone = {}, .params = options.params, .steered = {}};
@@ -644,7 +666,12 @@ Result<Policy> read_policy(const Scenario &scenario, const RunOptions &options) 
     } else if (options.policy != "default") {
         policy.kind = "mpsched";
         policy.steered = scenario.steer;
-        if (const auto found = scenario.params.find(options.policy); found != scenario.params.end()) {
+        if (is_policy_file(options.policy)) {
+            if (auto read = read_object(policy, options); !read) {
+                return std::unexpected(read.error());
+            }
+        }
+        if (const auto found = scenario.params.find(policy.name); found != scenario.params.end()) {
             policy.params.insert(found->second.begin(), found->second.end());
         }
     }
@@ -659,6 +686,8 @@ Json policy_json(const Scenario &scenario, const Policy &policy) {
             {"kind", policy.kind},
             {"path", policy.alone ? Json(scenario.paths[*policy.alone].name) : Json(nullptr)},
             {"params", policy.params.empty() ? Json::object() : Json(policy.params)},
+            {"file", policy.file.empty() ? Json(nullptr) : Json(policy.file)},
+            {"sha256", policy.sha256.empty() ? Json(nullptr) : Json(policy.sha256)},
             {"steered", policy.steered}};
 }
 
@@ -983,9 +1012,10 @@ Json events_json(const Harvest &harvest) {
     return json;
 }
 
-Json virtual_time() {
+/// Time is virtual only where somebody made it so, and vmtest tells its guests.
+bool virtual_time() {
     const char *told = std::getenv("MPS_VIRTUAL_TIME");
-    return told == nullptr ? Json(nullptr) : Json(std::string_view(told) == "1");
+    return told != nullptr && std::string_view(told) == "1";
 }
 
 std::string kernel_release() {

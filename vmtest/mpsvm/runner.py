@@ -22,10 +22,11 @@ from . import accel, cache, cpio, guest, qemu, store, verdict
 from .catalog import Catalog, Kernel
 from .control import Reader, Record
 
-# Of QEMU's CPU time, which other people's load does not stretch: booting takes 4 to 9 s of it. The wall clock is only asked
-# whether a VM that does nothing at all has been waited for long enough.
+# Limits are of QEMU's CPU time, which other people's load does not stretch: booting takes 4 to 9 s of it. The wall clock is
+# only asked whether a VM that does nothing at all has been waited for long enough; and in real time, where a guest that
+# sleeps takes no CPU time, it is what limits the command.
 BOOT_LIMIT_S = 180.0
-BOOT_WALL_FACTOR = 4
+WALL_FACTOR = 4
 POLL_S = 0.02
 DEFAULT_OUTPUT_LIMIT = 256 << 20
 DRAIN_LIMIT_S = 5.0
@@ -47,7 +48,7 @@ class Job:
     smp: int = 1
     seed: int = 1
     memory_mib: int = 0  # 0: as much as is needed
-    timeout_s: float = 300.0
+    timeout_s: float = 300.0  # of the command: CPU time in virtual time, else wall-clock time
     output_limit: int = DEFAULT_OUTPUT_LIMIT  # bytes
     modules: Sequence[str] = ()
     extras: Sequence[guest.Extra] = ()
@@ -153,6 +154,11 @@ class _Tail:
             self._file.close()
 
 
+def time_environment(job: Job) -> dict[str, str]:
+    """Whoever measures in the guest must be able to say whose time it was."""
+    return {"MPS_VIRTUAL_TIME": "1" if job.virtual_time else "0"}
+
+
 def _initramfs(job: Job, files: store.KernelFiles, work: Path) -> Path:
     destination = work / "initramfs"
     with open(destination, "wb") as out:
@@ -160,11 +166,12 @@ def _initramfs(job: Job, files: store.KernelFiles, work: Path) -> Path:
             shutil.copyfileobj(base, out, 1 << 20)
         guest.write_modules(out, files.tree, job.modules)
         writer = cpio.Writer(out)
+        environment = time_environment(job) | job.environment
         if job.shell:
             terminal = shutil.get_terminal_size()
-            writer.data("vm/shell", guest.shell_script(job.folder, job.environment, job.path, terminal), 0o755)
+            writer.data("vm/shell", guest.shell_script(job.folder, environment, job.path, terminal), 0o755)
         else:
-            writer.data("vm/command", guest.command_script(job.words, job.folder, job.environment, job.path), 0o755)
+            writer.data("vm/command", guest.command_script(job.words, job.folder, environment, job.path), 0o755)
         writer.folder(job.folder)
         guest.add_extras(writer, job.extras)
         writer.finish()
@@ -241,6 +248,10 @@ def _run(
         )
 
 
+def _too_long(cpu_s: float, wall_s: float, limit_s: float) -> bool:
+    return cpu_s > limit_s or wall_s > WALL_FACTOR * limit_s
+
+
 def _watch(
     job: Job,
     process: subprocess.Popen[bytes],
@@ -252,14 +263,16 @@ def _watch(
 ) -> tuple[verdict.Observed, list[Record], float]:
     """Passes on what the guest writes until the VM ends or a limit is reached."""
     boot_limit_s = max(BOOT_LIMIT_S, job.timeout_s)
-    seen = verdict.Observed(qemu_status=None, boot_limit_s=boot_limit_s, timeout_s=job.timeout_s)
+    seen = verdict.Observed(
+        qemu_status=None, boot_limit_s=boot_limit_s, timeout_s=job.timeout_s, cpu_limited=job.virtual_time
+    )
     reader = Reader()
     control = _Tail(ports.control)
     tails = [(_Tail(ports.error), error)]
     if ports.output is not None:
         tails.append((_Tail(ports.output), output))
     started = time.monotonic()
-    command_since = 0.0
+    command_since = command_cpu_s = 0.0
     try:
         while True:
             cpu.read()
@@ -277,7 +290,7 @@ def _watch(
                     if record.words[0] == "note":
                         cpu.at_notes.append(cpu.seconds)
                     if record.words[0] == "begin":
-                        command_since = time.monotonic()
+                        command_since, command_cpu_s = time.monotonic(), cpu.seconds
             now = time.monotonic()
             if sum(tail.total for tail, _ in tails) + control.total > job.output_limit:
                 seen.output_limited = True
@@ -289,10 +302,12 @@ def _watch(
                 continue
             if stop is not None and stop.is_set():
                 raise Stopped
-            if command_since:
-                too_long = now - command_since > job.timeout_s
+            if not command_since:
+                too_long = _too_long(cpu.seconds, now - started, boot_limit_s)
+            elif job.virtual_time:
+                too_long = _too_long(cpu.seconds - command_cpu_s, now - command_since, job.timeout_s)
             else:
-                too_long = cpu.seconds > boot_limit_s or now - started > BOOT_WALL_FACTOR * boot_limit_s
+                too_long = now - command_since > job.timeout_s
             if too_long and not job.shell:
                 seen.timed_out = True
                 break

@@ -265,7 +265,7 @@ def parser() -> argparse.ArgumentParser:
     add("--build", type=Path, default=guest.REPOSITORY / "build", metavar="DIR", help="the build folder")
     add("--logs", type=Path, metavar="DIR", help="where the scripts' outputs go (default: selftests/ in the build folder)")
     add("--seed", type=int, default=1, metavar="N", help="of what is random in virtual time (default 1)")
-    add("--timeout", type=float, default=7200.0, metavar="S", help="wall-clock seconds for one script (default 7200)")
+    add("--timeout", type=float, default=7200.0, metavar="S", help="seconds of CPU time for one script (default 7200)")
     add("--differences", type=Path, default=DIFFERENCES, metavar="FILE", help="instead of selftests.toml")
     return made
 

@@ -25,6 +25,7 @@ class Observed:
     output_limited: bool = False
     boot_limit_s: float = 0.0
     timeout_s: float = 0.0
+    cpu_limited: bool = False  # timeout_s is of CPU time
 
 
 @dataclasses.dataclass
@@ -98,9 +99,10 @@ def _ending(seen: Observed, by_kind: dict[str, Record]) -> Verdict:
     told = by_kind.get("status")
     if seen.timed_out:
         what = "after its end was told" if told else "not finished"
+        unit = " of CPU time" if seen.cpu_limited else ""
         return Verdict(
             status.TIMEOUT,
-            messages=[f"time-out: {what} after {seen.timeout_s:g} s; the VM was ended"],
+            messages=[f"time-out: {what} after {seen.timeout_s:g} s{unit}; the VM was ended"],
             show_console=True,
         )
     if not _number(told) or seen.qemu_status != qemu.DONE_STATUS:

@@ -69,7 +69,18 @@ class IdleCpu(runner._Cpu):
         return self.seconds
 
 
-class Boot(unittest.TestCase):
+class LateCpu(runner._Cpu):
+    """One that has worked for so long since it was asked for the first time."""
+
+    later_s = 0.0
+    asked = False
+
+    def read(self) -> float:
+        self.seconds, self.asked = self.later_s if self.asked else 0.0, True
+        return self.seconds
+
+
+class Limits(unittest.TestCase):
     def watch(self, cpu_s: float) -> float:
         """Wall-clock seconds that a VM is waited for which has used `cpu_s` of CPU time and does not come up."""
         with tempfile.TemporaryDirectory() as folder, mock.patch.object(runner, "BOOT_LIMIT_S", 0.1):
@@ -81,6 +92,29 @@ class Boot(unittest.TestCase):
             seen, _, _ = runner._watch(job, Waiting(), ports, print, print, None, cpu)
             self.assertTrue(seen.timed_out)
             return time.monotonic() - started
+
+    def command(self, cpu_s: float, *, virtual_time: bool) -> float:
+        """The same for a command that has begun, used `cpu_s` since then, and does not end."""
+        with tempfile.TemporaryDirectory() as folder:
+            ports = qemu.Ports(*(Path(folder) / name for name in ("console", "output", "error", "control")))
+            ports.control.write_bytes(b"\x01mpsvm begin 7.2\n")
+            cpu = LateCpu(os.getpid())
+            cpu.later_s = cpu_s
+            job = runner.Job(Kernel("7.2", image="x"), ["true"], timeout_s=0.1, virtual_time=virtual_time)
+            started = time.monotonic()
+            seen, _, _ = runner._watch(job, Waiting(), ports, print, print, None, cpu)
+            self.assertTrue(seen.timed_out)
+            return time.monotonic() - started
+
+    def test_the_limit_of_a_command_is_cpu_time_in_virtual_time_only(self) -> None:
+        self.assertLess(self.command(0.2, virtual_time=True), 0.1)
+        self.assertGreater(self.command(0.0, virtual_time=True), 0.3)
+        self.assertLess(self.command(0.0, virtual_time=False), 0.3)
+
+    def test_a_guest_is_told_whose_time_it_measures(self) -> None:
+        for virtual_time, told in ((True, "1"), (False, "0")):
+            job = runner.Job(Kernel("7.2", image="x"), ["true"], virtual_time=virtual_time)
+            self.assertEqual(runner.time_environment(job), {"MPS_VIRTUAL_TIME": told})
 
     def test_the_limit_of_booting_is_cpu_time_so_that_a_busy_machine_has_more_wall_time(self) -> None:
         self.assertLess(self.watch(0.2), 0.1)
