@@ -101,13 +101,16 @@ int run_list(const ListOptions &options) {
             for (const auto &path : scenario.paths) {
                 paths.push_back(path.name);
             }
+            const auto expect = expected(scenario);
             json.push_back({{"name", scenario.name()},
                             {"id", scenario.id},
                             {"variant", scenario.variant.empty() ? Json(nullptr) : Json(scenario.variant)},
                             {"title", scenario.title},
                             {"shows", scenario.shows},
                             {"workload", kind_name(scenario.workload.kind)},
-                            {"paths", paths}});
+                            {"paths", paths},
+                            {"network_s", expect.network_s},
+                            {"megabits", expect.megabits}});
             if (!options.json) {
                 print(fmt::format("{:<22} {}\n", scenario.name(), scenario.title));
             }

@@ -277,3 +277,19 @@ TEST_CASE("scenarios are found by name, by variant and by file, and a wrong name
     CHECK(variant.error().hint.find("rcvbuf-6M") != std::string::npos);
     CHECK_FALSE(find_scenarios("/nowhere.toml").has_value());
 }
+
+TEST_CASE("what a scenario is expected to take follows from its rates and sizes") {
+    const auto bulk = expected(one(replaced(good, "bytes = 1000", "bytes = 25_000_000\nsettle_ms = 500")));
+    CHECK(std::abs(bulk.megabits - 200) < 1e-6);
+    CHECK(std::abs(bulk.network_s - (0.5 + 0.01 + 200.0 / 25)) < 1e-6);
+    const auto requests = expected(must(find_scenarios("S4")).front());
+    CHECK(std::abs(requests.megabits - 20 * 1.421 * 8) < 1e-6);
+    CHECK((requests.network_s > 25 && requests.network_s < 50));
+    for (const auto &file : builtin_scenarios()) {
+        for (const auto &scenario : must(parse_scenarios(file.text, std::string(file.file)))) {
+            INFO(scenario.name());
+            const auto found = expected(scenario);
+            CHECK((found.megabits > 0 && found.network_s > 0.5 && found.network_s < 1000));
+        }
+    }
+}

@@ -11,7 +11,7 @@ import os
 import shlex
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from mpsvm.status import VmError
 
 from . import result
 from .keep import Outcome
-from .plan import Key
+from .origin import Origin
+from .plan import Key, PlanError
+from .programs import Policy
 
 # The guest's clock skips idle time, so a run that waits for ever is over here after a moment.
 NETWORK_LIMIT_S = 7200
@@ -38,17 +40,35 @@ class Settings:
     build: Path
     build_digest: str = ""
     jobs: int = 1
-    wall_limit_s: float = 600.0  # of one run
+    limit_s: float = 600.0  # of one run: CPU time, in real time the clock's
     real_time: bool = False
+    policies: Mapping[str, Policy] = dataclasses.field(default_factory=dict)  # by name
+    origin: Origin = dataclasses.field(default_factory=Origin)
+
+
+def objects(settings: Settings) -> list[Policy]:
+    """The policies that are not built in."""
+    return [one for one in settings.policies.values() if one.object is not None]
+
+
+def _in_guest(policy: Policy) -> str:
+    """Where its object is there."""
+    return f"/policies/{policy.name}-{policy.digest}.bpf.o"
+
+
+def _typed(name: str, settings: Settings) -> str:
+    """What mpsched is given for a policy."""
+    policy = settings.policies.get(name)
+    return _in_guest(policy) if policy is not None and policy.object is not None else name
 
 
 def script(group: Sequence[Key], settings: Settings) -> str:
     """The guest's side. Each result leaves the VM at once, so that what comes later cannot harm it."""
     binary = shlex.quote(str(settings.build / "bin" / "mpsched-lab"))
-    limit_s = NETWORK_LIMIT_S if not settings.real_time else max(1, int(settings.wall_limit_s) - 15)
+    limit_s = NETWORK_LIMIT_S if not settings.real_time else max(1, int(settings.limit_s) - 15)
     lines = ["mkdir -p /run/results"]
     for number, key in enumerate(group):
-        words = ["run", key.scenario, "--policy", key.policy, "--seed", str(key.seed), "--json"]
+        words = ["run", key.scenario, "--policy", _typed(key.policy, settings), "--seed", str(key.seed), "--json"]
         for param in key.params:
             words += ["-s", param]
         lines += [
@@ -65,18 +85,42 @@ def script(group: Sequence[Key], settings: Settings) -> str:
     return "\n".join(lines)
 
 
+def check_script(policies: Sequence[Policy], params: Mapping[str, Sequence[str]]) -> str:
+    """Loads each policy as a run does."""
+    lines = [
+        "mkdir -p /run/results",
+        "ip link add check0 type veth peer name check1 && ip link set check0 up && ip link set check1 up",
+        "mpsched attach check0 --policy default >/run/results/attach 2>&1 || vmctl put /run/results/attach",
+    ]
+    for number, policy in enumerate(policies):
+        words = ["mpsched", "use", _in_guest(policy)]
+        for param in params.get(policy.name, ()):
+            words += ["-s", param]
+        lines += [
+            f"{shlex.join(words)} >/run/results/{number} 2>&1 </dev/null",
+            f"vmctl say note checked {number} $?",
+            f"vmctl put /run/results/{number}",
+        ]
+    return "\n".join([*lines, "mpsched detach --all >/dev/null 2>&1", "exit 0"])
+
+
 def job(group: Sequence[Key], settings: Settings) -> runner.Job:
-    """One VM."""
+    """One VM for some runs."""
+    return _job(group[0].kernel, script(group, settings), settings, group[0].seed, len(group))
+
+
+def _job(kernel: str, text: str, settings: Settings, seed: int, parts: int) -> runner.Job:
     tests = str(settings.build / "bin" / "tests") + "/"
+    built = [extra for extra in guest.built(settings.build) if not extra.name.startswith(tests)]
     return runner.Job(
-        kernel=settings.catalog.kernel(group[0].kernel),
-        words=[script(group, settings)],
+        kernel=settings.catalog.kernel(kernel),
+        words=[text],
         virtual_time=not settings.real_time,
-        seed=group[0].seed,
-        timeout_s=settings.wall_limit_s * len(group),
+        seed=seed,
+        timeout_s=settings.limit_s * parts,
         modules=settings.catalog.modules,
-        extras=[extra for extra in guest.built(settings.build) if not extra.name.startswith(tests)],
-        environment={"MPS_VIRTUAL_TIME": "0" if settings.real_time else "1", "TERM": "dumb", "NO_COLOR": "1"},
+        extras=[*built, *(guest.Extra(one.object, _in_guest(one)) for one in objects(settings) if one.object)],
+        environment={"TERM": "dumb", "NO_COLOR": "1"},
         path=[str(settings.build / "bin")],
     )
 
@@ -123,6 +167,8 @@ def judge(key: Key, told: int | None, out: bytes | None, err: bytes | None, vm: 
                 run = result.parse(document)
                 if (run.scenario, run.policy, run.seed) != (key.scenario, key.policy, key.seed):
                     outcome.what = f"the result is of {run.scenario} {run.policy} seed {run.seed}"
+                elif key.object and not run.sha256.startswith(key.object):
+                    outcome.what = f"the result is of another object of {run.policy}"
             except ValueError as error:
                 outcome.what = str(error)
     if not outcome.hint and outcome.what and outcome.output:
@@ -137,9 +183,9 @@ class Executor:
         self,
         settings: Settings,
         *,
-        started: Callable[[Key], None],
-        ended: Callable[[Outcome], None],
-        requeued: Callable[[Key], None],
+        started: Callable[[Key], None] = lambda _: None,
+        ended: Callable[[Outcome], None] = lambda _: None,
+        requeued: Callable[[Key], None] = lambda _: None,
         vm: Vm | None = None,
     ) -> None:
         self._settings = settings
@@ -176,6 +222,21 @@ class Executor:
                     thread.join()
         if self._error is not None:
             raise self._error
+
+    def check(self, kernel: str, params: Mapping[str, Sequence[str]]) -> None:
+        """Boots one VM and loads each policy that is not built in. Raises PlanError with the verifier's words."""
+        mine = objects(self._settings)
+        came = self._vm(_job(kernel, check_script(mine, params), self._settings, 1, 1), self._stop)
+        told = {note[1]: note[2] for note in came.notes if note[:1] == ("checked",) and len(note) == 3}
+        for number, policy in enumerate(mine):
+            said = came.files.get(str(number), b"").decode(errors="replace").strip()
+            if told.get(str(number)) == "0":
+                continue
+            if str(number) not in told:
+                said = "; ".join(came.verdict.messages[:2]) or f"vmtest status {came.verdict.status}"
+            elif "attach" in came.files:
+                said = came.files["attach"].decode(errors="replace").strip()
+            raise PlanError(f"--policy {policy.file}: '{policy.name}' does not load on kernel {kernel}:\n{said}", status=1)
 
     def _next(self) -> list[Key] | None:
         with self._lock:
@@ -244,8 +305,21 @@ class Executor:
 
     def _finish(self, outcome: Outcome, began: float, parts: int) -> None:
         outcome.wall_s = (time.monotonic() - began) / parts
-        outcome.build = self._settings.build_digest
+        settings = self._settings
+        outcome.build = settings.build_digest
+        outcome.commit, outcome.dirty = settings.origin.commit, settings.origin.dirty
+        outcome.policy = _facts(outcome, settings.policies.get(outcome.key.policy))
         self._ended(outcome)
+
+
+def _facts(outcome: Outcome, policy: Policy | None) -> dict[str, Any]:
+    """What was measured under the name of a policy: the object, and all parameters that were in force."""
+    if policy is None:
+        return {}
+    set_ = ((outcome.document or {}).get("policy") or {}).get("params")
+    params = {key: str(value) for key, value in (policy.params or {}).items()}
+    params |= {key: str(value) for key, value in (set_ if isinstance(set_, dict) else {}).items()}
+    return {"file": policy.file or None, "sha256": policy.sha256 or None, "params": params}
 
 
 def _release(came: runner.Result) -> str:

@@ -60,16 +60,6 @@ def parse(scenario: str) -> tuple[Pair, str] | None:
     return Pair(*(float(word) for word in found.groups()[:4])), found[5]
 
 
-def network_s(scenario: str) -> float | None:
-    """Roughly the network time of a scenario of the grid, to tell long from short; None if it is not of the grid."""
-    known = parse(scenario)
-    if known is None:
-        return None
-    pair, _ = known
-    megabits, requests = 140.0, 31
-    return 5.0 + megabits / (pair.quick_mbit + pair.slow_mbit) + requests * (0.15 + 2 * pair.quick_ms / 1e3)
-
-
 def of_grid(scenario: str) -> bool:
     """Whether a scenario is a part of the grid."""
     return parse(scenario) is not None

@@ -32,7 +32,10 @@ class Outcome:
     release: str = ""
     wall_s: float = 0.0
     cpu_s: float = 0.0  # of this machine's CPUs
-    build: str = ""
+    build: str = ""  # digest of the programs
+    commit: str = ""  # of the sources, "" if not known; and whether they had changes of their own
+    dirty: bool | None = None
+    policy: dict[str, Any] = dataclasses.field(default_factory=dict)  # file, sha256, params: all that were in force
     reused: bool = False
 
     @property
@@ -51,6 +54,9 @@ class Outcome:
             "wall_s": round(self.wall_s, 3),
             "cpu_s": round(self.cpu_s, 3),
             "build": self.build,
+            "commit": self.commit or None,
+            "dirty": self.dirty,
+            "policy": self.policy,
             "result": self.document,
         }
 
@@ -62,7 +68,9 @@ class Outcome:
             if value["format"] != FORMAT:
                 raise ValueError(f"format {value['format']!r}")
             return Outcome(
-                key=Key(key["kernel"], key["scenario"], key["policy"], key["seed"], tuple(key["params"])),
+                key=Key(
+                    key["kernel"], key["scenario"], key["policy"], key["seed"], tuple(key["params"]), key.get("object", "")
+                ),
                 document=value["result"],
                 what=error["what"] if error else "",
                 hint=error["hint"] if error else "",
@@ -71,6 +79,10 @@ class Outcome:
                 wall_s=value["wall_s"],
                 cpu_s=value.get("cpu_s", 0.0),
                 build=value["build"],
+                # Not there in results of before.
+                commit=value.get("commit") or "",
+                dirty=value.get("dirty"),
+                policy=value.get("policy") or {},
                 reused=True,
             )
         except (KeyError, TypeError) as error:

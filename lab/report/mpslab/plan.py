@@ -23,6 +23,7 @@ class PlanError(Exception):
 
     what: str
     next: str = ""
+    status: int = 2  # to exit with: 1 if nothing was wrong with what was typed
 
     def __str__(self) -> str:
         return self.what + (f"\n{self.next}" if self.next else "")
@@ -35,7 +36,8 @@ class Scenario:
     name: str
     title: str = ""
     paths: tuple[str, ...] = ()
-    network_s: float | None = None  # about how long it takes, for the remaining time
+    network_s: float | None = None  # about how long it takes, and how much it moves: for what a run costs
+    megabits: float | None = None
 
     @property
     def id(self) -> str:
@@ -52,6 +54,7 @@ class Key:
     policy: str
     seed: int
     params: tuple[str, ...] = ()
+    object: str = ""  # the beginning of the SHA-256 of a policy that is no built-in one
 
     def __str__(self) -> str:
         return f"{self.scenario} {self.policy} seed {self.seed} ({self.kernel})"
@@ -62,6 +65,8 @@ class Key:
         words = [_safe(self.kernel), _safe(self.scenario), f"{_safe(self.policy)}-seed{self.seed}"]
         if self.params:
             words[2] += "-" + hashlib.sha256("\0".join(self.params).encode()).hexdigest()[:8]
+        if self.object:
+            words[2] += f"-{_safe(self.object)}"
         return "/".join(words) + ".json"
 
     def document(self) -> dict[str, Any]:
@@ -139,11 +144,12 @@ def keys(
     chosen: Sequence[Scenario],
     by_scenario: Mapping[str, Sequence[str]],
     seeds: Sequence[int],
-    params: Sequence[str] = (),
+    params: Mapping[str, Sequence[str]] | None = None,
+    objects: Mapping[str, str] | None = None,
 ) -> list[Key]:
-    """Every run, in the order of the report."""
+    """Every run, in the order of the report. `params` and `objects` are by policy."""
     return [
-        Key(kernel, one.name, policy, seed, tuple(params))
+        Key(kernel, one.name, policy, seed, tuple((params or {}).get(policy, ())), (objects or {}).get(policy, ""))
         for kernel in kernels
         for one in chosen
         for policy in by_scenario[one.name]

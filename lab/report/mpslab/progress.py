@@ -16,11 +16,11 @@ from .plan import Key
 class Estimate:
     """The remaining time, from what ended. Knows no clock."""
 
-    def __init__(self, wanted: Sequence[Key], jobs: int, network_s: Mapping[str, float]) -> None:
+    def __init__(self, wanted: Sequence[Key], jobs: int, expected_s: Mapping[Key, float]) -> None:
         self._open = dict.fromkeys(wanted)
         self._jobs = max(1, jobs)
-        # Before anything ended only ratios between scenarios are known.
-        self._weight = {key.scenario: network_s.get(key.scenario) or 0.0 for key in wanted}
+        # What is expected tells ratios between scenarios; how quick this machine is now, only what ended tells.
+        self._weight = {key.scenario: expected_s.get(key) or 0.0 for key in wanted}
         self._ended: dict[str, list[float]] = {}
 
     def ended(self, key: Key, wall_s: float) -> None:
@@ -56,7 +56,7 @@ class Display:
         out: TextIO,
         wanted: Sequence[Key],
         jobs: int,
-        network_s: Mapping[str, float],
+        expected_s: Mapping[Key, float],
         clock: Callable[[], float],
         *,
         total: int,
@@ -64,7 +64,7 @@ class Display:
         self._out, self._clock = out, clock
         self._terminal = out.isatty()
         self._lock = threading.Lock()
-        self._estimate = Estimate(wanted, jobs, network_s)
+        self._estimate = Estimate(wanted, jobs, expected_s)
         self._running: dict[Key, float] = {}
         self._total = total
         self._done = total - len(wanted)

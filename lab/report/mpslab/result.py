@@ -64,6 +64,7 @@ class Run:
     scenario: str
     title: str
     policy: str
+    sha256: str  # of a policy's file; "" if it was built in
     seed: int
     release: str
     virtual_time: bool | None
@@ -153,6 +154,7 @@ def parse(document: Any) -> Run:
         scenario=name,
         title=_text(scenario.get("title")),
         policy=policy_name,
+        sha256=_text(policy.get("sha256")),
         seed=int(seed),
         release=_text(document.get("kernel")),
         virtual_time=document.get("virtual_time") if isinstance(document.get("virtual_time"), bool) else None,

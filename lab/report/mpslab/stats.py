@@ -36,6 +36,8 @@ METRICS = {
         Metric("recovery_ms", "recovery", "ms"),
         Metric("out_of_order_bytes_mean", "out of order", "bytes"),
         Metric("reinjected_bytes", "reinjected", "bytes"),
+        Metric("flips", "flips", ""),
+        Metric("wakes", "wakes", ""),
         Metric("flips_per_s", "flips/s", "1/s"),
         Metric("wakes_per_s", "wakes/s", "1/s"),
     )
@@ -87,6 +89,7 @@ class Size:
     bound_ms: float | None
     p50_ms: float | None
     p90_ms: float | None
+    spread_ms: tuple[float, float]  # least and greatest p50 of a seed
 
 
 @dataclasses.dataclass
@@ -98,7 +101,7 @@ class Row:
     failed: int
     main: Metric | None
     values: dict[str, float]  # by metric: the median over the seeds
-    spread: tuple[float, float] | None  # least and greatest of the main metric
+    spreads: dict[str, tuple[float, float]]  # by metric: least and greatest over the seeds
     p50_ms: float | None  # over several sizes: the geometric mean of each size's
     p90_ms: float | None
     of_bound: float | None
@@ -111,6 +114,11 @@ class Row:
     def value(self) -> float | None:
         """The main metric."""
         return self.values.get(self.main.key) if self.main else None
+
+    @property
+    def spread(self) -> tuple[float, float] | None:
+        """Least and greatest of the main metric."""
+        return self.spreads.get(self.main.key) if self.main else None
 
     @property
     def typical(self) -> Run | None:
@@ -159,12 +167,22 @@ def _main(runs: Sequence[Run]) -> Metric | None:
 def _sizes(runs: Sequence[Run]) -> tuple[Size, ...]:
     pooled: dict[int, list[float]] = {}
     bounds: dict[int, list[float | None]] = {}
+    middles: dict[int, list[float]] = {}
     for run in runs:
         for one in run.requests:
+            if (middle := percentile(one.times_ms, 50)) is not None:
+                middles.setdefault(one.size_bytes, []).append(middle)
             pooled.setdefault(one.size_bytes, []).extend(one.times_ms)
             bounds.setdefault(one.size_bytes, []).append(one.bound_ms)
     return tuple(
-        Size(size, tuple(times), median(bounds[size]), percentile(times, 50), percentile(times, 90))
+        Size(
+            size_bytes=size,
+            times_ms=tuple(times),
+            bound_ms=median(bounds[size]),
+            p50_ms=percentile(times, 50),
+            p90_ms=percentile(times, 90),
+            spread_ms=(min(middles[size]), max(middles[size])),
+        )
         for size, times in sorted(pooled.items())
         if times
     )
@@ -173,10 +191,8 @@ def _sizes(runs: Sequence[Run]) -> tuple[Size, ...]:
 def row(policy: str, runs: Sequence[Run], failed: int) -> Row:
     """What a policy did in a scenario."""
     main = _main(runs)
-    values = {
-        key: found for key in METRICS if (found := median(run.metrics.get(key) for run in runs)) is not None
-    }  # fmt: skip
-    mains = [run.metrics[main.key] for run in runs if main and main.key in run.metrics]
+    by_metric = {key: [run.metrics[key] for run in runs if key in run.metrics] for key in METRICS}
+    values = {key: found for key, mine in by_metric.items() if (found := median(mine)) is not None}
     sizes = _sizes(runs)
     if sizes:
         p50_ms = geometric_mean(size.p50_ms for size in sizes)
@@ -196,7 +212,7 @@ def row(policy: str, runs: Sequence[Run], failed: int) -> Row:
         failed=failed,
         main=main,
         values=values,
-        spread=(min(mains), max(mains)) if mains else None,
+        spreads={key: (min(mine), max(mine)) for key, mine in by_metric.items() if mine},
         p50_ms=p50_ms,
         p90_ms=p90_ms,
         of_bound=median(run.ratios.get(main.key) for run in runs) if main else None,

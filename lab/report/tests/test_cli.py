@@ -24,7 +24,17 @@ LIST = [
     {"name": "S4", "id": "S4", "variant": None, "title": "Requests", "paths": ["fast", "slow"]},
     {"name": "S17/one", "id": "S17", "variant": "one", "title": "Buffers", "paths": ["fast", "slow"]},
 ]
-POLICIES = [{"name": "default"}, {"name": "weighted"}]
+POLICIES = [{"name": "default", "params": {}}, {"name": "weighted", "params": {"lead_bytes": 16384}}]
+
+# A policy's object is what `policy show` says of it; a source is compiled by copying it.
+MPSCHED = f"""case "$*" in
+"policy list --json") cat <<'E'
+{json.dumps(POLICIES)}
+E
+;;
+"policy show "*) cat "$3" ;;
+"policy build "*) if grep -q mistake "$3"; then echo "x.c:1: error: a mistake" >&2; exit 1; fi; cp "$3" "$5" ;;
+esac"""
 
 
 class Fixture(unittest.TestCase):
@@ -36,9 +46,11 @@ class Fixture(unittest.TestCase):
         self.folder = Path(folder.name)
         (self.folder / "build" / "bin").mkdir(parents=True)
         self.program("mpsched-lab", f"cat <<'E'\n{json.dumps(LIST)}\nE")
-        self.program("mpsched", f"cat <<'E'\n{json.dumps(POLICIES)}\nE")
+        self.program("mpsched", MPSCHED)
         (self.folder / "kernels.toml").write_text('[[kernel]]\nname = "7.2"\nimage = "/vmlinux"\n')
         self.boots: list[Key] = []
+        self.checks: list[runner.Job] = []
+        self.refused = ""  # what the verifier says of policies of files
         self.vms = 0
         self.broken: set[str] = set()
 
@@ -47,23 +59,43 @@ class Fixture(unittest.TestCase):
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
 
+    def policy(self, file: str, name: str, sha256: str = "abcdef0123456789", **params: int) -> str:
+        """A file with a policy in it; returns its path."""
+        path = self.folder / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps([{"name": name, "sha256": sha256, "params": params, "builtin": False}]))
+        return str(path)
+
     def boot(self, _executor: execute.Executor, job: runner.Job, stop: threading.Event) -> runner.Result:
         keys = keys_of(job)
+        if not keys:
+            return self.checked(job)
         self.boots += keys
         self.vms += 1
         if keys[0].policy in self.broken:
             return came(keys, told=[1], out=[fake.failed("it broke", "mend it")])
         return came(keys)
 
+    def checked(self, job: runner.Job) -> runner.Result:
+        """A VM that only loads policies."""
+        self.checks.append(job)
+        result = came([])
+        for number in range(job.words[0].count("mpsched use ")):
+            result.notes.append(("checked", str(number), "1" if self.refused else "0"))
+            result.files[str(number)] = self.refused.encode()
+        return result
+
     def lab(self, *words: str) -> tuple[int, str, str]:
+        return self.lab_words(*words, "--build", str(self.folder / "build"), "--kernels", str(self.folder / "kernels.toml"))
+
+    def lab_words(self, *line: str) -> tuple[int, str, str]:
         out, err = io.StringIO(), io.StringIO()
-        line = [*words, "--build", str(self.folder / "build"), "--kernels", str(self.folder / "kernels.toml")]
         with (
             contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
             mock.patch.object(execute.Executor, "_boot", self.boot_method()), mock.patch.object(guest, "base"),
         ):  # fmt: skip
             try:
-                code = cli.main(line)
+                code = cli.main(list(line))
             except SystemExit as left:
                 code = int(left.code or 0)
         return code, out.getvalue(), err.getvalue()
@@ -143,7 +175,7 @@ class Command(Fixture):
     def test_results_of_another_build_are_told(self) -> None:
         words = ["S4", "--policy", "default", "--seeds", "1", "--out", str(self.folder / "out")]
         self.lab(*words)
-        self.program("mpsched", f"# newer\ncat <<'E'\n{json.dumps(POLICIES)}\nE")
+        self.program("mpsched", f"# newer\n{MPSCHED}")
         _, _, err = self.lab(*words)
         self.assertIn("another build", err)
 

@@ -54,7 +54,12 @@ def run(groups: Sequence[Sequence[Key]], vm: execute.Vm, jobs: int = 2) -> tuple
 def keys_of(job: runner.Job) -> list[Key]:
     """What a script runs."""
     words = [line.split() for line in job.words[0].splitlines() if "mpsched-lab" in line]
-    return [Key("7.2", w[w.index("run") + 1], w[w.index("--policy") + 1], int(w[w.index("--seed") + 1])) for w in words]
+    return [Key("7.2", w[w.index("run") + 1], policy_of(w[w.index("--policy") + 1]), int(w[w.index("--seed") + 1])) for w in words]
+
+
+def policy_of(word: str) -> str:
+    """The name of a policy whose object is in the guest as /policies/NAME-DIGEST.bpf.o."""
+    return word.removeprefix("/policies/").rpartition("-")[0] if word.startswith("/") else word
 
 
 class Script(unittest.TestCase):
@@ -68,7 +73,7 @@ class Script(unittest.TestCase):
 
     def test_the_vm_gets_the_seed_and_knows_its_time(self) -> None:
         job = execute.job([key(5)], SETTINGS)
-        self.assertEqual((job.seed, job.virtual_time, job.environment["MPS_VIRTUAL_TIME"]), (5, True, "1"))
+        self.assertEqual((job.seed, job.virtual_time, runner.time_environment(job)), (5, True, {"MPS_VIRTUAL_TIME": "1"}))
 
 
 class Judge(unittest.TestCase):

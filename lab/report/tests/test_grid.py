@@ -10,8 +10,10 @@ import unittest
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from mpslab import charts, cli, grid, plan, text
+from mpslab import charts, grid, plan, text
+from mpslab.document import grouped
 from mpslab.grid import Pair
+from mpslab.keep import Outcome
 from mpslab.plan import PlanError, Scenario
 from tests import fake, test_cli, test_page
 from tests.test_page import html, outcome, tree
@@ -37,7 +39,7 @@ def scenarios(*more: str) -> list[Scenario]:
 
 def grids(*documents: object) -> list[grid.Grid]:
     outcomes = [outcome(one) for one in documents]  # type: ignore[arg-type]
-    return grid.grids(cli.grouped([one.key for one in outcomes], outcomes, {}))
+    return grid.grids(grouped([one.key for one in outcomes], outcomes, {}))
 
 
 class Choice(unittest.TestCase):
@@ -138,7 +140,7 @@ class Sums(unittest.TestCase):
 
     def test_the_terminal_gets_a_summary_and_no_table_for_each_run(self) -> None:
         outcomes = [outcome(one) for one in [*self.documents, fake.document("S4", metrics={"completion_ms": 3.0})]]
-        shown = text.report(cli.grouped([one.key for one in outcomes], outcomes, {}))
+        shown = text.report(grouped([one.key for one in outcomes], outcomes, {}))
         self.assertIn("auto: worst of bound 5.00 (1 KB, 1.7@20+0.7@20, slow first)", shown)
         self.assertIn("    1.06 (4 KB, 20@5+5@100, slow first)", shown)
         self.assertEqual(shown.count("Requests over 36 pairs"), 0)
@@ -148,7 +150,7 @@ class Sums(unittest.TestCase):
 
     def test_a_grid_of_failed_runs_can_be_told(self) -> None:
         key = plan.Key("7.2", f"grid/{PAIR}-quick", "auto", 1)
-        groups = cli.grouped([key], [cli.Outcome(key, what="it hung")], {})
+        groups = grouped([key], [Outcome(key, what="it hung")], {})
         self.assertIn("1 failed", text.report(groups))
         self.assertEqual(grid.grids(groups)[0].failed, 1)
 
@@ -222,7 +224,7 @@ class Command(test_cli.Fixture):
         self.lab("grid", "--pairs", "2", "--out", str(first))
         self.assertEqual(len(self.boots), 4)
         self.boots.clear()
-        self.program("mpsched", f"# newer\ncat <<'E'\n{json.dumps(test_cli.POLICIES)}\nE")
+        self.program("mpsched", f"# newer\n{test_cli.MPSCHED}")
         words = ["grid", "--pairs", "2", "--policy", "weighted", "--baseline", str(first), "--again"]
         code, shown, err = self.lab(*words, "--out", str(self.folder / "second"))
         self.assertEqual((code, {one.policy for one in self.boots}), (0, {"weighted"}))

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from html.parser import HTMLParser
 from typing import Any
 
-from mpslab import charts, cli, keep, markup, page, plan
+from mpslab import charts, keep, markup, page, plan
+from mpslab.document import grouped
 from mpslab.markup import tag
 from mpslab.result import Event, Series
 from tests import fake
@@ -26,7 +27,7 @@ def outcome(document: dict[str, Any], **more: Any) -> keep.Outcome:
 
 def html(outcomes: Sequence[keep.Outcome], wanted: Sequence[plan.Key] = (), command: str = "./run lab S4") -> str:
     keys = [one.key for one in outcomes] + list(wanted)
-    groups = cli.grouped(keys, outcomes, {})
+    groups = grouped(keys, outcomes, {})
     return page.html(page.Facts(command, datetime.datetime(2026, 11, 24), len(keys), outcomes, groups))
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 import io
 import unittest
 
-from mpslab import cli, plan, progress, result, stats, text
+from mpslab import plan, progress, result, session, stats, text
+from mpslab.keep import Outcome
 from mpslab.plan import Key
 from tests import fake
 
@@ -62,8 +63,8 @@ class Table(unittest.TestCase):
         self.assertNotIn("All scenarios", text.report(self.groups()[:1]))
 
     def test_an_outcome_in_a_few_words(self) -> None:
-        outcome = cli.Outcome(Key("7.2", "S4", "default", 1), document=fake.everything()[0])
-        self.assertRegex(cli.short(outcome), r"^completion \d+(\.\d+)? ms, 1\.\d\d of bound$")
+        outcome = Outcome(Key("7.2", "S4", "default", 1), document=fake.everything()[0])
+        self.assertRegex(session.short(outcome), r"^completion \d+(\.\d+)? ms, 1\.\d\d of bound$")
 
 
 class Terminal(io.StringIO):
@@ -87,8 +88,8 @@ class Progress(unittest.TestCase):
         estimate.ended(self.KEYS[0], 10.0)
         self.assertAlmostEqual(estimate.remaining_s({self.KEYS[1]: 4.0}) or 0, 26.0)
 
-    def test_unseen_scenarios_are_scaled_by_their_network_time(self) -> None:
-        estimate = progress.Estimate(self.KEYS, 1, {"S1": 10.0, "S4": 40.0})
+    def test_unseen_scenarios_are_scaled_by_what_was_expected(self) -> None:
+        estimate = progress.Estimate(self.KEYS, 1, {key: {"S1": 10.0, "S4": 40.0}[key.scenario] for key in self.KEYS})
         estimate.ended(self.KEYS[0], 5.0)
         self.assertAlmostEqual(estimate.remaining_s({}) or 0, 5.0 + 2 * 20.0)
 

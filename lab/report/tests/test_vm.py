@@ -15,7 +15,7 @@ import time
 import unittest
 from pathlib import Path
 
-from mpslab import cli
+from mpslab import session
 from mpsvm import cache, qemu
 from mpsvm.everyday import everyday
 from tests import fake
@@ -40,8 +40,8 @@ class Vms(unittest.TestCase):
     def setUp(self) -> None:
         if not shutil.which(qemu.PROGRAM):
             self.skipTest(f"there is no {qemu.PROGRAM}")
-        if cache.read_facts(cache.root() / cli.DEFAULT_KERNEL) is None:
-            self.skipTest(f"kernel {cli.DEFAULT_KERNEL} is not in the cache")
+        if cache.read_facts(cache.root() / session.DEFAULT_KERNEL) is None:
+            self.skipTest(f"kernel {session.DEFAULT_KERNEL} is not in the cache")
         folder = tempfile.TemporaryDirectory(prefix="mps-lab-test-")
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)

@@ -115,6 +115,13 @@ struct Scenario {
 Result<std::vector<Scenario>> parse_scenarios(std::string_view toml, const std::string &file,
                                               std::uint64_t seed = 1);
 
+/// About what a run takes, from rates and sizes alone: to tell long from short before anything ran.
+struct Expected {
+    double network_s = 0; ///< settling included
+    double megabits = 0;  ///< of contents, all connections
+};
+Expected expected(const Scenario &scenario);
+
 struct ScenarioFile {
     std::string_view id;
     std::string_view file; ///< relative to the source tree
