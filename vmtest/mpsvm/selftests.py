@@ -9,18 +9,21 @@ selftests.toml. Not part of `run test`: emulated, all of it takes hours.
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import dataclasses
+import hashlib
 import json
 import os
 import shlex
 import shutil
 import signal
+import threading
 import time
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import catalog, cli, guest, kselftest, runner, status, store
+from . import cache, catalog, cli, guest, kselftest, runner, status, store
 from .catalog import Catalog, Kernel, TestRule
 from .kselftest import Report
 from .status import VmError
@@ -131,6 +134,17 @@ class Run:
     trouble: list[str]  # of mpsched itself or of the VM
     decisions: int = 0  # that the data path made
     wall_s: float = 0.0
+    earlier: bool = False  # not run now: the same had been run before
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One script to run, and how."""
+
+    kernel: Kernel
+    folder: Path  # of the scripts
+    test: str
+    setup: Setup
 
 
 def _decisions(stats: bytes) -> int:
@@ -147,6 +161,49 @@ def _decisions(stats: bytes) -> int:
     return total
 
 
+class Kept:
+    """Results in the cache folder: in virtual time the same files and seed give the same run, so it need not be repeated.
+
+    That makes an interrupted run go on where it was, and the runs without mpsched serve every build.
+    """
+
+    def __init__(self, task: Task, seed: int, words: str, program: Path) -> None:
+        facts = [cache.read_facts(folder) for folder in (cache.root() / task.kernel.name, task.folder.parents[3])]
+        binary = cache.sha256(program) if task.setup.policy else ""
+        key = json.dumps([facts, seed, words, binary, guest_files()], sort_keys=True)
+        name = f"{task.kernel.name}-{task.test}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+        self._path = cache.root() / "selftests" / "results" / name
+
+    def read(self) -> Run | None:
+        """What was kept, if it was."""
+        try:
+            kept = json.loads(self._path.read_text())
+            return Run(Report(kept["subtests"], kept["status"]), [], kept["decisions"], kept["wall_s"], earlier=True)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, run: Run) -> None:
+        """Keeps a run that nothing was wrong with but, perhaps, subtests."""
+        if run.trouble or run.report.status is None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        document = {
+            "subtests": run.report.subtests,
+            "status": run.report.status,
+            "decisions": run.decisions,
+            "wall_s": run.wall_s,
+        }
+        fresh = self._path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        fresh.write_text(json.dumps(document, indent=1) + "\n")
+        fresh.rename(self._path)
+
+
+def guest_files() -> str:
+    """A digest of what of ours is in the guest beside mpsched."""
+    files = sorted((guest.HERE / "guest").iterdir())
+    return hashlib.sha256("".join(cache.sha256(file) for file in files).encode()).hexdigest()
+
+
 class Selftests:
     """One run over all scripts, policies and modes."""
 
@@ -156,28 +213,44 @@ class Selftests:
         self._build: Path = options.build.absolute()
         self._logs: Path = options.logs or self._build / "selftests"
         self._differences = read_differences(options.differences)
+        self._stop = threading.Event()
+        self._print_lock = threading.Lock()
+        self._done = self._total = 0
         self.passed = 0
         self.failures: list[str] = []
         self.skips: list[str] = []
 
-    def run_one(self, kernel: Kernel, folder: Path, test: str, setup: Setup) -> Run:
-        """Runs one script. Raises VmError if the VM cannot be prepared."""
-        log = self._logs / f"{kernel.name}-{test}-{str(setup).replace(', ', '-').replace(' ', '-')}.log"
+    def run_one(self, task: Task) -> Run:
+        """One script's result, run or kept from before, and a line about it. Raises VmError if the VM cannot be prepared."""
+        words = script(task.test, task.setup)
+        kept = Kept(task, self._options.seed, words, self._build / "bin" / "mpsched")
+        run = None if self._options.fresh else kept.read()
+        if run is None:
+            run = self._boot(task, words)
+            kept.write(run)
+        self._tell(task, run)
+        return run
+
+    def _boot(self, task: Task, words: str) -> Run:
+        """Runs one script in a VM."""
+        name = f"{task.kernel.name}-{task.test}-{str(task.setup).replace(', ', '-').replace(' ', '-')}.log"
         wanted = [extra for extra in guest.built(self._build) if extra.name.endswith("/bin/mpsched")]
         wrapper = guest.Extra(guest.HERE / "guest" / "selftest-ip.sh", "/usr/local/bin/ip")
         job = runner.Job(
-            kernel=kernel,
-            words=[script(test, setup)],
+            kernel=task.kernel,
+            words=[words],
             seed=self._options.seed,
             memory_mib=1536,
             timeout_s=self._options.timeout,
-            modules=[*self._catalog.modules, *self._modules(kernel)],
-            extras=[*wanted, *tools(), wrapper, guest.Extra(folder, PLACE)],
+            modules=[*self._catalog.modules, *self._modules(task.kernel)],
+            extras=[*wanted, *tools(), wrapper, guest.Extra(task.folder, PLACE)],
             path=[str(self._build / "bin")],
         )
         started = time.monotonic()
-        with open(log, "wb", buffering=0) as file:
-            result = runner.run(job, self._catalog, output=file.write, error=file.write, say=lambda text: None)
+        with open(self._logs / name, "wb", buffering=0) as file:
+            result = runner.run(
+                job, self._catalog, output=file.write, error=file.write, say=lambda text: None, stop=self._stop
+            )
         output = result.files.get("output", b"").decode(errors="replace")
         ended = [note[2] for note in result.notes if note[:1] == ("ended",) and len(note) == 3]
         run = Run(Report(kselftest.parse(output), int(ended[0]) if ended else None), [])
@@ -187,6 +260,17 @@ class Selftests:
         run.decisions = _decisions(result.files.get("stats", b""))
         run.wall_s = time.monotonic() - started
         return run
+
+    def _tell(self, task: Task, run: Run) -> None:
+        verdicts = list(run.report.subtests.values())
+        with self._print_lock:
+            self._done += 1
+            print(
+                f"  {self._done:>3}/{self._total}  {task.kernel.name:<5} {task.test:<14} {str(task.setup):<24} "
+                f"{verdicts.count('ok'):>4} ok {verdicts.count('not ok'):>3} not ok {verdicts.count('skip'):>3} skipped"
+                f"  {run.decisions:>9} decisions  " + ("kept from before" if run.earlier else f"{run.wall_s:6.1f} s"),
+                flush=True,
+            )
 
     def _modules(self, kernel: Kernel) -> list[str]:
         """Those of MODULES that this kernel has."""
@@ -212,32 +296,19 @@ class Selftests:
     def run(self) -> int:
         """Runs everything, says how it goes, and prints the sums. Returns the exit status. Raises VmError."""
         options = self._options
-        tests = options.tests or list(TESTS)
         setups = [Setup(policy, mode) for policy in options.policy or POLICIES for mode in options.mode or MODES]
         kernels = [self._catalog.kernel(name) for name in options.kernel or ["7.2"]]
         self._logs.mkdir(parents=True, exist_ok=True)
-        total, done = len(kernels) * len(tests) * (1 + len(setups)), 0
-        print(f"{total} runs in VMs, one after the other; logs in {self._logs}", flush=True)
-        for kernel in kernels:
-            folder = kselftest.fetch(kernel)
-            for test in tests:
-                before: Run | None = None
-                for setup in (Setup(), *setups):
-                    done += 1
-                    run = self.run_one(kernel, folder, test, setup)
-                    verdicts = list(run.report.subtests.values())
-                    print(
-                        f"  {done:>3}/{total}  {kernel.name:<5} {test:<14} {str(setup):<24} {verdicts.count('ok'):>4} ok "
-                        f"{verdicts.count('not ok'):>3} not ok {verdicts.count('skip'):>3} skipped"
-                        f"  {run.decisions:>9} decisions  {run.wall_s:6.1f} s",
-                        flush=True,
-                    )
-                    if before is None:
-                        before = run
-                        if not verdicts or run.trouble:
-                            self.failures.append(f"{kernel.name}: {test} without mpsched: {run.trouble or 'no subtest'}")
-                    else:
-                        self.compare(kernel, test, setup, before, run)
+        tasks = [
+            Task(kernel, folder, test, setup)
+            for kernel, folder in [(kernel, kselftest.fetch(kernel)) for kernel in kernels]
+            for test in options.tests or TESTS
+            for setup in (Setup(), *setups)
+        ]
+        self._total = len(tasks)
+        print(f"{self._total} runs in VMs, {options.jobs} side by side; logs in {self._logs}", flush=True)
+        guest.base()
+        self._judge(tasks, self._run_all(tasks))
         for title, lines in (("Listed differences", self.skips), ("Worse with mpsched", self.failures)):
             if lines:
                 print(f"\n{title}:")
@@ -245,6 +316,28 @@ class Selftests:
                     print(f"  {line}")
         print(f"\n{self.passed} passed, {len(self.failures)} failed, {len(self.skips)} skipped", flush=True)
         return 0 if self.passed and not self.failures else 1
+
+    def _run_all(self, tasks: Sequence[Task]) -> list[Run]:
+        with concurrent.futures.ThreadPoolExecutor(max_workers=self._options.jobs) as pool:
+            futures = [pool.submit(self.run_one, task) for task in tasks]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                # Every worker sees this within a moment and ends its VM.
+                self._stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    def _judge(self, tasks: Sequence[Task], runs: Sequence[Run]) -> None:
+        """Compares every run with the one without mpsched, which comes first of its script."""
+        before = runs[0]
+        for task, run in zip(tasks, runs, strict=True):
+            if task.setup.policy:
+                self.compare(task.kernel, task.test, task.setup, before, run)
+                continue
+            before = run
+            if not run.report.subtests or run.trouble:
+                self.failures.append(f"{task.kernel.name}: {task.test} without mpsched: {run.trouble or 'no subtest'}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -262,6 +355,8 @@ def parser() -> argparse.ArgumentParser:
     add("-k", "--kernel", action="append", metavar="KERNEL", help="a kernel of kernels.toml; may be repeated (default 7.2)")
     add("--policy", action="append", metavar="NAME", help=f"may be repeated (default: {', '.join(POLICIES)})")
     add("--mode", action="append", choices=[*MODES, "auto"], help=f"may be repeated (default: {', '.join(MODES)})")
+    add("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="VMs side by side (default: one a CPU)")
+    add("--fresh", action="store_true", help="run also what was run before with the same files and seed")
     add("--build", type=Path, default=guest.REPOSITORY / "build", metavar="DIR", help="the build folder")
     add("--logs", type=Path, metavar="DIR", help="where the scripts' outputs go (default: selftests/ in the build folder)")
     add("--seed", type=int, default=1, metavar="N", help="of what is random in virtual time (default 1)")
@@ -273,6 +368,7 @@ def parser() -> argparse.ArgumentParser:
 def main(words: Sequence[str] | None = None) -> int:
     """Entry point; returns the status to exit with."""
     options = parser().parse_args(words)
+    options.jobs = max(1, options.jobs)
     unknown = [test for test in options.tests if test not in TESTS]
     if unknown:
         parser().error(f"there is no test '{unknown[0]}'; there are: {' '.join(TESTS)}")

@@ -2,11 +2,17 @@
 # Copyright mpsched contributors
 """The kernel's selftests: what their reports say, and when mpsched has made something worse."""
 
+import contextlib
+import io
+import os
 import tempfile
 import unittest
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
-from mpsvm import catalog, kselftest, selftests
+from mpsvm import catalog, kselftest, runner, selftests, status, store, verdict
 from mpsvm.catalog import TestRule
 from mpsvm.kselftest import Report
 from mpsvm.status import VmError
@@ -50,6 +56,72 @@ class Reports(unittest.TestCase):
     def test_decisions_are_summed_over_namespaces(self) -> None:
         self.assertEqual(7, selftests._decisions(b'{"decided": 3, "seen": 9}\n{\n "decided": 4\n}\n'))
         self.assertEqual(0, selftests._decisions(b"mpsched: nothing is attached\n"))
+
+
+class Runs(unittest.TestCase):
+    """Whole runs, whose VMs answer at once."""
+
+    def setUp(self) -> None:
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.folder = Path(temporary.name)
+        self.program = self.folder / "build" / "bin" / "mpsched"
+        self.program.parent.mkdir(parents=True)
+        self.program.write_text("one build")
+        self.booted: list[str] = []
+        self.broken = ""
+
+    def run_selftests(self, *words: str) -> tuple[int, list[str]]:
+        """Status and standard output."""
+
+        def run(job: runner.Job, *_: Any, **__: Any) -> runner.Result:
+            attached = "--policy" in job.words[0]
+            self.booted.append("with" if attached else "without")
+            verdict_of_a = "not ok" if attached and self.broken else "ok"
+            files = {"output": f"ok 1 - a\n{verdict_of_a} 2 - b\n".encode(), "stats": b'{"decided": 5}'}
+            return runner.Result(verdict.Verdict(status.OK, 0), "", files, [("ended", "t", "0")], 1.0, 0.5)
+
+        @contextlib.contextmanager
+        def ready(*_: Any, **__: Any) -> Iterator[mock.Mock]:
+            yield mock.Mock(tree=())
+
+        out = io.StringIO()
+        sources = self.folder / "selftests" / "7.2" / "tools" / "testing" / "selftests" / "net"
+        with (
+            mock.patch.dict(os.environ, {"MPS_VM_CACHE": str(self.folder / "cache")}),
+            mock.patch.object(runner, "run", run),
+            mock.patch.object(store, "ready", ready),
+            mock.patch.object(kselftest, "fetch", return_value=sources),
+            mock.patch.object(selftests, "tools", return_value=[]),
+            mock.patch.object(selftests.guest, "base"),
+            mock.patch.object(selftests.guest, "built", return_value=[]),
+            mock.patch.object(selftests.shutil, "which", return_value="/usr/bin/qemu"),
+            contextlib.redirect_stdout(out),
+        ):
+            line = ["--build", str(self.folder / "build"), "--policy", "auto", "--mode", "tc", "mptcp_join", *words]
+            return selftests.main(line), out.getvalue().splitlines()
+
+    def test_what_was_run_with_the_same_files_is_not_run_again(self) -> None:
+        code, first = self.run_selftests()
+        self.assertEqual((0, "2 passed, 0 failed, 0 skipped"), (code, first[-1]))
+        self.assertEqual(["with", "without"], sorted(self.booted))
+        code, again = self.run_selftests()
+        self.assertEqual((0, first[-1], 2), (code, again[-1], len(self.booted)))
+        self.assertIn("kept from before", "\n".join(again))
+        self.run_selftests("--fresh")
+        self.assertEqual(4, len(self.booted))
+        self.run_selftests("--seed", "2")
+        self.assertEqual(6, len(self.booted))
+
+    def test_another_build_is_run_and_compared_with_what_was_kept_without_mpsched(self) -> None:
+        self.run_selftests()
+        self.booted.clear()
+        self.program.write_text("another build")
+        self.broken = "yes"
+        code, out = self.run_selftests()
+        self.assertEqual(["with"], self.booted)
+        self.assertEqual((1, "1 passed, 1 failed, 0 skipped"), (code, out[-1]))
+        self.assertIn("  7.2: mptcp_join (auto, tc): b: not ok", out)
 
 
 class Differences(unittest.TestCase):
