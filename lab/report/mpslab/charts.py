@@ -120,7 +120,7 @@ def _steps(values: Sequence[float]) -> list[tuple[float, float]]:
 
 def distribution(title: str, lines: Sequence[Line], bound_ms: float | None, subtitle: str = "") -> Markup:
     """Completion times as cumulative distributions: the further left and the steeper, the better."""
-    width, height, left, right, top, bottom = 360.0, 232.0, 40.0, 14.0, 44.0, 30.0
+    width, height, left, right, top, bottom = 360.0, 246.0, 40.0, 14.0, 44.0, 44.0
     shown = [line for line in lines if line.values]
     values = [value for line in shown for value in line.values if value > 0]
     if bound_ms is not None and bound_ms > 0:
@@ -144,6 +144,8 @@ def distribution(title: str, lines: Sequence[Line], bound_ms: float | None, subt
     for tick in x.ticks(4):
         parts.append(_line(x(tick), height - bottom, x(tick), height - bottom + 4, "axis"))
         parts.append(_text(x(tick), height - bottom + 17, short_time(tick), "tick", "middle"))
+    words = "time, logarithmic scale" if logarithmic else "time"
+    parts.append(_text((left + width - right) / 2, height - 9, words, "tick", "middle"))
     if bound_ms is not None and bound_ms > 0:
         at = x(bound_ms)
         parts.append(_line(at, top - 6, at, height - bottom, "bound"))

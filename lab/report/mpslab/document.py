@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from . import grid, result, stats
+from . import grid, result, sentence, stats
 from .keep import Outcome
 from .origin import Origin
 from .plan import Key
@@ -81,6 +81,7 @@ def everything(command: str, made: datetime.datetime, outcomes: Sequence[Outcome
         "virtual_time": virtual_time(outcomes),
         "seeds": sorted({outcome.key.seed for outcome in outcomes}),
         "policies": policies(outcomes),
+        "outcome": sentence.sentence(groups) or None,
         "grid": [grid_document(one) for one in grid.grids(groups)],
         "summary": summary,
         "runs": [outcome.to_json() for outcome in outcomes],

@@ -9,9 +9,9 @@ import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import charts, grid, stats, text
+from . import charts, document, grid, sentence, stats, text
 from .charts import Bar, Block, Cell, Line
-from .keep import Outcome
+from .keep import EVERYTHING, Outcome
 from .markup import Markup, tag
 from .plan import ALONE
 from .stats import BASELINE, Group, Row
@@ -21,6 +21,7 @@ POLICY_COLOURS = 8
 PATH_COLOURS = 8
 GRID_VARIANTS = 6  # a scenario with so many variants is a grid: one heat map for each policy
 MOST_CURVES = 12
+MOST_ORIGINS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Facts:
     wanted: int
     outcomes: Sequence[Outcome]
     groups: Sequence[Group]
+    said: str = ""  # what came out
 
 
 def policy_colours(groups: Sequence[Group]) -> dict[str, str]:
@@ -118,6 +120,8 @@ def _sizes_table(group: Group, colours: Mapping[str, str]) -> Markup | None:
             compared = row.size_of_baseline.get(wanted)
             if compared is not None and row.policy != BASELINE:
                 shown.append(tag("small", _good_cell(stats.METRICS["completion_ms"], compared)))
+            if len(row.runs) > 1:
+                shown.append(tag("small", text.spread(stats.METRICS["completion_ms"], mine.spread_ms), class_="dim"))
             cells.append(tag("span", shown, title=f"p90: {text.milliseconds(mine.p90_ms)}"))
         rows.append(cells)
     if any(bound is not None for bound in bounds.values()):
@@ -126,7 +130,7 @@ def _sizes_table(group: Group, colours: Mapping[str, str]) -> Markup | None:
         )
     return tag(
         "div",
-        tag("p", "Median completion in ms by size, and its ratio to default", class_="caption"),
+        tag("p", "Median completion in ms by size, its ratio to default, and the least and greatest median of a seed", class_="caption"),
         _table(["policy", *(text.size(size) for size in sizes)], rows),
     )
 
@@ -180,7 +184,8 @@ def _distributions(group: Group, colours: Mapping[str, str]) -> Markup | None:
     return tag(
         "div",
         tag("h3", "How long it took"),
-        tag("p", "Part of the requests that were complete within a time. Further left is better; the dot is the median.", class_="caption"),
+        tag("p", "Part of the requests that were complete within a time. Further left is better; the dot is the median. "
+            "The axis of times is logarithmic where it says so.", class_="caption"),
         _legend(group, colours),
         tag("div", panels, class_="panels narrow"),
     )
@@ -551,6 +556,25 @@ def _grid_section(groups: Sequence[Group], colours: Mapping[str, str]) -> Markup
     )
 
 
+def _measured(facts: Facts) -> Markup | None:
+    """What the names of policies stood for, and of which sources."""
+    if not facts.outcomes:
+        return None
+    rows: list[list[Markup | str]] = []
+    for one in document.policies(facts.outcomes):
+        params = " ".join(f"{key}={value}" for key, value in (one.get("params") or {}).items())
+        digest = str(one.get("sha256") or "")[:12]
+        rows.append([one["name"], str(one.get("file") or "built in"), digest or text.NONE, params or text.NONE])
+    commits = [str(origin) for origin in document.origins(facts.outcomes)]
+    return tag(
+        "section",
+        tag("h2", "What was measured"),
+        tag("p", f"mpsched of {'; '.join(commits)}.", class_="caption"),
+        _table(["policy", "file", "SHA-256", "parameters"], rows) if rows else None,
+        id="measured",
+    )
+
+
 def _failures(facts: Facts) -> Markup | None:
     failed = [outcome for outcome in facts.outcomes if not outcome.ok]
     if not failed:
@@ -586,14 +610,14 @@ def _head(facts: Facts) -> Markup:
     if seeds:
         many = len(seeds) > 6
         shown.append(f"{len(seeds)} seeds" if many else f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}")
-    virtual = {outcome.document.get("virtual_time") for outcome in good if outcome.document}
-    if virtual == {True}:
-        shown.append("virtual time")
-    elif virtual == {False}:
-        shown.append("real time")
-    params = dict.fromkeys(param for outcome in facts.outcomes for param in outcome.key.params)
-    if params:
-        shown.append(" ".join(params))
+    virtual = document.virtual_time(facts.outcomes)
+    if virtual is not None:
+        shown.append("virtual time" if virtual else "real time")
+    origins = document.origins(facts.outcomes)
+    if origins:
+        known = ", ".join(str(one) for one in origins[:MOST_ORIGINS]) + ", …" * (len(origins) > MOST_ORIGINS)
+        shown.append(tag("a", f"mpsched {known}", href="#measured"))
+    shown.append(tag("a", EVERYTHING, href=EVERYTHING))
     shown.append(facts.made.strftime("%Y-%m-%d %H:%M"))
     links = [
         tag("a", group.scenario, href=f"#s{number}", title=group.title) for number, group in enumerate(facts.groups)
@@ -602,6 +626,7 @@ def _head(facts: Facts) -> Markup:
     return tag(
         "header",
         tag("h1", "mpsched laboratory"),
+        tag("p", facts.said, class_="lead") if facts.said else None,
         tag("ul", [tag("li", one) for one in shown], class_="facts"),
         tag("pre", facts.command, class_="command"),
         tag("nav", links) if 1 < len(links) <= 60 else None,
@@ -616,7 +641,7 @@ def html(facts: Facts) -> str:
     of_grid, others = grid.split(facts.groups)
     the_grid = _grid_section(of_grid, colours)
     # Its maps say all; a section for each of its runs would bury them.
-    facts = dataclasses.replace(facts, groups=others)
+    facts = dataclasses.replace(facts, groups=others, said=sentence.sentence(facts.groups))
     in_grids = gridded(facts.groups)
     sections = [
         _section(number, group, colours, several_kernels, group.scenario.partition("/")[0] in in_grids)
@@ -632,5 +657,5 @@ def html(facts: Facts) -> str:
         tag("title", f"mpsched laboratory: {names}"),
         tag("style", Markup(STYLE.read_text(encoding="utf-8"))),
     )
-    body = tag("body", tag("main", _head(facts), the_grid, _overview(facts, colours, several_kernels), sections, _failures(facts)))
+    body = tag("body", tag("main", _head(facts), the_grid, _overview(facts, colours, several_kernels), sections, _measured(facts), _failures(facts)))
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"

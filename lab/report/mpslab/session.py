@@ -19,7 +19,7 @@ from pathlib import Path
 from mpsvm import catalog, cli, guest, store
 from mpsvm.status import VmError
 
-from . import cost, document, execute, grid, keep, origin, page, plan, programs, progress, result, stats, text
+from . import cost, document, execute, grid, keep, origin, page, plan, programs, progress, result, sentence, stats, text
 from .keep import Outcome
 from .plan import Key, PlanError, Scenario
 from .programs import Policy
@@ -335,6 +335,8 @@ def write_report(
     keep.write(out / keep.REPORT, page.html(page.Facts(command, made, len(wanted), outcomes, groups)))
     if outcomes:
         print(text.report(groups))
+    if said := sentence.sentence(groups):
+        print(f"\n{said}")
 
 
 def tell_files(out: Path) -> None:

@@ -75,6 +75,16 @@ def value(metric: stats.Metric, number: float | None) -> str:
     return {"ms": milliseconds, "bytes": size}.get(metric.unit, rate)(number)
 
 
+def spread(metric: stats.Metric, ends: tuple[float, float] | None) -> str:
+    """'81.2..85.1 ms': the least and the greatest."""
+    if ends is None:
+        return NONE
+    least, greatest = (value(metric, end) for end in ends)
+    number, _, unit = least.partition(" ")
+    same = unit == greatest.partition(" ")[2]
+    return least if least == greatest else f"{number if same else least}..{greatest}"
+
+
 def duration(seconds: float) -> str:
     """'12 s', '2 min 05 s', '1 h 10 min'."""
     whole = max(0, round(seconds))
@@ -111,6 +121,9 @@ def columns(group: Group) -> list[tuple[str, list[str]]]:
     ):  # fmt: skip
         add(title, [value(stats.METRICS[key], row.values.get(key)) for row in group.rows])
     if main:
+        if any(len(row.runs) > 1 for row in group.rows):
+            # What the others are medians of.
+            add(f"{main.label} by seed", [spread(main, row.spread) for row in group.rows])
         add("of bound", [factor(row.of_bound) for row in group.rows])
         add("of default", [factor(row.of_baseline) for row in group.rows])
     add("share %", [shares(row) for row in group.rows])
@@ -269,5 +282,6 @@ def report(groups: Sequence[Group]) -> str:
         lines += [
             "",
             "of bound, of default: the scenario's main metric as a ratio, for times less is better, for rates more.",
+            "p50, p90: over the requests of all seeds; the rest: medians over seeds; by seed: the least and the greatest.",
         ]
     return "\n".join(lines).lstrip("\n")

@@ -177,7 +177,7 @@ class Page(test_page.Checked):
         hints = [e.text or "" for e in maps[1].iter(f"{SVG}title")]
         self.assertTrue(any("4 MB, 20@5+5@100, slow first: 1.20 × default" in hint for hint in hints))
         sections = [one.get("id") for one in root.iter("section")]
-        self.assertEqual(sections, ["grid"])
+        self.assertEqual(sections, ["grid", "measured"])
 
     def test_what_nothing_is_compared_with_has_no_colours_for_it(self) -> None:
         for policies, scales in ((["default"], 1), (["default", "auto"], 2)):
@@ -189,7 +189,7 @@ class Page(test_page.Checked):
         documents = [fake.of_grid(PAIR, "slow", "auto", {1000: (40, 10)}), fake.document(metrics={"completion_ms": 1.0})]
         text_ = html([outcome(one) for one in documents])
         self.check(text_)
-        self.assertEqual([one.get("id") for one in tree(text_).iter("section")], ["grid", "overview", "s0"])
+        self.assertEqual([one.get("id") for one in tree(text_).iter("section")], ["grid", "overview", "s0", "measured"])
 
     def test_a_map_without_cells_can_be_drawn(self) -> None:
         ElementTree.fromstring(charts.block_map([], [], "empty"))

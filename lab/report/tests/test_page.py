@@ -87,11 +87,11 @@ class Checked(unittest.TestCase):
         self.assertEqual(nesting.open, [])
         self.assertNotIn("script", nesting.seen)
         for link in nesting.links:
-            self.assertTrue(link.startswith("#"), f"{link} leads outside")
+            self.assertTrue(link.startswith("#") or link == keep.EVERYTHING, f"{link} leads outside")
         ids = [element.get("id") for element in root.iter() if element.get("id")]
         self.assertEqual(len(ids), len(set(ids)))
         for link in nesting.links:
-            self.assertIn(link[1:], ids)
+            self.assertIn(link[1:], [*ids, keep.EVERYTHING[1:]])
         # Whatever a browser would fetch.
         for pattern in (r"url\(", "@import", "srcset", "<img", "<link", "<iframe"):
             self.assertIsNone(re.search(pattern, text), pattern)
@@ -105,6 +105,23 @@ class Page(Checked):
         plots = [e.get("class", "") for e in root.iter("{http://www.w3.org/2000/svg}svg")]
         for kind in ("narrow", "wide", "heat"):
             self.assertTrue(any(kind in name for name in plots), kind)
+
+    def test_it_tells_what_was_measured_and_what_came_out(self) -> None:
+        policy = {"file": "elsewhere/mine.bpf.c", "sha256": "ab" * 32, "params": {"max_cost": "7"}}
+        more: dict[str, Any] = {"commit": "0123456789abcdef", "dirty": True, "policy": policy}
+        documents = [fake.document(policy=name, seed=seed, metrics={"completion_ms": time})
+                     for name, time in (("default", 100.0), ("mine", 62.0)) for seed in (1, 2)]  # fmt: skip
+        text = html([outcome(one, **more) for one in documents])
+        self.check(text)
+        for words in ("0123456789ab with changes that were not committed", "elsewhere/mine.bpf.c", "abababababab",
+                      "max_cost=7", 'href="results.json"', "seeds 1, 2",
+                      "In S4 completion is 100 ms with the kernel alone, 62 ms under mine (0.62 times that)."):  # fmt: skip
+            self.assertIn(words, text)
+
+    def test_an_axis_that_is_logarithmic_says_so(self) -> None:
+        for values, said in (([1.0, 100.0], True), ([10.0, 11.0], False)):
+            made = charts.distribution("t", [charts.Line("a", "p0", values)], None)
+            self.assertEqual("logarithmic" in made, said)
 
     def test_a_report_of_nothing(self) -> None:
         self.check(html([]))
