@@ -12,7 +12,7 @@ from pathlib import Path
 from mpsvm import catalog, cli, guest
 from mpsvm.status import VmError
 
-from . import combine, execute, grid, plan
+from . import check, combine, execute, grid, plan
 from .plan import PlanError
 from .session import DEFAULT_KERNEL, FAILED, OK, PROGRAM, USAGE, Inventory, Session, say
 
@@ -21,7 +21,8 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(
         prog=PROGRAM,
-        usage="./run lab SCENARIO... [option...]\n       ./run lab report RESULTS... -o DIR\n       ./run lab --list",
+        usage="./run lab SCENARIO... [option...]\n       ./run lab report RESULTS... -o DIR\n       ./run lab --list\n"
+        "       ./run lab --check PAGE [--list | --table N[,N...]]",
         description="Runs scenarios × policies × seeds in VMs in virtual time, as many side by side as there are CPUs. "
         "Prints a table for each scenario, and leaves results.json and report.html in --out.",
         epilog="A scenario is a name that --list shows, an id (all its variants), a pattern ('S1*') or 'all'. The "
@@ -31,6 +32,8 @@ def parser() -> argparse.ArgumentParser:
         "(not part of 'all'). It always runs default as well: --baseline takes that from an earlier run.\n\n"
         "'report' puts results of several runs into one report: folders of --out, results.json, single results of "
         "'mpsched-lab run --json'.\n\n"
+        "--check runs the commands beneath the tables of a page with measurements again, compares each number under a "
+        "policy, and ends with 1 if one is not as documented. CONTRIBUTING.md tells how such tables are written.\n\n"
         "What it will cost is told first. More than 10 minutes of CPU time are asked for on a terminal, and refused "
         "without one, unless there is --yes.\n\n"
         "exit status: 0 all ran, 1 some failed or a policy does not load, 2 usage or not agreed to, 69 no VM could run, "
@@ -41,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("scenarios", nargs="*", metavar="SCENARIO")
     add("--list", action="store_true", help="list the scenarios, policies and kernels, and run nothing")
+    add("--check", type=Path, metavar="PAGE", help="run what is documented again and compare; with --list: its tables")
+    add("--table", metavar="N[,N...]", help="only these tables of the page")
     add("--kernel", "-k", action="append", default=[], metavar="K[,K...]", help=f"default: {DEFAULT_KERNEL}")
     add("--policy", "-p", action="append", default=[], metavar="P[,P...]", help="names, or files of your own; "
         "default: default,alone; of the grid: default")  # fmt: skip
@@ -83,6 +88,10 @@ def run(words: Sequence[str]) -> int:
     if words[:1] == [combine.VERB]:
         return combine.main(words[1:])
     options = parser().parse_args(words)
+    if options.check is not None:
+        return check.main(options, words, parser)
+    if options.table is not None:
+        raise PlanError("--table is for --check PAGE.")
     if options.list:
         print_list(Inventory.take(options))
         return OK

@@ -169,7 +169,7 @@ def main(words: Sequence[str]) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PlanError(f"--out {options.out}: {error.strerror}") from None
-    session.write_report(options.out, command, datetime.datetime.now(), keys, outcomes, titles)
+    session.tell_groups(session.write_files(options.out, command, datetime.datetime.now(), keys, outcomes, titles))
     twice = len(loaded) - len(outcomes)
     print(f"\n{text.count_of(len(outcomes), 'run')}" + (f", {twice} more were there twice" if twice else ""))
     session.tell_files(options.out)

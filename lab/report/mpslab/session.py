@@ -23,6 +23,7 @@ from . import cost, document, execute, grid, keep, origin, page, plan, programs,
 from .keep import Outcome
 from .plan import Key, PlanError, Scenario
 from .programs import Policy
+from .stats import Group
 
 PROGRAM = "./run lab"
 DEFAULT_KERNEL = "7.2"
@@ -178,10 +179,6 @@ class Session:
     def run(self, wanted: Plan) -> cli.Interrupted | None:
         """Runs what has no result yet. Returns the signal that ended it early. Raises PlanError and VmError."""
         options = self.options
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PlanError(f"--out {self.out}: {error.strerror}") from None
         settings = execute.Settings(
             catalog=self.there.kernels,
             build=self._build,
@@ -189,7 +186,6 @@ class Session:
             jobs=options.jobs,
             limit_s=options.timeout,
             real_time=options.real_time,
-            policies=self._kept(wanted.policies),
             origin=origin.of(guest.REPOSITORY),
         )
         if not options.again:
@@ -205,6 +201,7 @@ class Session:
             return None
         history = cost.History(self._build / LAB / cost.FILE)
         expected = self._agree(wanted, left, history)
+        settings.policies = self._kept(wanted.policies)
         started = time.monotonic()
         try:
             self._prepare(wanted, settings, left)
@@ -215,6 +212,10 @@ class Session:
 
     def _kept(self, policies: Mapping[str, Policy]) -> dict[str, Policy]:
         """The same policies; objects that are not built in are kept beside the results, as they were measured."""
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PlanError(f"--out {self.out}: {error.strerror}") from None
         found = dict(policies)
         for name, policy in policies.items():
             if policy.object is None:
@@ -295,7 +296,7 @@ class Session:
     def report(self, wanted: Plan, interrupted: cli.Interrupted | None) -> int:
         """Tables, results.json and report.html; returns the status to exit with."""
         outcomes = self.outcomes(wanted.wanted)
-        write_report(self.out, shlex.join([*PROGRAM.split(), *self._command]), self._made, wanted.wanted, outcomes, wanted.titles())
+        tell_groups(self.write(wanted))
         failed = [outcome for outcome in outcomes if not outcome.ok]
         if failed:
             print("\nFailed:")
@@ -315,25 +316,37 @@ class Session:
             return interrupted.code
         return FAILED if failed or missing else OK
 
+    def write(self, wanted: Plan) -> list[Group]:
+        """Both files; returns the tables."""
+        command = shlex.join([*PROGRAM.split(), *self._command])
+        return write_files(
+            self.out, command, self._made, wanted.wanted, self.outcomes(wanted.wanted), wanted.titles()
+        )
+
     def again(self) -> str:
         """The command that goes on where this one ended."""
         words = self._command if self.options.out else [*self._command, "--out", str(self.out)]
         return shlex.join([*PROGRAM.split(), *words])
 
 
-def write_report(
+def write_files(
     out: Path,
     command: str,
     made: datetime.datetime,
     wanted: Sequence[Key],
     outcomes: Sequence[Outcome],
     titles: Mapping[str, str],
-) -> None:
-    """Both files, and the tables on standard output."""
+) -> list[Group]:
+    """results.json and report.html; returns the tables in them."""
     groups = document.grouped(wanted, outcomes, titles)
     keep.write(out / keep.EVERYTHING, document.everything(command, made, outcomes, groups))
     keep.write(out / keep.REPORT, page.html(page.Facts(command, made, len(wanted), outcomes, groups)))
-    if outcomes:
+    return groups
+
+
+def tell_groups(groups: Sequence[Group]) -> None:
+    """The tables and what came out, on standard output."""
+    if any(row.runs or row.failed for group in groups for row in group.rows):
         print(text.report(groups))
     if said := sentence.sentence(groups):
         print(f"\n{said}")
