@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         "policy, and ends with 1 if one is not as documented. CONTRIBUTING.md tells how such tables are written.\n\n"
         "What it will cost is told first. More than 10 minutes of CPU time are asked for on a terminal, and refused "
         "without one, unless there is --yes.\n\n"
-        "exit status: 0 all ran, 1 some failed or a policy does not load, 2 usage or not agreed to, 69 no VM could run, "
+        "exit status: 0 all ran, 1 some failed, a policy does not load, or a number is not as documented, 2 usage or not agreed to, 69 no VM could run, "
         "130 interrupted (what had ended is reported; the same command with the same --out goes on from there)",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

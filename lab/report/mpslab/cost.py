@@ -115,11 +115,16 @@ def estimate(
     return Estimate(by_key, sum(one is not None for one in known.values()), vms, jobs)
 
 
+def can_ask(asked: TextIO, answers: TextIO) -> bool:
+    """Whether there is somebody to ask."""
+    return asked.isatty() and answers.isatty()
+
+
 def agreed(found: Estimate, yes: bool, asked: TextIO, answers: TextIO) -> bool:
     """Whether runs may begin: small ones always, big ones when somebody says so."""
     if yes or not found.big:
         return True
-    if not (asked.isatty() and answers.isatty()):
+    if not can_ask(asked, answers):
         return False
     asked.write("lab: go on? [y/N] ")
     asked.flush()

@@ -248,7 +248,11 @@ class Session:
         found = cost.estimate(left, vms, self.options.jobs, wanted.per_vm, scenarios, history)
         say(str(found))
         if not cost.agreed(found, self.options.yes, sys.stderr, sys.stdin):
-            raise PlanError("Nothing was run: that much is only run when somebody agrees.", "Add --yes, or choose less.")
+            asked = cost.can_ask(sys.stderr, sys.stdin)
+            raise PlanError(
+                "Nothing was run" + ("." if asked else ": that much is only run when somebody agrees."),
+                "" if asked else "Add --yes, or choose less.",
+            )
         return found
 
     def _prepare(self, wanted: Plan, settings: execute.Settings, left: Sequence[Key]) -> None:

@@ -16,7 +16,7 @@ import unittest
 from pathlib import Path
 
 from mpslab import session
-from mpsvm import cache, qemu
+from mpsvm import cache, guest, qemu
 from mpsvm.everyday import everyday
 from tests import fake
 
@@ -98,6 +98,44 @@ class Vms(unittest.TestCase):
         self.assertIn("0 ok, 0 failed, 4 not run", out)
         self.assertIn("interrupted", err)
         self.assertEqual([vm for vm in vms if Path(f"/proc/{vm}").exists()], [])
+
+
+class OwnPolicy(unittest.TestCase):
+    """With the real programs."""
+
+    def setUp(self) -> None:
+        if not shutil.which(qemu.PROGRAM) or cache.read_facts(cache.root() / session.DEFAULT_KERNEL) is None:
+            self.skipTest("there is no QEMU or no kernel for it")
+        self.build = guest.REPOSITORY / "build"
+        if not all((self.build / "bin" / name).exists() for name in ("mpsched", "mpsched-lab")):
+            self.skipTest("nothing is built in build/")
+        folder = tempfile.TemporaryDirectory(prefix="mps-lab-test-")
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def lab(self, source: str) -> subprocess.CompletedProcess[str]:
+        """Measures a policy in the cheapest scenario; its name is given without a folder, as people do in theirs."""
+        (self.folder / "mine.bpf.c").write_text(source)
+        line = [sys.executable, str(MATRIX), "S14/active", "--policy", "mine.bpf.c", "--seeds", "1", "--out", "out"]
+        return subprocess.run(line, capture_output=True, text=True, timeout=400, check=False, cwd=self.folder)
+
+    @everyday
+    def test_a_policy_of_ones_own_is_measured_and_one_that_does_not_load_is_refused(self) -> None:
+        readme = (guest.REPOSITORY / "schedulers" / "README.md").read_text()
+        tutorial = readme.partition("```c\n")[2].partition("```")[0]
+        done = self.lab(tutorial)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        (run,) = json.loads((self.folder / "out" / "results.json").read_text())["runs"]
+        self.assertEqual((run["key"]["policy"], run["result"]["policy"]["name"]), ("roomiest", "roomiest"))
+        self.assertEqual(run["result"]["policy"]["sha256"], run["policy"]["sha256"])
+        self.assertTrue(run["policy"]["sha256"].startswith(run["key"]["object"]))
+        self.assertEqual(run["policy"]["params"], {"max_cost": "100"})
+        self.assertIs(run["result"]["virtual_time"], True)
+        done = self.lab(tutorial.replace("out->allowed = 1u << i;", "out->allowed = v->sf[v->now_us].cost;"))
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("'roomiest' does not load on kernel", done.stderr)
+        self.assertIn("verifier", done.stderr)
+        self.assertNotIn("1/1", done.stderr)
 
 
 def children(pid: int) -> list[int]:
