@@ -16,7 +16,7 @@ from typing import Any
 
 from . import keep, programs, result, session, text
 from .keep import Outcome
-from .plan import ALONE, Key, PlanError
+from .plan import Key, PlanError, kernel_alone
 from .stats import BASELINE
 
 VERB = "report"
@@ -97,10 +97,6 @@ def load(path: Path) -> list[Outcome]:
     return found
 
 
-def _kernel_alone(policy: str) -> bool:
-    return policy == BASELINE or policy.partition(":")[0] == ALONE
-
-
 @dataclasses.dataclass(frozen=True)
 class _Variant:
     """What a policy's name stands for in a result."""
@@ -138,7 +134,7 @@ def distinct(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Each run once; policies of one name that were not the same get names that tell them apart."""
     variants: dict[str, dict[_Variant, None]] = {}
     for one in outcomes:
-        if not _kernel_alone(one.key.policy):
+        if not kernel_alone(one.key.policy):
             variants.setdefault(one.key.policy, {})[_Variant.of(one)] = None
     found: dict[Key, Outcome] = {}
     for one in outcomes:

@@ -11,25 +11,27 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from . import keep, stats, text
-from .plan import Key, Scenario
+from .plan import Key, Scenario, kernel_alone
 
 FILE = "costs.json"
 REMEMBERED = 20  # runs of a scenario on a kernel
-# The model: QEMU's CPU time on a quiet machine for the boot, for a megabit of contents and for a second of timers.
-BOOT_S, MEGABIT_S, NETWORK_S = 5.0, 0.025, 0.05
+# The model: QEMU's CPU time on a quiet machine for the boot, for verifying the data path on an emulated processor, for a
+# megabit of contents and for a second of timers.
+BOOT_S, VERIFY_S, MEGABIT_S, NETWORK_S = 5.0, 8.0, 0.025, 0.05
 # More than that is asked for.
 BIG_CPU_S = 600.0
 
 
-def modelled_s(scenario: Scenario | None) -> float:
-    """CPU time of a run of a scenario that never ran here."""
-    if scenario is None:
-        return BOOT_S
-    return BOOT_S + MEGABIT_S * (scenario.megabits or 0.0) + NETWORK_S * (scenario.network_s or 0.0)
+def modelled_s(key: Key, scenario: Scenario | None) -> float:
+    """CPU time of a run that had none like it here."""
+    seconds = BOOT_S + (0.0 if kernel_alone(key.policy) else VERIFY_S)
+    if scenario is not None:
+        seconds += MEGABIT_S * (scenario.megabits or 0.0) + NETWORK_S * (scenario.network_s or 0.0)
+    return seconds
 
 
 class History:
-    """CPU times of runs that went well, by kernel and scenario."""
+    """CPU times of runs that went well, by kernel, scenario, and whether the kernel was alone."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -50,7 +52,7 @@ class History:
 
     @staticmethod
     def _name(key: Key) -> str:
-        return f"{key.kernel} {key.scenario}"
+        return f"{key.kernel} {key.scenario} {'alone' if kernel_alone(key.policy) else 'steered'}"
 
     def median_s(self, key: Key) -> float | None:
         """None if nothing like it ran."""
@@ -110,7 +112,7 @@ def estimate(
     """Of what is left to run."""
     known = {key: history.median_s(key) for key in left}
     # Runs that share a VM share its boot; what earlier ones took was measured as it was.
-    model = {key: modelled_s(scenarios.get(key.scenario)) - BOOT_S * (1 - 1 / per_vm) for key in left}
+    model = {key: modelled_s(key, scenarios.get(key.scenario)) - BOOT_S * (1 - 1 / per_vm) for key in left}
     by_key = {key: found if (found := known[key]) is not None else model[key] for key in left}
     return Estimate(by_key, sum(one is not None for one in known.values()), vms, jobs)
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 ALONE = "alone"
+DEFAULT = "default"
 # Large enough to be run only when it is asked for.
 NOT_IN_ALL = ("grid",)
 
@@ -72,6 +73,11 @@ class Key:
     def document(self) -> dict[str, Any]:
         """As it stands in result files."""
         return {**dataclasses.asdict(self), "params": list(self.params)}
+
+
+def kernel_alone(policy: str) -> bool:
+    """Whether no mpsched is at work: the same whatever was built."""
+    return policy == DEFAULT or policy.partition(":")[0] == ALONE
 
 
 def _safe(text: str) -> str:

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import result
-from .plan import ALONE, PlanError, Scenario
-from .stats import BASELINE
+from .plan import PlanError, Scenario, kernel_alone
 
 # The engine's, so every policy "has" it.
 OF_ALL = ("dwell_us",)
@@ -147,7 +146,7 @@ def from_files(build: Path, words: Sequence[str], known: Mapping[str, Policy], f
 
 def params(typed: Sequence[str], chosen: Sequence[str], known: Mapping[str, Policy]) -> dict[str, list[str]]:
     """Which chosen policy gets which -s KEY=VALUE: those that have the parameter. Raises PlanError."""
-    takers = [name for name in chosen if name != BASELINE and name.partition(":")[0] != ALONE]
+    takers = [name for name in chosen if not kernel_alone(name)]
     found: dict[str, list[str]] = {}
     for param in typed:
         key, equals, _ = param.partition("=")

@@ -329,7 +329,9 @@ class Session:
 
     def again(self) -> str:
         """The command that goes on where this one ended."""
-        words = self._command if self.options.out else [*self._command, "--out", str(self.out)]
+        # --again would begin anew.
+        words = [word for word in self._command if word != "--again"]
+        words += [] if self.options.out else ["--out", str(self.out)]
         return shlex.join([*PROGRAM.split(), *words])
 
 

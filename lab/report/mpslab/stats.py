@@ -8,9 +8,10 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from .plan import DEFAULT
 from .result import Run
 
-BASELINE = "default"
+BASELINE = DEFAULT
 LESS = 0.95  # of the baseline: a scenario in which a policy is not as good
 
 

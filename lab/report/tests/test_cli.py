@@ -203,6 +203,8 @@ class Command(Fixture):
             self.assertEqual(len(self.boots), 1)
 
     def test_an_interrupt_reports_what_there_is_and_how_to_go_on(self) -> None:
+        test_boot = self.boot
+
         def boot(_e: object, job: runner.Job, stop: threading.Event) -> runner.Result:
             if keys_of(job)[0].seed == 1:
                 return came(keys_of(job))
@@ -219,10 +221,15 @@ class Command(Fixture):
                 raise vm_cli.Interrupted(130)
 
         with mock.patch("mpslab.progress.Display.tick", tick):
-            code, shown, err = self.lab("S4", "--policy", "default", "--seeds", "4", "--jobs", "2", "--out", str(out))
+            words = ["S4", "--policy", "default", "--seeds", "4", "--jobs", "2", "--out", str(out)]
+            code, shown, err = self.lab(*words, "--again")
         self.assertEqual(code, 130)
         self.assertIn("1 ok, 0 failed, 3 not run", shown)
-        self.assertIn(f"--out {out}", err)
+        self.assertIn(f"To go on: ./run lab {' '.join(words)} --build", err)
+        self.assertIn("3 not run", (out / "report.html").read_text())
+        # What was there is reported, and the command that was told goes on.
+        self.boot = test_boot  # type: ignore[method-assign]
+        self.assertEqual((self.lab(*words)[0], sorted(one.seed for one in self.boots)), (0, [2, 3, 4]))
 
     def test_a_folder_that_cannot_be_made_is_told(self) -> None:
         (self.folder / "file").write_text("")

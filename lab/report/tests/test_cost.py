@@ -38,10 +38,16 @@ class Estimates(unittest.TestCase):
         self.assertIn("about 23 s with 2 side by side", str(found))
 
     def test_what_ran_costs_what_it_took(self) -> None:
-        history = self.history('{"7.2 S1": [100, 1, 90]}')
+        history = self.history('{"7.2 S1 alone": [100, 1, 90], "7.2 S1 steered": [1]}')
         found = cost.estimate(KEYS, 3, 2, 1, {"S1": BULK}, history)
         self.assertEqual((found.cpu_s, found.measured), (270, 3))
         self.assertIn("by what earlier ones took", str(found))
+
+    def test_a_policy_costs_more_than_the_kernel_alone(self) -> None:
+        keys = plan.keys(["7.2"], [BULK], {"S1": ["default", "alone:a", "auto"]}, [1])
+        found = cost.estimate(keys, 3, 2, 1, {"S1": BULK}, self.history()).by_key
+        self.assertEqual(found[keys[0]], found[keys[1]])
+        self.assertAlmostEqual(found[keys[2]] - found[keys[0]], cost.VERIFY_S)
 
     def test_runs_that_share_a_vm_share_its_boot(self) -> None:
         alone = cost.estimate(KEYS, 3, 1, 1, {"S1": BULK}, self.history()).cpu_s
@@ -49,7 +55,7 @@ class Estimates(unittest.TestCase):
         self.assertAlmostEqual(alone - shared, 2 * cost.BOOT_S)
 
     def test_a_damaged_history_is_none(self) -> None:
-        for damage in ("", "[]", '{"7.2 S1": 5}', '{"7.2 S1": ["x", null]}', "\x00"):
+        for damage in ("", "[]", '{"7.2 S1 alone": 5}', '{"7.2 S1 alone": ["x", null]}', "\x00"):
             self.assertIsNone(self.history(damage).median_s(KEYS[0]), damage)
 
     def test_only_much_is_asked_for(self) -> None:
