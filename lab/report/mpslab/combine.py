@@ -99,18 +99,17 @@ def load(path: Path) -> list[Outcome]:
 
 @dataclasses.dataclass(frozen=True)
 class _Variant:
-    """What a policy's name stands for in a result."""
+    """What a policy's name stands for in a result. The same programs are the same whatever commit they were built at."""
 
     params: tuple[str, ...]
     object: str
-    commit: str
     build: str
+    commit: str = dataclasses.field(compare=False)
 
     @staticmethod
     def of(outcome: Outcome) -> _Variant:
-        key = outcome.key
         commit = outcome.commit[:9] + ("+changes" if outcome.dirty else "")
-        return _Variant(key.params, key.object, commit, outcome.build)
+        return _Variant(outcome.key.params, outcome.key.object, outcome.build, commit)
 
     def words(self, others: Sequence[_Variant]) -> str:
         """What tells it from the others, in the order of what people would look for."""
@@ -119,15 +118,12 @@ class _Variant:
             found.append(" ".join(self.params) or "no -s")
         if any(one.object != self.object for one in others):
             found.append(f"object {self.object or 'unknown'}")
-        if any(one.commit != self.commit for one in others):
-            found.append(self.commit or "unknown commit")
-        if any(one != self and one.words_without_build == self.words_without_build for one in others):
-            found.append(f"build {self.build[:7] or 'unknown'}")
+        builds = {one.build: one.commit for one in others}
+        if len(builds) > 1:
+            # Two builds of one commit with changes are told apart by themselves only.
+            known = self.commit and len(set(builds.values())) == len(builds)
+            found.append(builds[self.build] if known else f"build {self.build[:7] or 'unknown'}")
         return ", ".join(found)
-
-    @property
-    def words_without_build(self) -> tuple[Any, ...]:
-        return self.params, self.object, self.commit
 
 
 def distinct(outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -66,12 +66,13 @@ def _many(groups: Sequence[Group]) -> str:
     ordered = sorted(found, key=lambda one: -(one.mean_of_baseline or 0.0))
     if not ordered:
         return ""
+    scenarios = max(one.cells for one in ordered)
     parts = [
         f"{one.policy} is {text.factor(one.mean_of_baseline)} times as good as {BASELINE} "
-        f"(at worst {text.factor(one.worst)}, in {one.worst_in})"
+        + (f"(in {one.cells} of them, " if one.cells < scenarios else "(")
+        + f"at worst {text.factor(one.worst)}, in {one.worst_in})"
         for one in ordered[:MOST]
     ]
-    scenarios = max(one.cells for one in ordered)
     return f"In the geometric mean of {text.count_of(scenarios, 'scenario')}, {_several(parts, len(ordered) - MOST)}."
 
 

@@ -41,6 +41,8 @@ class Distinct(unittest.TestCase):
             ["weighted [aaaaaaaaa]", "weighted [ccccccccc+changes]"],
         )
         self.assertEqual(self.names(outcome(), outcome(build="b2")), ["weighted [build b1]", "weighted [build b2]"])
+        # A commit to the docs makes no other programs.
+        self.assertEqual(self.names(outcome(), outcome(seed=2, commit="c" * 40, dirty=True)), ["weighted", "weighted"])
 
     def test_the_kernel_alone_is_the_same_whoever_measured_it(self) -> None:
         self.assertEqual(self.names(outcome("default"), outcome("default", 2, build="b2")), ["default", "default"])

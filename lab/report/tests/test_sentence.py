@@ -45,6 +45,10 @@ class Sentence(unittest.TestCase):
         said = sentence([group("S4", {"default": [100, 100], "x": [50, 50]}), group("S5", {"default": [100, 100], "x": [125, 125]})])
         self.assertEqual(said, "In the geometric mean of 2 scenarios, x is 1.26 times as good as default (at worst 0.80, in S5).")
 
+    def test_a_policy_that_ran_in_fewer_scenarios_says_so(self) -> None:
+        said = sentence([group("S4", {"default": [1, 1], "x": [1, 1], "y": [2, 2]}), group("S5", {"default": [1, 1], "x": [1, 1]})])
+        self.assertIn("y is 0.50 times as good as default (in 1 of them, at worst 0.50, in S4)", said)
+
     def test_of_nothing_nothing_is_said(self) -> None:
         self.assertEqual(sentence([]), "")
         self.assertEqual(sentence([group("S4", {"default": []})]), "")
