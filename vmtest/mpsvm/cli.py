@@ -87,7 +87,8 @@ def parser() -> argparse.ArgumentParser:
         "guest's clock counts instructions, idle time is skipped, and a seed gives the same run again")  # fmt: skip
     add("--smp", type=int, default=1, metavar="N", help="CPUs, only with --real-time (default 1)")
     add("--seed", type=int, default=1, metavar="N", help="of what is random in virtual time (default 1)")
-    add("--timeout", type=float, default=300.0, metavar="S", help="seconds for the command (default 300): of CPU time in virtual time, so that a busy machine "
+    add("--timeout", type=float, default=300.0, metavar="S",
+        help="seconds for the command (default 300): of CPU time in virtual time, so that a busy machine "
         "has more of the clock's; of the clock's with --real-time. Booting gets as much CPU time, at least 180 s")  # fmt: skip
     add("-m", "--modules", action="append", default=[], metavar="NAME[,NAME...]",
         help="load these kernel modules as well as those of kernels.toml")  # fmt: skip

@@ -14,14 +14,16 @@ from mpsvm.status import VmError
 
 from . import check, combine, execute, grid, plan
 from .plan import PlanError
-from .session import DEFAULT_KERNEL, FAILED, OK, PROGRAM, USAGE, Inventory, Session, say
+from .session import DEFAULT_KERNEL, FAILED, OK, PROGRAM, Inventory, Session, say
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(
         prog=PROGRAM,
-        usage="./run lab SCENARIO... [option...]\n       ./run lab report RESULTS... -o DIR\n       ./run lab --list\n"
+        usage="./run lab SCENARIO... [option...]\n"
+        "       ./run lab report RESULTS... -o DIR\n"
+        "       ./run lab --list\n"
         "       ./run lab --check PAGE [--list | --table N[,N...]]",
         description="Runs scenarios × policies × seeds in VMs in virtual time, as many side by side as there are CPUs. "
         "Prints a table for each scenario, and leaves results.json and report.html in --out.",

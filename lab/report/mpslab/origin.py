@@ -5,8 +5,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+
+# In the environment: the build folder that was made before this command.
+BUILT = "MPS_LAB_BUILT"
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -22,20 +27,29 @@ class Origin:
         return self.commit[:12] + (" with changes that were not committed" if self.dirty else "")
 
 
-def _git(folder: Path, *words: str) -> str | None:
+def _said(words: Sequence[str]) -> str | None:
+    """What a program prints, None if it fails."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-        )
+        done = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def is_built(build: Path) -> bool:
+    """Whether a build folder is of the present sources: ./run lab has just built it.
+
+    ninja -n cannot tell: what is globbed with CONFIGURE_DEPENDS always looks out of date to it.
+    """
+    told = os.environ.get(BUILT)
+    return told is not None and Path(told) == build
+
+
 def of(folder: Path) -> Origin:
     """Of the work tree around a folder; nothing is known where there is none."""
-    commit = _git(folder, "rev-parse", "HEAD")
+    git = ["git", "-C", str(folder)]
+    commit = _said([*git, "rev-parse", "HEAD"])
     if not commit:
         return Origin()
-    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    changes = _said([*git, "status", "--porcelain", "--untracked-files=no"])
     return Origin(commit, None if changes is None else bool(changes))

@@ -29,7 +29,7 @@ PROGRAM = "./run lab"
 DEFAULT_KERNEL = "7.2"
 LAB = "lab"  # in the build folder
 POLICIES = "policies"  # in the results folder
-OK, FAILED, USAGE = 0, 1, 2
+OK, FAILED = 0, 1
 
 
 def say(words: str) -> None:
@@ -186,7 +186,6 @@ class Session:
             jobs=options.jobs,
             limit_s=options.timeout,
             real_time=options.real_time,
-            origin=origin.of(guest.REPOSITORY),
         )
         if not options.again:
             self._outcomes |= keep.load(self.out, wanted.wanted)
@@ -201,7 +200,7 @@ class Session:
             return None
         history = cost.History(self._build / LAB / cost.FILE)
         expected = self._agree(wanted, left, history)
-        settings.policies = self._kept(wanted.policies)
+        settings.policies, settings.origin = self._kept(wanted.policies), self._origin()
         started = time.monotonic()
         try:
             self._prepare(wanted, settings, left)
@@ -209,6 +208,13 @@ class Session:
         finally:
             history.save()
             self._wall_s += time.monotonic() - started
+
+    def _origin(self) -> origin.Origin:
+        """Of what is built; lab-matrix, unlike ./run lab, does not build first."""
+        if origin.is_built(self._build):
+            return origin.of(guest.REPOSITORY)
+        say("results will not tell their commit: what is built may be of other sources; ./run lab builds first")
+        return origin.Origin()
 
     def _kept(self, policies: Mapping[str, Policy]) -> dict[str, Policy]:
         """The same policies; objects that are not built in are kept beside the results, as they were measured."""

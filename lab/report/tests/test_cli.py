@@ -6,13 +6,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import tempfile
 import threading
 import unittest
 from pathlib import Path
 from unittest import mock
 
-from mpslab import cli, execute, keep
+from mpslab import cli, execute, keep, origin
 from mpslab.keep import Outcome
 from mpslab.plan import Key
 from mpsvm import guest, runner
@@ -160,6 +161,16 @@ class Command(Fixture):
         self.assertEqual([one["policy"] for one in document["summary"]], ["default", "weighted"])
         self.assertIn("<!DOCTYPE html>", (out / "report.html").read_text())
         self.assertEqual([path.name for path in out.rglob(".*")], [])
+
+    def test_results_tell_the_commit_of_what_was_just_built(self) -> None:
+        words = ["S4", "--policy", "default", "--seeds", "1"]
+        here = origin.of(guest.REPOSITORY)
+        for folder, told, commit in (("a", "", None), ("b", str(self.folder / "build"), here.commit or None)):
+            with mock.patch.dict(os.environ, {origin.BUILT: told}):
+                self.lab(*words, "--out", str(self.folder / folder))
+            document = json.loads((self.folder / folder / "results.json").read_text())
+            self.assertEqual([one["commit"] for one in document["measured"]], [commit])
+            self.assertEqual(document["runs"][0]["commit"], commit)
 
     def test_what_is_there_is_not_run_again(self) -> None:
         words = ["S4", "--policy", "default", "--out", str(self.folder / "out")]
