@@ -32,6 +32,8 @@ class Estimate:
         mine = self._ended.get(scenario)
         if mine:
             return sum(mine) / len(mine)
+        if not self._ended:
+            return self._weight.get(scenario, 0.0)
         every = [(name, wall_s) for name, times in self._ended.items() for wall_s in times]
         mean = sum(wall_s for _, wall_s in every) / len(every)
         known = [self._weight.get(name, 0.0) for name, _ in every]
@@ -41,8 +43,8 @@ class Estimate:
         return mean
 
     def remaining_s(self, running_s: Mapping[Key, float]) -> float | None:
-        """Wall time until the end; `running_s` is how long each run has been going. None if nothing ended yet."""
-        if not self._ended:
+        """Wall time until the end; `running_s` is how long each run has been going. None if nothing is known yet."""
+        if not self._ended and not all(self._weight.values()):
             return None
         left = [max(0.0, self._of(key.scenario) - running_s.get(key, 0.0)) for key in self._open]
         return max([sum(left) / min(self._jobs, max(1, len(left))), *left[:1]]) if left else 0.0

@@ -78,6 +78,10 @@ class Progress(unittest.TestCase):
     def test_before_the_first_end_nothing_is_known(self) -> None:
         self.assertIsNone(progress.Estimate(self.KEYS, 2, {}).remaining_s({}))
 
+    def test_before_the_first_end_it_is_what_was_expected(self) -> None:
+        estimate = progress.Estimate(self.KEYS, 2, dict.fromkeys(self.KEYS, 10.0))
+        self.assertAlmostEqual(estimate.remaining_s({}) or 0, 20.0)
+
     def test_the_rest_is_shared_by_the_vms(self) -> None:
         estimate = progress.Estimate(self.KEYS, 2, {})
         estimate.ended(self.KEYS[0], 10.0)
