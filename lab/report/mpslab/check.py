@@ -16,6 +16,7 @@ from mpsvm import cli
 
 from . import document, grid, stats, tables, text
 from .plan import PlanError
+from .result import Run
 from .session import FAILED, OK, Plan, Session, say, tell_files
 from .stats import Group, Row
 from .tables import Claim, Table
@@ -26,7 +27,9 @@ _SIZE = re.compile(r"(p90 )?(\d+(?:\.\d+)?) (B|KB|MB|GB)")
 _BYTES = {"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9}
 _BY_LABEL = {metric.label: key for key, metric in stats.METRICS.items()}
 _SHARE = "share of "
-_RATIOS: dict[str, Callable[[Row], float | None]] = {
+_DERIVED: dict[str, Callable[[Row], float | None]] = {
+    # In packets and by wakes.
+    "bits changed": lambda row: stats.median(_sum(run, "flips", "wakes") for run in row.runs),
     "of bound": lambda row: row.of_bound,
     "of default": lambda row: row.of_baseline,
     "p50": lambda row: row.p50_ms,
@@ -42,6 +45,11 @@ _OF_GRID: dict[str, Callable[[grid.Grid], float | None]] = {
     "worst of bound": lambda one: one.worst_of_bound.of_bound if one.worst_of_bound else None,
     "worst of default": lambda one: one.worst_of_default.of_default if one.worst_of_default else None,
 }
+
+
+def _sum(run: Run, *keys: str) -> float | None:
+    values = [run.metrics.get(key) for key in keys]
+    return None if None in values else sum(value for value in values if value is not None)
 
 
 def read(page: Path) -> list[Table]:
@@ -86,10 +94,10 @@ def known(claim: Claim) -> None:
     if claim.scenario == grid.ID:
         if name not in _OF_GRID:
             raise PlanError(f"'{name}' of the grid is no quantity.", f"There are: {'; '.join(_OF_GRID)}.")
-    elif not (_SIZE.fullmatch(name) or name.startswith(_SHARE) or name in _RATIOS or name in _BY_LABEL):
+    elif not (_SIZE.fullmatch(name) or name.startswith(_SHARE) or name in _DERIVED or name in _BY_LABEL):
         raise PlanError(
             f"'{name}' of {claim.scenario or 'the scenario'} is no quantity.",
-            f"There are sizes (100 KB, p90 100 KB), {_SHARE}PATH, {', '.join([*_RATIOS, *_BY_LABEL])}.",
+            f"There are sizes (100 KB, p90 100 KB), {_SHARE}PATH, {', '.join([*_DERIVED, *_BY_LABEL])}.",
         )
 
 
@@ -102,8 +110,8 @@ def quantity(row: Row, name: str) -> float | None:
     if name.startswith(_SHARE):
         share = row.shares.get(name.removeprefix(_SHARE))
         return None if share is None else share * 100
-    if name in _RATIOS:
-        return _RATIOS[name](row)
+    if name in _DERIVED:
+        return _DERIVED[name](row)
     return row.values.get(_BY_LABEL[name])
 
 

@@ -27,6 +27,7 @@ PAGE = """# A page
 | S4 100 KB / 1 MB, ms | 164 / 535 | 82.0 / 260 | 60 | a remark, 5 % better |
 | S4 share of fast | 76 % | 76.2 % | | |
 | S4 flips/s | 0 | 2 | | |
+| S4 bits changed | | 5 | | |
 | S17/one completion | | 100.5 | | |
 
     ./run lab S4 S17 --policy default,weighted --seeds 2   # within 2 %
@@ -97,7 +98,7 @@ class Pages(unittest.TestCase):
 class Reading(unittest.TestCase):
     def test_what_stands_beneath_a_table_is_its_mark(self) -> None:
         found = tables.parse(PAGE)
-        self.assertEqual([table.line for table in found], [3, 14, 27, 33, 39])
+        self.assertEqual([table.line for table in found], [3, 15, 28, 34, 40])
         self.assertEqual(found[0].lab, [["S4", "S17", "--policy", "default,weighted", "--seeds", "2"]])
         self.assertEqual(found[0].tolerance_pct, 2.0)
         self.assertEqual(found[1].reason, "it was a rule that is not in the tree.")
@@ -112,7 +113,7 @@ class Reading(unittest.TestCase):
             [(one.scenario, one.quantity, str(one.column), one.number.value) for one in claims],
             [("S4", "100 KB", "default", 164), ("S4", "1 MB", "default", 535), ("S4", "100 KB", "weighted", 82),
              ("S4", "1 MB", "weighted", 260), ("S4", "share of fast", "default", 76), ("S4", "share of fast", "weighted", 76.2),
-             ("S4", "flips/s", "default", 0), ("S4", "flips/s", "weighted", 2), ("S17/one", "completion", "weighted", 100.5)],
+             ("S4", "flips/s", "default", 0), ("S4", "flips/s", "weighted", 2), ("S4", "bits changed", "weighted", 5), ("S17/one", "completion", "weighted", 100.5)],
         )  # fmt: skip
 
     def test_policies_may_be_the_rows(self) -> None:
@@ -164,7 +165,7 @@ class Command(test_cli.Fixture):
             {"bytes": size, "times_ms": [time], "bound_ms": 1.0}
             for size, time in zip((100_000, 1_000_000), self.TIMES[key.policy], strict=True)
         ]
-        metrics = {"completion_ms": 100.0, "flips_per_s": 0.0 if key.policy == "default" else 2.2}
+        metrics = {"completion_ms": 100.0, "flips": 3, "wakes": 2, "flips_per_s": 0.0 if key.policy == "default" else 2.2}
         return came([key], out=[fake.document(key.scenario, key.policy, key.seed, requests=rows, metrics=metrics)])
 
     def check(self, page: str, *words: str) -> tuple[int, str, str]:
@@ -175,7 +176,7 @@ class Command(test_cli.Fixture):
     def test_what_is_as_documented_passes(self) -> None:
         code, shown, err = self.check(PAGE)
         self.assertEqual(code, 0, err + shown)
-        self.assertIn("9 numbers compared, 0 not as documented", shown)
+        self.assertIn("10 numbers compared, 0 not as documented", shown)
         self.assertRegex(shown, r"S4 100 KB +weighted +82\.0 +82 +\+0\.0 %")
         self.assertEqual(len(self.boots), 8)
         self.assertEqual(len(json.loads((self.folder / "out" / "results.json").read_text())["runs"]), 8)
@@ -184,7 +185,7 @@ class Command(test_cli.Fixture):
         for right, wrong in (("82.0 / 260", "82.0 / 270"), ("| 164 /", "| 154 /"), ("76.2 %", "79 %"), ("| 0 |", "| 1 |")):
             code, shown, _ = self.check(PAGE.replace(right, wrong))
             self.assertEqual(code, 1, wrong)
-            self.assertIn("9 numbers compared, 1 not as documented", shown)
+            self.assertIn("10 numbers compared, 1 not as documented", shown)
             self.assertEqual(shown.count("<- not as documented"), 1)
         # Runs are had once.
         self.assertEqual(len(self.boots), 8)
