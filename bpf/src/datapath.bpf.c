@@ -199,7 +199,7 @@ __noinline int mps_add_path(struct mps_conn *conn, struct mps_view *view, struct
 
 	if (!conn || !view || !p)
 		return 0;
-	i &= MPS_MAX_SUBFLOWS - 1;
+	i &= MPS_SUBFLOW_ROWS - 1;
 	mine = &conn->sf[i];
 	sf = &view->sf[i];
 	if (stale) {
@@ -246,7 +246,7 @@ __noinline int mps_add_paths(struct mps_conn *conn, struct mps_view *view, const
 	epoch = config->path_epoch;
 	stale = conn->path_epoch != epoch;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		__u32 left = *(volatile __u8 *)&p->seen >> i;
+		__u32 left = *(volatile __u16 *)&p->seen >> i;
 
 		if (!left)
 			break;
@@ -257,7 +257,10 @@ __noinline int mps_add_paths(struct mps_conn *conn, struct mps_view *view, const
 	return 0;
 }
 
-/* Subflows that are no longer in the kernel's list make room at their index. */
+/*
+ * Subflows that are no longer in the kernel's list make room at their index. Also where the list is too long to be read to
+ * its end: the kernel adds behind, so one that we know never moves out of what we read.
+ */
 __noinline int mps_forget_gone(struct mps_conn *conn, __u32 seen)
 {
 	if (!conn)
@@ -297,7 +300,7 @@ __noinline int mps_belongs_above(const struct mps_conn_subflow *mine, __u32 ifin
 static __always_inline void note_arrival(struct mps_conn *conn, const struct mps_packet *pkt,
 					 struct mps_pass *p, struct mps_counters *counters)
 {
-	struct mps_conn_subflow *mine = &conn->sf[p->self & (MPS_MAX_SUBFLOWS - 1)];
+	struct mps_conn_subflow *mine = &conn->sf[p->self & (MPS_SUBFLOW_ROWS - 1)];
 
 	if (p->self >= MPS_MAX_SUBFLOWS)
 		return;
@@ -312,7 +315,7 @@ static __always_inline void note_arrival(struct mps_conn *conn, const struct mps
 		mine->vlan_proto[i] = pkt->vlan_proto[i];
 	}
 	if (pkt->has_prio) {
-		__u32 bit = 1u << (p->self & (MPS_MAX_SUBFLOWS - 1));
+		__u32 bit = 1u << (p->self & (MPS_SUBFLOW_ROWS - 1));
 
 		mine->peer_backup = pkt->prio_backup;
 		p->has_prio = 1;
@@ -380,7 +383,7 @@ static __always_inline bool nothing_to_decide(struct mps_conn *conn, struct mptc
 	if (index >= MPS_MAX_SUBFLOWS)
 		return false;
 	barrier_var(index);
-	mine = &conn->sf[index & (MPS_MAX_SUBFLOWS - 1)];
+	mine = &conn->sf[index & (MPS_SUBFLOW_ROWS - 1)];
 	if (mine->ifindex != p->ifindex)
 		return false;
 	if ((__s64)(now_ns - mine->seen_ns) > 0)
@@ -494,10 +497,10 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 	}
 	if (p->overflow)
 		COUNT(counters, TOO_MANY_SUBFLOWS);
-	else if (conn->known != p->seen)
+	if (conn->known != p->seen || p->unplaced)
 		mps_forget_gone(conn, p->seen);
 	if (p->self < MPS_MAX_SUBFLOWS &&
-	    mps_belongs_above(&conn->sf[p->self & (MPS_MAX_SUBFLOWS - 1)], p->ifindex)) {
+	    mps_belongs_above(&conn->sf[p->self & (MPS_SUBFLOW_ROWS - 1)], p->ifindex)) {
 		COUNT(counters, ABOVE);
 		return NULL;
 	}
@@ -576,7 +579,8 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 	 * A local endpoint's flag cannot be overridden, so it leaves nothing to be done. A subflow that is not yet open
 	 * will be, by a packet that must not be missed.
 	 */
-	conn->settled = !((p->restore ? differ : differ & ~p->local_backup) | (p->fresh & ~p->open));
+	conn->settled =
+		!((p->restore ? differ : differ & ~p->local_backup) | (p->fresh & ~p->open) | p->unplaced);
 	if (!differ)
 		return WANT_NOTHING;
 	dwell_ns = (__u64)config->dwell_us * 1000;
@@ -730,7 +734,7 @@ __noinline int mps_account_edit(struct mps_conn *conn, const struct mps_view *vi
 
 	if (!conn || !view || !counters || !p)
 		return 0;
-	mine = &conn->sf[p->self & (MPS_MAX_SUBFLOWS - 1)];
+	mine = &conn->sf[p->self & (MPS_SUBFLOW_ROWS - 1)];
 	switch (result) {
 	case EDIT_DONE:
 		COUNT(counters, INSERTED);
@@ -760,7 +764,7 @@ __noinline int mps_account_edit(struct mps_conn *conn, const struct mps_view *vi
 		COUNT(counters, EDIT_FAILED);
 		return 0;
 	}
-	if (!view->sf[p->self & (MPS_MAX_SUBFLOWS - 1)].in_flight_segs) {
+	if (!view->sf[p->self & (MPS_SUBFLOW_ROWS - 1)].in_flight_segs) {
 		__u32 index = mine->path & (MPS_MAX_PATHS - 1);
 		struct mps_path *path = bpf_map_lookup_elem(&mps_paths, &index);
 
@@ -880,7 +884,7 @@ static __always_inline int decide(void *ctx, void *data, void *data_end, bool xd
 static __always_inline void note_mac(struct mps_conn *conn, const struct mps_pass *p, const __u32 *frame,
 				     const void *data_end)
 {
-	struct mps_conn_subflow *mine = &conn->sf[p->self & (MPS_MAX_SUBFLOWS - 1)];
+	struct mps_conn_subflow *mine = &conn->sf[p->self & (MPS_SUBFLOW_ROWS - 1)];
 	__u32 *mac = (__u32 *)mine->mac;
 
 	if (p->self >= MPS_MAX_SUBFLOWS)

@@ -19,27 +19,28 @@ struct mps_pass {
 	__u32 vrf;       /* ifindex of the VRF in which to look for the socket as well, 0 if there is none */
 	__u32 print;     /* the packet's fingerprint, see believe.bpf.h */
 	__u8 self;       /* index of the packet's own subflow, MPS_MAX_SUBFLOWS if none */
-	__u8 overflow;
-	__u8 restore; /* go back to what the peers asked for */
-	__u8 allowed; /* what is to be */
-	__u8 seen;    /* there is one */
+	__u8 overflow;   /* there are more subflows than can be steered */
+	__u8 unplaced;   /* a subflow found no index: those of subflows that are gone were not free yet */
+	__u8 restore;    /* go back to what the peers asked for */
+	__u16 allowed;   /* what is to be */
+	__u16 seen;      /* there is one */
 	/* As the kernel has them. */
-	__u8 established; /* fully established */
-	__u8 usable;
-	__u8 open; /* usable or stale: neither closing nor not yet open */
-	__u8 troubled;
-	__u8 backup;
-	__u8 local_backup;
+	__u16 established; /* fully established */
+	__u16 usable;
+	__u16 open; /* usable or stale: neither closing nor not yet open */
+	__u16 troubled;
+	__u16 backup;
+	__u16 local_backup;
 	/* As we know them. */
-	__u8 fresh;
-	__u8 peer_backup;
-	__u8 attached; /* its path is */
-	__u8 steered;  /* … not being detached, and packets of it are met there */
-	__u8 woken;    /* with a wake of which nothing was seen yet */
-	__u8 has_prio; /* the packet bears the peer's own MP_PRIO … */
-	__u8 prio_off; /* … here, as in mps_packet */
-	__u8 place;    /* of our program, see believe.bpf.h */
-	__u8 pad;
+	__u16 fresh;
+	__u16 peer_backup;
+	__u16 attached; /* its path is */
+	__u16 steered;  /* … not being detached, and packets of it are met there */
+	__u16 woken;    /* with a wake of which nothing was seen yet */
+	__u8 has_prio;  /* the packet bears the peer's own MP_PRIO … */
+	__u8 prio_off;  /* … here, as in mps_packet */
+	__u8 place;     /* of our program, see believe.bpf.h */
+	__u8 pad[7];
 };
 
 /* Not on the stack: the chain of calls has all 512 bytes of it in use. */
@@ -162,7 +163,7 @@ static __always_inline void note_hearing(struct mps_conn_subflow *mine, __u32 se
 /* The index that this connection keeps for the socket, else a free one, else MPS_MAX_SUBFLOWS. */
 static __always_inline __u32 find_index(const struct mps_conn *conn, const struct mps_subflow_ref *ref)
 {
-	__u32 hole = MPS_MAX_SUBFLOWS, hint = ref->hint & (MPS_MAX_SUBFLOWS - 1);
+	__u32 hole = MPS_MAX_SUBFLOWS, hint = ref->hint & (MPS_SUBFLOW_ROWS - 1);
 
 	if (conn->sf[hint].sk == ref->tp)
 		return hint;
@@ -195,11 +196,11 @@ __noinline int mps_take_subflow(struct mps_view *view, struct mps_conn *conn,
 		return 0;
 	index = find_index(conn, ref);
 	if (index >= MPS_MAX_SUBFLOWS) {
-		p->overflow = 1;
+		p->unplaced = 1;
 		return 0;
 	}
 	barrier_var(index); /* 6.1 forgets the range of a spilled number */
-	index &= MPS_MAX_SUBFLOWS - 1;
+	index &= MPS_SUBFLOW_ROWS - 1;
 	mine = &conn->sf[index];
 	out = &view->sf[index];
 	ctx = (struct mptcp_subflow_context *)ref->ctx;

@@ -26,7 +26,8 @@
 namespace mps::lab {
 namespace {
 
-constexpr std::size_t max_paths = 8;
+constexpr std::size_t max_endpoints = 8; // MPTCP_PM_ADDR_MAX, net/mptcp/protocol.h
+constexpr std::size_t max_paths = max_endpoints + 1;
 constexpr int first_table = 100; // routing table of path 0 on host A
 
 bool has_ipv4(Family family) { return family != Family::ipv6; }
@@ -48,6 +49,15 @@ std::string middle_device(std::size_t path, Side toward) {
     return fmt::format("m{}{}", path, toward == Side::a ? "a" : "b");
 }
 
+// Of the host that has most; see Network::endpoints().
+std::size_t endpoint_count(const NetworkSpec &spec) {
+    const std::size_t families = spec.family == Family::dual ? 2 : 1;
+    if (spec.joins == Joins::none) {
+        return 0;
+    }
+    return families * (spec.paths.size() - (spec.joins == Joins::server_signal ? 1 : 0));
+}
+
 Result<void> check(const NetworkSpec &spec) {
     if (spec.paths.empty() || spec.paths.size() > max_paths) {
         return fail(fmt::format("{} paths are not possible", spec.paths.size()),
@@ -57,10 +67,12 @@ Result<void> check(const NetworkSpec &spec) {
         return fail(fmt::format("first_path {} does not exist", spec.first_path),
                     fmt::format("0 to {}", spec.paths.size() - 1), EINVAL);
     }
-    if (spec.family == Family::dual && spec.joins != Joins::none && spec.paths.size() > max_paths / 2) {
-        return fail(fmt::format("the endpoints of {} dual paths are more than the kernel's {}",
-                                spec.paths.size(), max_paths),
-                    fmt::format("at most {} paths, one family, or Joins::none", max_paths / 2), EINVAL);
+    if (endpoint_count(spec) > max_endpoints) {
+        return fail(
+            fmt::format("the endpoints of {}{} paths are more than the kernel's {}", spec.paths.size(),
+                        spec.family == Family::dual ? " dual" : "", max_endpoints),
+            "fewer paths, one family, Joins::server_signal, which needs none for the first path, or Joins::none",
+            EINVAL);
     }
     std::set<std::string> names;
     for (const auto &path : spec.paths) {

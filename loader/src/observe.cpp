@@ -228,6 +228,9 @@ SubflowStatus subflow_status(const KnownSubflow &subflow, const KnownConnection 
     // An empty set of allowed subflows means all (abi.h, struct mps_verdict).
     const bool allowed =
         !subflow.known || !connection.known->allowed || (connection.known->allowed >> subflow.position & 1);
+    // The data path knows as many as it can steer, and this is none of them.
+    constexpr std::uint32_t all_known = (1U << MPS_MAX_SUBFLOWS) - 1;
+    const bool surplus = connection.known && connection.known->known == all_known && !subflow.known;
     return SubflowStatus{.id = view.id,
                          .ifindex = subflow.ifindex(),
                          .ifname = ifname_of(subflow.ifindex()),
@@ -240,8 +243,8 @@ SubflowStatus subflow_status(const KnownSubflow &subflow, const KnownConnection 
                          .allowed = allowed,
                          .usable = has(MPS_SF_USABLE),
                          .stale = has(MPS_SF_STALE),
-                         .steerable =
-                             attached.contains(subflow.ifindex()) && !(subflow.known && subflow.known->deaf),
+                         .steerable = attached.contains(subflow.ifindex()) && !surplus &&
+                                      !(subflow.known && subflow.known->deaf),
                          .srtt_us = view.srtt_us,
                          .rttvar_us = view.rttvar_us,
                          .min_rtt_us = view.min_rtt_us,

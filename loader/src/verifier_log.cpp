@@ -23,7 +23,7 @@ constexpr std::string_view missing_helper =
 constexpr std::string_view simplify =
     "too many paths through the program: fewer branches inside loops over subflows, or a step moved into a "
     "global (not static) function, which is verified once";
-constexpr std::string_view bound_index = "bound the index before use, for example i & (MPS_MAX_SUBFLOWS - 1)";
+constexpr std::string_view bound_index = "bound the index before use, for example with mps_row(i)";
 constexpr std::string_view constant_index =
     "an array on the stack or in the context is indexed by a variable: use constant indices in an unrolled "
     "loop, or keep the array in the policy's state";

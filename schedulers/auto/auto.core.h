@@ -51,7 +51,7 @@ struct auto_flow {
 };
 
 struct auto_policy_state {
-	struct auto_flow flow[MPS_MAX_SUBFLOWS];
+	struct auto_flow flow[MPS_SUBFLOW_ROWS];
 	__u64 written;    /* by the application, counted from an arbitrary start */
 	__u64 level_done; /* what was acknowledged when it last wrote */
 	__u32 level;      /* what was under way after that */
@@ -59,12 +59,12 @@ struct auto_policy_state {
 	__u32 size;       /* of the present transfer so far */
 	__u32 last_size;
 	__u32 present;
-	__u8 best; /* index, plus 1; 0: none yet */
-	__u8 open;
-	__u8 trial;                    /* bit i: open although its window is too small as yet */
-	__u8 paced;                    /* bit i: pace[i] is not 0 */
-	__u8 trials[MPS_MAX_SUBFLOWS]; /* bursts sent on trial since it last helped by itself */
-	__u16 pace[MPS_MAX_SUBFLOWS];  /* wished for, AUTO_PACE_UNIT bytes/s; 0: none */
+	__u16 open;
+	__u16 trial;                   /* bit i: open although its window is too small as yet */
+	__u16 paced;                   /* bit i: pace[i] is not 0 */
+	__u16 best;                    /* index, plus 1; 0: none yet */
+	__u16 pace[MPS_SUBFLOW_ROWS];  /* wished for, AUTO_PACE_UNIT bytes/s; 0: none */
+	__u8 trials[MPS_SUBFLOW_ROWS]; /* bursts sent on trial since it last helped by itself */
 };
 
 /* What is known of one subflow at a decision. */
@@ -90,12 +90,12 @@ struct auto_work {
 	__u64 windows;
 	__u64 queues; /* on those that are open */
 	__u64 paces;
+	__u64 rate; /* bytes/ms of those that are open */
 	__u32 burst;
 	__u32 refill;
 	__u32 rest;  /* nothing waits */
 	__u32 known; /* of one at least it was seen what it can carry */
 	__u32 grown;
-	__u64 rate; /* bytes/ms of those that are open */
 	__u32 best;
 	__u32 doubt_us; /* how much less it may take: of the one asked about only the handshake is known */
 	__u32 least; /* µs until the message is complete with the best number of bursts on the one asked about */
@@ -120,7 +120,7 @@ MPS_CORE_PART __u64 auto_pace(const struct mps_view *v, const struct auto_policy
 		pace = ((__u64)sf->cwnd_segs * sf->mss_bytes *
 			(sf->cwnd_segs < sf->ssthresh_segs / 2 ? 2000 : 1200) / us * 1000) >>
 		       10;
-		most = (__u64)st->pace[index & (MPS_MAX_SUBFLOWS - 1)] * (AUTO_PACE_UNIT / 1024);
+		most = (__u64)st->pace[mps_row(index)] * (AUTO_PACE_UNIT / 1024);
 		if (most && pace > most)
 			pace = most;
 	}
@@ -138,7 +138,7 @@ MPS_CORE_PART __u64 auto_pace_least(const struct mps_view *v, const struct auto_
 	if (!v || !st)
 		return 1;
 	pace = auto_pace(v, st, index, 1);
-	seen = (__u64)st->flow[index & (MPS_MAX_SUBFLOWS - 1)].rate * 6 / 5 * 1000 >> 10;
+	seen = (__u64)st->flow[mps_row(index)].rate * 6 / 5 * 1000 >> 10;
 	return seen && seen < pace ? seen : pace;
 }
 
@@ -168,8 +168,8 @@ MPS_CORE_PART __u32 auto_trials(struct auto_policy_state *st, __u32 index, __u32
 	if (!st)
 		return AUTO_TRIALS;
 	if (helps)
-		st->trials[index & (MPS_MAX_SUBFLOWS - 1)] = 0;
-	return st->trials[index & (MPS_MAX_SUBFLOWS - 1)];
+		st->trials[mps_row(index)] = 0;
+	return st->trials[mps_row(index)];
 }
 
 MPS_CORE __u32 auto_bytes(__u64 bytes)
@@ -187,7 +187,7 @@ MPS_CORE __u32 auto_since(__u32 now, __u32 then)
 /* Learns from the ACK at hand: round trip without queue, rate of the train. */
 MPS_CORE_PART __u32 auto_learn(const struct mps_view *v, struct auto_policy_state *st, __u32 index)
 {
-	__u32 i = index & (MPS_MAX_SUBFLOWS - 1), now, acked, dt, got, us, rate, queued;
+	__u32 i = mps_row(index), now, acked, dt, got, us, rate, queued;
 	const struct mps_subflow_view *sf;
 	struct auto_flow *f;
 	__u64 own;
@@ -285,7 +285,7 @@ MPS_CORE __u32 auto_window_segs(const struct mps_subflow_view *sf)
 MPS_CORE_PART __u32 auto_model_of(const struct mps_view *v, const struct auto_policy_state *st,
 				  struct auto_model *m, __u32 index)
 {
-	__u32 i = index & (MPS_MAX_SUBFLOWS - 1), rate, since, flying, us;
+	__u32 i = mps_row(index), rate, since, flying, us;
 	const struct mps_subflow_view *sf;
 	const struct auto_flow *f;
 	__u64 bytes;
@@ -475,7 +475,7 @@ MPS_CORE_PART __u64 auto_share(const struct mps_view *v, const struct auto_polic
 	 * each time it is asked again; but one that is to be opened gets its share of the whole, in the end.
 	 */
 	here = w->rest ? w->waits : w->unsent;
-	if (w->refill && (st->open >> (index & (MPS_MAX_SUBFLOWS - 1)) & 1))
+	if (w->refill && (st->open >> (mps_row(index)) & 1))
 		here = here < v->window_bytes ? here : v->window_bytes;
 	here = here > w->burst ? here : w->burst;
 	share = (here + w->m.queue + w->queues) * pace / (w->paces + pace);
@@ -531,7 +531,7 @@ MPS_CORE_PART __u32 auto_late_us(const struct mps_view *v, const struct auto_pol
 		us = auto_burst_us(v, st, w, index, AUTO_BURST) + w->m.rtt_us;
 	held = auto_burst_us(v, st, w, index, share);
 	us = us > held ? us : held;
-	pace = (__u64)st->pace[index & (MPS_MAX_SUBFLOWS - 1)] * AUTO_PACE_UNIT / 1000;
+	pace = (__u64)st->pace[mps_row(index)] * AUTO_PACE_UNIT / 1000;
 	if (pace && pace < w->m.soon) {
 		pace = share * 1000 / pace - share * 1000 / w->m.soon;
 		us += pace < AUTO_NEVER_US ? (__u32)pace : AUTO_NEVER_US;
@@ -592,7 +592,7 @@ MPS_CORE_PART __u32 auto_wish_pace(const struct mps_view *v, struct auto_policy_
 
 	if (!v || !st || !w)
 		return 0;
-	index &= MPS_MAX_SUBFLOWS - 1;
+	index = mps_row(index);
 	if (!bursts) {
 		st->pace[index] = 0;
 		return 0;
@@ -639,11 +639,30 @@ MPS_CORE_PART __u32 auto_whole_us(const struct mps_view *v, const struct auto_po
 	return us > rest ? us : rest;
 }
 
+/* `unpaced`: the one that is not, whatever was wished before; MPS_MAX_SUBFLOWS if there is none. */
+MPS_CORE_PART __u32 auto_write_levers(struct mps_verdict *out, struct auto_policy_state *st, __u32 unpaced)
+{
+	__u32 paced = 0;
+
+	if (!out || !st)
+		return 0;
+	st->pace[mps_row(unpaced)] = 0;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		paced |= (__u32)mps_is_less(0, st->pace[i]) << i;
+		out->lever[i].lowat_bytes = 0;
+		out->lever[i].pace_bytes_s = (__u32)st->pace[i] * AUTO_PACE_UNIT;
+	}
+	st->paced = (__u16)paced;
+	if (paced)
+		out->flags |= MPS_VERDICT_LEVERS;
+	return 0;
+}
+
 MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *out,
 				 const struct auto_policy_params *p, struct auto_policy_state *st)
 {
 	__u32 candidates = mps_welcome(v), best, left, open, next, us, first_us, late, held, silent, over,
-	      bursts, look, trial = 0, paced = 0, margin = p->margin_pct;
+	      bursts, look, trial = 0, margin = p->margin_pct;
 	struct auto_work w = {};
 	__u64 whole, rate, soon, ahead, limit, near, room, share, sends;
 
@@ -677,7 +696,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	if (held < MPS_MAX_SUBFLOWS && (candidates >> held & 1) && held != best &&
 	    auto_burst_us(v, st, &w, held, whole) <= (__u64)us * (100 + margin) / 100)
 		best = held;
-	st->best = (__u8)(best + 1);
+	st->best = (__u16)(best + 1);
 	first_us = auto_burst_us(v, st, &w, best, w.burst);
 	rate = w.m.rate;
 	soon = w.m.soon;
@@ -781,18 +800,9 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		w.queues += w.m.queue;
 		w.paces += auto_pace(v, st, next, w.rest);
 	}
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		if (i == best && w.rest)
-			st->pace[i] = 0;
-		paced |= !!st->pace[i] << i;
-		out->lever[i].lowat_bytes = 0;
-		out->lever[i].pace_bytes_s = (__u32)st->pace[i] * AUTO_PACE_UNIT;
-	}
-	st->paced = (__u8)paced;
-	if (paced)
-		out->flags |= MPS_VERDICT_LEVERS;
-	st->open = (__u8)open;
-	st->trial = (__u8)(trial & open);
+	auto_write_levers(out, st, w.rest ? best : MPS_MAX_SUBFLOWS);
+	st->open = (__u16)open;
+	st->trial = (__u16)(trial & open);
 	out->allowed = open;
 }
 

@@ -67,7 +67,7 @@ MPS_CORE_PART __u32 blest_update_lambda(const struct mps_view *v, struct blest_s
 MPS_CORE_PART __u32 blest_fits(const struct mps_view *v, const struct blest_state *st,
 			       const struct blest_params *p, __u32 pair, __u64 k)
 {
-	__u32 i = pair >> 8 & (MPS_MAX_SUBFLOWS - 1), margin;
+	__u32 i = mps_row(pair >> 8), margin;
 	const struct mps_subflow_view *fast, *slow;
 	__u64 fast_us, slow_us, ratio, segs, bytes, held, window;
 

@@ -18,8 +18,7 @@ MPS_CORE_PART __u64 mps_notsent_of(const struct mps_view *v, __u32 among)
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		__u64 waits = v->sf[i].notsent_bytes;
 
-		/* Without a branch: they would multiply. */
-		sum += waits * (1 - ((waits - v->sf[i].mss_bytes) >> 63)) * (among >> i & 1);
+		sum += waits * (1 - mps_is_less(waits, v->sf[i].mss_bytes)) * (among >> i & 1);
 	}
 	return sum;
 }
@@ -51,14 +50,16 @@ MPS_CORE_PART __u64 mps_acked_of(const struct mps_view *v, __u32 among)
 /* The longest smoothed round trip. */
 MPS_CORE_PART __u32 mps_longest_rtt_us(const struct mps_view *v, __u32 among)
 {
-	__u32 longest = 0;
+	__u64 longest = 0;
 
 	if (!v)
 		return 0;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
-		if ((among >> i & 1) && v->sf[i].srtt_us > longest)
-			longest = v->sf[i].srtt_us;
-	return longest;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		__u64 one = (__u64)v->sf[i].srtt_us * (among >> i & 1);
+
+		longest = one + longest - mps_lesser(one, longest);
+	}
+	return (__u32)longest;
 }
 
 /* What the peer still accepts of what waits at the connection: the rest waits for the peer, not for a path. */

@@ -19,33 +19,32 @@ MPS_CORE __u32 mps_tier(const struct mps_subflow_view *sf)
 /* The least tier above `tier` that has a subflow in `among`, 0 if there is none. */
 MPS_CORE_PART __u32 mps_tier_above(const struct mps_view *v, __u32 among, __u32 tier)
 {
-	__u32 least = ~0u;
+	__u64 least = ~0u;
 
 	if (!v)
 		return 0;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		__u32 one = mps_tier(&v->sf[i]);
+		__u64 one = mps_tier(&v->sf[i]), counts = (among >> i & 1) & mps_is_less(tier, one);
 
-		if ((among >> i & 1) && one > tier && one < least)
-			least = one;
+		least = mps_lesser(one | (counts - 1) >> 32, least);
 	}
-	return least + 1 ? least : 0;
+	return least < ~0u ? (__u32)least : 0;
 }
 
 /* The greatest tier below `tier` that has a subflow in `among`, 0 if there is none. */
 MPS_CORE_PART __u32 mps_tier_below(const struct mps_view *v, __u32 among, __u32 tier)
 {
-	__u32 greatest = 0;
+	__u64 greatest = 0;
 
 	if (!v)
 		return 0;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		__u32 one = mps_tier(&v->sf[i]);
+		__u64 one = mps_tier(&v->sf[i]), counts = (among >> i & 1) & mps_is_less(one, tier);
 
-		if ((among >> i & 1) && one < tier && one > greatest)
-			greatest = one;
+		one &= -counts;
+		greatest = one + greatest - mps_lesser(one, greatest);
 	}
-	return greatest;
+	return (__u32)greatest;
 }
 
 /* The subflows of `among` in tiers up to and including `tier`. */

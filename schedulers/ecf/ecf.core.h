@@ -31,7 +31,7 @@ struct ecf_state {
 MPS_CORE_PART __u32 ecf_helps(const struct mps_view *v, struct ecf_state *st, const struct ecf_params *p,
 			      __u32 pair, __u64 k)
 {
-	__u32 i = pair >> 8 & (MPS_MAX_SUBFLOWS - 1);
+	__u32 i = mps_row(pair >> 8);
 	const struct mps_subflow_view *fast, *slow;
 	__u64 fast_us, slow_us, delta_us, fast_window, slow_window, wait_us, burst_us, rest_us;
 	__u64 beta, burst;

@@ -43,11 +43,11 @@ struct energy_state {
 	__u32 set;         /* in use */
 	__u32 reserved;
 	/* Of this decision, for each subflow. */
-	__u64 rate[MPS_MAX_SUBFLOWS];
-	__u64 fixed_nj[MPS_MAX_SUBFLOWS];
-	__u32 bit_nj[MPS_MAX_SUBFLOWS];
-	__u32 base_mw[MPS_MAX_SUBFLOWS];
-	__u16 before[MPS_MAX_SUBFLOWS]; /* those of lower index on the same path, and hence radio */
+	__u64 rate[MPS_SUBFLOW_ROWS];
+	__u64 fixed_nj[MPS_SUBFLOW_ROWS];
+	__u32 bit_nj[MPS_SUBFLOW_ROWS];
+	__u32 base_mw[MPS_SUBFLOW_ROWS];
+	__u16 before[MPS_SUBFLOW_ROWS]; /* those of lower index on the same path, and hence radio */
 };
 
 /* Waking a sleeping radio costs promotion and tail; one that is awake prolongs its tail by its age. */
@@ -76,7 +76,7 @@ MPS_CORE __u64 energy_wake_nj(__u32 age_us, __u32 promo_ms, __u32 promo_mw, __u3
  */
 MPS_CORE_PART __u32 energy_age_us(const struct mps_view *v, struct energy_state *st, __u32 index)
 {
-	__u32 own = index & (MPS_MAX_SUBFLOWS - 1), age = ~0u, before = 0;
+	__u32 own = mps_row(index), age = ~0u, before = 0;
 
 	if (!v || !st)
 		return age;
@@ -95,7 +95,7 @@ MPS_CORE_PART __u32 energy_age_us(const struct mps_view *v, struct energy_state 
 MPS_CORE_PART __u32 energy_describe(const struct mps_view *v, struct energy_state *st,
 				    const struct energy_params *p, __u32 index)
 {
-	__u32 i = index & (MPS_MAX_SUBFLOWS - 1), up = 0, base = 0, age_us;
+	__u32 i = mps_row(index), up = 0, base = 0, age_us;
 	const struct mps_subflow_view *sf;
 	__u64 wake = 0;
 

@@ -22,9 +22,9 @@ MPS_PARAMS(latency_budget, LATENCY_BUDGET_PARAMS)
 #define LATENCY_BUDGET_MOST_DOUBLINGS 4
 
 struct latency_budget_state {
-	__u64 over_since_us[MPS_MAX_SUBFLOWS]; /* 0: within the budget */
-	__u64 change_us[MPS_MAX_SUBFLOWS];     /* when it was parked, or allowed again */
-	__u32 failures[MPS_MAX_SUBFLOWS];
+	__u64 over_since_us[MPS_SUBFLOW_ROWS]; /* 0: within the budget */
+	__u64 change_us[MPS_SUBFLOW_ROWS];     /* when it was parked, or allowed again */
+	__u32 failures[MPS_SUBFLOW_ROWS];
 	__u32 parked;   /* bit i: index i */
 	__u32 quickest; /* index, plus 1, of the one in use when none keeps the budget; 0: none yet */
 };
@@ -33,7 +33,7 @@ struct latency_budget_state {
 MPS_CORE_PART __u32 latency_budget_keeps(const struct mps_view *v, struct latency_budget_state *st,
 					 const struct latency_budget_params *p, __u32 index)
 {
-	__u32 i = index & (MPS_MAX_SUBFLOWS - 1), failures, us, over;
+	__u32 i = mps_row(index), failures, us, over;
 	__u64 hold_us, retry_us;
 
 	if (!v || !st || !p)

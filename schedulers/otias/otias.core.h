@@ -26,7 +26,7 @@ MPS_PARAMS(otias, OTIAS_PARAMS)
 
 struct otias_state {
 	struct mps_linger linger;
-	__u64 placed_bytes[MPS_MAX_SUBFLOWS]; /* of this decision */
+	__u64 placed_bytes[MPS_SUBFLOW_ROWS]; /* of this decision */
 	__u32 first;                          /* index, plus 1; 0: none yet */
 	__u32 reserved;
 };
@@ -34,7 +34,7 @@ struct otias_state {
 /* When a byte that is put on the subflow now arrives. */
 MPS_CORE __u64 otias_arrival_us(const struct mps_view *v, const struct otias_state *st, __u32 index)
 {
-	__u32 i = index & (MPS_MAX_SUBFLOWS - 1), us;
+	__u32 i = mps_row(index), us;
 	const struct mps_subflow_view *sf = &v->sf[i];
 	__u64 window = mps_window_bytes(sf), ahead;
 
@@ -96,7 +96,7 @@ MPS_CORE void otias_decide(const struct mps_view *v, struct mps_verdict *out, co
 	st->first = best + 1;
 	for (__u32 round = 0; round < OTIAS_BURSTS; round++) {
 		placed |= 1u << best;
-		st->placed_bytes[best & (MPS_MAX_SUBFLOWS - 1)] += burst;
+		st->placed_bytes[mps_row(best)] += burst;
 		if (left <= burst)
 			break;
 		left -= burst;

@@ -39,12 +39,12 @@ enum ratio_probe_phase {
 };
 
 struct ratio_probe_state {
-	__u64 base[MPS_MAX_SUBFLOWS]; /* given bytes at which the account starts */
+	__u64 base[MPS_SUBFLOW_ROWS]; /* given bytes at which the account starts */
 	__u64 since_us;
 	__u64 acked_bytes;              /* of all, when the period began */
 	__u64 rate;                     /* bytes/s of the last measured period; 0: none */
-	__u32 parked[MPS_MAX_SUBFLOWS]; /* decisions of this period that parked it */
-	__u16 share[MPS_MAX_SUBFLOWS];
+	__u32 parked[MPS_SUBFLOW_ROWS]; /* decisions of this period that parked it */
+	__u16 share[MPS_SUBFLOW_ROWS];
 	__u16 kept[MPS_MAX_SUBFLOWS]; /* shares before the trial */
 	__u32 running;
 	__u8 phase;
@@ -78,7 +78,7 @@ MPS_CORE_PART __u32 ratio_probe_heard(const struct mps_view *v, __u32 among, __u
 	return heard & among ? heard & among : among;
 }
 
-/* mps_rate(), on its own: 7.2 follows the range of a quotient, and adding up eight of them takes it 900,000 steps. */
+/* mps_rate(), on its own: 7.2 follows the range of a quotient, and adding up all of them takes it 900,000 steps. */
 MPS_CORE_PART __u64 ratio_probe_rate(const struct mps_view *v, __u32 i)
 {
 	return v ? mps_rate(mps_at(v, i)) : 0;
@@ -140,10 +140,15 @@ MPS_CORE_PART __u32 ratio_probe_shift(struct ratio_probe_state *st, __u32 among,
 	return 1;
 }
 
-MPS_CORE __u64 ratio_probe_time(const struct mps_view *v, const struct ratio_probe_state *st, __u32 i)
+MPS_CORE_PART __u64 ratio_probe_time(const struct mps_view *v, const struct ratio_probe_state *st,
+				     __u32 index)
 {
-	__u64 bytes = mps_given_bytes(&v->sf[i]) - st->base[i];
+	__u32 i = mps_row(index);
+	__u64 bytes;
 
+	if (!v || !st)
+		return 0;
+	bytes = mps_given_bytes(&v->sf[i]) - st->base[i];
 	if (bytes >> 63)
 		bytes = 0;
 	return (bytes < RATIO_PROBE_MOST_BYTES ? bytes : RATIO_PROBE_MOST_BYTES) * RATIO_PROBE_WHOLE /
@@ -167,6 +172,33 @@ MPS_CORE_PART __u64 ratio_probe_behind(const struct mps_view *v, const struct ra
 	return behind;
 }
 
+/* By how much it leads the one furthest behind, in virtual time. */
+MPS_CORE_PART __u64 ratio_probe_lead(const struct mps_view *v, const struct ratio_probe_state *st, __u32 i,
+				     __u64 behind)
+{
+	__u64 time;
+
+	if (!v || !st)
+		return 0;
+	time = ratio_probe_time(v, st, i);
+	return time > behind ? time - behind : 0;
+}
+
+/* Does it lead by no more than that many bytes of all? Else it is noted as parked. */
+MPS_CORE_PART __u32 ratio_probe_may_send(const struct mps_view *v, struct ratio_probe_state *st, __u32 index,
+					 __u64 behind, __u32 lead_bytes)
+{
+	__u32 i = mps_row(index);
+
+	if (!v || !st)
+		return 1;
+	if (ratio_probe_lead(v, st, i, behind) <=
+	    (__u64)lead_bytes * RATIO_PROBE_WHOLE / (st->share[i] ? st->share[i] : 1))
+		return 1;
+	st->parked[i]++;
+	return 0;
+}
+
 /* Back to the shares of before the trial. */
 MPS_CORE void ratio_probe_take_back(struct ratio_probe_state *st)
 {
@@ -183,11 +215,8 @@ MPS_CORE_PART __u32 ratio_probe_turn(const struct mps_view *v, struct ratio_prob
 	if (!v || !st || !p)
 		return 0;
 	behind = ratio_probe_behind(v, st, among);
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		__u64 time = ratio_probe_time(v, st, i);
-
-		lead[i] = time > behind ? time - behind : 0;
-	}
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		lead[i] = ratio_probe_lead(v, st, i, behind);
 	elapsed_us = mps_elapsed_us(v, st->since_us);
 	now = mps_acked_of(v, among);
 	acked = now - st->acked_bytes;
@@ -250,16 +279,9 @@ MPS_CORE_PART __u32 ratio_probe_in_turn(const struct mps_view *v, struct ratio_p
 	if (!v || !st)
 		return among;
 	behind = ratio_probe_behind(v, st, among);
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		__u64 lead = (__u64)lead_bytes * RATIO_PROBE_WHOLE / (st->share[i] ? st->share[i] : 1);
-
-		if (!(among >> i & 1))
-			continue;
-		if (ratio_probe_time(v, st, i) - behind <= lead)
-			allowed |= 1u << i;
-		else
-			st->parked[i]++;
-	}
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		if (among >> i & 1)
+			allowed |= (ratio_probe_may_send(v, st, i, behind, lead_bytes) & 1) << i;
 	return allowed ? allowed : among;
 }
 

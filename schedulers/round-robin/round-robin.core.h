@@ -25,7 +25,7 @@ MPS_PARAMS(round_robin, ROUND_ROBIN_PARAMS)
 
 struct round_robin_state {
 	__u64 base_bytes
-		[MPS_MAX_SUBFLOWS]; /* what it had been given when its turn began, but for what overran */
+		[MPS_SUBFLOW_ROWS]; /* what it had been given when its turn began, but for what overran */
 	__u64 since_us;             /* since when data has waited in this turn; 0: none waits */
 	__u32 turn;                 /* index, plus 1; 0: nobody's */
 	__u32 known;                /* bit i: index i has an account */
@@ -35,7 +35,7 @@ struct round_robin_state {
 MPS_CORE_PART __u64 round_robin_used(const struct mps_view *v, const struct round_robin_state *st,
 				     __u32 index)
 {
-	__u32 i = index & (MPS_MAX_SUBFLOWS - 1);
+	__u32 i = mps_row(index);
 	__u64 used;
 
 	if (!v || !st)
@@ -71,7 +71,7 @@ MPS_CORE_PART __u32 round_robin_next(const struct mps_view *v, struct round_robi
 	if (!v || !st)
 		return MPS_MAX_SUBFLOWS;
 	for (__u32 k = 1; k <= MPS_MAX_SUBFLOWS; k++) {
-		__u32 i = (after + k) & (MPS_MAX_SUBFLOWS - 1);
+		__u32 i = mps_row(after + k < MPS_MAX_SUBFLOWS ? after + k : after + k - MPS_MAX_SUBFLOWS);
 
 		if (!(candidates >> i & 1))
 			continue;
@@ -98,14 +98,14 @@ MPS_CORE void round_robin_decide(const struct mps_view *v, struct mps_verdict *o
 	} else if (!(candidates >> turn & 1) || (mps_at(v, turn)->flags & MPS_SF_FRESH)) {
 		pass = 1;
 	} else if (round_robin_used(v, st, turn) >= turn_bytes) {
-		st->base_bytes[turn & (MPS_MAX_SUBFLOWS - 1)] += turn_bytes;
+		st->base_bytes[mps_row(turn)] += turn_bytes;
 		pass = 1;
 	} else if (!v->unsent_bytes) {
 		st->since_us = 0;
 	} else if (!st->since_us) {
 		st->since_us = v->now_us ? v->now_us : 1;
 	} else if (mps_elapsed_us(v, st->since_us) >= (__u64)p->patience_ms * 1000) {
-		st->base_bytes[turn & (MPS_MAX_SUBFLOWS - 1)] = mps_given_bytes(mps_at(v, turn));
+		st->base_bytes[mps_row(turn)] = mps_given_bytes(mps_at(v, turn));
 		pass = 1;
 	}
 	if (pass) {

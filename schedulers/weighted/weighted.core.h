@@ -25,9 +25,9 @@ MPS_PARAMS(weighted, WEIGHTED_PARAMS)
 
 struct weighted_state {
 	__u64 time
-		[MPS_MAX_SUBFLOWS]; /* by which its path leads the one furthest behind; the same on all subflows of a path */
-	__u32 seen[MPS_MAX_SUBFLOWS]; /* given bytes that are in it, modulo 2^32 */
-	__u16 weight[MPS_MAX_SUBFLOWS];
+		[MPS_SUBFLOW_ROWS]; /* by which its path leads the one furthest behind; the same on all subflows of a path */
+	__u32 seen[MPS_SUBFLOW_ROWS]; /* given bytes that are in it, modulo 2^32 */
+	__u16 weight[MPS_SUBFLOW_ROWS];
 	__u32 running; /* bit i: the account of index i is open */
 	__u32 reserved;
 	__u64 reopen_us; /* when all accounts open once more; 0: they do not */
@@ -43,9 +43,9 @@ struct weighted_state {
 
 /* The accounts of a decision, each at the first subflow of its path. */
 struct weighted_accounts {
-	__u64 time[MPS_MAX_SUBFLOWS];
+	__u64 time[MPS_SUBFLOW_ROWS];
 	__u32 open;
-	__u32 first[MPS_MAX_SUBFLOWS];
+	__u32 first[MPS_SUBFLOW_ROWS];
 };
 
 MPS_CORE __u32 weighted_weight(const struct mps_subflow_view *sf)
@@ -101,7 +101,7 @@ MPS_CORE_PART __u32 weighted_count(const struct mps_view *v, const struct weight
 
 		if (!(among >> i & 1))
 			continue;
-		first = mps_first_of_path(v, among, i) & (MPS_MAX_SUBFLOWS - 1);
+		first = mps_row(mps_first_of_path(v, among, i));
 		a->first[i] = first;
 		if (!(running >> i & 1))
 			continue;
@@ -173,7 +173,7 @@ MPS_CORE void weighted_decide(const struct mps_view *v, struct mps_verdict *out,
 	behind = weighted_behind(&a);
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		__u64 lead = ((__u64)p->lead_bytes << WEIGHTED_SHIFT) / weighted_weight(&v->sf[i]);
-		__u32 first = a.first[i] & (MPS_MAX_SUBFLOWS - 1);
+		__u32 first = mps_row(a.first[i]);
 
 		if (!(steered >> i & 1))
 			continue;

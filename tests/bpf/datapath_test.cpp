@@ -941,14 +941,14 @@ TEST_CASE(
     check_edit(rig, Hook::xdp, {"Ethernet", Link::ethernet, usual_ack(met)}, met, true);
 }
 
-TEST_CASE("eight subflows are seen and steered, each by its own bit") {
+TEST_CASE("nine subflows are seen and steered, each by its own bit") {
     auto reading = GENERATE_COPY(from_range(readings()));
-    Rig rig(lab::Family::ipv4, reading, 8);
+    Rig rig(lab::Family::ipv4, reading, MPS_MAX_SUBFLOWS);
     Inside inside(rig.network().a());
 
     rig.show_every_subflow();
     mps_view view = rig.last_view();
-    CHECK(view.present == 0xff);
+    CHECK(view.present == (1u << MPS_MAX_SUBFLOWS) - 1);
     for (const Flow &flow : rig.flows()) {
         rig.decide(without(rig, flow));
         check_edit(rig, Hook::xdp, {"Ethernet", Link::ethernet, usual_ack(flow)}, flow, true);

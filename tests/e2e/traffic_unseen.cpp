@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// A connection of which only a part is met on attached interfaces carries at least what the kernel alone would.
+// A connection of which only a part is met on attached interfaces carries at least what the kernel alone would, and of
+// one with more subflows than are steered as many are as can be.
+#include <algorithm>
+#include <sstream>
 #include <thread>
 
 #include <fmt/format.h>
@@ -47,6 +50,68 @@ void check_choices(const Network &network, const std::vector<std::string> &attac
     }
 }
 
+// Many subflows on the path "lte": A has further addresses there, each an endpoint.
+class Crowd {
+  public:
+    explicit Crowd(const Network &network) : network_(network) {}
+
+    void add(int from, int to) {
+        for (int i = from; i < to; ++i) {
+            must(network_.a().ip(fmt::format("address add {}/28 dev lte\n"
+                                             "rule add from {} table 101\n"
+                                             "mptcp endpoint add {} id {} dev lte subflow\n",
+                                             address(i), address(i), address(i), 20 + i)));
+        }
+    }
+    void remove(int from, int to) {
+        for (int i = from; i < to; ++i) {
+            must(network_.a().ip(fmt::format("mptcp endpoint delete id {}\n"
+                                             "rule delete from {} table 101\n"
+                                             "address delete {}/28 dev lte\n",
+                                             20 + i, address(i), address(i))));
+        }
+    }
+
+    struct Seen {
+        int subflows = 0; // on lte
+        int parked = 0;   // backups by the peer's word, as the kernel of A has it
+        bool operator==(const Seen &) const = default;
+    };
+    Seen seen() const {
+        Seen all;
+        std::istringstream lines(
+            must(network_.a().spawn_checked({"ss", "-tinHO", "state", "established"})).out);
+        for (std::string line; std::getline(lines, line);) {
+            const auto flags = line.find("tcp-ulp-mptcp flags:");
+            if (flags == std::string::npos || !line.contains(" 198.51.100.") || !line.contains("%lte:"))
+                continue;
+            all.subflows++;
+            all.parked += line.substr(flags + 20, line.find(' ', flags + 20) - flags - 20).contains('B');
+        }
+        return all;
+    }
+    void check(const Seen &expected, const std::string &when) const {
+        wait_until([&] { return seen() == expected; }, 10s);
+        const Seen now = seen();
+        INFO(when << ": of " << now.subflows << " subflows on lte " << now.parked << " are parked");
+        CHECK(now.subflows == expected.subflows);
+        CHECK(now.parked == expected.parked);
+    }
+
+  private:
+    static std::string address(int i) { return fmt::format("198.51.100.{}", 19 + i); }
+
+    const Network &network_;
+};
+
+std::ptrdiff_t steered_as_told(const Cli &mpsched) {
+    std::ptrdiff_t steered = 0;
+    for (const Json &connection : mpsched.json("conns"))
+        steered += std::ranges::count_if(connection["subflows"],
+                                         [](const Json &one) { return one["verdict"] != "unsteered"; });
+    return steered;
+}
+
 } // namespace
 
 TEST_CASE("a path that is not attached does not take the attached one out of use", "[e2e]") {
@@ -70,4 +135,57 @@ TEST_CASE(
     must(network.b().ip(fmt::format("rule add to {} table main pref 1", on_lte)));
     for (const auto *mode : {"tc", "native"})
         check_choices(network, {"dsl", "lte"}, mode);
+}
+
+TEST_CASE(
+    "all nine subflows that the kernel opens are steered, also after some have left and others have come",
+    "[e2e]") {
+    const auto network =
+        must(Network::create({.paths = {{.name = "dsl"}, {.name = "lte"}}, .joins = Joins::none}));
+    const auto server = serve(network);
+    const Attachment attachment(network.a(), {"dsl", "lte"}, "native");
+    const Cli mpsched(network.a());
+    Crowd crowd(network);
+    crowd.add(0, 8);
+    mpsched("path lte priority=1");
+    mpsched("use active-standby");
+    auto transfer = upload(network, server, light_traffic());
+    crowd.check({.subflows = 8, .parked = 8}, "nine");
+    crowd.remove(0, 3);
+    crowd.check({.subflows = 5, .parked = 5}, "six");
+    crowd.add(0, 3);
+    crowd.check({.subflows = 8, .parked = 8}, "nine again");
+    CHECK(steered_as_told(mpsched) == 9);
+    mpsched("path lte priority=0");
+    crowd.check({.subflows = 8, .parked = 0}, "all opened");
+    transfer.stop();
+    check_clean(transfer.wait());
+}
+
+TEST_CASE(
+    "of more than nine subflows nine are steered, the others are told, and take the place of those that leave",
+    "[e2e]") {
+    const auto network =
+        must(Network::create({.paths = {{.name = "dsl"}, {.name = "lte"}}, .joins = Joins::none}));
+    for (const auto *host : {&network.a(), &network.b()}) {
+        if (!host->ip("mptcp limits set subflows 11 add_addr_accepted 0"))
+            mps::test::skip("this kernel opens no more than nine subflows");
+    }
+    const auto server = serve(network);
+    const Attachment attachment(network.a(), {"dsl", "lte"}, "native");
+    const Cli mpsched(network.a());
+    Crowd crowd(network);
+    crowd.add(0, 11);
+    mpsched("path lte priority=1");
+    mpsched("use active-standby");
+    auto transfer = upload(network, server, light_traffic());
+    crowd.check({.subflows = 11, .parked = 8}, "twelve");
+    CHECK(mpsched("status").out.contains("more than 9 subflows"));
+    CHECK(steered_as_told(mpsched) == 9);
+    crowd.remove(0, 6);
+    crowd.check({.subflows = 5, .parked = 5}, "six");
+    crowd.add(0, 3);
+    crowd.check({.subflows = 8, .parked = 8}, "nine");
+    transfer.stop();
+    check_clean(transfer.wait());
 }

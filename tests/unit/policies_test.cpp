@@ -277,7 +277,7 @@ TEST_CASE("weighted wishes the same lowat for every subflow, or none", "[weighte
     weighted_params params{.reserved = 0, .lead_bytes = 65536, .lowat_bytes = 20000};
     const mps_verdict some = Steered("weighted", &params).verdict({{}, {}});
     CHECK(some.flags == MPS_VERDICT_LEVERS);
-    for (const mps_lever &lever : some.lever) {
+    for (const mps_lever &lever : std::span(some.lever).first<MPS_MAX_SUBFLOWS>()) {
         CHECK(lever.lowat_bytes == 20000);
         CHECK(lever.pace_bytes_s == 0);
     }

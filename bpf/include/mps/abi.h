@@ -28,8 +28,16 @@
 
 #define MPS_ABI_VERSION 4
 
-/* The kernel's own limit: MPTCP_PM_ADDR_MAX subflows a connection (net/mptcp/protocol.h). */
-#define MPS_MAX_SUBFLOWS 8
+/*
+ * The kernel's path manager opens at most MPTCP_PM_ADDR_MAX subflows beside the first (net/mptcp/protocol.h). One in user
+ * space may open more: those are left alone, and `status` tells.
+ */
+#define MPS_MAX_SUBFLOWS 9
+/*
+ * Rows of an array that is indexed by a number which the verifier cannot follow: a power of two, so that a mask is enough
+ * for it. The rows behind MPS_MAX_SUBFLOWS stay empty.
+ */
+#define MPS_SUBFLOW_ROWS 16
 #define MPS_MAX_SLOTS 16
 #define MPS_MAX_RULES 32
 #define MPS_MAX_PATHS 64
@@ -37,7 +45,7 @@
 /* Including the terminating NUL. */
 #define MPS_NAME_LEN 32
 #define MPS_DOC_LEN 160
-#define MPS_STATE_WORDS 32
+#define MPS_STATE_WORDS 64
 #define MPS_NO_QUOTA (~0ull)
 #define MPS_MAX_VLANS 2
 #define MPS_EDITS_KEPT 4
@@ -188,9 +196,9 @@ struct mps_view {
 	__u32 present;       /* bit i: sf[i] holds a subflow */
 	__u32 self;          /* index on which the packet arrived, MPS_MAX_SUBFLOWS if none */
 	__u32 reserved;
-	struct mps_subflow_view sf[MPS_MAX_SUBFLOWS];
+	struct mps_subflow_view sf[MPS_SUBFLOW_ROWS];
 };
-MPS_STATIC_ASSERT(sizeof(struct mps_view) == 48 + 8 * 112, "mps_view layout");
+MPS_STATIC_ASSERT(sizeof(struct mps_view) == 48 + MPS_SUBFLOW_ROWS * 112, "mps_view layout");
 
 enum mps_verdict_flag {
 	/* Leave the kernel alone: every subflow goes back to what the peer asked for. */
@@ -209,9 +217,9 @@ struct mps_lever {
 struct mps_verdict {
 	__u32 allowed;                            /* bit i: the kernel may use sf[i] for the next burst */
 	__u32 flags;                              /* enum mps_verdict_flag */
-	struct mps_lever lever[MPS_MAX_SUBFLOWS]; /* not read unless MPS_VERDICT_LEVERS is set */
+	struct mps_lever lever[MPS_SUBFLOW_ROWS]; /* not read unless MPS_VERDICT_LEVERS is set */
 };
-MPS_STATIC_ASSERT(sizeof(struct mps_verdict) == 72, "mps_verdict layout");
+MPS_STATIC_ASSERT(sizeof(struct mps_verdict) == 8 + MPS_SUBFLOW_ROWS * 8, "mps_verdict layout");
 
 /* A policy's memory for one connection; zeroed when a connection comes to the policy. */
 struct mps_state {
@@ -293,15 +301,19 @@ struct mps_conn {
 	__u32 slot;
 	__u32 slot_serial; /* of the slot when the state was zeroed: a slot may be refilled */
 	__u32 allowed;     /* last verdict, bit per sf index; for `conns` */
+	__u16 known;       /* bit i: sf[i].sk is set */
+	__u16 levers;      /* bit i: sf[i].lever says something */
 	__u8 kept_words;   /* as in mps_scratch, after a decision of the present policy */
 	__u8 settled;      /* the last decision left no bit to be changed */
-	__u8 known;        /* bit i: sf[i].sk is set */
-	__u8 levers;       /* bit i: sf[i].lever says something */
-	__u64 decided_ns;  /* when it was last decided on */
-	__u64 last_node;   /* the end of the kernel's list of subflows then */
-	struct mps_conn_subflow sf[MPS_MAX_SUBFLOWS];
+	__u8 pad[6];
+	__u64 decided_ns; /* when it was last decided on */
+	__u64 last_node;  /* the end of the kernel's list of subflows then */
+	struct mps_conn_subflow sf[MPS_SUBFLOW_ROWS];
 	struct mps_state state;
 };
+MPS_STATIC_ASSERT(sizeof(struct mps_conn) ==
+			  56 + MPS_SUBFLOW_ROWS * sizeof(struct mps_conn_subflow) + MPS_STATE_WORDS * 8,
+		  "mps_conn layout");
 
 /* ---------------------------------------------------------------- config */
 

@@ -62,20 +62,51 @@
 	MPS_STATIC_ASSERT(sizeof(type) <= sizeof(struct mps_state), #type " exceeds mps_state")
 
 /*
- * The subflow at a computed index. The mask changes nothing for a valid index and shows the verifier that it
- * is one; an index that is a loop counter needs none.
+ * A computed index of an array of MPS_SUBFLOW_ROWS, and the subflow there. The mask changes nothing for a valid index and
+ * shows the verifier that it is one; an index that is a loop counter needs none.
  */
-MPS_CORE const struct mps_subflow_view *mps_at(const struct mps_view *v, __u32 i)
+MPS_CORE __u32 mps_row(__u32 i)
 {
 #if defined(__bpf__)
 	/*
 	 * Otherwise the compiler drops the mask where it can prove it needless, and then it depends on how
-	 * the index was computed whether the verifier can: 6.1 does not see that one of {0, 8} that is not 8
-	 * is 0 (it took `best` in mps_quickest() for 8).
+	 * the index was computed whether the verifier can: 6.1 does not see that one of {0, 9} that is not 9
+	 * is 0 (it took `best` in mps_quickest() for 9).
 	 */
 	__asm__ volatile("" : "+r"(i));
 #endif
-	return &v->sf[i & (MPS_MAX_SUBFLOWS - 1)];
+	return i & (MPS_SUBFLOW_ROWS - 1);
+}
+
+MPS_CORE const struct mps_subflow_view *mps_at(const struct mps_view *v, __u32 i)
+{
+	return &v->sf[mps_row(i)];
+}
+
+/*
+ * Comparisons without a branch, for loops over subflows: what is kept from one round to the next would otherwise have twice
+ * as many histories after each round, and the verifier follows them all. Numbers below 2^63.
+ */
+MPS_CORE __u64 mps_is_less(__u64 a, __u64 b)
+{
+#if defined(__bpf__)
+	__asm__ volatile("" : "+r"(a)); /* or the compiler makes a branch of it */
+#endif
+	return (a - b) >> 63;
+}
+
+MPS_CORE __u64 mps_lesser(__u64 a, __u64 b)
+{
+	return b ^ ((a ^ b) & -mps_is_less(a, b));
+}
+
+/* 1 if that one flag is set, else 0; without a branch for the same reason. */
+MPS_CORE __u32 mps_flag(__u32 flags, __u32 flag)
+{
+#if defined(__bpf__)
+	__asm__ volatile("" : "+r"(flags));
+#endif
+	return (flags & flag) / flag;
 }
 
 /* Is the subflow at index i one that can carry data and shows no sign of being dead? */
@@ -105,17 +136,16 @@ MPS_CORE __u32 mps_candidates_but(const struct mps_view *v, __u32 avoid)
 {
 	__u32 usable = 0, local = 0, avoided = 0, steered = 0, healthy = 0, among;
 
+	if (!v)
+		return 0;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		__u32 flags = v->sf[i].flags;
 
-		/* Without a branch: they would multiply. */
-		usable |= (__u32)((flags & (MPS_SF_PRESENT | MPS_SF_USABLE)) ==
-				  (MPS_SF_PRESENT | MPS_SF_USABLE))
-			  << i;
-		local |= (__u32) !!(flags & MPS_SF_LOCAL_BACKUP) << i;
-		avoided |= (__u32) !!(flags & avoid) << i;
-		steered |= (__u32) !!(flags & MPS_SF_STEERABLE) << i;
-		healthy |= (__u32) !(flags & MPS_SF_TROUBLED) << i;
+		usable |= (mps_flag(flags, MPS_SF_PRESENT) & mps_flag(flags, MPS_SF_USABLE)) << i;
+		local |= mps_flag(flags, MPS_SF_LOCAL_BACKUP) << i;
+		avoided |= (__u32)mps_is_less(0, flags & avoid) << i;
+		steered |= mps_flag(flags, MPS_SF_STEERABLE) << i;
+		healthy |= (mps_flag(flags, MPS_SF_TROUBLED) ^ 1) << i;
 	}
 	among = mps_narrow(usable ? usable : v->present, ~local);
 	if (among & ~avoided & healthy)

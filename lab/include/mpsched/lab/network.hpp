@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Two hosts, A (client) and B (server), joined by 1 to 8 separate paths, each a veth pair with its own rate,
+// Two hosts, A (client) and B (server), joined by 1 to 9 separate paths, each a veth pair with its own rate,
 // addresses and state.
 #pragma once
 
@@ -23,7 +23,7 @@ enum class Joins {
     client_subflow, ///< A has `subflow` endpoints: every path's A address joins toward the server address of
                     ///< the first subflow
     server_signal,  ///< B has `signal` endpoints: A joins toward every address that B announces
-    none, ///< no endpoints (the kernel has room for 8, so a dual network of more than 4 paths needs this);
+    none, ///< no endpoints (the kernel has room for 8, so a dual network of more than 5 paths needs this);
           ///< limits are still set
 };
 
