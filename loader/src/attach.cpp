@@ -183,6 +183,9 @@ Result<AttachedInterface> attach_one(Session &session, Before &before, Mode wish
         result.mode = *before.mode;
         result.why = "it was attached already";
         result.changed = false;
+        // It may have joined a VRF meanwhile.
+        if (auto done = provide(session, programs_of(device, result.mode), warnings); !done)
+            return std::unexpected(done.error());
         if (auto done = follow_vrf(session.paths, session.pins, device, result.mode, tcx); !done)
             return std::unexpected(done.error());
         return result;
@@ -191,6 +194,8 @@ Result<AttachedInterface> attach_one(Session &session, Before &before, Mode wish
         result.mode = place->mode;
         result.why = place->why;
     }
+    if (auto done = provide(session, programs_of(device, result.mode), warnings); !done)
+        return std::unexpected(done.error());
     // A filter leaves no pin behind; with the path on record, repair knows where to look.
     if (!before.path) {
         if (auto done = session.path_table().put(default_path(device.ifindex, device.name)); !done)
@@ -208,7 +213,11 @@ Result<AttachedInterface> attach_one(Session &session, Before &before, Mode wish
         }
     }
     if (result.mode == Mode::tc) {
-        if (auto done = switch_to_tc(session, before, tcx); !done)
+        // After a driver's refusal these are others.
+        auto done = provide(session, programs_of(device, Mode::tc), warnings);
+        if (done)
+            done = switch_to_tc(session, before, tcx);
+        if (!done)
             return std::unexpected(done.error());
     }
     if (auto done = follow_vrf(session.paths, session.pins, device, result.mode, tcx); !done)
@@ -413,10 +422,13 @@ Result<AttachResult> Instance::attach(const AttachRequest &request) {
     if (auto enabled = require_mptcp_enabled(); !enabled)
         return std::unexpected(enabled.error());
     // Before anything is loaded.
+    std::set<std::string> programs;
     for (const NetDevice &device : *devices) {
         std::vector<std::string> later;
-        if (const auto place = judge(device, request.mode, later); !place)
+        const auto place = judge(device, request.mode, later);
+        if (!place)
             return std::unexpected(place.error());
+        programs.merge(programs_of(device, request.mode == Mode::automatic ? place->mode : request.mode));
     }
     const auto tell = [&](const std::string &what) {
         if (request.progress)
@@ -424,11 +436,12 @@ Result<AttachResult> Instance::attach(const AttachRequest &request) {
     };
     tell(impl_->installed() ? "reading what is installed" : "the kernel verifies the data path");
     bool created = false;
-    auto session = impl_->open_or_create(created);
+    auto session = impl_->open_or_create(created, programs);
     if (!session)
         return std::unexpected(session.error());
 
     AttachResult result;
+    const std::set<std::string> programs_before = provided(*session);
     std::vector<Before> done;
     std::optional<Error> failure;
     // Before the first interface is attached, so that no connection is without it and a killed command leaves no
@@ -438,7 +451,11 @@ Result<AttachResult> Instance::attach(const AttachRequest &request) {
         failure = first.error();
     } else if (*first && !request.policy.empty()) {
         tell(fmt::format("the kernel verifies the policy '{}'", request.policy));
-        if (auto chosen = choose_policy(*session, request, *first, result); !chosen)
+        // First the programs, so that the policy is loaded for these at once: `path` may have made an installation without.
+        auto chosen = provide(*session, programs, result.warnings);
+        if (chosen)
+            chosen = choose_policy(*session, request, *first, result);
+        if (!chosen)
             failure = chosen.error();
     }
     for (const NetDevice &device : *devices) {
@@ -483,6 +500,7 @@ Result<AttachResult> Instance::attach(const AttachRequest &request) {
         done.pop_back();
     }
     restore_undone(session->pins, undone);
+    withdraw_others(*session, programs_before);
     if (created) {
         if (const auto bpffs = find_bpffs(impl_->options))
             (void)impl_->remove_all(*bpffs);

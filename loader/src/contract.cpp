@@ -6,7 +6,9 @@
 #include <mps/abi.h>
 #include <sys/random.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <memory>
 
 #include <fmt/format.h>
@@ -34,9 +36,27 @@ Result<Skeleton> open_skeleton() {
     return skeleton;
 }
 
+// Kernel-visible names end after 15 characters.
+std::string kernel_name(std::string_view name) { return std::string(name.substr(0, BPF_OBJ_NAME_LEN - 1)); }
+
+// Data sections are pinned, too: programs that are loaded later share them. bpffs takes no dots.
+std::string pin_name(const bpf_map *map) {
+    std::string name = bpf_map__name(map);
+    if (bpf_map__is_internal(map))
+        name.erase(0, name.find('.') + 1);
+    std::ranges::replace(name, '.', '_');
+    return name;
+}
+
+// Attached to interfaces, and so loaded only when one needs it.
+bool is_on_demand(std::string_view program) {
+    return called_by(program).any() || program.starts_with("mps_wake_");
+}
+
 // What the object says about one map or program, for comparing with a pin.
 struct Expected {
     struct Map {
+        std::string kernel_name;
         std::uint32_t type, key_size, value_size, max_entries;
     };
     std::map<std::string, Map, std::less<>> maps;
@@ -53,11 +73,9 @@ const Result<Expected> &expected() {
         const bpf_object *object = (*skeleton)->obj;
         bpf_map *map;
         bpf_object__for_each_map(map, object) {
-            if (bpf_map__is_internal(map))
-                continue;
-            result.maps[bpf_map__name(map)] = {static_cast<std::uint32_t>(bpf_map__type(map)),
-                                               bpf_map__key_size(map), bpf_map__value_size(map),
-                                               bpf_map__max_entries(map)};
+            result.maps[pin_name(map)] = {
+                kernel_name(bpf_map__name(map)), static_cast<std::uint32_t>(bpf_map__type(map)),
+                bpf_map__key_size(map), bpf_map__value_size(map), bpf_map__max_entries(map)};
         }
         bpf_program *program;
         bpf_object__for_each_program(program, object) {
@@ -68,9 +86,6 @@ const Result<Expected> &expected() {
     }();
     return instance;
 }
-
-// Kernel-visible names end after 15 characters.
-std::string kernel_name(std::string_view name) { return std::string(name.substr(0, BPF_OBJ_NAME_LEN - 1)); }
 
 std::unexpected<Error> not_ours(const std::string &path, std::string_view reason) {
     return fail(ErrorCode::failed, fmt::format("{} is not ours: {}", path, reason),
@@ -83,15 +98,75 @@ const Fd *find(const std::map<std::string, Fd, std::less<>> &where, Handle name)
     return it == where.end() ? nullptr : &it->second;
 }
 
-Result<Fd> open_required(const std::string &path, ObjectKind kind, std::string_view kind_name) {
+Result<std::optional<Fd>> open_kind(const std::string &path, ObjectKind kind, std::string_view kind_name) {
     auto fd = open_pin(path);
+    if (fd && *fd && object_kind((*fd)->get()) != kind)
+        return not_ours(path, fmt::format("it is no BPF {}", kind_name));
+    return fd;
+}
+
+Result<void> open_program(Pins &pins, const InstallationPaths &paths, const std::string &name,
+                          std::uint32_t type) {
+    const std::string path = paths.program(name);
+    auto fd = open_kind(path, ObjectKind::program, "program");
     if (!fd)
         return std::unexpected(fd.error());
-    if (!*fd)
+    if (!*fd) {
+        if (is_on_demand(name))
+            return {};
         return not_ours(path, "it is missing");
-    if (object_kind((*fd)->get()) != kind)
-        return not_ours(path, fmt::format("it is no BPF {}", kind_name));
-    return std::move(**fd);
+    }
+    auto info = prog_info((*fd)->get());
+    if (!info)
+        return std::unexpected(info.error());
+    if (info->name != kernel_name(name))
+        return not_ours(path, fmt::format("the program's name is '{}'", info->name));
+    if (info->type != type)
+        return not_ours(path, fmt::format("program type {} instead of {}", info->type, type));
+    pins.program_infos[name] = std::move(*info);
+    pins.programs[name] = std::move(**fd);
+    return {};
+}
+
+// Else the program that runs could not be told from somebody else's.
+Result<void> check_that_links_run_pins(const Pins &pins, const InstallationPaths &paths) {
+    for (const std::uint32_t ifindex : pinned_interfaces(paths)) {
+        for (const std::string &path : {paths.xdp_link(ifindex), paths.tc_link(ifindex)}) {
+            const auto link = open_pin(path);
+            // What is no link is told by who reads it.
+            if (!link || !*link || object_kind((*link)->get()) != ObjectKind::link)
+                continue;
+            const auto info = link_info((*link)->get());
+            if (info && info->ifindex && pins.program_name(info->prog_id).empty())
+                return not_ours(path, fmt::format("the pin of {} is missing in {}", prog_text(info->prog_id),
+                                                  paths.program("")));
+        }
+    }
+    return {};
+}
+
+// Loads those programs of an opened object that are wanted.
+Result<void> load_wanted(bpf_object *object, const std::function<bool(const char *)> &wanted) {
+    const LibbpfMessages messages;
+    std::map<std::string, VerifierLogBuffer> logs;
+    bpf_program *program;
+    bpf_object__for_each_program(program, object) {
+        const char *name = bpf_program__name(program);
+        bpf_program__set_autoload(program, wanted(name));
+        if (!wanted(name))
+            continue;
+        VerifierLogBuffer &log = logs[name];
+        bpf_program__set_log_buf(program, log.data(), log.size());
+    }
+    const int err = bpf_object__load(object);
+    if (!err)
+        return {};
+    for (const auto &[name, log] : logs) {
+        if (!log.text().empty())
+            return std::unexpected(load_error(err, fmt::format("loading the data path ({})", name),
+                                              log.text(), messages.warnings()));
+    }
+    return std::unexpected(load_error(err, "loading the data path", {}, messages.warnings()));
 }
 
 } // namespace
@@ -114,6 +189,13 @@ std::string Pins::program_name(std::uint32_t id) const {
     return {};
 }
 
+Variants Pins::called() const {
+    Variants result;
+    for (const auto &[name, fd] : programs)
+        result = result | called_by(name);
+    return result;
+}
+
 Result<Pins> open_pins(const InstallationPaths &paths) {
     const Result<Expected> &contract = expected();
     if (!contract)
@@ -121,13 +203,15 @@ Result<Pins> open_pins(const InstallationPaths &paths) {
     Pins pins;
     for (const auto &[name, want] : contract->maps) {
         const std::string path = paths.map(name);
-        auto fd = open_required(path, ObjectKind::map, "map");
+        auto fd = open_kind(path, ObjectKind::map, "map");
         if (!fd)
             return std::unexpected(fd.error());
-        auto info = map_info(fd->get());
+        if (!*fd)
+            return not_ours(path, "it is missing");
+        auto info = map_info((*fd)->get());
         if (!info)
             return std::unexpected(info.error());
-        if (info->name != kernel_name(name))
+        if (info->name != want.kernel_name)
             return not_ours(path, fmt::format("the map's name is '{}'", info->name));
         if (info->type != want.type)
             return not_ours(path, fmt::format("map type {} instead of {}", info->type, want.type));
@@ -144,23 +228,14 @@ Result<Pins> open_pins(const InstallationPaths &paths) {
                             fmt::format("{} entries instead of {}", info->max_entries, want.max_entries));
         }
         pins.map_infos[name] = std::move(*info);
-        pins.maps[name] = std::move(*fd);
+        pins.maps[name] = std::move(**fd);
     }
     for (const auto &[name, type] : contract->programs) {
-        const std::string path = paths.program(name);
-        auto fd = open_required(path, ObjectKind::program, "program");
-        if (!fd)
-            return std::unexpected(fd.error());
-        auto info = prog_info(fd->get());
-        if (!info)
-            return std::unexpected(info.error());
-        if (info->name != kernel_name(name))
-            return not_ours(path, fmt::format("the program's name is '{}'", info->name));
-        if (info->type != type)
-            return not_ours(path, fmt::format("program type {} instead of {}", info->type, type));
-        pins.program_infos[name] = std::move(*info);
-        pins.programs[name] = std::move(*fd);
+        if (auto good = open_program(pins, paths, name, type); !good)
+            return std::unexpected(good.error());
     }
+    if (auto good = check_that_links_run_pins(pins, paths); !good)
+        return std::unexpected(good.error());
     return pins;
 }
 
@@ -171,7 +246,8 @@ Result<void> check_contract(const InstallationPaths &paths) {
     return {};
 }
 
-Result<void> load_data_path(const InstallationPaths &paths, bool rdonly_cast) {
+Result<void> load_data_path(const InstallationPaths &paths, bool rdonly_cast,
+                            const std::set<std::string> &wanted) {
     auto skeleton = open_skeleton();
     if (!skeleton)
         return std::unexpected(skeleton.error());
@@ -195,22 +271,9 @@ Result<void> load_data_path(const InstallationPaths &paths, bool rdonly_cast) {
     bpf_map *config = bpf_object__find_map_by_name(object, MPS_MAP_CONFIG);
     bpf_map__set_map_flags(config, bpf_map__map_flags(config) | BPF_F_MMAPABLE);
 
-    const LibbpfMessages messages;
-    std::map<std::string, VerifierLogBuffer> logs;
-    bpf_program *program;
-    bpf_object__for_each_program(program, object) {
-        VerifierLogBuffer &log = logs[bpf_program__name(program)];
-        bpf_program__set_log_buf(program, log.data(), log.size());
-    }
-    if (const int err = bpf_object__load(object)) {
-        for (const auto &[name, log] : logs) {
-            if (log.text().empty())
-                continue;
-            return std::unexpected(load_error(err, fmt::format("loading the data path ({})", name),
-                                              log.text(), messages.warnings()));
-        }
-        return std::unexpected(load_error(err, "loading the data path", {}, messages.warnings()));
-    }
+    const auto is_wanted = [&](const char *name) { return !is_on_demand(name) || wanted.contains(name); };
+    if (auto done = load_wanted(object, is_wanted); !done)
+        return done;
 
     mps_config initial{};
     initial.choice = std::uint64_t{1} << 32 | MPS_SLOT_NONE;
@@ -225,13 +288,49 @@ Result<void> load_data_path(const InstallationPaths &paths, bool rdonly_cast) {
     }
     bpf_map *map;
     bpf_object__for_each_map(map, object) {
-        if (bpf_map__is_internal(map))
-            continue;
-        if (auto done = pin(bpf_map__fd(map), paths.map(bpf_map__name(map))); !done)
+        if (auto done = pin(bpf_map__fd(map), paths.map(pin_name(map))); !done)
             return done;
     }
+    bpf_program *program;
     bpf_object__for_each_program(program, object) {
+        if (!is_wanted(bpf_program__name(program)))
+            continue;
         if (auto done = pin(bpf_program__fd(program), paths.program(bpf_program__name(program))); !done)
+            return done;
+    }
+    return {};
+}
+
+Result<void> load_programs(Pins &pins, const std::set<std::string> &wanted) {
+    auto skeleton = open_skeleton();
+    if (!skeleton)
+        return std::unexpected(skeleton.error());
+    bpf_object *object = (*skeleton)->obj;
+    bpf_map *map;
+    bpf_object__for_each_map(map, object) {
+        if (const int err = bpf_map__reuse_fd(map, pins.map(pin_name(map))))
+            return std::unexpected(
+                system_error(err, fmt::format("using the map {} that is there", bpf_map__name(map))));
+    }
+    if (auto done = load_wanted(object, [&](const char *name) { return wanted.contains(name); }); !done)
+        return done;
+    for (const std::string &name : wanted) {
+        const bpf_program *program = bpf_object__find_program_by_name(object, name.c_str());
+        Fd fd = Fd::duplicate(program ? bpf_program__fd(program) : -1);
+        auto info =
+            fd ? prog_info(fd.get()) : std::unexpected(system_error(errno, fmt::format("loading {}", name)));
+        if (!info)
+            return std::unexpected(info.error());
+        pins.program_infos[name] = std::move(*info);
+        pins.programs[name] = std::move(fd);
+    }
+    return {};
+}
+
+Result<void> pin_programs(const InstallationPaths &paths, const Pins &pins,
+                          const std::set<std::string> &names) {
+    for (const std::string &name : names) {
+        if (auto done = pin(pins.program(name), paths.program(name)); !done)
             return done;
     }
     return {};

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "kernel_objects.hpp"
 #include "mpsched/error.hpp"
 #include "pins.hpp"
+#include "variants.hpp"
 
 namespace mps {
 
@@ -27,14 +29,24 @@ struct Pins {
     [[nodiscard]] int program(std::string_view name) const;
     // Name of ours among the pinned programs, "" if the id is none of them.
     [[nodiscard]] std::string program_name(std::uint32_t id) const;
+    // What policies must be loaded as.
+    [[nodiscard]] Variants called() const;
 };
 
-// Opens and checks all pins. Fails at the first that is missing or different, and says how it differs.
+// Opens and checks all pins. Fails at the first that is missing or different, and says how it differs. The programs that
+// are attached to interfaces may be missing, unless one of our links runs them.
 [[nodiscard]] Result<Pins> open_pins(const InstallationPaths &paths);
 [[nodiscard]] Result<void> check_contract(const InstallationPaths &paths);
 
-// Loads the data path and pins it into `paths` (directories are made). With `rdonly_cast` false the slow way
-// of reading kernel structures is compiled in.
-[[nodiscard]] Result<void> load_data_path(const InstallationPaths &paths, bool rdonly_cast);
+// Loads the data path and pins it into `paths` (directories are made): what every installation has, and of the programs that
+// are attached to interfaces those in `wanted`. With `rdonly_cast` false the slow way of reading kernel structures is
+// compiled in.
+[[nodiscard]] Result<void> load_data_path(const InstallationPaths &paths, bool rdonly_cast,
+                                          const std::set<std::string> &wanted);
+
+// Loads further programs on the maps of an installation, into `pins` alone; pin_programs() makes them stay.
+[[nodiscard]] Result<void> load_programs(Pins &pins, const std::set<std::string> &wanted);
+[[nodiscard]] Result<void> pin_programs(const InstallationPaths &paths, const Pins &pins,
+                                        const std::set<std::string> &names);
 
 } // namespace mps

@@ -157,6 +157,16 @@ std::string tc_program_name(bool layer3, TcRole role) {
     return fmt::format("{}_{}", role == TcRole::whole ? "mps_tc" : "mps_wake", layer3 ? "l3" : "eth");
 }
 
+std::set<std::string> programs_of(const NetDevice &device, Mode mode) {
+    const bool layer3 = device.layer3();
+    if (mode != Mode::tc)
+        return {xdp_program_name(layer3), tc_program_name(layer3, TcRole::wakes)};
+    std::set<std::string> programs{tc_program_name(layer3, TcRole::whole)};
+    if (device.port_kind == "vrf")
+        programs.emplace(vrf_program);
+    return programs;
+}
+
 Result<void> put_tc(const InstallationPaths &paths, const Pins &pins, const NetDevice &device, TcRole role,
                     bool tcx) {
     const std::string program = tc_program_name(device.layer3(), role);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "contract.hpp"
@@ -42,6 +43,8 @@ enum class TcRole {
 };
 [[nodiscard]] std::string xdp_program_name(bool layer3);
 [[nodiscard]] std::string tc_program_name(bool layer3, TcRole role);
+// All that an interface needs in this mode, which is not `automatic`.
+[[nodiscard]] std::set<std::string> programs_of(const NetDevice &device, Mode mode);
 
 // Attaches our TC program, or replaces the one we have there without a gap. `tcx` chooses the hook for a new
 // one.

@@ -184,7 +184,7 @@ Result<Session> Instance::Impl::open_for_changing(bool sweep_others) const {
 }
 
 // Loads the data path into a directory of its own and gives it its name when it is complete.
-Result<void> Instance::Impl::create(const std::string &bpffs) const {
+Result<void> Instance::Impl::create(const std::string &bpffs, const std::set<std::string> &programs) const {
     const PinLayout layout(bpffs);
     const InstallationPaths building{layout.building(cookie)};
     Result<void> made;
@@ -201,7 +201,7 @@ Result<void> Instance::Impl::create(const std::string &bpffs) const {
         return made;
     const bool rdonly_cast =
         !without.contains("rdonly_cast") && probe_rdonly_cast().answer == Answer::available;
-    auto done = load_data_path(building, rdonly_cast);
+    auto done = load_data_path(building, rdonly_cast, programs);
     if (done && ::rename(building.base.c_str(), layout.installation(cookie).c_str())) {
         done = std::unexpected(system_error(errno, fmt::format("renaming {}", building.base)));
     }
@@ -210,7 +210,7 @@ Result<void> Instance::Impl::create(const std::string &bpffs) const {
     return done;
 }
 
-Result<Session> Instance::Impl::open_or_create(bool &created) const {
+Result<Session> Instance::Impl::open_or_create(bool &created, const std::set<std::string> &programs) const {
     created = false;
     if (const auto good = check_versions(false); !good)
         return std::unexpected(good.error());
@@ -223,7 +223,7 @@ Result<Session> Instance::Impl::open_or_create(bool &created) const {
     if (const auto swept = sweep(*bpffs, cookie, true); !swept)
         return std::unexpected(swept.error());
     if (!installed()) {
-        if (auto done = create(*bpffs); !done)
+        if (auto done = create(*bpffs, programs); !done)
             return std::unexpected(done.error());
         created = true;
     }

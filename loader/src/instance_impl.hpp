@@ -50,12 +50,13 @@ struct Instance::Impl {
     [[nodiscard]] Result<Pins> open_for_reading() const;
     // For changing what must exist. `sweep_others`: removes what killed commands have left in other places, too.
     [[nodiscard]] Result<Session> open_for_changing(bool sweep_others = true) const;
-    // For changing; loads and pins the data path if there is none. `created` tells.
-    [[nodiscard]] Result<Session> open_or_create(bool &created) const;
+    // For changing; loads and pins the data path with these programs if there is none. `created` tells.
+    [[nodiscard]] Result<Session> open_or_create(bool &created,
+                                                 const std::set<std::string> &programs = {}) const;
 
     // nullopt: nothing is there to be changed, and nobody is just making it.
     [[nodiscard]] Result<std::optional<Lock>> lock_for_changing(const std::string &bpffs) const;
-    [[nodiscard]] Result<void> create(const std::string &bpffs) const;
+    [[nodiscard]] Result<void> create(const std::string &bpffs, const std::set<std::string> &programs) const;
     [[nodiscard]] Result<Session> session(Lock lock, const std::string &bpffs) const;
     // Removes the installation's pins.
     [[nodiscard]] Result<void> remove_all(const std::string &bpffs) const;
@@ -63,6 +64,15 @@ struct Instance::Impl {
 
 // Brings one installation into a state that a completed command could have left: see the rules in repair.cpp.
 [[nodiscard]] Result<void> repair_installation(Session &session, bool tcx);
+
+// Loads what is missing of these programs of the data path, and first the policies in the variant that they call.
+[[nodiscard]] Result<void> provide(Session &session, const std::set<std::string> &programs,
+                                   std::vector<std::string> &warnings);
+// Names of the programs that there are, and back to these after a failure.
+[[nodiscard]] std::set<std::string> provided(const Session &session);
+void withdraw_others(Session &session, const std::set<std::string> &programs);
+// Loads policies that are in use in a variant that the data path calls and their slots lack.
+[[nodiscard]] Result<void> complete_slots(Session &session, std::vector<std::string> &warnings);
 
 // Attaches an interface that is to be attached, in the mode that was asked for then; all or nothing.
 [[nodiscard]] Result<AttachedInterface> attach_again(Session &session, const NetDevice &device, bool tcx);

@@ -586,8 +586,11 @@ Result<Status> Instance::status() const {
     for (const Slot &slot : *slots) {
         if (!slot.trouble.empty())
             add_problem(status, "slot", fmt::format("slot {}: {}", slot.number, slot.trouble));
-        if (slot.half_filled)
-            add_problem(status, "slot", fmt::format("slot {}: half filled", slot.number));
+        if (slot.lacking.any())
+            add_problem(status, "slot",
+                        fmt::format("slot {}: its policy does not run in mode {}", slot.number,
+                                    slot.lacking.tc ? "tc" : "native or generic"),
+                        "'mpsched repair'");
     }
     status.new_only = (config->flags & MPS_CONFIG_NEW_ONLY) != 0;
     status.default_slot = default_slot(*config);

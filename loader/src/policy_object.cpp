@@ -89,13 +89,13 @@ Result<PolicyHeader> parse_policy_header(std::span<const std::byte> section, con
 
 Result<void> LivePolicy::store() { return write_bytes(params_map.get(), 0, section, MPS_PARAMS_SECTION); }
 
-Result<LivePolicy> live_policy(int xdp_prog_fd) {
-    const auto program = prog_info(xdp_prog_fd);
+Result<LivePolicy> live_policy(int prog_fd) {
+    const auto program = prog_info(prog_fd);
     if (!program)
         return std::unexpected(program.error());
     const std::string origin = fmt::format("program {} (id {})", program->name, program->id);
     LivePolicy policy;
-    policy.xdp_prog_id = program->id;
+    policy.prog_id = program->id;
     policy.tag = program->tag;
     bool found = false;
     for (const std::uint32_t id : program->map_ids) {
@@ -275,15 +275,32 @@ Result<void> PolicyObject::set(const std::vector<Setting> &settings) {
     return {};
 }
 
-Result<LoadedPolicy> PolicyObject::load(int scratch_map) {
+Result<void> PolicyObject::share_maps(const ProgInfo &like) {
+    for (const std::uint32_t id : like.map_ids) {
+        const auto fd = map_by_id(id);
+        const auto info = fd ? map_info(fd->get()) : std::unexpected(fd.error());
+        if (!info)
+            return std::unexpected(info.error());
+        bpf_map *map;
+        bpf_object__for_each_map(map, object_.get()) {
+            if (info->name != std::string_view(bpf_map__name(map)).substr(0, BPF_OBJ_NAME_LEN - 1))
+                continue;
+            if (const int err = bpf_map__reuse_fd(map, fd->get()))
+                return std::unexpected(load_error(
+                    err, fmt::format("{}: sharing the map {}", label_, bpf_map__name(map)), {}, {}));
+        }
+    }
+    return {};
+}
+
+Result<LoadedPolicy> PolicyObject::load(int scratch_map, Variants wanted, const ProgInfo *like) {
     const LibbpfMessages messages;
-    bpf_program *programs[] = {bpf_object__find_program_by_name(object_.get(), xdp_program),
-                               bpf_object__find_program_by_name(object_.get(), tc_program)};
+    bpf_program *xdp = bpf_object__find_program_by_name(object_.get(), xdp_program);
+    bpf_program *tc = bpf_object__find_program_by_name(object_.get(), tc_program);
     bpf_program *program;
     bpf_object__for_each_program(program, object_.get()) {
         // Whatever else the author has in the object is not ours to load.
-        if (program != programs[0] && program != programs[1])
-            bpf_program__set_autoload(program, false);
+        bpf_program__set_autoload(program, (program == xdp && wanted.xdp) || (program == tc && wanted.tc));
     }
     if (const int err =
             bpf_map__reuse_fd(bpf_object__find_map_by_name(object_.get(), MPS_MAP_SCRATCH), scratch_map)) {
@@ -291,20 +308,27 @@ Result<LoadedPolicy> PolicyObject::load(int scratch_map) {
             load_error(err, fmt::format("{}: giving it the data path's {}", label_, MPS_MAP_SCRATCH), {},
                        messages.warnings()));
     }
+    if (like) {
+        if (auto done = share_maps(*like); !done)
+            return std::unexpected(done.error());
+    }
     // A slot takes only programs that agree with the data path's in this (bpf_prog_map_compatible),
     // whatever the author wrote as section name.
-    bpf_program__set_flags(programs[0], bpf_program__flags(programs[0]) | BPF_F_XDP_HAS_FRAGS);
+    bpf_program__set_flags(xdp, bpf_program__flags(xdp) | BPF_F_XDP_HAS_FRAGS);
     // One buffer for each program, written only if the kernel refuses it.
     VerifierLogBuffer logs[2];
-    for (int i = 0; i < 2; i++)
-        bpf_program__set_log_buf(programs[i], logs[i].data(), logs[i].size());
+    bpf_program__set_log_buf(xdp, logs[0].data(), logs[0].size());
+    bpf_program__set_log_buf(tc, logs[1].data(), logs[1].size());
     if (const int err = bpf_object__load(object_.get())) {
         const std::string_view log = logs[0].text().empty() ? logs[1].text() : logs[0].text();
         return std::unexpected(load_error(err, fmt::format("loading {}", label_), log, messages.warnings()));
     }
-    LoadedPolicy loaded{Fd::duplicate(bpf_program__fd(programs[0])),
-                        Fd::duplicate(bpf_program__fd(programs[1]))};
-    if (!loaded.xdp || !loaded.tc)
+    LoadedPolicy loaded;
+    if (wanted.xdp)
+        loaded.xdp = Fd::duplicate(bpf_program__fd(xdp));
+    if (wanted.tc)
+        loaded.tc = Fd::duplicate(bpf_program__fd(tc));
+    if ((wanted.xdp && !loaded.xdp) || (wanted.tc && !loaded.tc))
         return std::unexpected(system_error(errno, fmt::format("loading {}", label_)));
     return loaded;
 }

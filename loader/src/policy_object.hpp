@@ -16,6 +16,7 @@
 #include "kernel_objects.hpp"
 #include "mpsched/error.hpp"
 #include "param_spec.hpp"
+#include "variants.hpp"
 
 struct bpf_object;
 
@@ -36,7 +37,7 @@ struct PolicyHeader {
 // The policy behind a program in the kernel: header and live parameters, read through the program's maps.
 struct LivePolicy {
     PolicyHeader header;
-    std::uint32_t xdp_prog_id = 0;
+    std::uint32_t prog_id = 0; // of the program that it was read from
     std::array<std::uint8_t, BPF_TAG_SIZE> tag{};
     std::vector<ParamSpec> params{};  // param.value is the live one
     std::vector<std::byte> section{}; // bytes of the parameters as read; empty if it has none
@@ -46,9 +47,9 @@ struct LivePolicy {
     // Writes the section back to the kernel.
     [[nodiscard]] Result<void> store();
 };
-[[nodiscard]] Result<LivePolicy> live_policy(int xdp_prog_fd);
+[[nodiscard]] Result<LivePolicy> live_policy(int prog_fd);
 
-// A loaded policy that is in no slot yet. Closing both descriptors unloads it.
+// A loaded policy that is in no slot yet, as one program or both. Closing the descriptors unloads it.
 struct LoadedPolicy {
     Fd xdp;
     Fd tc;
@@ -76,14 +77,16 @@ class PolicyObject {
     // All or none.
     [[nodiscard]] Result<void> set(const std::vector<Setting> &settings);
 
-    // Verifies and loads both programs with `scratch_map` as mps_scratch. Once.
-    [[nodiscard]] Result<LoadedPolicy> load(int scratch_map);
+    // Verifies and loads the programs with `scratch_map` as mps_scratch. Once. With `like`, a program of this very object,
+    // they share that one's maps: parameters and all that the policy remembers.
+    [[nodiscard]] Result<LoadedPolicy> load(int scratch_map, Variants wanted, const ProgInfo *like = nullptr);
 
   private:
     struct Close {
         void operator()(bpf_object *object) const;
     };
     [[nodiscard]] Result<void> check_programs() const;
+    [[nodiscard]] Result<void> share_maps(const ProgInfo &like);
     [[nodiscard]] std::span<std::byte> params_section() const;
 
     std::string label_{};

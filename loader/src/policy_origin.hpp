@@ -22,10 +22,10 @@ struct PolicyOrigin {
 };
 
 [[nodiscard]] std::optional<PolicyOrigin> read_origin(const InstallationPaths &paths, std::uint32_t slot,
-                                                      std::uint32_t xdp_prog_id);
+                                                      std::uint32_t prog_id);
 // In place of what stood there.
 [[nodiscard]] Result<void> write_origin(const InstallationPaths &paths, std::uint32_t slot,
-                                        std::uint32_t xdp_prog_id, const PolicyOrigin &origin);
+                                        std::uint32_t prog_id, const PolicyOrigin &origin);
 // Nothing there is fine.
 void remove_origin(const InstallationPaths &paths, std::uint32_t slot);
 

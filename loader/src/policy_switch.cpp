@@ -31,6 +31,15 @@ std::vector<Setting> carried_over(const LivePolicy &old, const OpenedPolicy &ope
     return settings;
 }
 
+// What is built in can be loaded in the other form at any time. Whether a file will still be there then, nobody knows.
+Variants wanted_of(const OpenedPolicy &opened, const Pins &pins) {
+    if (!opened.builtin())
+        return {.xdp = true, .tc = true};
+    const Variants called = pins.called();
+    // While no interface was attached: something that shows what the slot holds.
+    return called.any() ? called : Variants{.tc = true};
+}
+
 // Slots that `policy load` keeps and that are about to give way.
 std::vector<std::uint32_t> kept_before(const Session &session, const Switch &change) {
     std::vector<std::uint32_t> kept;
@@ -141,7 +150,8 @@ Result<std::uint32_t> load_into_slot(Session &session, OpenedPolicy &opened,
                                      const std::vector<Setting> &settings) {
     if (auto done = opened.object.set(settings); !done)
         return std::unexpected(done.error());
-    const auto loaded = opened.object.load(session.pins.map(MPS_MAP_SCRATCH));
+    const auto loaded =
+        opened.object.load(session.pins.map(MPS_MAP_SCRATCH), wanted_of(opened, session.pins));
     if (!loaded)
         return std::unexpected(loaded.error());
     return session.slots().fill(*loaded, opened.origin);
@@ -155,7 +165,7 @@ Result<void> keep_slot(Session &session, std::uint32_t number) {
     if (slot == slots->end() || !slot->policy)
         return fail(ErrorCode::failed, fmt::format("slot {} does not hold the policy it was given", number),
                     "something else writes to our maps: try again");
-    const auto fd = prog_by_id(slot->policy->xdp_prog_id);
+    const auto fd = prog_by_id(slot->policy->prog_id);
     if (!fd)
         return std::unexpected(fd.error());
     if (auto done = unpin(session.paths.kept_policy(number)); !done)

@@ -32,7 +32,7 @@ Slot *choose_slot(std::vector<Slot> &slots, const std::string &policy, const std
             continue;
         if (slot.number == present)
             return &slot;
-        if (!chosen || slot.policy->xdp_prog_id > chosen->policy->xdp_prog_id)
+        if (!chosen || slot.policy->prog_id > chosen->policy->prog_id)
             chosen = &slot;
     }
     return chosen;

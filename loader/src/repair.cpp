@@ -16,6 +16,7 @@
 //   an attached interface that has joined or left a VRF   asks that VRF's program, or none
 //   a path with nothing but defaults        removed
 //   slots nobody refers to                  emptied
+//   a policy in use that is not loaded for a mode of the data path     loaded for it
 //   levers without a policy that has them, or the other way round   put in order
 #include <algorithm>
 #include <set>
@@ -23,11 +24,20 @@
 #include "hooks.hpp"
 #include "instance_impl.hpp"
 #include "levers.hpp"
+#include "log.hpp"
 #include "vrf.hpp"
 
 namespace mps {
 
 namespace {
+
+Result<void> provide_for(Session &session, const NetDevice &device, Mode mode) {
+    std::vector<std::string> warnings;
+    auto done = provide(session, programs_of(device, mode), warnings);
+    for (const std::string &warning : warnings)
+        log_lines(warning);
+    return done;
+}
 
 Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx) {
     const auto entry = session.path_table().find(ifindex);
@@ -48,7 +58,9 @@ Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx)
             if (!wakes)
                 done = put_tc(session.paths, session.pins, *device, TcRole::wakes, tcx);
         } else if (wakes) {
-            done = put_tc(session.paths, session.pins, *device, TcRole::whole, tcx);
+            done = provide_for(session, *device, Mode::tc);
+            if (done)
+                done = put_tc(session.paths, session.pins, *device, TcRole::whole, tcx);
             if (done && hooks->xdp)
                 done = remove_xdp(session.paths, ifindex);
         } else if (!whole) {
@@ -66,6 +78,10 @@ Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx)
             return std::unexpected(done.error());
     }
     const Mode mode = hooks->has_xdp() ? Mode::native : Mode::tc; // or generic: the same to a VRF
+    if (attached) {
+        if (auto done = provide_for(session, *device, mode); !done)
+            return std::unexpected(done.error());
+    }
     if (auto done = attached ? follow_vrf(session.paths, session.pins, *device, mode, tcx)
                              : leave_vrf(session.paths, session.pins, ifindex);
         !done)
@@ -130,6 +146,12 @@ Result<void> repair_installation(Session &session, bool tcx) {
     }
     if (auto done = session.slots().collect(); !done)
         return done;
+    // Where that does not go, `status` tells of it, and the command that was given may be the one that helps.
+    std::vector<std::string> notes;
+    if (const auto done = complete_slots(session, notes); !done)
+        notes.push_back(done.error().what);
+    for (const std::string &note : notes)
+        log_lines(note);
     return repair_levers(session, (config->flags & MPS_CONFIG_LEAVING) != 0);
 }
 

@@ -27,8 +27,22 @@ Result<std::uint32_t> program_in(int map_fd, std::uint32_t slot) {
     return id->value_or(0);
 }
 
+// The one that was loaded first tells a slot from others and is in its origin: the other may come later.
+std::uint32_t first_of(std::uint32_t xdp, std::uint32_t tc) {
+    return xdp && tc ? std::min(xdp, tc) : xdp + tc;
+}
+
+Result<std::uint32_t> id_of(const Fd &program) {
+    if (!program)
+        return 0;
+    const auto info = prog_info(program.get());
+    if (!info)
+        return std::unexpected(info.error());
+    return info->id;
+}
+
 bool holds_same(const Slot &slot, const LivePolicy &policy, const PolicyOrigin &origin) {
-    return slot.policy && !slot.half_filled && slot.origin && slot.origin->sha256 == origin.sha256 &&
+    return slot.policy && !slot.lacking.any() && slot.origin && slot.origin->sha256 == origin.sha256 &&
            slot.policy->header.name == policy.header.name && slot.policy->section == policy.section;
 }
 
@@ -53,14 +67,15 @@ Result<std::vector<Slot>> Slots::read() const {
         if (!*xdp && !*tc)
             continue;
         Slot slot{.number = number};
-        slot.half_filled = !*xdp || !*tc;
-        auto fd = prog_by_id(*xdp ? *xdp : *tc);
+        slot.held = {*xdp != 0, *tc != 0};
+        slot.lacking = pins_.called().without(slot.held);
+        auto fd = prog_by_id(first_of(*xdp, *tc));
         if (!fd)
             return std::unexpected(fd.error());
         auto policy = live_policy(fd->get());
         if (policy) {
             slot.policy = std::move(*policy);
-            slot.origin = read_origin(paths_, number, slot.policy->xdp_prog_id);
+            slot.origin = read_origin(paths_, number, slot.policy->prog_id);
         } else {
             slot.trouble = policy.error().what;
         }
@@ -112,7 +127,14 @@ Result<std::map<std::uint32_t, SlotUse>> Slots::uses() const {
 }
 
 Result<std::uint32_t> Slots::fill(const LoadedPolicy &loaded, const PolicyOrigin &origin) {
-    const auto ours = live_policy(loaded.xdp.get());
+    const auto xdp = id_of(loaded.xdp);
+    if (!xdp)
+        return std::unexpected(xdp.error());
+    const auto tc = id_of(loaded.tc);
+    if (!tc)
+        return std::unexpected(tc.error());
+    const std::uint32_t first = first_of(*xdp, *tc);
+    const auto ours = live_policy((first == *xdp ? loaded.xdp : loaded.tc).get());
     if (!ours)
         return std::unexpected(ours.error());
     const auto slots = read();
@@ -133,23 +155,18 @@ Result<std::uint32_t> Slots::fill(const LoadedPolicy &loaded, const PolicyOrigin
         return fail(ErrorCode::failed, fmt::format("all {} policy slots are in use", MPS_MAX_SLOTS - 1),
                     "'mpsched policy list' shows by what; unload a policy or drop a rule");
     }
-    const auto put = [&](std::string_view map, int program) -> Result<void> {
-        return write_value(pins_.map(map), free, static_cast<std::uint32_t>(program), map);
-    };
     // First, so that no slot is ever filled without.
-    auto done = write_origin(paths_, free, ours->xdp_prog_id, origin);
+    auto done = write_origin(paths_, free, first, origin);
     if (done)
-        done = put(MPS_MAP_XDP_SLOTS, loaded.xdp.get());
-    if (done)
-        done = put(MPS_MAP_TC_SLOTS, loaded.tc.get());
+        done = fill_in(free, loaded);
     if (done) {
         auto config = LiveConfig::open(pins_);
         done = config ? config->update([&](mps_config &c) { c.slot_serial[free]++; })
                       : std::unexpected(config.error());
     }
     // Read back: the kernel tells which program it holds.
-    const auto held = program_in(pins_.map(MPS_MAP_XDP_SLOTS), free);
-    if (done && (!held || *held != ours->xdp_prog_id)) {
+    const auto held = program_in(pins_.map(*xdp ? MPS_MAP_XDP_SLOTS : MPS_MAP_TC_SLOTS), free);
+    if (done && (!held || *held != (*xdp ? *xdp : *tc))) {
         done = fail(ErrorCode::failed, fmt::format("slot {} does not hold the policy it was given", free),
                     "something else writes to our maps: try again");
     }
@@ -158,6 +175,17 @@ Result<std::uint32_t> Slots::fill(const LoadedPolicy &loaded, const PolicyOrigin
         return std::unexpected(done.error());
     }
     return free;
+}
+
+Result<void> Slots::fill_in(std::uint32_t slot, const LoadedPolicy &loaded) {
+    const auto put = [&](std::string_view map, const Fd &program) -> Result<void> {
+        if (!program)
+            return {};
+        return write_value(pins_.map(map), slot, static_cast<std::uint32_t>(program.get()), map);
+    };
+    if (auto done = put(MPS_MAP_XDP_SLOTS, loaded.xdp); !done)
+        return done;
+    return put(MPS_MAP_TC_SLOTS, loaded.tc);
 }
 
 Result<void> Slots::clear(std::uint32_t slot) {

@@ -36,7 +36,8 @@ struct Slot {
     std::optional<LivePolicy> policy{};
     std::string trouble{};
     std::optional<PolicyOrigin> origin{}; // not known: nothing is taken for the same
-    bool half_filled = false;             // only one of the two hook types
+    Variants held{};
+    Variants lacking{}; // that the data path can call: see fill_in()
 };
 
 class Slots {
@@ -51,6 +52,8 @@ class Slots {
 
     // Puts a loaded policy into a free slot, or finds the slot that holds the very same (object, parameters).
     [[nodiscard]] Result<std::uint32_t> fill(const LoadedPolicy &loaded, const PolicyOrigin &origin);
+    // Puts the programs that a slot lacks beside the one that it holds.
+    [[nodiscard]] Result<void> fill_in(std::uint32_t slot, const LoadedPolicy &loaded);
     [[nodiscard]] Result<void> clear(std::uint32_t slot);
     // Empties slots that nobody refers to. Packets that are being handled now still find theirs.
     [[nodiscard]] Result<void> collect();

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Copyright mpsched contributors
 
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "catch.hpp"
 #include "mpsched/nearest.hpp"
+#include "output/progress.hpp"
 #include "output/table.hpp"
 #include "output/text.hpp"
 
@@ -78,4 +83,27 @@ TEST_CASE("tables align, leave out empty columns and end no line with blanks", "
     output::Table hostile({{"a"}});
     hostile.add({"x\x1b[2J"});
     CHECK(hostile.render(output::Style(true)).find("\x1b[2J") == std::string::npos);
+}
+
+TEST_CASE("what is being done is shown only when it takes long, and is gone behind it", "[cli]") {
+    using namespace std::chrono_literals;
+    const auto shown = [](std::chrono::milliseconds patience, auto work) {
+        char *text = nullptr;
+        std::size_t size = 0;
+        std::FILE *stream = open_memstream(&text, &size);
+        {
+            output::Progress progress(stream, patience);
+            progress.now("first");
+            work(progress);
+        }
+        std::fclose(stream);
+        std::string result(text, size);
+        std::free(text);
+        return result;
+    };
+    CHECK(shown(10s, [](output::Progress &progress) { progress.now("second"); }).empty());
+    CHECK(shown(1ms, [](output::Progress &progress) {
+              std::this_thread::sleep_for(200ms);
+              progress.now("sec\033ond");
+          }) == "\r\033[Kfirst …\r\033[Ksec\\x1bond …\r\033[K");
 }

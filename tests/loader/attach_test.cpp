@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "catch.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 #include <thread>
 
 #include <fcntl.h>
@@ -16,6 +18,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
+#include <mps/abi.h>
 #include <net/if.h>
 
 #include "mpsched/netns.hpp"
@@ -46,6 +49,56 @@ std::uint32_t xdp_on(const char *interface) {
     std::uint32_t id = 0;
     REQUIRE(bpf_xdp_query_id(static_cast<int>(if_nametoindex(interface)), 0, &id) == 0);
     return id;
+}
+
+// What the kernel holds, by name, of programs that use one of our maps: data path and policies.
+std::multiset<std::string> loaded_programs(const Scratch &scratch) {
+    std::set<std::uint32_t> ours;
+    for (const auto &entry : std::filesystem::directory_iterator(scratch.installation() + "/maps")) {
+        const int fd = bpf_obj_get(entry.path().c_str());
+        bpf_map_info info{};
+        std::uint32_t length = sizeof info;
+        REQUIRE(bpf_obj_get_info_by_fd(fd, &info, &length) == 0);
+        ours.insert(info.id);
+        ::close(fd);
+    }
+    std::multiset<std::string> names;
+    for (std::uint32_t id = 0; !bpf_prog_get_next_id(id, &id);) {
+        const int fd = bpf_prog_get_fd_by_id(id);
+        std::uint32_t maps[64];
+        bpf_prog_info info{};
+        info.nr_map_ids = 64;
+        info.map_ids = reinterpret_cast<std::uintptr_t>(maps);
+        std::uint32_t length = sizeof info;
+        if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &length) &&
+            std::any_of(maps, maps + std::min(info.nr_map_ids, 64U),
+                        [&](std::uint32_t map) { return ours.contains(map); }))
+            names.insert(info.name);
+        if (fd >= 0)
+            ::close(fd);
+    }
+    return names;
+}
+
+// Maps of the policy in slot 1, by what calls it.
+std::set<std::uint32_t> policy_maps(const Scratch &scratch, const char *slots) {
+    const int slots_fd = bpf_obj_get((scratch.installation() + "/maps/" + slots).c_str());
+    REQUIRE(slots_fd >= 0);
+    std::uint32_t slot = 1, id = 0;
+    std::set<std::uint32_t> result;
+    if (!bpf_map_lookup_elem(slots_fd, &slot, &id)) {
+        const int fd = bpf_prog_get_fd_by_id(id);
+        std::uint32_t maps[64];
+        bpf_prog_info info{};
+        info.nr_map_ids = 64;
+        info.map_ids = reinterpret_cast<std::uintptr_t>(maps);
+        std::uint32_t length = sizeof info;
+        REQUIRE(bpf_obj_get_info_by_fd(fd, &info, &length) == 0);
+        result.insert(maps, maps + info.nr_map_ids);
+        ::close(fd);
+    }
+    ::close(slots_fd);
+    return result;
 }
 
 struct WithoutFeature {
@@ -99,6 +152,66 @@ TEST_CASE("attach and detach leave status and kernel in agreement, in every mode
     // And once more: what was asked for is already so.
     CHECK(instance.detach({.all = true}));
     CHECK(instance.detach({.interfaces = {"v0"}}));
+}
+
+TEST_CASE("only programs that an interface needs are loaded, and the others when one needs them") {
+    Scratch scratch;
+    scratch.add_veth();
+    run("ip tuntap add dev t0 mode tun && ip link set t0 up");
+    Instance instance = scratch.instance();
+    std::multiset<std::string> expected{"mps_apply", "mps_dump", "mps_inject", "mps_netns_alive",
+                                        "mps_sockops"};
+    const auto are_loaded = [&](std::initializer_list<const char *> more) {
+        expected.insert(more.begin(), more.end());
+        CHECK(loaded_programs(scratch) == expected);
+        CHECK(instance.status()->problems.empty());
+    };
+    SECTION("first tc") {
+        REQUIRE(instance.attach({.interfaces = {"v0"}, .mode = Mode::tc, .policy = "weighted"}));
+        are_loaded({"mps_tc_eth", "mps_policy_tc"});
+        // What was set belongs to both programs of a policy.
+        REQUIRE(instance.set({{"lead_bytes", "20000"}}));
+        REQUIRE(instance.attach({.interfaces = {"v1"}, .mode = Mode::native}));
+        are_loaded({"mps_xdp_eth", "mps_wake_eth", "mps_policy_xdp"});
+        CHECK(policy_maps(scratch, MPS_MAP_XDP_SLOTS) == policy_maps(scratch, MPS_MAP_TC_SLOTS));
+        CHECK(instance.status()->policies.at(0).params.at(0).value == 20000);
+        CHECK(instance.status()->policies.at(0).sha256.size() == 64);
+        REQUIRE(instance.attach({.interfaces = {"t0"}}));
+        are_loaded({"mps_tc_l3"});
+        // One that is used now is needed for both.
+        REQUIRE(instance.use({.policy = "smallest-delay"}));
+        are_loaded({});
+    }
+    SECTION("first native, and another mode for the same interface") {
+        REQUIRE(instance.attach({.interfaces = {"v0"}, .mode = Mode::native, .policy = "weighted"}));
+        are_loaded({"mps_xdp_eth", "mps_wake_eth", "mps_policy_xdp"});
+        REQUIRE(instance.load_policy("active-standby"));
+        are_loaded({"mps_policy_xdp"});
+        REQUIRE(instance.attach({.interfaces = {"v0"}, .mode = Mode::tc}));
+        are_loaded({"mps_tc_eth", "mps_policy_tc", "mps_policy_tc"});
+    }
+    SECTION("nothing is there to be attached yet") {
+        REQUIRE(instance.path("v0", {{"weight", "2"}}));
+        are_loaded({});
+        REQUIRE(instance.attach({.interfaces = {"v0"}, .mode = Mode::generic, .policy = "auto"}));
+        are_loaded({"mps_xdp_eth", "mps_wake_eth", "mps_policy_xdp"});
+        REQUIRE(instance.detach({.interfaces = {"v0"}}));
+    }
+    SECTION("a policy from a file, which may be gone when the other program is needed") {
+        REQUIRE(instance.attach({.interfaces = {"v0"}, .mode = Mode::tc, .policy = "default"}));
+        are_loaded({"mps_tc_eth"});
+        REQUIRE(instance.use({.policy = MPS_OUTSIDE_DIR "/outside_1.bpf.o"}));
+        are_loaded({"mps_policy_tc", "mps_policy_xdp"});
+    }
+    SECTION("XDP is taken off behind our back") {
+        REQUIRE(instance.attach({.interfaces = {"v0"}, .mode = Mode::native, .policy = "weighted"}));
+        run("rm " + scratch.installation() + "/links/" + std::to_string(if_nametoindex("v0")) + "-xdp");
+        REQUIRE(instance.set({{"lead_bytes", "20000"}}));
+        // The next command goes on in mode tc, with the policy.
+        expected.insert({"mps_xdp_eth", "mps_wake_eth", "mps_policy_xdp"});
+        are_loaded({"mps_tc_eth", "mps_policy_tc"});
+        CHECK(instance.status()->interfaces.at(0).mode == Mode::tc);
+    }
 }
 
 TEST_CASE("auto chooses tc where native XDP costs more than it gives, and says why") {

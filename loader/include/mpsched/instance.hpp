@@ -92,8 +92,8 @@ struct AttachRequest {
     // Only where none was chosen and nothing was attached yet. A policy that does not load here is a warning then, and
     // the kernel schedules as always; an unknown one is an error all the same.
     bool policy_only_if_first = false;
-    // Told what is being done, before it is: the first attach lets the kernel verify all programs, which takes a second,
-    // and ten on a slow machine.
+    // Told what is being done, before it is: the first attach lets the kernel verify what the interfaces need, which takes a
+    // third of a second, and some on a slow machine.
     std::function<void(const std::string &)> progress{};
     // Names of interfaces that are not there yet are taken, too: see Instance::follow().
     bool absent_too = false;

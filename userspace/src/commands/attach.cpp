@@ -4,12 +4,12 @@
 #include <memory>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <mpsched/policy_names.hpp>
 
 #include "commands/commands.hpp"
 #include "commands/follow.hpp"
+#include "output/progress.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -22,23 +22,6 @@ struct AttachOptions {
     std::string policy;
     bool force = false;
     bool follow = false;
-};
-
-// What is being done, on one line of a terminal's standard error that is gone when the command has ended.
-class ProgressLine {
-  public:
-    explicit ProgressLine(bool wanted) : wanted_(wanted && isatty(STDERR_FILENO) != 0) {}
-    ~ProgressLine() { write(""); }
-    ProgressLine(const ProgressLine &) = delete;
-    ProgressLine &operator=(const ProgressLine &) = delete;
-
-    void write(const std::string &what) const {
-        if (wanted_)
-            fmt::print(stderr, "\r\033[K{}{}", text::printable(what), what.empty() ? "" : " …");
-    }
-
-  private:
-    bool wanted_;
 };
 
 AttachRequest request_of(const AttachOptions &options, Mode mode) {
@@ -82,8 +65,8 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
         return run_follow(context, *instance, Reply{.json = Json::object(), .text = {}});
     auto request = request_of(options, *mode);
     auto result = [&] {
-        const ProgressLine line(!context.globals.json);
-        request.progress = [&](const std::string &what) { line.write(what); };
+        output::Progress progress(context.globals.json);
+        request.progress = [&](const std::string &what) { progress.now(what); };
         return instance->attach(request);
     }();
     if (!result)

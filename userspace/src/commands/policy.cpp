@@ -7,6 +7,7 @@
 
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
+#include "output/progress.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -147,7 +148,11 @@ Result<Reply> run_load(const Context &context, const LoadOptions &options) {
     auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
-    const auto result = instance->load_policy(options.file, options.replace);
+    const auto result = [&] {
+        const output::Progress progress(context.globals.json,
+                                        fmt::format("the kernel verifies the policy '{}'", options.file));
+        return instance->load_policy(options.file, options.replace);
+    }();
     if (!result)
         return std::unexpected(result.error());
     const PolicyInfo &policy = result->policy;

@@ -6,6 +6,7 @@
 
 #include "commands/commands.hpp"
 #include "commands/follow.hpp"
+#include "output/progress.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -33,7 +34,10 @@ Result<void> recover(const Context &context, Reply &reply) {
         return leave_alone(instance.error(), reply);
     if (!instance->installed())
         return {};
-    const auto result = instance->recover();
+    const auto result = [&] {
+        const output::Progress progress(context.globals.json, "attaching what lacks its programs");
+        return instance->recover();
+    }();
     if (!result)
         return leave_alone(result.error(), reply);
     for (const PathEvent &event : result->events) {

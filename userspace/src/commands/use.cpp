@@ -8,6 +8,7 @@
 
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
+#include "output/progress.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -70,12 +71,16 @@ Result<Reply> run_use(const Context &context, const UseOptions &options) {
     auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
-    const auto result = instance->use({.policy = options.policy,
-                                       .params = std::move(*settings),
-                                       .selector = options.selector,
-                                       .new_only = options.new_only,
-                                       .before = options.before,
-                                       .position = *position});
+    const auto result = [&] {
+        const output::Progress progress(context.globals.json,
+                                        fmt::format("the kernel verifies the policy '{}'", options.policy));
+        return instance->use({.policy = options.policy,
+                              .params = std::move(*settings),
+                              .selector = options.selector,
+                              .new_only = options.new_only,
+                              .before = options.before,
+                              .position = *position});
+    }();
     if (!result)
         return std::unexpected(result.error());
     Reply reply = use_reply(options, *result, context.style);
