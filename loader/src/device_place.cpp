@@ -4,6 +4,7 @@
 #include <net/if_arp.h>
 
 #include <algorithm>
+#include <map>
 #include <string_view>
 #include <vector>
 
@@ -244,14 +245,55 @@ std::string place_problem(const NetDevice &device, Mode mode, std::span<const Ne
     return {};
 }
 
+namespace {
+
+// Kinds whose sockets are not found from the device below, although their packets pass there.
+constexpr std::string_view kinds_above[] = {"vlan", "macvlan", "ipvlan", "macsec"};
+
+bool stands_on(const NetDevice &device, std::uint32_t below) {
+    return device.up && device.link == below &&
+           std::find(std::begin(kinds_above), std::end(kinds_above), device.kind) != std::end(kinds_above);
+}
+
+// Sockets use the master of a port; a VRF is none that could be attached.
+const NetDevice &used_by_sockets(const NetDevice &device, std::span<const NetDevice> all) {
+    const NetDevice *master = find(device.master, all);
+    return master && device.port_kind != "vrf" ? *master : device;
+}
+
+// A device cannot stand on itself, but all devices were not read at one moment: each is taken once.
+void collect_above(std::uint32_t below, std::span<const NetDevice> all,
+                   std::map<std::uint32_t, std::string> &found) {
+    for (const NetDevice &device : all) {
+        if (!stands_on(device, below))
+            continue;
+        const NetDevice &used = used_by_sockets(device, all);
+        if (!found.emplace(used.ifindex, used.name).second)
+            continue;
+        collect_above(used.ifindex, all, found);
+        if (used.ifindex != device.ifindex)
+            collect_above(device.ifindex, all, found);
+    }
+}
+
+} // namespace
+
+std::map<std::uint32_t, std::string> devices_above(const NetDevice &device, std::span<const NetDevice> all) {
+    std::map<std::uint32_t, std::string> found;
+    collect_above(device.ifindex, all, found);
+    return found;
+}
+
 std::string unseen_above(const NetDevice &device, const std::set<std::uint32_t> &attached,
                          std::span<const NetDevice> all) {
-    const std::string above = names_of(all, [&](const NetDevice &d) {
-        return d.up && d.link == device.ifindex && !attached.contains(d.ifindex) &&
-               (d.kind == "vlan" || d.kind == "macvlan" || d.kind == "ipvlan");
-    });
-    if (above.empty())
+    std::vector<std::string> names;
+    for (const auto &[ifindex, name] : devices_above(device, all)) {
+        if (!attached.contains(ifindex))
+            names.push_back(name);
+    }
+    if (names.empty())
         return {};
+    const std::string above = fmt::format("{}", fmt::join(names, ", "));
     return fmt::format(
         "{0} carries {1}: sockets that are bound to one of these are not seen on {0}; attach {1} as well, if "
         "subflows use it",

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <span>
 #include <string>
@@ -38,6 +39,11 @@ struct Place {
 
 // `all`: every device of the network namespace.
 [[nodiscard]] Place place_of(const NetDevice &device, std::span<const NetDevice> all);
+
+// What sockets use on top of a device (VLANs, macvlans, bridges of these, …), by index: packets for it pass on that device,
+// but sockets that are bound to what is above are not found there.
+[[nodiscard]] std::map<std::uint32_t, std::string> devices_above(const NetDevice &device,
+                                                                 std::span<const NetDevice> all);
 
 // Which devices above an attached one should be attached as well, "" if none: a socket that is bound to a device (a `dev`
 // endpoint binds its subflows) is not found from the one below.

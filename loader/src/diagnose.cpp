@@ -213,32 +213,47 @@ struct Reason {
     std::string next{};
 };
 
-Reason reason_of(const Circumstances &seen, const Misses &miss, const NetDevice *device) {
-    if (device) {
-        const Place place = place_of(*device, seen.devices);
-        if (!place.what.empty())
-            return {Severity::problem, place.what, place.next};
-    }
-    for (const ConnectionStatus &connection : seen.connections) {
-        for (const SubflowStatus &one : connection.subflows) {
-            if (one.remote != miss.remote)
-                continue;
-            if (one.local == miss.local)
-                return {Severity::problem,
-                        fmt::format("there is a socket {} - {}, but bound to another device, such as a VRF",
-                                    one.local, one.remote),
-                        "attach the device that the socket is bound to, in mode tc"};
-            return {
+const OwnAddress *owner_of(const Circumstances &seen, const std::string &address) {
+    const auto found = std::find_if(seen.own_addresses.begin(), seen.own_addresses.end(),
+                                    [&](const OwnAddress &own) { return own.address == address; });
+    return found == seen.own_addresses.end() ? nullptr : &*found;
+}
+
+// For an address that a device on top of this one has.
+std::optional<Reason> reason_above(const Circumstances &seen, const OwnAddress *owner,
+                                   const NetDevice *device) {
+    if (!owner || !device)
+        return std::nullopt;
+    for (const auto &[ifindex, name] : devices_above(*device, seen.devices)) {
+        if (name == owner->device)
+            return Reason{
                 Severity::problem,
-                fmt::format("NAT on this host: on the wire it is {}, the socket has {}", miss.local,
-                            one.local),
-                "sockets are looked up before addresses are translated back: exempt MPTCP from NAT on this host "
-                "(iptables, nftables, conntrack), or bind to the address that is on the wire"};
-        }
+                fmt::format(
+                    "{0} is an address of {1}, which stands on {2}: sockets that are bound to {1} are not "
+                    "found there",
+                    owner->address, name, device->name),
+                fmt::format("'mpsched attach {}'", name)};
     }
-    const bool own = std::find(seen.own_addresses.begin(), seen.own_addresses.end(), miss.local_address) !=
-                     seen.own_addresses.end();
-    if (own)
+    return std::nullopt;
+}
+
+Reason reason_bound(const SubflowStatus &subflow) {
+    return {Severity::problem,
+            fmt::format("there is a socket {} - {}, but bound to another device, such as a VRF",
+                        subflow.local, subflow.remote),
+            "attach the device that the socket is bound to, in mode tc"};
+}
+
+Reason reason_translated(const SubflowStatus &subflow, const Misses &miss) {
+    return {
+        Severity::problem,
+        fmt::format("NAT on this host: on the wire it is {}, the socket has {}", miss.local, subflow.local),
+        "sockets are looked up before addresses are translated back: exempt MPTCP from NAT on this host "
+        "(iptables, nftables, conntrack), or bind to the address that is on the wire"};
+}
+
+Reason reason_without_socket(const OwnAddress *owner, const Misses &miss) {
+    if (owner)
         return {
             Severity::note,
             fmt::format("{} is an address of this host, but no socket has this connection: it was closed, "
@@ -248,6 +263,30 @@ Reason reason_of(const Circumstances &seen, const Misses &miss, const NetDevice 
     return {Severity::note,
             fmt::format("{} is no address of this host: traffic that it forwards", miss.local_address),
             "nothing: connections are steered on the hosts where they end"};
+}
+
+Reason reason_of(const Circumstances &seen, const Misses &miss, const NetDevice *device) {
+    if (device) {
+        const Place place = place_of(*device, seen.devices);
+        if (!place.what.empty())
+            return {Severity::problem, place.what, place.next};
+    }
+    const OwnAddress *owner = owner_of(seen, miss.local_address);
+    if (const auto above = reason_above(seen, owner, device))
+        return *above;
+    // All subflows of a connection may go to one address of the peer, so the one with both addresses comes first.
+    const SubflowStatus *translated = nullptr;
+    for (const ConnectionStatus &connection : seen.connections) {
+        for (const SubflowStatus &one : connection.subflows) {
+            if (one.remote != miss.remote)
+                continue;
+            if (one.local == miss.local)
+                return reason_bound(one);
+            if (!one.steerable) // the packets of another one are met, so they are not translated
+                translated = &one;
+        }
+    }
+    return translated ? reason_translated(*translated, miss) : reason_without_socket(owner, miss);
 }
 
 void judge_misses(const Circumstances &seen, std::vector<Diagnosis> &found) {

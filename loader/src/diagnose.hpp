@@ -25,6 +25,11 @@ struct Misses {
     std::string remote{}, local{};                 // with port
 };
 
+struct OwnAddress {
+    std::string address{};
+    std::string device{};
+};
+
 struct Circumstances {
     bool enabled = true; // net.mptcp.enabled
     bool installed = false;
@@ -34,7 +39,7 @@ struct Circumstances {
     std::vector<InterfaceStatus> interfaces{};
     std::vector<ConnectionStatus> connections{};
     std::vector<Misses> misses{};
-    std::vector<std::string> own_addresses{};
+    std::vector<OwnAddress> own_addresses{};
     std::uint64_t no_room = 0;      // connections that found no room in the table
     std::uint32_t max_subflows = 0; // that can be steered in one connection
     std::uint32_t plain_tcp = 0;    // established TCP connections that no MPTCP socket has

@@ -270,8 +270,8 @@ std::string policy_name(const std::vector<Slot> &slots, std::uint32_t number) {
     return it->policy ? it->policy->header.name : fmt::format("slot {}", number);
 }
 
-std::vector<std::string> own_addresses() {
-    std::vector<std::string> result;
+std::vector<OwnAddress> own_addresses() {
+    std::vector<OwnAddress> result;
     ifaddrs *all = nullptr;
     if (::getifaddrs(&all))
         return result;
@@ -285,7 +285,7 @@ std::vector<std::string> own_addresses() {
                 : &reinterpret_cast<const sockaddr_in6 *>(one->ifa_addr)->sin6_addr;
         std::array<char, INET6_ADDRSTRLEN> text{};
         if (::inet_ntop(family, address, text.data(), text.size()))
-            result.emplace_back(text.data());
+            result.push_back({text.data(), one->ifa_name});
     }
     ::freeifaddrs(all);
     return result;

@@ -110,7 +110,7 @@ TEST_CASE("a VRF names its members, and they are attached in tc") {
 
 TEST_CASE("a device below others tells which sockets are not seen on it") {
     const NetDevice parent = device(7, "eth0");
-    for (const char *kind : {"vlan", "macvlan", "ipvlan"}) {
+    for (const char *kind : {"vlan", "macvlan", "ipvlan", "macsec"}) {
         INFO(kind);
         NetDevice child = device(8, "eth0.5", kind);
         child.link = 7;
@@ -122,6 +122,33 @@ TEST_CASE("a device below others tells which sockets are not seen on it") {
         child.up = false;
         CHECK(unseen_above(parent, {7}, std::vector{parent, child}).empty());
     }
+}
+
+TEST_CASE("what stands on a device is named as sockets use it, however high the stack is") {
+    const NetDevice eth0 = device(1, "eth0");
+    const auto on = [](NetDevice below, std::uint32_t ifindex, std::string name) {
+        NetDevice vlan = device(ifindex, std::move(name), "vlan");
+        vlan.link = below.ifindex;
+        return vlan;
+    };
+    const NetDevice outer = on(eth0, 2, "eth0.5"), inner = on(outer, 3, "eth0.5.6");
+    CHECK(devices_above(eth0, std::vector{eth0, outer, inner}).size() == 2);
+    CHECK(unseen_above(eth0, {1, 2}, std::vector{eth0, outer, inner}).find("attach eth0.5.6 as well") !=
+          std::string::npos);
+    // A port of a bridge has no sockets; a member of a VRF has, and the VRF cannot be attached.
+    const NetDevice bridge = device(4, "br0", "bridge"), vrf = device(5, "vrf0", "vrf");
+    NetDevice port = outer, member = outer;
+    port.master = 4, port.port_kind = "bridge";
+    member.master = 5, member.port_kind = "vrf";
+    CHECK(unseen_above(eth0, {1}, std::vector{eth0, port, bridge}).find("attach br0 as well") !=
+          std::string::npos);
+    CHECK(devices_above(eth0, std::vector{eth0, port, on(bridge, 6, "br0.7"), bridge}).size() == 2);
+    CHECK(unseen_above(eth0, {1}, std::vector{eth0, member, vrf}).find("attach eth0.5 as well") !=
+          std::string::npos);
+    // Devices that were renumbered between two looks.
+    NetDevice circle = outer;
+    circle.link = circle.ifindex;
+    CHECK(devices_above(circle, std::vector{circle}).size() == 1);
 }
 
 TEST_CASE("a device of multiplexed packets names those that sockets use") {
