@@ -337,7 +337,7 @@ lab::TransferSpec light_traffic() {
 }
 
 void check_wakes_land(const IdleSubflow &idle) {
-    constexpr int toggles = 40;
+    const int toggles = idle.toggles;
     const Cli mpsched(idle.steered);
     // Nothing is under way at these two moments, so the counters of both sides belong together.
     const auto stats_before = mpsched.json("stats");

@@ -174,6 +174,7 @@ struct IdleSubflow {
     const lab::Namespace &steered;
     std::string device;
     std::string label; ///< for the report
+    int toggles = 40;
 };
 
 /// While active-standby steers light traffic over other paths, moves the idle subflow between the tiers: each time the

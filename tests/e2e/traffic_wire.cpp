@@ -7,11 +7,17 @@
 #include <deque>
 #include <span>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/if.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/if_tun.h>
+#include <linux/ip.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -21,48 +27,6 @@ namespace mps::e2e {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-// What `ip link add` needs to make one, and on what.
-std::string link_words(Kind kind, const std::string &lower) {
-    switch (kind) {
-    case Kind::bond:
-        return "type bond mode active-backup miimon 100";
-    case Kind::bridge:
-        return "type bridge";
-    case Kind::macvlan:
-        return fmt::format("link {} type macvlan mode bridge", lower);
-    case Kind::vlan:
-        return fmt::format("link {} type vlan id 5", lower);
-    case Kind::vrf:
-        return "type vrf table 50";
-    case Kind::veth:
-    case Kind::tun:
-    case Kind::tap:
-        break;
-    }
-    return "type veth";
-}
-
-std::string_view name_of(Kind kind) {
-    switch (kind) {
-    case Kind::bond:
-        return "bond";
-    case Kind::bridge:
-        return "bridge";
-    case Kind::macvlan:
-        return "macvlan";
-    case Kind::vlan:
-        return "VLAN";
-    case Kind::vrf:
-        return "VRF";
-    case Kind::veth:
-        return "veth";
-    case Kind::tun:
-    case Kind::tap:
-        break;
-    }
-    return "tun";
-}
 
 // The device belongs to the namespace in which it is made, and lives as long as the descriptor.
 lab::Result<lab::Fd> open_tun(const lab::Namespace &ns, const std::string &name, Kind kind) {
@@ -82,13 +46,6 @@ lab::Result<lab::Fd> open_tun(const lab::Namespace &ns, const std::string &name,
 }
 
 } // namespace
-
-std::optional<std::string> missing(Kind kind) {
-    const auto ns = must(lab::Namespace::create("k"));
-    const bool there = ns.ip("link add under type veth peer name other") &&
-                       ns.ip(fmt::format("link add probe {}", link_words(kind, "under")));
-    return there ? std::nullopt : std::optional(std::string(name_of(kind)));
-}
 
 Wire::Wire(lab::Fd a, lab::Fd b, std::chrono::microseconds delay)
     : a_(std::move(a)), b_(std::move(b)), delay_(delay), thread_([this] { run(); }) {}
@@ -141,7 +98,8 @@ WiredNetwork::WiredNetwork(std::vector<WiredPath> paths, lab::Family family)
     : paths_(std::move(paths)),
       family_(family),
       a_(must(lab::Namespace::create("a"))),
-      b_(must(lab::Namespace::create("b"))) {
+      b_(must(lab::Namespace::create("b"))),
+      c_(must(lab::Namespace::create("c"))) {
     for (const auto *host : {&a_, &b_}) {
         for (const auto &[key, value] : {std::pair{"ipv4/conf/all/rp_filter", "0"},
                                          {"ipv4/conf/default/rp_filter", "0"},
@@ -153,8 +111,14 @@ WiredNetwork::WiredNetwork(std::vector<WiredPath> paths, lab::Family family)
     }
     must(a_.set_congestion_control("cubic"));
     must(b_.set_congestion_control("cubic"));
-    for (const auto &path : paths_) {
-        make_device(path);
+    for (std::size_t i = 0; i < paths_.size(); ++i) {
+        if (paths_[i].kind == Kind::tun || paths_[i].kind == Kind::tap) {
+            wires_.push_back(std::make_unique<Wire>(must(open_tun(a_, paths_[i].name, paths_[i].kind)),
+                                                    must(open_tun(b_, paths_[i].name, paths_[i].kind)),
+                                                    paths_[i].delay));
+        } else {
+            make_device(i);
+        }
     }
     const bool v6 = family_ == lab::Family::ipv6;
     for (const auto side : {lab::Side::a, lab::Side::b}) {
@@ -167,7 +131,8 @@ WiredNetwork::WiredNetwork(std::vector<WiredPath> paths, lab::Family family)
             lines += fmt::format("addr add {}/{} dev {}{}\nlink set {} up\n", mine, v6 ? 64 : 28, path.name,
                                  v6 ? " nodad" : "", path.name);
             if (side == lab::Side::a) {
-                lines += fmt::format("mptcp endpoint add {} dev {} subflow\n", mine, path.name);
+                lines += fmt::format("mptcp endpoint add {}{} subflow\n", mine,
+                                     path.bound ? " dev " + path.name : "");
                 // In front of the rule that leads into VRFs (1000).
                 rules += fmt::format(
                     "route add default via {} dev {} table {}\nrule add from {} table {} pref 500\n",
@@ -187,48 +152,40 @@ WiredNetwork::WiredNetwork(std::vector<WiredPath> paths, lab::Family family)
     }
 }
 
-void WiredNetwork::make_device(const WiredPath &path) {
-    const auto &name = path.name;
-    const auto lower = name + "l";
-    const auto veth = [&](const std::string &mine, const std::string &other) {
-        must(a_.ip(fmt::format("link add {} type veth peer name {} netns {}", mine, other, b_.name())));
+Outside::Outside(const lab::Namespace &ns, const std::vector<std::string> &sources)
+    : socket_(must(ns.run([]() -> lab::Result<lab::Fd> {
+          // SOCK_DGRAM: packets start at IP whatever the device's header is.
+          lab::Fd fd(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(ETH_P_ALL)));
+          if (!fd)
+              return lab::os_error("open", "a packet socket", errno);
+          return fd;
+      }))) {
+    std::vector<sock_filter> filter{
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_PKTTYPE)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_PROTOCOL)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(iphdr, saddr)),
     };
-    const auto stack = [&] {
-        must(a_.ip(fmt::format("link add {} {}", name, link_words(path.kind, lower))));
-    };
-    switch (path.kind) {
-    case Kind::tun:
-    case Kind::tap:
-        wires_.push_back(std::make_unique<Wire>(must(open_tun(a_, name, path.kind)),
-                                                must(open_tun(b_, name, path.kind)), path.delay));
-        return;
-    case Kind::veth:
-        veth(name, name);
-        return;
-    case Kind::vrf:
-        veth(name, name);
-        if (!a_.ip("link show vrf0"))
-            must(a_.ip(fmt::format("link add vrf0 {}\nlink set vrf0 up", link_words(path.kind, ""))));
-        must(a_.ip(fmt::format("link set {} master vrf0", name)));
-        return;
-    case Kind::vlan:
-        veth(lower, lower);
-        stack();
-        must(b_.ip(
-            fmt::format("link add {0} {1}\nlink set {2} up", name, link_words(path.kind, lower), lower)));
-        break;
-    case Kind::macvlan:
-        veth(lower, name);
-        stack();
-        break;
-    case Kind::bond:
-    case Kind::bridge:
-        veth(lower, name);
-        stack();
-        must(a_.ip(fmt::format("link set {} master {}", lower, name)));
-        break;
+    for (const auto &source : sources) {
+        in_addr address{};
+        REQUIRE(::inet_pton(AF_INET, source.c_str(), &address) == 1);
+        filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ntohl(address.s_addr), 0, 1));
+        filter.push_back(BPF_STMT(BPF_RET | BPF_K, 64));
     }
-    must(a_.ip(fmt::format("link set {} up", lower)));
+    filter.push_back(BPF_STMT(BPF_RET | BPF_K, 0));
+    const sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
+    REQUIRE(::setsockopt(socket_.get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) == 0);
+    seen(); // what came before the filter
+}
+
+std::uint32_t Outside::seen() {
+    tpacket_stats stats{};
+    socklen_t size = sizeof(stats);
+    REQUIRE(::getsockopt(socket_.get(), SOL_PACKET, PACKET_STATISTICS, &stats, &size) == 0);
+    return stats.tp_packets; // with those that found no room
 }
 
 std::vector<std::string> WiredNetwork::devices() const {

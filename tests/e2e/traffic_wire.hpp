@@ -25,9 +25,17 @@ enum class Kind {
     tap, ///< Ethernet
     // Stacked on A's end of a veth, whose name is the path's with an "l" behind it:
     bond,   ///< of one member
+    team,   ///< of one member; needs teamnl
     bridge, ///< with one port
     macvlan,
-    vlan, ///< on both hosts
+    ipvlan, ///< in mode l2
+    ovs,    ///< an internal port of Open vSwitch, forwarded to the veth; needs ovs-dpctl
+    vlan,   ///< on both hosts, like all that follow
+    macsec,
+    vxlan,
+    gre,
+    ipip,
+    wireguard, ///< needs wg
     // The veth itself, in A's VRF "vrf0", to which transfers are bound:
     vrf,
 };
@@ -37,9 +45,12 @@ struct WiredPath {
     Kind kind = Kind::tun;
     double rate_mbit = 0;               ///< 0: unshaped
     std::chrono::microseconds delay{0}; ///< one way; tun and tap only
+    bool bound = true;                  ///< the endpoint names the device, which binds its subflows
 };
 
-/// The kind's name if this kernel cannot make such a device.
+std::string_view name_of(Kind kind);
+
+/// "this kernel has no bond" if such a device cannot be made here.
 std::optional<std::string> missing(Kind kind);
 
 /// Copies packets between two tun or tap devices, each after `delay`.
@@ -67,6 +78,8 @@ class WiredNetwork {
 
     const lab::Namespace &a() const { return a_; }
     const lab::Namespace &b() const { return b_; }
+    /// A's neighbour, behind one more port ("NAME" + "o") of each device that can have another.
+    const lab::Namespace &c() const { return c_; }
     std::vector<std::string> devices() const;
     std::string address(lab::Side side, std::size_t path) const;
     std::optional<std::size_t> path_of(const lab::SubflowSample &subflow) const;
@@ -79,12 +92,29 @@ class WiredNetwork {
 
   private:
     std::vector<WiredPath> paths_;
-    void make_device(const WiredPath &path);
+    void make_device(std::size_t path);
+    void make_link(const WiredPath &path);
+    void make_tunnel(std::size_t path);
+    void join_switch(const WiredPath &path);
+    void add_neighbour(const WiredPath &path);
 
     lab::Family family_;
     lab::Namespace a_;
     lab::Namespace b_;
+    lab::Namespace c_;
     std::vector<std::unique_ptr<Wire>> wires_; // before the namespaces go
+};
+
+/// What a host sees of packets that claim to come from it: forged ones that have got out. Counted by the kernel, on all of
+/// the namespace's devices, from the object's birth on.
+class Outside {
+  public:
+    /// `sources`: IPv4 addresses. What the host itself sends is not counted.
+    Outside(const lab::Namespace &ns, const std::vector<std::string> &sources);
+    std::uint32_t seen(); ///< since the last call
+
+  private:
+    lab::Fd socket_;
 };
 
 } // namespace mps::e2e
