@@ -16,6 +16,8 @@
 
 include_guard(GLOBAL)
 
+include("${CMAKE_CURRENT_LIST_DIR}/MpsBpfTarget.cmake")
+
 set(MPS_CMAKE_DIR "${CMAKE_CURRENT_LIST_DIR}" CACHE INTERNAL "where the helper scripts of MpsBpf.cmake are")
 
 # clang below 17 lacks parts of -mcpu=v3 code generation that the data path relies on; 19 is what both
@@ -26,21 +28,6 @@ find_program(MPS_LLVM_STRIP NAMES llvm-strip-19 llvm-strip-20 llvm-strip-21 llvm
     DOC "strips DWARF from BPF objects (BTF stays)")
 # Debian puts bpftool into sbin, which is not in an ordinary user's PATH.
 find_program(MPS_BPFTOOL NAMES bpftool PATHS /usr/sbin /sbin /usr/local/sbin DOC "generates BPF skeletons")
-
-# As bpf_tracing.h of libbpf calls the architectures that the registers of a program's context belong to.
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|i.86)$")
-    set(MPS_BPF_ARCH x86)
-elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
-    set(MPS_BPF_ARCH arm64)
-elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^arm")
-    set(MPS_BPF_ARCH arm)
-elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^ppc")
-    set(MPS_BPF_ARCH powerpc)
-elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^riscv")
-    set(MPS_BPF_ARCH riscv)
-else()
-    set(MPS_BPF_ARCH "${CMAKE_SYSTEM_PROCESSOR}")
-endif()
 
 if(NOT MPS_CLANG)
     message(FATAL_ERROR "clang with a BPF back end was not found.\n"
@@ -77,14 +64,8 @@ function(mps_bpf_object target)
         list(APPEND includes -I "${dir}")
     endforeach()
     list(TRANSFORM ARG_DEFINES PREPEND -D)
-    # asm/types.h of the target lives in a multiarch directory that clang does not search for --target=bpf; in a sysroot, so
-    # does everything else.
-    if(CMAKE_SYSROOT)
-        list(APPEND includes -nostdlibinc -idirafter "${CMAKE_SYSROOT}/usr/include")
-    endif()
-    if(CMAKE_LIBRARY_ARCHITECTURE)
-        list(APPEND includes -idirafter "${CMAKE_SYSROOT}/usr/include/${CMAKE_LIBRARY_ARCHITECTURE}")
-    endif()
+    mps_bpf_target_flags(target_flags PROCESSOR "${CMAKE_SYSTEM_PROCESSOR}" SYSROOT "${CMAKE_SYSROOT}"
+        MULTIARCH "${CMAKE_LIBRARY_ARCHITECTURE}")
 
     set(object "${CMAKE_CURRENT_BINARY_DIR}/${ARG_OUTPUT_NAME}.bpf.o")
     set(strip "")
@@ -96,7 +77,7 @@ function(mps_bpf_object target)
     # the same source gives the same object wherever it is built.
     add_custom_command(OUTPUT "${object}"
         COMMAND "${MPS_CLANG}" -g -O2 -std=gnu2x --target=bpf -mcpu=v3
-            -Wall -Wextra -Wno-unused-parameter -Werror -D__TARGET_ARCH_${MPS_BPF_ARCH} ${ARG_DEFINES} ${includes}
+            -Wall -Wextra -Wno-unused-parameter -Werror ${ARG_DEFINES} ${includes} ${target_flags}
             "-ffile-prefix-map=${PROJECT_BINARY_DIR}/=" "-ffile-prefix-map=${PROJECT_SOURCE_DIR}/="
             "-fdebug-compilation-dir=." "-fno-ident"
             -MD -MF "${object}.d" -MT "${object}" -c "${source}" -o "${object}"
