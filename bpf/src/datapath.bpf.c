@@ -442,6 +442,11 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 		return NULL;
 	}
 	tp = bpf_skc_to_tcp_sock(sk);
+	/* The body of a wake. What is of this interface may be what completes a join, and is decided on. */
+	if (tp && p->clone && socket_ifindex((struct sock *)tp) != p->ifindex) {
+		bpf_sk_release(sk);
+		return NULL;
+	}
 	if (!tp || !is_believed(tp, pkt, counters)) {
 		note_doubted(msk->token, (__u64)sk);
 		bpf_sk_release(sk);
@@ -485,7 +490,7 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 	walk.msk = msk;
 	walk.self_sk = sk;
 	walk.ack = pkt->ack;
-	walk.data_ack = pkt->data_ack;
+	walk.completes = pkt->completes;
 	complete = mps_rdonly_cast ? walk_subflows_fast(&walk, head) : walk_subflows_probing(&walk, head);
 	if (complete)
 		mps_follow_choice(conn, config, counters, p->ifindex);
@@ -916,12 +921,14 @@ static __always_inline int handle_xdp(struct xdp_md *ctx, bool l3)
 			count_malformed();
 		return XDP_PASS;
 	}
-	if (mps_wakes_sent && mps_wake_in_flight(ctx->ingress_ifindex))
-		return XDP_PASS;
 	counters = get_counters();
 	scratch = get_scratch();
 	p = get_pass(ctx->ingress_ifindex);
 	if (!counters || !scratch || !p)
+		return XDP_PASS;
+	if (mps_wakes_sent)
+		p->clone = mps_wake_in_flight(ctx->ingress_ifindex);
+	if (p->clone == WAKE_OF_THIS_DEVICE)
 		return XDP_PASS;
 	p->place = place_of(ctx->ingress_ifindex, true);
 	want = decide(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, true, &pkt, p, counters,

@@ -21,6 +21,8 @@
 #define MPTCP_SUB_MP_JOIN 1
 #define MPTCP_SUB_DSS 2
 #define MPTCP_DSS_DATA_ACK 1 /* the A flag, RFC 8684 3.3 */
+#define MPTCP_SUB_ADD_ADDR 3
+#define MPTCP_ADD_ADDR_MIN 8 /* the echo of an IPv4 address */
 #define MPTCP_SUB_MP_PRIO 5
 #define MPTCP_PRIO_LEN 3 /* RFC 8684 3.3.8 */
 #define MPTCP_JOIN_SYN_LEN 12
@@ -56,8 +58,9 @@ struct mps_packet {
 	__u8 prio_off; /* of the option that the stack will go by, from the first option on */
 	__u8 fin;
 	__u8 nr_vlans;
-	__u8 unusual;  /* IP options or extension headers: edited the general way */
-	__u8 data_ack; /* its DSS acknowledges data: what completes a join (RFC 8684 3.2, the fourth packet) */
+	__u8 unusual; /* IP options or extension headers: edited the general way */
+	/* It completes a join: its DSS acknowledges data (RFC 8684 3.2, the fourth packet), or it bears ADD_ADDR. */
+	__u8 completes;
 	__u16 vlan_tci[MPS_MAX_VLANS];
 	__be16 vlan_proto[MPS_MAX_VLANS];
 };
@@ -68,7 +71,7 @@ enum mps_options {
 	OPTIONS_PRIO = 1 << 1,
 	OPTIONS_PRIO_BACKUP = 1 << 2,
 	OPTIONS_BAD = 1 << 3,
-	OPTIONS_DATA_ACK = 1 << 4,
+	OPTIONS_COMPLETES = 1 << 4, /* a join */
 	/* An MP_JOIN as of a SYN, and no MP_PRIO: the stack would go by its B bit, whatever we write before it. */
 	OPTIONS_JOIN = 1 << 5,
 };
@@ -108,7 +111,7 @@ __noinline int mps_walk_options(struct mps_option_copy *copy, __u32 len)
 	if (!copy)
 		return OPTIONS_BAD;
 	for (int step = 0; step < TCP_OPTIONS_MAX; step++) {
-		__u32 kind, size, head, mptcp, prio, acks, join, tstamp, tsval;
+		__u32 kind, size, head, mptcp, prio, acks, adds, join, tstamp, tsval;
 
 		if (off >= len)
 			break;
@@ -129,6 +132,9 @@ __noinline int mps_walk_options(struct mps_option_copy *copy, __u32 len)
 		prio = mptcp & is_equal(head >> 4, MPTCP_SUB_MP_PRIO) & is_equal(size, MPTCP_PRIO_LEN);
 		acks = mptcp & is_equal(head >> 4, MPTCP_SUB_DSS) & (1 - is_equal(size, 3)) &
 		       options[(off + 3) & 63];
+		/* Also an echo, also one whose HMAC is wrong: check_fully_established(), net/mptcp/options.c. */
+		adds = mptcp & is_equal(head >> 4, MPTCP_SUB_ADD_ADDR) &
+		       (1 - is_equal(size / MPTCP_ADD_ADDR_MIN, 0));
 		join = mptcp & is_equal(head >> 4, MPTCP_SUB_MP_JOIN) & is_equal(size, MPTCP_JOIN_SYN_LEN);
 		/*
 		 * The last MP_PRIO counts. The stack keeps the B bit of an MP_JOIN at the same place, even outside of a SYN
@@ -136,7 +142,7 @@ __noinline int mps_walk_options(struct mps_option_copy *copy, __u32 len)
 		 */
 		found &= ~((prio | join) * OPTIONS_PRIO_BACKUP);
 		found |= mptcp * OPTIONS_MPTCP | prio * OPTIONS_PRIO |
-			 ((prio | join) & head) * OPTIONS_PRIO_BACKUP | acks * OPTIONS_DATA_ACK |
+			 ((prio | join) & head) * OPTIONS_PRIO_BACKUP | (acks | adds) * OPTIONS_COMPLETES |
 			 join * OPTIONS_JOIN;
 		copy->prio_off = (prio | join) ? off : copy->prio_off;
 		tstamp = is_equal(kind, TCPOPT_TIMESTAMP) & is_equal(size, TCPOLEN_TIMESTAMP);
@@ -185,7 +191,7 @@ static __always_inline int ends_with_dss(void *at, void *data_end, __u32 len)
 
 	if (len >= 4 && (void *)(option + 4) <= data_end && option[0] == TCPOPT_MPTCP &&
 	    option[2] >> 4 == MPTCP_SUB_DSS && option[1] >= 4 && ((option[1] + 3u) & ~3u) == len)
-		return OPTIONS_MPTCP | (option[3] & MPTCP_DSS_DATA_ACK) * OPTIONS_DATA_ACK;
+		return OPTIONS_MPTCP | (option[3] & MPTCP_DSS_DATA_ACK) * OPTIONS_COMPLETES;
 	return OPTIONS_PLAIN;
 }
 
@@ -254,7 +260,7 @@ static __always_inline enum mps_parse parse_tcp(void *data, void *data_end, stru
 	pkt->fin = tcp->fin;
 	pkt->has_prio = !!(options & OPTIONS_PRIO);
 	pkt->prio_backup = !!(options & OPTIONS_PRIO_BACKUP);
-	pkt->data_ack = !!(options & OPTIONS_DATA_ACK);
+	pkt->completes = !!(options & OPTIONS_COMPLETES);
 	return PARSE_MPTCP;
 }
 

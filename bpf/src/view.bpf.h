@@ -40,7 +40,8 @@ struct mps_pass {
 	__u8 has_prio;  /* the packet bears the peer's own MP_PRIO … */
 	__u8 prio_off;  /* … here, as in mps_packet */
 	__u8 place;     /* of our program, see believe.bpf.h */
-	__u8 pad[7];
+	__u8 clone;     /* enum mps_clone: it may be the body of one of our wakes instead of a packet */
+	__u8 pad[6];
 };
 
 /* Not on the stack: the chain of calls has all 512 bytes of it in use. */
@@ -260,7 +261,7 @@ struct mps_walk {
 	void *msk;
 	void *self_sk;
 	__u32 ack;
-	__u32 data_ack;
+	__u32 completes;
 };
 
 /*
@@ -296,7 +297,7 @@ static __always_inline bool walk_subflows(struct mps_walk *w, struct list_head *
 		ref.own = ssk == w->self_sk;
 		ref.ack = w->ack;
 		ref.hint = k;
-		ref.joins = ref.own & w->data_ack;
+		ref.joins = ref.own & w->completes;
 		mps_take_subflow(w->view, w->conn, &ref, w->pass);
 	}
 	return false;

@@ -195,10 +195,17 @@ __noinline int mps_queue_wake(struct mps_conn_subflow *mine, struct mps_counters
 	return 1;
 }
 
-/* A clone of ours is about to arrive here: generic XDP would take it for a packet of this interface. */
+enum mps_clone {
+	WAKE_NONE = 0,
+	WAKE_OF_OTHER_DEVICES = 1, /* what lent them its body is another device's packet */
+	WAKE_OF_THIS_DEVICE = 2,
+};
+
+/* Are clones of ours about to arrive here? Generic XDP would take them for packets of this interface. */
 __noinline int mps_wake_in_flight(__u32 ifindex)
 {
 	__u64 now = bpf_ktime_get_ns();
+	int found = WAKE_NONE;
 
 	for (__u32 i = 0; i < MPS_MAX_WAKES; i++) {
 		__u32 key = i;
@@ -207,10 +214,13 @@ __noinline int mps_wake_in_flight(__u32 ifindex)
 		if (!(mps_wakes_sent >> (i & 63) & 1))
 			continue;
 		w = bpf_map_lookup_elem(&mps_wakes, &key);
-		if (w && w->ifindex == ifindex && now - w->when_ns < WAKE_FLIGHT_NS)
-			return 1;
+		if (!w || w->ifindex != ifindex || now - w->when_ns >= WAKE_FLIGHT_NS)
+			continue;
+		if (w->from_ifindex == ifindex)
+			return WAKE_OF_THIS_DEVICE;
+		found = WAKE_OF_OTHER_DEVICES;
 	}
-	return 0;
+	return found;
 }
 
 static __always_inline __u32 lowest_bit(__u64 word)
@@ -289,6 +299,7 @@ __noinline int mps_send_wakes(struct __sk_buff *skb, struct mps_counters *counte
 		}
 		target = w->ifindex;
 		w->hop = from_l3 && !w->l3;
+		w->from_ifindex = skb->ifindex;
 		w->when_ns = now;
 		if (!swap_state(w, MPS_WAKE_READY, MPS_WAKE_SENT))
 			continue;

@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/if_link.h>
@@ -405,6 +406,20 @@ void Rig::clear_wakes() {
 
 void Rig::put_wake(std::uint32_t index, const mps_wake &wake) {
     need_zero(bpf_map_update_elem(map(MPS_MAP_WAKES), &index, &wake, BPF_ANY), "write mps_wakes");
+}
+
+void Rig::wake_on_its_way(std::uint32_t from, std::uint32_t to) {
+    timespec now{};
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    mps_wake wake{};
+    wake.state = MPS_WAKE_SENT;
+    wake.ifindex = to;
+    wake.from_ifindex = from;
+    wake.when_ns =
+        static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+    put_wake(0, wake);
+    object_->bss->mps_wakes_sent = 1;
 }
 
 mps_wake Rig::get_wake(std::uint32_t index) const {

@@ -134,6 +134,8 @@ class Rig {
     void clear_wakes();
     void put_wake(std::uint32_t index, const mps_wake &wake);
     mps_wake get_wake(std::uint32_t index) const;
+    // From now on for 20 ms: a wake's clone, made of a packet of `from`, is on its way to `to`.
+    void wake_on_its_way(std::uint32_t from, std::uint32_t to);
     // Bits of mps_wakes that wait to be sent.
     std::uint64_t wakes_ready() const;
     std::uint32_t wake_magic() const;

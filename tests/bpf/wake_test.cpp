@@ -336,3 +336,29 @@ TEST_CASE("a wake that is under way is not asked for twice") {
     CHECK(rig.counter(MPS_C_WAKE_QUEUED) == 1);
     CHECK(rig.counter(MPS_C_WAKE_BUSY) == 4);
 }
+
+// In generic XDP the clone looks like a packet of the other interface; what arrives there meanwhile may be what completes a join.
+TEST_CASE("while a wake is on its way to an interface, that interface's own packets are decided on") {
+    auto reading = GENERATE_COPY(from_range(readings()));
+    Rig rig(lab::Family::ipv4, reading);
+    Inside inside(rig.network().a());
+    const Flow &busy = rig.flows()[0], &idle = rig.flows()[1];
+    Bytes own = usual_ack(idle).build(), clone = usual_ack(busy).build();
+    auto decided = [&](const Bytes &packet) {
+        const auto before = rig.counter(MPS_C_DECIDED);
+
+        test::run_xdp(rig.program("mps_xdp_eth"), packet, idle.ifindex);
+        return rig.counter(MPS_C_DECIDED) - before;
+    };
+
+    rig.show_every_subflow();
+    rig.wake_on_its_way(busy.ifindex, idle.ifindex);
+    CHECK(decided(own) == 1);
+    rig.wake_on_its_way(busy.ifindex, idle.ifindex);
+    CHECK(decided(clone) == 0);
+    CHECK(rig.remembered()->sf[rig.index_of(busy)].ifindex == busy.ifindex);
+    // A clone of a packet of the same interface cannot be told from it.
+    rig.wake_on_its_way(idle.ifindex, idle.ifindex);
+    CHECK(decided(own) == 0);
+    rig.clear_wakes();
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "traffic_wire.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -47,8 +48,10 @@ lab::Result<lab::Fd> open_tun(const lab::Namespace &ns, const std::string &name,
 
 } // namespace
 
-Wire::Wire(lab::Fd a, lab::Fd b, std::chrono::microseconds delay)
-    : a_(std::move(a)), b_(std::move(b)), delay_(delay), thread_([this] { run(); }) {}
+Wire::Wire(lab::Fd a, lab::Fd b, std::chrono::microseconds delay, Meddler meddler)
+    : a_(std::move(a)), b_(std::move(b)), delay_(delay), meddler_(std::move(meddler)), thread_([this] {
+          run();
+      }) {}
 
 Wire::~Wire() {
     stopping_ = true;
@@ -61,11 +64,18 @@ void Wire::run() const {
         std::vector<std::uint8_t> packet;
     };
     struct Lane {
+        lab::Side side;
         int from;
         int to;
-        std::deque<Waiting> queue{};
+        std::deque<Waiting> queue{}; // by `due`
+
+        void add(Passed passed, Clock::time_point due) {
+            const auto at = std::upper_bound(queue.begin(), queue.end(), due,
+                                             [](auto when, const Waiting &one) { return when < one.due; });
+            queue.insert(at, {due, std::move(passed.packet)});
+        }
     };
-    std::array<Lane, 2> lanes{{{a_.get(), b_.get()}, {b_.get(), a_.get()}}};
+    std::array<Lane, 2> lanes{{{lab::Side::a, a_.get(), b_.get()}, {lab::Side::b, b_.get(), a_.get()}}};
     std::array<std::uint8_t, 65536> buffer;
     while (!stopping_) {
         auto next = Clock::now() + 20ms;
@@ -75,7 +85,15 @@ void Wire::run() const {
                 if (size <= 0) {
                     break;
                 }
-                lane.queue.push_back({Clock::now() + delay_, {buffer.begin(), buffer.begin() + size}});
+                std::vector<std::uint8_t> packet(buffer.begin(), buffer.begin() + size);
+                if (!meddler_) {
+                    lane.add({std::move(packet)}, Clock::now() + delay_);
+                    continue;
+                }
+                for (auto &passed : meddler_(lane.side, std::move(packet))) {
+                    const auto later = passed.later;
+                    lane.add(std::move(passed), Clock::now() + delay_ + later);
+                }
             }
             while (!lane.queue.empty() && lane.queue.front().due <= Clock::now()) {
                 // A device that is down does not take it; so the packet is lost, as on a cable.
@@ -115,7 +133,7 @@ WiredNetwork::WiredNetwork(std::vector<WiredPath> paths, lab::Family family)
         if (paths_[i].kind == Kind::tun || paths_[i].kind == Kind::tap) {
             wires_.push_back(std::make_unique<Wire>(must(open_tun(a_, paths_[i].name, paths_[i].kind)),
                                                     must(open_tun(b_, paths_[i].name, paths_[i].kind)),
-                                                    paths_[i].delay));
+                                                    paths_[i].delay, paths_[i].meddler));
         } else {
             make_device(i);
         }

@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -40,12 +42,22 @@ enum class Kind {
     vrf,
 };
 
+/// A packet, and how much later than the others it is to arrive.
+struct Passed {
+    std::vector<std::uint8_t> packet;
+    std::chrono::microseconds later{0};
+};
+
+/// What becomes of a packet that the host `from` sends: nothing, itself, others. Called by the wire's thread.
+using Meddler = std::function<std::vector<Passed>(lab::Side from, std::vector<std::uint8_t> packet)>;
+
 struct WiredPath {
     std::string name;
     Kind kind = Kind::tun;
     double rate_mbit = 0;               ///< 0: unshaped
     std::chrono::microseconds delay{0}; ///< one way; tun and tap only
     bool bound = true;                  ///< the endpoint names the device, which binds its subflows
+    Meddler meddler = {};               ///< tun and tap only
 };
 
 std::string_view name_of(Kind kind);
@@ -53,10 +65,10 @@ std::string_view name_of(Kind kind);
 /// "this kernel has no bond" if such a device cannot be made here.
 std::optional<std::string> missing(Kind kind);
 
-/// Copies packets between two tun or tap devices, each after `delay`.
+/// Copies packets between two tun or tap devices, each after `delay`, or what the meddler makes of them.
 class Wire {
   public:
-    Wire(lab::Fd a, lab::Fd b, std::chrono::microseconds delay);
+    Wire(lab::Fd a, lab::Fd b, std::chrono::microseconds delay, Meddler meddler = {});
     Wire(const Wire &) = delete;
     Wire &operator=(const Wire &) = delete;
     ~Wire();
@@ -67,6 +79,7 @@ class Wire {
     lab::Fd a_;
     lab::Fd b_;
     std::chrono::microseconds delay_;
+    Meddler meddler_;
     std::atomic<bool> stopping_{false};
     std::thread thread_;
 };

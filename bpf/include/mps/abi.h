@@ -420,6 +420,7 @@ struct mps_wake {
 	__be16 vlan_proto[MPS_MAX_VLANS];
 	__u32 ip_ifindex; /* where IP is to receive it: the interface itself, or a bridge, VLAN … above it */
 	__u8 mac[MPS_MACS_LEN];
+	__u32 from_ifindex; /* of the packet that lends its body */
 };
 MPS_STATIC_ASSERT(sizeof(struct mps_wake) == 104, "mps_wake layout");
 
