@@ -151,7 +151,7 @@ std::vector<Row> rows(test::Rig &rig, const Pieces &one, const Pieces &many, con
          options_twin(other_options()), 8, 12},
         {"option parse, adversarial 40 bytes", "the same on 37 NOPs and MP_PRIO: the most steps there are",
          options(adversarial_options()), options_twin(adversarial_options()), 15, 20},
-        {"hash lookup, hot", "one key of an LRU hash, over making the key",
+        {"hash lookup, hot", "one key of a hash, over making the key",
          on(fd(one->progs.bench_hash), plain), on(fd(one->progs.bench_hash_twin), plain)},
         {"hash lookup, 32 k flows", "32,768 keys in turn", on(fd(many->progs.bench_hash), plain),
          on(fd(many->progs.bench_hash_twin), plain)},

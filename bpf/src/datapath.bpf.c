@@ -13,6 +13,7 @@
 #include "parse.bpf.h"
 #include "believe.bpf.h"
 #include "view.bpf.h"
+#include "places.bpf.h"
 #include "rules.bpf.h"
 #include "meter.bpf.h"
 #include "wake.bpf.h"
@@ -119,26 +120,21 @@ static __always_inline struct mps_conn *find_conn(struct mps_counters *counters,
 	__u32 zero = 0, token = msk->token;
 	struct mps_conn *conn = bpf_map_lookup_elem(&mps_conns, &token);
 	struct mps_conn *blank;
-	bool is_new;
 
 	if (conn && conn->msk == (__u64)msk)
 		return conn;
-	blank = bpf_map_lookup_elem(&mps_blank_conn, &zero);
-	if (!blank)
-		return NULL;
-	/*
-	 * A record of this token belongs to a connection that is gone. Where there was none, that of another CPU stays:
-	 * it may know already what the peer asked for, which the kernel's bits no longer tell.
-	 */
-	is_new = !bpf_map_update_elem(&mps_conns, &token, blank, conn ? BPF_ANY : BPF_NOEXIST);
-	conn = bpf_map_lookup_elem(&mps_conns, &token);
-	if (conn) {
-		conn->msk = (__u64)msk;
-		if (is_new)
-			COUNT(counters, CONN_NEW);
-	} else {
-		COUNT(counters, CONN_FULL);
+	if (conn && conn->msk) {
+		/* A record of this token that belongs to a connection which is gone. */
+		blank = bpf_map_lookup_elem(&mps_blank_conn, &zero);
+		if (!blank || bpf_map_update_elem(&mps_conns, &token, blank, BPF_ANY))
+			return NULL;
+		COUNT(counters, CONN_NEW);
+	} else if (!conn) {
+		mps_make_record(token, counters);
 	}
+	conn = bpf_map_lookup_elem(&mps_conns, &token);
+	if (conn)
+		conn->msk = (__u64)msk;
 	return conn;
 }
 
@@ -555,6 +551,28 @@ static __always_inline __u32 safe_verdict(const struct mps_scratch *s, const str
 	return allowed;
 }
 
+/* `follows`: it comes behind the packet at hand, which is the same subflow's. */
+static __always_inline void order_wake(struct mps_conn_subflow *mine, struct mps_counters *counters,
+				       const struct mps_pass *p, __u32 backup, __u32 follows)
+{
+	__u32 index = mine->path & (MPS_MAX_PATHS - 1);
+	struct mps_path *path = bpf_map_lookup_elem(&mps_paths, &index);
+
+	if (!path)
+		return;
+
+	struct mps_wake_order order = {
+		.now_ns = p->now_ns,
+		.after_seq = p->after_seq,
+		.backup = backup,
+		.l3 = is_set(path->flags & MPS_PATH_L3),
+		.follows = follows,
+	};
+
+	if (mps_queue_wake(mine, counters, &order))
+		mine->heard_segs++; /* the kernel will count it, too */
+}
+
 /*
  * Compares the verdict with the kernel's own bits. Idle subflows get a wake; what the packet's own subflow
  * needs is returned, to be written into the packet. Nothing is done twice within the dwell time, which also
@@ -592,8 +610,7 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		struct mps_conn_subflow *mine = &conn->sf[i];
 		const struct mps_subflow_view *sf = &view->sf[i];
-		__u32 want = want_backup >> i & 1, index, is_new;
-		struct mps_path *path;
+		__u32 want = want_backup >> i & 1, is_new;
 
 		if (!(differ >> i & 1))
 			continue;
@@ -621,19 +638,7 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 		is_new = (p->fresh >> i & 1) & !mine->flip_ns;
 		if ((sf->in_flight_segs && !is_new) || !(p->usable >> i & 1))
 			continue;
-		index = mine->path & (MPS_MAX_PATHS - 1);
-		path = bpf_map_lookup_elem(&mps_paths, &index);
-		if (!path)
-			continue;
-
-		struct mps_wake_order order = {
-			.now_ns = p->now_ns,
-			.backup = want,
-			.l3 = is_set(path->flags & MPS_PATH_L3),
-		};
-
-		if (mps_queue_wake(mine, counters, &order))
-			mine->heard_segs++; /* the kernel will count it, too */
+		order_wake(mine, counters, p, want, 0);
 	}
 	return want_self;
 }
@@ -769,24 +774,8 @@ __noinline int mps_account_edit(struct mps_conn *conn, const struct mps_view *vi
 		COUNT(counters, EDIT_FAILED);
 		return 0;
 	}
-	if (!view->sf[p->self & (MPS_SUBFLOW_ROWS - 1)].in_flight_segs) {
-		__u32 index = mine->path & (MPS_MAX_PATHS - 1);
-		struct mps_path *path = bpf_map_lookup_elem(&mps_paths, &index);
-
-		if (!path)
-			return 0;
-
-		struct mps_wake_order order = {
-			.now_ns = p->now_ns,
-			.after_seq = p->after_seq,
-			.backup = backup,
-			.l3 = is_set(path->flags & MPS_PATH_L3),
-			.follows = 1,
-		};
-
-		if (mps_queue_wake(mine, counters, &order))
-			mine->heard_segs++;
-	}
+	if (!view->sf[p->self & (MPS_SUBFLOW_ROWS - 1)].in_flight_segs)
+		order_wake(mine, counters, p, backup, 1);
 	return 0;
 }
 

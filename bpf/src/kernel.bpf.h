@@ -16,6 +16,7 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define TCP_ESTABLISHED_STATE 1 /* include/net/tcp_states.h */
+#define TCP_CLOSE_STATE 7
 #define TCP_CLOSE_WAIT_STATE 8
 #define TCP_LISTEN_STATE 10
 

@@ -52,13 +52,35 @@ struct {
 	__type(value, struct mps_rule);
 } mps_rules SEC(".maps");
 
-/* LRU: nothing tells an XDP program that a connection has ended. The loader may change max_entries. */
+/* How many connections have room; the loader sets it as well as max_entries of the two maps. */
+const volatile __u32 mps_max_conns = MPS_DEFAULT_CONNS;
+
+/* Memory is taken as there are connections. Who may have a record: see places.bpf.h. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MPS_DEFAULT_CONNS);
 	__type(key, __u32); /* token */
 	__type(value, struct mps_conn);
 } mps_conns SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MPS_DEFAULT_CONNS);
+	__type(key, __u32);
+	__type(value, __u64);
+} mps_places SEC(".maps");
+
+/* Where the next search for a place begins. */
+__u32 mps_places_hand = 0;
+
+/* Connections that found no place, by the low bits of their tokens. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MPS_REFUSED);
+	__type(key, __u32);
+	__type(value, struct mps_refused);
+} mps_refused SEC(".maps");
 
 /* What a new connection starts from: too large for the stack. Never written. */
 struct {

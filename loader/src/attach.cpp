@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "amounts.hpp"
 #include "bpffs.hpp"
 #include "device_place.hpp"
 #include "hooks.hpp"
@@ -352,6 +353,18 @@ Result<std::vector<NetDevice>> resolve(const std::vector<std::string> &names, st
     return devices;
 }
 
+// nullopt: as many as there are or as usual.
+Result<std::optional<std::uint32_t>> parse_room(const std::string &text) {
+    if (text.empty())
+        return std::nullopt;
+    const auto amount = parse_amount(text, Unit{});
+    if (amount && *amount >= MPS_LEAST_CONNS && *amount <= MPS_MOST_CONNS)
+        return static_cast<std::uint32_t>(*amount);
+    return fail(ErrorCode::usage,
+                fmt::format("--max-connections={}: {}", text, amount ? "out of range" : amount.error()),
+                fmt::format("from {} to {}", MPS_LEAST_CONNS, MPS_MOST_CONNS));
+}
+
 Result<void> wait_for(Session &session, const std::string &name, Mode wish) {
     const auto entry = session.path_table().find(name);
     if (!entry)
@@ -415,6 +428,9 @@ Result<AttachedInterface> attach_again(Session &session, const NetDevice &device
 }
 
 Result<AttachResult> Instance::attach(const AttachRequest &request) {
+    const auto room = parse_room(request.max_connections);
+    if (!room)
+        return std::unexpected(room.error());
     std::set<std::string> absent;
     const auto devices = resolve(request.interfaces, request.absent_too ? &absent : nullptr);
     if (!devices)
@@ -436,9 +452,16 @@ Result<AttachResult> Instance::attach(const AttachRequest &request) {
     };
     tell(impl_->installed() ? "reading what is installed" : "the kernel verifies the data path");
     bool created = false;
-    auto session = impl_->open_or_create(created, programs);
+    auto session = impl_->open_or_create(created, programs, room->value_or(MPS_DEFAULT_CONNS));
     if (!session)
         return std::unexpected(session.error());
+    if (const auto has = room_of(session->pins); *room && *room != has) {
+        return fail(
+            ErrorCode::usage,
+            fmt::format("the table was made for {} connections, which cannot be changed while it is there",
+                        has),
+            "'mpsched detach --all' comes first; it forgets policies, rules and path attributes");
+    }
 
     AttachResult result;
     const std::set<std::string> programs_before = provided(*session);

@@ -196,6 +196,11 @@ Variants Pins::called() const {
     return result;
 }
 
+std::uint32_t room_of(const Pins &pins) {
+    const auto it = pins.map_infos.find(MPS_MAP_CONNS);
+    return it == pins.map_infos.end() ? 0 : it->second.max_entries;
+}
+
 Result<Pins> open_pins(const InstallationPaths &paths) {
     const Result<Expected> &contract = expected();
     if (!contract)
@@ -223,7 +228,9 @@ Result<Pins> open_pins(const InstallationPaths &paths) {
             return not_ours(
                 path, fmt::format("values of {} bytes instead of {}", info->value_size, want.value_size));
         }
-        if (info->max_entries != want.max_entries) {
+        // Their size was the operator's choice.
+        const bool sized = name == MPS_MAP_CONNS || name == MPS_MAP_PLACES;
+        if (!sized && info->max_entries != want.max_entries) {
             return not_ours(path,
                             fmt::format("{} entries instead of {}", info->max_entries, want.max_entries));
         }
@@ -247,13 +254,18 @@ Result<void> check_contract(const InstallationPaths &paths) {
 }
 
 Result<void> load_data_path(const InstallationPaths &paths, bool rdonly_cast,
-                            const std::set<std::string> &wanted) {
+                            const std::set<std::string> &wanted, std::uint32_t max_connections) {
     auto skeleton = open_skeleton();
     if (!skeleton)
         return std::unexpected(skeleton.error());
     bpf_object *object = (*skeleton)->obj;
 
     (*skeleton)->rodata->mps_rdonly_cast = rdonly_cast;
+    (*skeleton)->rodata->mps_max_conns = max_connections;
+    for (bpf_map *sized : {(*skeleton)->maps.mps_conns, (*skeleton)->maps.mps_places}) {
+        if (const int err = bpf_map__set_max_entries(sized, max_connections))
+            return std::unexpected(system_error(-err, "sizing the table of connections"));
+    }
     const auto cookie = netns_cookie();
     if (!cookie)
         return std::unexpected(cookie.error());

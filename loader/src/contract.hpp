@@ -33,6 +33,9 @@ struct Pins {
     [[nodiscard]] Variants called() const;
 };
 
+// For how many connections the table has room.
+[[nodiscard]] std::uint32_t room_of(const Pins &pins);
+
 // Opens and checks all pins. Fails at the first that is missing or different, and says how it differs. The programs that
 // are attached to interfaces may be missing, unless one of our links runs them.
 [[nodiscard]] Result<Pins> open_pins(const InstallationPaths &paths);
@@ -40,9 +43,9 @@ struct Pins {
 
 // Loads the data path and pins it into `paths` (directories are made): what every installation has, and of the programs that
 // are attached to interfaces those in `wanted`. With `rdonly_cast` false the slow way of reading kernel structures is
-// compiled in.
+// compiled in. The table has room for `max_connections`.
 [[nodiscard]] Result<void> load_data_path(const InstallationPaths &paths, bool rdonly_cast,
-                                          const std::set<std::string> &wanted);
+                                          const std::set<std::string> &wanted, std::uint32_t max_connections);
 
 // Loads further programs on the maps of an installation, into `pins` alone; pin_programs() makes them stay.
 [[nodiscard]] Result<void> load_programs(Pins &pins, const std::set<std::string> &wanted);

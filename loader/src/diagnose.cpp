@@ -391,8 +391,10 @@ std::vector<Diagnosis> diagnose(const Circumstances &seen) {
     if (seen.no_room)
         found.push_back(
             {Severity::problem, "table-full", "",
-             fmt::format("{} found no room in the table: not steered", counted(seen.no_room, "connection")),
-             "the table of connections has been full", "'mpsched help attach' tells how to make it larger"});
+             fmt::format("{} found no room in the table at first: not steered meanwhile",
+                         counted(seen.no_room, "connection")),
+             "it has been full of connections that live",
+             "'mpsched detach --all', then 'mpsched attach IFACE… --max-connections NUMBER' makes it larger"});
     judge_endpoints(seen, found);
     judge_orphans(seen, found);
     judge_backup_flags(seen, found);

@@ -184,7 +184,8 @@ Result<Session> Instance::Impl::open_for_changing(bool sweep_others) const {
 }
 
 // Loads the data path into a directory of its own and gives it its name when it is complete.
-Result<void> Instance::Impl::create(const std::string &bpffs, const std::set<std::string> &programs) const {
+Result<void> Instance::Impl::create(const std::string &bpffs, const std::set<std::string> &programs,
+                                    std::uint32_t max_connections) const {
     const PinLayout layout(bpffs);
     const InstallationPaths building{layout.building(cookie)};
     Result<void> made;
@@ -201,7 +202,7 @@ Result<void> Instance::Impl::create(const std::string &bpffs, const std::set<std
         return made;
     const bool rdonly_cast =
         !without.contains("rdonly_cast") && probe_rdonly_cast().answer == Answer::available;
-    auto done = load_data_path(building, rdonly_cast, programs);
+    auto done = load_data_path(building, rdonly_cast, programs, max_connections);
     if (done && ::rename(building.base.c_str(), layout.installation(cookie).c_str())) {
         done = std::unexpected(system_error(errno, fmt::format("renaming {}", building.base)));
     }
@@ -210,7 +211,8 @@ Result<void> Instance::Impl::create(const std::string &bpffs, const std::set<std
     return done;
 }
 
-Result<Session> Instance::Impl::open_or_create(bool &created, const std::set<std::string> &programs) const {
+Result<Session> Instance::Impl::open_or_create(bool &created, const std::set<std::string> &programs,
+                                               std::uint32_t max_connections) const {
     created = false;
     if (const auto good = check_versions(false); !good)
         return std::unexpected(good.error());
@@ -223,7 +225,7 @@ Result<Session> Instance::Impl::open_or_create(bool &created, const std::set<std
     if (const auto swept = sweep(*bpffs, cookie, true); !swept)
         return std::unexpected(swept.error());
     if (!installed()) {
-        if (auto done = create(*bpffs, programs); !done)
+        if (auto done = create(*bpffs, programs, max_connections); !done)
             return std::unexpected(done.error());
         created = true;
     }

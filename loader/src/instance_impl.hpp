@@ -51,12 +51,13 @@ struct Instance::Impl {
     // For changing what must exist. `sweep_others`: removes what killed commands have left in other places, too.
     [[nodiscard]] Result<Session> open_for_changing(bool sweep_others = true) const;
     // For changing; loads and pins the data path with these programs if there is none. `created` tells.
-    [[nodiscard]] Result<Session> open_or_create(bool &created,
-                                                 const std::set<std::string> &programs = {}) const;
+    [[nodiscard]] Result<Session> open_or_create(bool &created, const std::set<std::string> &programs = {},
+                                                 std::uint32_t max_connections = MPS_DEFAULT_CONNS) const;
 
     // nullopt: nothing is there to be changed, and nobody is just making it.
     [[nodiscard]] Result<std::optional<Lock>> lock_for_changing(const std::string &bpffs) const;
-    [[nodiscard]] Result<void> create(const std::string &bpffs, const std::set<std::string> &programs) const;
+    [[nodiscard]] Result<void> create(const std::string &bpffs, const std::set<std::string> &programs,
+                                      std::uint32_t max_connections) const;
     [[nodiscard]] Result<Session> session(Lock lock, const std::string &bpffs) const;
     // Removes the installation's pins.
     [[nodiscard]] Result<void> remove_all(const std::string &bpffs) const;

@@ -621,6 +621,7 @@ Result<Status> Instance::status() const {
         return std::unexpected(conns.error());
     seen.connections = std::move(*conns);
     status.connections = static_cast<std::uint32_t>(seen.connections.size());
+    status.max_connections = room_of(*pins);
     auto misses = read_misses(*pins);
     if (!misses)
         return std::unexpected(misses.error());

@@ -341,6 +341,7 @@ Result<Status> Instance::status() const {
     status.rules = {{.selector = "rport=443", .policy = "weighted", .slot = 1}};
     status.engine = engine_params();
     status.connections = 2;
+    status.max_connections = 16384;
     status.findings = {{.id = "absent",
                         .subject = "usb0",
                         .what = "usb0 is absent",

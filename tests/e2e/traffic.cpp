@@ -370,9 +370,8 @@ void check_wakes_land(const IdleSubflow &idle) {
     CHECK(counted("edit_failed") == 0);
 }
 
-bool kernel_backup(const lab::Namespace &ns, const std::string &remote) {
-    bool found = false;
-    bool backup = false;
+std::vector<KernelSubflow> kernel_subflows(const lab::Namespace &ns) {
+    std::vector<KernelSubflow> all;
     std::istringstream lines(must(ns.spawn_checked({"ss", "-tinHO", "state", "established"})).out);
     for (std::string line; std::getline(lines, line);) {
         std::istringstream columns(line);
@@ -380,15 +379,25 @@ bool kernel_backup(const lab::Namespace &ns, const std::string &remote) {
         columns >> receive_queue >> send_queue >> local >> peer;
         const std::string label = "tcp-ulp-mptcp flags:";
         const auto flags = line.find(label);
-        if (flags == std::string::npos || peer.substr(0, peer.find_last_of(':')) != remote) {
+        if (flags == std::string::npos) {
             continue;
         }
         std::istringstream rest(line.substr(flags + label.size()));
         std::string letters;
         rest >> letters;
         // b would be the wish of our own endpoint.
-        backup = backup || letters.find('B') != std::string::npos;
-        found = true;
+        all.push_back(
+            {local, peer.substr(0, peer.find_last_of(':')), letters.find('B') != std::string::npos});
+    }
+    return all;
+}
+
+bool kernel_backup(const lab::Namespace &ns, const std::string &remote) {
+    bool found = false;
+    bool backup = false;
+    for (const KernelSubflow &one : kernel_subflows(ns)) {
+        found = found || one.remote == remote;
+        backup = backup || (one.remote == remote && one.backup);
     }
     if (!found) {
         FAIL("ss shows no subflow to " << remote);

@@ -184,6 +184,14 @@ void check_wakes_land(const IdleSubflow &idle);
 /// Small requests, so that subflows are idle most of the time.
 lab::TransferSpec light_traffic();
 
+/// An established subflow as ss(8) shows it.
+struct KernelSubflow {
+    std::string local; ///< address, perhaps %device, and port
+    std::string remote;
+    bool backup = false; ///< subflow->backup
+};
+std::vector<KernelSubflow> kernel_subflows(const lab::Namespace &ns);
+
 /// Is subflow->backup set for (one of) the host's subflows to this address of its peer? As ss(8) shows it.
 bool kernel_backup(const lab::Namespace &ns, const std::string &remote);
 

@@ -3,7 +3,6 @@
 // A connection of which only a part is met on attached interfaces carries at least what the kernel alone would, and of
 // one with more subflows than are steered as many are as can be.
 #include <algorithm>
-#include <sstream>
 #include <thread>
 
 #include <fmt/format.h>
@@ -79,14 +78,11 @@ class Crowd {
     };
     Seen seen() const {
         Seen all;
-        std::istringstream lines(
-            must(network_.a().spawn_checked({"ss", "-tinHO", "state", "established"})).out);
-        for (std::string line; std::getline(lines, line);) {
-            const auto flags = line.find("tcp-ulp-mptcp flags:");
-            if (flags == std::string::npos || !line.contains(" 198.51.100.") || !line.contains("%lte:"))
+        for (const KernelSubflow &one : kernel_subflows(network_.a())) {
+            if (!one.local.contains("%lte:"))
                 continue;
             all.subflows++;
-            all.parked += line.substr(flags + 20, line.find(' ', flags + 20) - flags - 20).contains('B');
+            all.parked += one.backup;
         }
         return all;
     }

@@ -315,6 +315,19 @@ MPS_STATIC_ASSERT(sizeof(struct mps_conn) ==
 			  56 + MPS_SUBFLOW_ROWS * sizeof(struct mps_conn_subflow) + MPS_STATE_WORDS * 8,
 		  "mps_conn layout");
 
+/* How many connections have room, unless `attach --max-connections` says otherwise, and what it may say. */
+#define MPS_DEFAULT_CONNS 16384
+#define MPS_LEAST_CONNS 16
+#define MPS_MOST_CONNS 1048576
+#define MPS_REFUSED 256
+
+/* A connection that found no room lately. */
+struct mps_refused {
+	__u32 token;
+	__u32 pad;
+	__u64 when_ns;
+};
+
 /* ---------------------------------------------------------------- config */
 
 /* Key 0 of mps_config. `choice` is read and written as one word, so a switch is atomic. */
@@ -477,7 +490,7 @@ MPS_STATIC_ASSERT(sizeof(struct mps_wake) == 104, "mps_wake layout");
 	X(TOO_MANY_SUBFLOWS, "too_many_subflows", "connections with more subflows than can be steered")      \
 	X(MALFORMED, "malformed", "packets with impossible lengths or options: passed untouched")            \
 	X(CONN_NEW, "conn_new", "connections first seen")                                                    \
-	X(CONN_FULL, "conn_full", "connections that found no room in the table: not steered")                \
+	X(CONN_FULL, "conn_full", "connections that found no room in the table: not steered until there is") \
 	X(POLICY_FAILED, "policy_failed", "tail calls that ran no policy: treated as pass-through")          \
 	X(SWITCHED, "switched", "connections that moved to another policy")
 
@@ -541,6 +554,7 @@ struct mps_lever_memory {
 #define MPS_MAP_MISSES "mps_misses"
 #define MPS_MAP_RULES "mps_rules"
 #define MPS_MAP_CONNS "mps_conns"
+#define MPS_MAP_PLACES "mps_places"
 #define MPS_MAP_COUNTERS "mps_counters"
 #define MPS_MAP_SCRATCH "mps_scratch"
 #define MPS_MAP_WAKES "mps_wakes"

@@ -97,6 +97,9 @@ struct AttachRequest {
     std::function<void(const std::string &)> progress{};
     // Names of interfaces that are not there yet are taken, too: see Instance::follow().
     bool absent_too = false;
+    // For how many connections there is to be room, in the words of the command line; "" for the usual number. It can only be
+    // chosen when nothing is installed yet.
+    std::string max_connections{};
 };
 
 struct AttachedInterface {
@@ -298,6 +301,7 @@ struct Status {
     bool new_only = false;         // the last switch left the connections there were with the policy they had
     std::vector<Param> engine{};   // live values of engine_params()
     std::uint32_t connections = 0; // MPTCP connections of this network namespace
+    std::uint32_t max_connections = 0; // for so many with several subflows there is room; 0: not installed
     std::vector<Diagnosis> findings{}; // problems first
     // The same as lines for people. Without problems all that is attached is steered as was asked for.
     std::vector<std::string> problems{};

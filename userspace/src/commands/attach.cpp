@@ -20,6 +20,7 @@ struct AttachOptions {
     std::vector<std::string> interfaces;
     std::string mode;
     std::string policy;
+    std::string max_connections;
     bool force = false;
     bool follow = false;
 };
@@ -28,6 +29,7 @@ AttachRequest request_of(const AttachOptions &options, Mode mode) {
     AttachRequest request{.interfaces = options.interfaces, .mode = mode, .force = options.force};
     request.absent_too = options.follow;
     request.policy = options.policy;
+    request.max_connections = options.max_connections;
     if (request.policy.empty()) {
         const char *environment = std::getenv("MPS_POLICY");
         request.policy =
@@ -108,6 +110,7 @@ void setup_attach(Binder &binder) {
     binder.argument("IFACE", options->interfaces);
     binder.option("--mode", options->mode);
     binder.option("--policy", options->policy);
+    binder.option("--max-connections", options->max_connections);
     binder.flag("--force", options->force);
     binder.flag("--follow", options->follow);
     binder.run([options](const Context &context) { return run_attach(context, *options); });

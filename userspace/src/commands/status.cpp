@@ -44,6 +44,7 @@ Json status_json(const Status &status) {
              {"paths", Json::array()},
              {"engine", param_values(status.engine)},
              {"connections", status.connections},
+             {"max_connections", status.max_connections ? Json(status.max_connections) : Json(nullptr)},
              {"problems", status.problems},
              {"notes", status.notes}};
     for (const InterfaceStatus &one : status.interfaces)
@@ -118,7 +119,8 @@ std::string status_text(const Status &status, const output::Style &style) {
         if (!status.engine.empty())
             all += "\n" + heading(style, "engine") + param_lines(status.engine, style, 2);
     }
-    all += fmt::format("\n{}  {}\n", style(Paint::bold, "connections"), status.connections);
+    all += fmt::format("\n{}  {}{}\n", style(Paint::bold, "connections"), status.connections,
+                       status.max_connections ? fmt::format(" (room for {})", status.max_connections) : "");
 
     std::vector<std::string> problems = status.problems;
     for (const InterfaceStatus &one : status.interfaces)

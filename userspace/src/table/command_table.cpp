@@ -94,6 +94,9 @@ std::span<const Command> commands() {
                     "but the members of a VRF. What would steer nothing is refused, with the device to name instead.",
                     "The first attach gives all connections the policy 'auto', or $MPS_POLICY; --policy chooses another "
                     "one ('default' leaves the scheduling to the kernel), 'use' does later.",
+                    "What is remembered of a connection takes 4 KiB of the kernel's memory as long as it lives, and 24 "
+                    "bytes of --max-connections each all the time. One that finds no room is not steered until another "
+                    "one ends; 'status' counts them.",
                     "An interface whose XDP hook is taken by another program is refused; '--mode tc' works beside it, "
                     "--force replaces it.",
                     "With --follow the command stays until Ctrl-C or SIGTERM, which leave everything as it is: it tells, a "
@@ -106,18 +109,24 @@ std::span<const Command> commands() {
                            .many = true,
                            .complete = Complete::interface,
                            .text = "network interface"}},
-            .options = {{.name = "--mode",
-                         .value = "MODE",
-                         .allowed = {"auto", "native", "generic", "tc"},
-                         .default_value = "auto",
-                         .complete = Complete::one_of,
-                         .text = "the hook (XDP in the driver, generic XDP, TC)"},
-                        {.name = "--policy",
-                         .value = "POLICY",
-                         .complete = Complete::policy_or_file,
-                         .text = "policy of all connections that no rule names, as with 'use'"},
-                        {.name = "--force", .text = "replace another program that holds the XDP hook"},
-                        {.name = "--follow", .text = "stay, and attach interfaces again that come back"}},
+            .options =
+                {{.name = "--mode",
+                  .value = "MODE",
+                  .allowed = {"auto", "native", "generic", "tc"},
+                  .default_value = "auto",
+                  .complete = Complete::one_of,
+                  .text = "the hook (XDP in the driver, generic XDP, TC)"},
+                 {.name = "--policy",
+                  .value = "POLICY",
+                  .complete = Complete::policy_or_file,
+                  .text = "policy of all connections that no rule names, as with 'use'"},
+                 {.name = "--max-connections",
+                  .value = "NUMBER",
+                  .text =
+                      "room for so many connections of several subflows; at the first attach, 16384 without "
+                      "it"},
+                 {.name = "--force", .text = "replace another program that holds the XDP hook"},
+                 {.name = "--follow", .text = "stay, and attach interfaces again that come back"}},
             .examples = {{"attach wan0 lte0", "both paths, the best mode for each"},
                          {"attach wan0 --mode tc", "beside another XDP program"},
                          {"attach wan0 lte0 --policy default", "only watch, for now"},
