@@ -21,6 +21,7 @@
 #include "levers.bpf.h"
 #include "netns.bpf.h"
 #include "vrf.bpf.h"
+#include "watch.bpf.h"
 
 char mps_license[] SEC("license") = "GPL";
 
@@ -563,6 +564,7 @@ static __always_inline void order_wake(struct mps_conn_subflow *mine, struct mps
 
 	struct mps_wake_order order = {
 		.now_ns = p->now_ns,
+		.patience_ns = p->patience_ns,
 		.after_seq = p->after_seq,
 		.backup = backup,
 		.l3 = is_set(path->flags & MPS_PATH_L3),
@@ -589,6 +591,7 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 	if (!conn || !view || !config || !counters || !p)
 		return WANT_NOTHING;
 	conn->allowed = p->restore ? p->seen : p->allowed;
+	conn->restored = p->restore;
 	/* Neither usable nor stale: it is closing or not yet open. */
 	fresh = p->fresh & p->open;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && fresh >> i; i++)
@@ -813,6 +816,54 @@ static __always_inline struct mps_pass *get_pass(__u32 ifindex)
 	return p;
 }
 
+/* The subflows that the verdict leaves parked although they could be opened. */
+static __always_inline __u32 parked_by_us(const struct mps_pass *p)
+{
+	return p->restore ? 0 : p->open & p->steered & ~((__u32)p->allowed | p->local_backup);
+}
+
+static __noinline int view_by_time(struct mps_conn *conn, struct mps_view *view, struct mps_pass *p)
+{
+	struct mptcp_sock *msk = (struct mptcp_sock *)conn->msk;
+	struct mps_walk walk = {
+		.view = view,
+		.conn = conn,
+		.pass = p,
+		.msk = msk,
+	};
+
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		view->sf[i].flags = 0;
+	return mps_rdonly_cast ? walk_subflows_fast(&walk, &msk->conn_list)
+			       : walk_subflows_probing(&walk, &msk->conn_list);
+}
+
+__noinline int mps_look_again(struct mps_conn *conn, __u64 now_ns)
+{
+	struct mps_counters *counters = get_counters();
+	struct mps_scratch *scratch = get_scratch();
+	struct mps_config *config = get_config();
+	struct mps_pass *p = get_pass(0);
+
+	if (!conn || !scratch || !config || !counters || !p)
+		return 0;
+	if (config->flags & MPS_CONFIG_LEAVING || conn->slot == MPS_SLOT_NONE)
+		return 0;
+	p->now_ns = now_ns;
+	p->self = MPS_MAX_SUBFLOWS;
+	p->patience_ns = WATCH_PATIENCE_NS;
+	if (!view_by_time(conn, &scratch->view, p))
+		return 1;
+	if (p->woken)
+		mps_account_wakes(conn, p, counters);
+	mps_add_paths(conn, &scratch->view, config, p);
+	p->restore = conn->restored;
+	scratch->verdict.allowed = conn->allowed;
+	p->allowed = p->restore ? 0 : safe_verdict(scratch, p, counters);
+	mps_apply_verdict(conn, &scratch->view, config, counters, p);
+	return parked_by_us(p) || !conn->settled;
+}
+
 static __always_inline void count_malformed(void)
 {
 	struct mps_counters *counters = get_counters();
@@ -865,6 +916,8 @@ static __always_inline int decide(void *ctx, void *data, void *data_end, bool xd
 	}
 	mps_conclude(conn, scratch, config, counters, p);
 	want = mps_apply_verdict(conn, &scratch->view, config, counters, p);
+	if (!conn->watched && parked_by_us(p))
+		conn->watched = mps_start_watch(scratch->view.token);
 	/* The stack is about to change the bit as the peer wishes. */
 	if (pkt->has_prio)
 		conn->settled = 0;

@@ -14,6 +14,7 @@
  */
 struct mps_pass {
 	__u64 now_ns;
+	__u64 patience_ns; /* how long a wake may wait for a packet beyond the usual */
 	__u32 ifindex;
 	__u32 after_seq; /* the sequence number behind the packet's contents */
 	__u32 vrf;       /* ifindex of the VRF in which to look for the socket as well, 0 if there is none */

@@ -53,13 +53,19 @@ static __always_inline __u32 wake_index(__u64 sk)
 	return (__u32)((sk * 0x9e3779b97f4a7c15ull) >> 58) & WAKE_INDEX_MASK;
 }
 
+/* when_ns may be in the future: see mps_wake_order.patience_ns. */
+static __always_inline bool is_overdue(const struct mps_wake *w, __u64 now_ns)
+{
+	return (__s64)(now_ns - w->when_ns) > (__s64)WAKE_EXPIRE_NS;
+}
+
 /* Takes the entry of this subflow if it is free or was left behind. */
 static __always_inline bool claim_wake(struct mps_wake *w, __u32 index, __u64 now_ns,
 				       struct mps_counters *counters)
 {
 	__u32 state = w->state;
 
-	if (state != MPS_WAKE_FREE && state != MPS_WAKE_FILLING && now_ns - w->when_ns > WAKE_EXPIRE_NS) {
+	if (state != MPS_WAKE_FREE && state != MPS_WAKE_FILLING && is_overdue(w, now_ns)) {
 		if (!swap_state(w, state, MPS_WAKE_FREE))
 			return false;
 		__sync_fetch_and_and(&mps_wakes_ready, ~(1ull << index));
@@ -71,7 +77,8 @@ static __always_inline bool claim_wake(struct mps_wake *w, __u32 index, __u64 no
 
 struct mps_wake_order {
 	__u64 now_ns;
-	__u32 after_seq; /* the sequence number behind the packet that it follows, if `follows` */
+	__u64 patience_ns; /* how much longer than WAKE_EXPIRE_NS it may wait for a packet */
+	__u32 after_seq;   /* the sequence number behind the packet that it follows, if `follows` */
 	__u8 backup;
 	__u8 l3;
 	__u8 follows;
@@ -181,7 +188,7 @@ __noinline int mps_queue_wake(struct mps_conn_subflow *mine, struct mps_counters
 		w->vlan_tci[i] = mine->vlan_tci[i];
 		w->vlan_proto[i] = mine->vlan_proto[i];
 	}
-	w->when_ns = order->now_ns;
+	w->when_ns = order->now_ns + order->patience_ns;
 	if (mine->woken)
 		COUNT(counters, WAKE_LOST);
 	mine->woken = 1;
@@ -292,7 +299,7 @@ __noinline int mps_send_wakes(struct __sk_buff *skb, struct mps_counters *counte
 		w = bpf_map_lookup_elem(&mps_wakes, &index);
 		if (!w)
 			break;
-		if (now - w->when_ns > WAKE_EXPIRE_NS) {
+		if (is_overdue(w, now)) {
 			if (swap_state(w, MPS_WAKE_READY, MPS_WAKE_FREE))
 				COUNT(counters, WAKE_EXPIRED);
 			continue;

@@ -9,6 +9,7 @@
 #include <map>
 #include <thread>
 
+#include "carrier.hpp"
 #include "instance_impl.hpp"
 #include "netlink.hpp"
 
@@ -153,6 +154,8 @@ Result<void> Instance::follow(const std::function<void(const PathEvent &)> &on_e
             if (!events)
                 reporter.report({.kind = PathEvent::Kind::failed, .why = events.error().what});
         }
+        if (const auto carried = pins ? carry_wakes(*pins) : Result<void>{}; !carried)
+            reporter.report({.kind = PathEvent::Kind::failed, .why = carried.error().what});
         if (::poll(waiting, std::size(waiting), static_cast<int>(patience.count())) < 0 && errno != EINTR)
             return std::unexpected(system_error(errno, "waiting for changes of interfaces"));
         if (waiting[0].revents)

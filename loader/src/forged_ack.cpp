@@ -134,6 +134,19 @@ std::vector<std::uint8_t> forged_ack(const KnownSubflow &subflow, bool backup,
     return frame.take();
 }
 
+Result<void> inject(const Pins &pins, std::span<const std::uint8_t> frame, std::uint32_t ifindex,
+                    std::string_view what) {
+    xdp_md context{};
+    context.data_end = static_cast<std::uint32_t>(frame.size());
+    context.ingress_ifindex = ifindex;
+    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(),
+                .data_size_in = static_cast<std::uint32_t>(frame.size()), .ctx_in = &context,
+                .ctx_size_in = sizeof context, .repeat = 1, .flags = BPF_F_TEST_XDP_LIVE_FRAMES);
+    if (const int err = bpf_prog_test_run_opts(pins.program("mps_inject"), &options))
+        return std::unexpected(system_error(err, fmt::format("handing {} to the stack", what)));
+    return {};
+}
+
 Result<void> inject_backup(const Pins &pins, const KnownSubflow &subflow, bool backup) {
     // The device at which IP saw the subflow last (a VLAN's own device, a bridge) needs no tags; before the
     // first packet there is only the attached one.
@@ -141,19 +154,8 @@ Result<void> inject_backup(const Pins &pins, const KnownSubflow &subflow, bool b
     const auto device = net_device(through_ip_device ? subflow.record.rx_ifindex : subflow.ifindex());
     if (!device)
         return fail(ErrorCode::failed, fmt::format("the interface of {} is gone", subflow.text()));
-    const std::vector<std::uint8_t> frame = forged_ack(subflow, backup, device->mac, !through_ip_device);
-
-    xdp_md context{};
-    context.data_end = static_cast<std::uint32_t>(frame.size());
-    context.ingress_ifindex = device->ifindex;
-    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(),
-                .data_size_in = static_cast<std::uint32_t>(frame.size()), .ctx_in = &context,
-                .ctx_size_in = sizeof context, .repeat = 1, .flags = BPF_F_TEST_XDP_LIVE_FRAMES);
-    if (const int err = bpf_prog_test_run_opts(pins.program("mps_inject"), &options)) {
-        return std::unexpected(
-            system_error(err, fmt::format("handing an ACK for {} to the stack", subflow.text())));
-    }
-    return {};
+    return inject(pins, forged_ack(subflow, backup, device->mac, !through_ip_device), device->ifindex,
+                  fmt::format("an ACK for {}", subflow.text()));
 }
 
 } // namespace mps

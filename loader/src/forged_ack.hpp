@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The one packet this library ever makes: a pure ACK with MP_PRIO, as if the peer had sent it, handed to this
+// The packet that this library makes (see also carrier.hpp): a pure ACK with MP_PRIO, as if the peer had sent it, handed to this
 // host's own stack (it never touches a wire). It sets a subflow's backup bit when the subflow has no packets
 // that could carry the option.
 #pragma once
@@ -9,6 +9,8 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "contract.hpp"
@@ -24,5 +26,9 @@ namespace mps {
 
 // Hands it to the stack on the interface that the subflow's packets come from.
 [[nodiscard]] Result<void> inject_backup(const Pins &pins, const KnownSubflow &subflow, bool backup);
+
+// Hands a frame to the stack as if it had arrived at the interface. `what` names it in errors.
+[[nodiscard]] Result<void> inject(const Pins &pins, std::span<const std::uint8_t> frame,
+                                  std::uint32_t ifindex, std::string_view what);
 
 } // namespace mps

@@ -22,6 +22,7 @@
 #include "addresses.hpp"
 #include "amounts.hpp"
 #include "bpffs.hpp"
+#include "carrier.hpp"
 #include "device_place.hpp"
 #include "diagnose.hpp"
 #include "dump.hpp"
@@ -612,6 +613,15 @@ Result<Status> Instance::status() const {
     }
     if (config->flags & MPS_CONFIG_LEAVING) {
         add_problem(status, "half-detached", "half detached", "'mpsched repair'");
+    }
+    const auto stuck = is_wake_stuck(*pins);
+    if (!stuck)
+        return std::unexpected(stuck.error());
+    if (*stuck) {
+        add_problem(
+            status, "parked",
+            "a parked subflow is to be opened, but no packet comes by attached interfaces that could carry that",
+            "'mpsched attach --follow' lends one whenever it is needed, 'mpsched repair' once");
     }
     Circumstances seen = look_around();
     seen.installed = true;

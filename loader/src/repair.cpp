@@ -17,10 +17,12 @@
 //   a path with nothing but defaults        removed
 //   slots nobody refers to                  emptied
 //   a policy in use that is not loaded for a mode of the data path     loaded for it
+//   a wake that waits for a packet         gets one
 //   levers without a policy that has them, or the other way round   put in order
 #include <algorithm>
 #include <set>
 
+#include "carrier.hpp"
 #include "hooks.hpp"
 #include "instance_impl.hpp"
 #include "levers.hpp"
@@ -146,9 +148,11 @@ Result<void> repair_installation(Session &session, bool tcx) {
     }
     if (auto done = session.slots().collect(); !done)
         return done;
-    // Where that does not go, `status` tells of it, and the command that was given may be the one that helps.
+    // Where these do not go, `status` tells of it, and the command that was given may be the one that helps.
     std::vector<std::string> notes;
     if (const auto done = complete_slots(session, notes); !done)
+        notes.push_back(done.error().what);
+    if (const auto done = carry_wakes(session.pins); !done)
         notes.push_back(done.error().what);
     for (const std::string &note : notes)
         log_lines(note);

@@ -55,11 +55,23 @@ std::string Cli::default_binary() {
     return (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "mpsched").string();
 }
 
-lab::ProcessResult Cli::try_run(std::string_view words) const {
-    static const PrivateBpffs pins;
+std::vector<std::string> Cli::command(std::string_view words) const {
     auto argv = split(words);
     argv.insert(argv.begin(), {binary_, "--netns", netns_});
-    return must(lab::run_process(argv, {.environment = {{"MPS_BPFFS", pins.path()}}, .timeout = 30s}));
+    return argv;
+}
+
+lab::ProcessOptions Cli::options() {
+    static const PrivateBpffs pins;
+    return {.environment = {{"MPS_BPFFS", pins.path()}}, .timeout = 30s};
+}
+
+lab::ProcessResult Cli::try_run(std::string_view words) const {
+    return must(lab::run_process(command(words), options()));
+}
+
+lab::Process Cli::start(std::string_view words) const {
+    return must(lab::Process::start(command(words), options()));
 }
 
 lab::ProcessResult Cli::operator()(std::string_view words) const {

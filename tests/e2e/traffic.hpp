@@ -52,10 +52,15 @@ class Cli {
     lab::ProcessResult operator()(std::string_view words) const;
     Json json(std::string_view words) const;
     lab::ProcessResult try_run(std::string_view words) const;
+    /// One that stays.
+    lab::Process start(std::string_view words) const;
 
     static std::string default_binary();
 
   private:
+    std::vector<std::string> command(std::string_view words) const;
+    static lab::ProcessOptions options();
+
     std::string netns_;
     std::string binary_ = default_binary();
 };

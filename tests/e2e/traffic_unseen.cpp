@@ -3,6 +3,7 @@
 // A connection of which only a part is met on attached interfaces carries at least what the kernel alone would, and of
 // one with more subflows than are steered as many are as can be.
 #include <algorithm>
+#include <csignal>
 #include <thread>
 
 #include <fmt/format.h>
@@ -108,6 +109,36 @@ std::ptrdiff_t steered_as_told(const Cli &mpsched) {
     return steered;
 }
 
+// From now on what answers lte comes in by an interface that is not attached.
+void turn_the_way_back(const Network &network) {
+    const auto on_lte = network.address(Side::a, 1);
+    must(network.b().ip(fmt::format("route add {} via {} dev back", on_lte, network.address(Side::a, 2))));
+    must(network.b().ip(fmt::format("rule add to {} table main pref 1", on_lte)));
+}
+
+// Three paths, of which the third carries nothing of its own.
+Network with_a_way_back() {
+    auto network = must(Network::create({.paths = {{.name = "dsl", .rate_mbit = path_mbit},
+                                                   {.name = "lte", .rate_mbit = path_mbit},
+                                                   {.name = "back", .rate_mbit = path_mbit}},
+                                         .joins = Joins::none}));
+    // Without a device, to which its socket would be bound.
+    must(network.a().ip(fmt::format("mptcp endpoint add {} subflow", network.address(Side::a, 1))));
+    must(network.a().ip(fmt::format("mptcp endpoint add {} dev back subflow", network.address(Side::a, 2))));
+    return network;
+}
+
+// What may bring along the time: a packet of somebody else, or a process.
+enum class Driver { strangers, follower };
+
+Process start(Driver driver, const Network &network) {
+    if (driver == Driver::follower)
+        return Cli(network.a()).start("attach --follow");
+    const std::string datagrams =
+        fmt::format("while sleep 0.2; do echo > /dev/udp/{}/9; done", network.address(Side::a, 0));
+    return must(Process::start({"ip", "netns", "exec", network.b().name(), "bash", "-c", datagrams}));
+}
+
 } // namespace
 
 TEST_CASE("a path that is not attached does not take the attached one out of use", "[e2e]") {
@@ -119,16 +150,8 @@ TEST_CASE("a path that is not attached does not take the attached one out of use
 TEST_CASE(
     "a path whose packets come back by an interface that is not attached does not take another out of use",
     "[e2e]") {
-    const auto network = must(Network::create({.paths = {{.name = "dsl", .rate_mbit = path_mbit},
-                                                         {.name = "lte", .rate_mbit = path_mbit},
-                                                         {.name = "back", .rate_mbit = path_mbit}},
-                                               .joins = Joins::none}));
-    const auto on_lte = network.address(Side::a, 1);
-    // Without a device, to which its socket would be bound.
-    must(network.a().ip(fmt::format("mptcp endpoint add {} subflow", on_lte)));
-    must(network.a().ip(fmt::format("mptcp endpoint add {} dev back subflow", network.address(Side::a, 2))));
-    must(network.b().ip(fmt::format("route add {} via {} dev back", on_lte, network.address(Side::a, 2))));
-    must(network.b().ip(fmt::format("rule add to {} table main pref 1", on_lte)));
+    const auto network = with_a_way_back();
+    turn_the_way_back(network);
     for (const auto *mode : {"tc", "native"})
         check_choices(network, {"dsl", "lte"}, mode);
 }
@@ -182,6 +205,53 @@ TEST_CASE(
     crowd.check({.subflows = 5, .parked = 5}, "six");
     crowd.add(0, 3);
     crowd.check({.subflows = 8, .parked = 8}, "nine");
+    transfer.stop();
+    check_clean(transfer.wait());
+}
+
+TEST_CASE("a parked subflow is opened again by time, once the packets of the other are not met any more",
+          "[e2e]") {
+    struct Way {
+        Driver driver;
+        std::string mode;
+        bool detached; // by command; else its answers come back another way
+    };
+    const auto [driver, mode, detached] =
+        GENERATE(Way{Driver::strangers, "tc", true}, Way{Driver::strangers, "native", false},
+                 Way{Driver::follower, "tc", false});
+    CAPTURE(driver == Driver::strangers, mode, detached);
+    const auto network = with_a_way_back();
+    const auto server = serve(network);
+    const Attachment attachment(network.a(), {"dsl", "lte"}, mode);
+    const Cli mpsched(network.a());
+    mpsched("path dsl priority=1");
+    mpsched("use active-standby");
+    auto transfer = upload(network, server);
+    const auto parked = [&] { return kernel_backup(network.a(), network.address(Side::b, 0)); };
+    REQUIRE(wait_until(parked, 5s) >= 0);
+    std::this_thread::sleep_for(500ms);
+    if (detached)
+        mpsched("detach lte");
+    else
+        turn_the_way_back(network);
+    // The last packets that were met are still on their way.
+    std::this_thread::sleep_for(500ms);
+    if (driver == Driver::follower)
+        CHECK(wait_until([&] { return mpsched("status").out.contains("a parked subflow is to be opened"); },
+                         5s) >= 0);
+    // `detach` has brought packets along by itself.
+    CHECK((detached || parked()));
+    auto process = start(driver, network);
+    const double took = wait_until([&] { return !parked(); }, 8s);
+    report(fmt::format("{}, {}: open after {:.1f} s", mode,
+                       driver == Driver::strangers ? "others' packets" : "attach --follow", took));
+    INFO(mpsched("conns").out << mpsched("stats").out);
+    CHECK(took >= 0);
+    Meter meter(network.b(), {"dsl", "lte"});
+    std::this_thread::sleep_for(500ms);
+    check_both_carry(meter, "after that");
+    (void)process.signal(SIGTERM);
+    (void)process.wait(5s);
     transfer.stop();
     check_clean(transfer.wait());
 }

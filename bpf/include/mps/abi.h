@@ -305,7 +305,9 @@ struct mps_conn {
 	__u16 levers;      /* bit i: sf[i].lever says something */
 	__u8 kept_words;   /* as in mps_scratch, after a decision of the present policy */
 	__u8 settled;      /* the last decision left no bit to be changed */
-	__u8 pad[6];
+	__u8 watched;      /* a timer looks at it, see watch.bpf.h */
+	__u8 restored;     /* the last verdict was to leave the kernel alone */
+	__u8 pad[4];
 	__u64 decided_ns; /* when it was last decided on */
 	__u64 last_node;  /* the end of the kernel's list of subflows then */
 	struct mps_conn_subflow sf[MPS_SUBFLOW_ROWS];
