@@ -52,7 +52,7 @@ struct Passed {
 using Meddler = std::function<std::vector<Passed>(lab::Side from, std::vector<std::uint8_t> packet)>;
 
 struct WiredPath {
-    std::string name;
+    std::string name = {};
     Kind kind = Kind::tun;
     double rate_mbit = 0;               ///< 0: unshaped
     std::chrono::microseconds delay{0}; ///< one way; tun and tap only
