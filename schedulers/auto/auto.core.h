@@ -65,6 +65,7 @@ struct auto_policy_state {
 	__u16 best;                    /* index, plus 1; 0: none yet */
 	__u16 pace[MPS_SUBFLOW_ROWS];  /* wished for, AUTO_PACE_UNIT bytes/s; 0: none */
 	__u8 trials[MPS_SUBFLOW_ROWS]; /* bursts sent on trial since it last helped by itself */
+	__u32 looked; /* bytes: the most that could be under way when it last went on in spite of a block */
 };
 
 /* What is known of one subflow at a decision. */
@@ -404,6 +405,7 @@ MPS_CORE_PART __u32 auto_follow(const struct mps_view *v, struct auto_policy_sta
 		if (auto_pressed(v, st) ? backlog <= grown
 					: backlog < grown + st->level / 2 || backlog < AUTO_BURST) {
 			st->last_size = st->size;
+			st->looked = 0;
 			st->size = auto_bytes(grown);
 			st->refill = 0;
 		} else {
@@ -662,7 +664,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 				 const struct auto_policy_params *p, struct auto_policy_state *st)
 {
 	__u32 candidates = mps_welcome(v), best, left, open, next, us, first_us, late, held, silent, over,
-	      bursts, look, trial = 0, margin = p->margin_pct;
+	      bursts, trial = 0, margin = p->margin_pct;
 	struct auto_work w = {};
 	__u64 whole, rate, soon, ahead, limit, near, room, share, sends;
 
@@ -786,12 +788,16 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 		if (st->open >> next & 1)
 			sends = sends * 3 / 4;
 		/*
-		 * What would block is guessed from a handshake and a window of ten segments, and the windows of a connection that
-		 * keeps to one path never grow. In bulk that goes on for longer than the guess, finding out costs less.
+		 * What would block is guessed from the windows there are, and those of a connection that keeps to one path never grow. In
+		 * bulk that goes on for longer than the block, finding out costs less. Once more only where they have grown by it: a receive
+		 * buffer of a fixed size blocks every time.
 		 */
-		look = w.refill && w.m.unknown && w.waits > 2 * soon * late / 1000;
-		if (!w.rest && !look && sends + share > ahead + room)
-			continue;
+		if (!w.rest && sends + share > ahead + room) {
+			if (!w.refill || w.waits <= 2 * soon * late / 1000 ||
+			    (!w.m.unknown && room <= (__u64)st->looked + st->looked / 8))
+				continue;
+			st->looked = auto_bytes(room);
+		}
 		open |= 1u << next;
 		rate += w.m.rate;
 		soon += w.m.soon;

@@ -1569,6 +1569,71 @@ TEST_CASE("a long upload tries a second path, however small its send buffer and 
     }
 }
 
+namespace {
+
+// How much of the end of a long upload over 20 Mbit/s the second path is open: as quick, 400 ms instead of 8. Each round trip in
+// which it was used makes its window twice as large and, if they grow, the receive window and the send buffer half as large again.
+double upload_with_far_path_open(bool buffers_grow) {
+    constexpr std::uint32_t bytes_a_ms = 2500, far_ms = 400, rounds_ms = 40000;
+    Steered policy("auto");
+    std::uint64_t acked[2]{}, room = 300'000;
+    std::uint32_t near = 200'000, far = 0, far_window = 10, far_since_ms = 0, decisions = 0, open = 0;
+    bool allowed_far = false;
+
+    for (std::uint32_t at_ms = 0; at_ms < rounds_ms; ++at_ms) {
+        bool far_answers = false;
+        if (far && at_ms - far_since_ms >= far_ms) {
+            const auto got = std::min(far, bytes_a_ms);
+            acked[1] += got;
+            far -= got;
+            far_answers = true;
+            if (!far) {
+                far_window = std::min(far_window * 2, 800u);
+                room = buffers_grow ? std::min<std::uint64_t>(room * 3 / 2, 6'000'000) : room;
+            }
+        } else if (allowed_far && !far) {
+            far = std::min<std::uint32_t>(far_window * 1400, 65536);
+            far_since_ms = at_ms;
+        }
+        acked[0] += std::min(near, bytes_a_ms);
+        near -= std::min(near, bytes_a_ms);
+        if (near <= room / 2)
+            near = static_cast<std::uint32_t>(room * 3 / 4);
+        auto view = view_of({{.fresh = at_ms == 0,
+                              .srtt_us = 8000 + near * 1000 / bytes_a_ms,
+                              .min_rtt_us = 8000,
+                              .cwnd_segs = 200,
+                              .bytes_acked = acked[0],
+                              .outstanding_bytes = near,
+                              .notsent_bytes = near > 280'000 ? near - 280'000 : 0},
+                             {.fresh = at_ms == 0,
+                              .srtt_us = far_ms * 1000,
+                              .min_rtt_us = far_ms * 1000,
+                              .cwnd_segs = far_window,
+                              .bytes_acked = acked[1],
+                              .outstanding_bytes = far}},
+                            {.now_us = (1000 + at_ms) * ms,
+                             .unsent_bytes = room / 4,
+                             .self = far_answers ? 1u : 0u,
+                             .window_bytes = room - near - far,
+                             .unacked_bytes = near + far});
+        view.sf[0].ssthresh_segs = 100;
+        view.sf[1].ssthresh_segs = 0x7fffffff;
+        allowed_far = (policy.allowed(view) & second) != 0;
+        decisions += at_ms > rounds_ms / 2;
+        open += at_ms > rounds_ms / 2 && allowed_far;
+    }
+    return static_cast<double>(open) / decisions;
+}
+
+} // namespace
+
+TEST_CASE("a long upload goes on trying a far path where the buffers grow by it, and not where they do not",
+          "[auto]") {
+    CHECK(upload_with_far_path_open(true) > 0.5);
+    CHECK(upload_with_far_path_open(false) < 0.1);
+}
+
 TEST_CASE("an application that refills the send buffer is thought to have as much more to send", "[auto]") {
     Steered policy("auto");
     // 200 kB are under way at each look, 2 MB a second are acknowledged; nothing waits above the subflows.
