@@ -293,6 +293,9 @@ TEST_CASE("attaching, detaching and changing the policy under load leave as much
     rig.ok({"use", "weighted"});
     auto server = must(lab::Server::start(rig.network().b()));
     auto transfer = rig.transfer(server);
+    // Once around first: what another mode needs is loaded when it is first asked for, and stays.
+    wear(rig, 3, 3);
+    rig.ok({"use", "weighted"});
     const auto before = rig.programs();
     const auto pins = rig.bpffs().tree().size();
     wear(rig, 3, 6);
