@@ -337,6 +337,6 @@ TEST_CASE(
                      after.programs, before.maps, after.maps, pins, rig.bpffs().tree().size(), before.bytes,
                      after.bytes));
     CHECK(rig.bpffs().tree().size() == pins);
-    CHECK(rig.status()["problems"].empty());
+    CHECK(faults(rig.status()).empty());
     transfer.abort();
 }
