@@ -2,6 +2,7 @@
 #include "catch.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -51,6 +52,17 @@ std::uint32_t xdp_on(const char *interface) {
     return id;
 }
 
+// Ids of the maps of a program; none if it cannot be asked. `info` becomes what the kernel tells besides.
+std::set<std::uint32_t> maps_of(int program, bpf_prog_info &info) {
+    std::array<std::uint32_t, 64> maps{};
+    std::uint32_t length = sizeof info;
+    info.nr_map_ids = maps.size();
+    info.map_ids = reinterpret_cast<std::uintptr_t>(maps.data());
+    if (program < 0 || bpf_obj_get_info_by_fd(program, &info, &length))
+        return {};
+    return {maps.begin(), maps.begin() + std::min<std::size_t>(info.nr_map_ids, maps.size())};
+}
+
 // What the kernel holds, by name, of programs that use one of our maps: data path and policies.
 std::multiset<std::string> loaded_programs(const Scratch &scratch) {
     std::set<std::uint32_t> ours;
@@ -65,14 +77,8 @@ std::multiset<std::string> loaded_programs(const Scratch &scratch) {
     std::multiset<std::string> names;
     for (std::uint32_t id = 0; !bpf_prog_get_next_id(id, &id);) {
         const int fd = bpf_prog_get_fd_by_id(id);
-        std::uint32_t maps[64];
         bpf_prog_info info{};
-        info.nr_map_ids = 64;
-        info.map_ids = reinterpret_cast<std::uintptr_t>(maps);
-        std::uint32_t length = sizeof info;
-        if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &length) &&
-            std::any_of(maps, maps + std::min(info.nr_map_ids, 64U),
-                        [&](std::uint32_t map) { return ours.contains(map); }))
+        if (std::ranges::any_of(maps_of(fd, info), [&](std::uint32_t map) { return ours.contains(map); }))
             names.insert(info.name);
         if (fd >= 0)
             ::close(fd);
@@ -88,13 +94,9 @@ std::set<std::uint32_t> policy_maps(const Scratch &scratch, const char *slots) {
     std::set<std::uint32_t> result;
     if (!bpf_map_lookup_elem(slots_fd, &slot, &id)) {
         const int fd = bpf_prog_get_fd_by_id(id);
-        std::uint32_t maps[64];
         bpf_prog_info info{};
-        info.nr_map_ids = 64;
-        info.map_ids = reinterpret_cast<std::uintptr_t>(maps);
-        std::uint32_t length = sizeof info;
-        REQUIRE(bpf_obj_get_info_by_fd(fd, &info, &length) == 0);
-        result.insert(maps, maps + info.nr_map_ids);
+        result = maps_of(fd, info);
+        REQUIRE_FALSE(result.empty());
         ::close(fd);
     }
     ::close(slots_fd);
