@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "amounts.hpp"
+#include "base/amounts.hpp"
 #include "bpffs.hpp"
 #include "device_place.hpp"
 #include "hooks.hpp"

@@ -23,8 +23,8 @@
 
 #include <fmt/format.h>
 
-#include "capabilities.hpp"
-#include "fd.hpp"
+#include "base/capabilities.hpp"
+#include "base/fd.hpp"
 #include "pins.hpp"
 
 #ifndef BPF_FS_MAGIC

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "fd.hpp"
+#include "base/fd.hpp"
 #include "mpsched/error.hpp"
 
 namespace mps {

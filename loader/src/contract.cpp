@@ -13,9 +13,9 @@
 
 #include <fmt/format.h>
 
+#include "base/log.hpp"
 #include "datapath.skel.h"
 #include "load_error.hpp"
-#include "log.hpp"
 #include "mpsched/netns.hpp"
 #include "verifier_log.hpp"
 

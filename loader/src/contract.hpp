@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "fd.hpp"
+#include "base/fd.hpp"
 #include "kernel_objects.hpp"
 #include "mpsched/error.hpp"
 #include "pins.hpp"

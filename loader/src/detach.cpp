@@ -13,13 +13,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/log.hpp"
 #include "bpffs.hpp"
 #include "dump.hpp"
 #include "forged_ack.hpp"
 #include "hooks.hpp"
 #include "instance_impl.hpp"
 #include "levers.hpp"
-#include "log.hpp"
 #include "mpsched/netns.hpp"
 #include "orphans.hpp"
 #include "vrf.hpp"

@@ -15,7 +15,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "addresses.hpp"
+#include "base/addresses.hpp"
 #include "device_place.hpp"
 #include "live_config.hpp"
 

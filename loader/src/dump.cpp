@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-#include "addresses.hpp"
+#include "base/addresses.hpp"
 #include "iterator.hpp"
 
 namespace mps {

@@ -16,12 +16,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/capabilities.hpp"
+#include "base/fd.hpp"
+#include "base/log.hpp"
 #include "bpffs.hpp"
-#include "capabilities.hpp"
 #include "device_place.hpp"
-#include "fd.hpp"
 #include "kernel_probe.hpp"
-#include "log.hpp"
 #include "mpsched/nearest.hpp"
 #include "netlink.hpp"
 #include "pins.hpp"

@@ -13,7 +13,7 @@
 
 #include <fmt/format.h>
 
-#include "addresses.hpp"
+#include "base/addresses.hpp"
 #include "netlink.hpp"
 
 namespace mps {

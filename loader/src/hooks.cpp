@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "log.hpp"
+#include "base/log.hpp"
 
 namespace mps {
 

@@ -10,12 +10,12 @@
 
 #include <fmt/format.h>
 
+#include "base/log.hpp"
+#include "base/numbers.hpp"
 #include "bpffs.hpp"
 #include "instance_impl.hpp"
 #include "kernel_probe.hpp"
-#include "log.hpp"
 #include "mpsched/netns.hpp"
-#include "numbers.hpp"
 #include "orphans.hpp"
 
 namespace mps {

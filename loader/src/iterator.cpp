@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <vector>
 
-#include "fd.hpp"
+#include "base/fd.hpp"
 
 namespace mps {
 

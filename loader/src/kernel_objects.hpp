@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "fd.hpp"
+#include "base/fd.hpp"
 #include "mpsched/error.hpp"
 
 namespace mps {

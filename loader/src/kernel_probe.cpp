@@ -23,10 +23,10 @@
 
 #include <fmt/format.h>
 
+#include "base/fd.hpp"
+#include "base/log.hpp"
 #include "cgroup.hpp"
-#include "fd.hpp"
 #include "kernel_objects.hpp"
-#include "log.hpp"
 #include "verifier_log.hpp"
 
 namespace mps {

@@ -9,8 +9,8 @@
 
 #include <fmt/format.h>
 
-#include "capabilities.hpp"
-#include "log.hpp"
+#include "base/capabilities.hpp"
+#include "base/log.hpp"
 #include "verifier_log.hpp"
 
 namespace mps {

@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "fd.hpp"
+#include "base/fd.hpp"
 #include "mpsched/error.hpp"
 #include "mpsched/instance.hpp"
 

@@ -4,8 +4,8 @@
 #include <bpf/bpf.h>
 #include <mps/abi.h>
 
+#include "base/log.hpp"
 #include "kernel_objects.hpp"
-#include "log.hpp"
 
 namespace mps {
 

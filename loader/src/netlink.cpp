@@ -21,7 +21,7 @@
 
 #include <fmt/format.h>
 
-#include "fd.hpp"
+#include "base/fd.hpp"
 
 // linux/if_arp.h, which cannot be included beside net/if.h.
 #ifndef ARPHRD_RAWIP

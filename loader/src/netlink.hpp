@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "fd.hpp"
+#include "base/fd.hpp"
 #include "mpsched/error.hpp"
 
 struct nlattr;

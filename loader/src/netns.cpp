@@ -12,7 +12,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "fd.hpp"
+#include "base/fd.hpp"
 #include "netlink.hpp"
 
 #ifndef SO_NETNS_COOKIE

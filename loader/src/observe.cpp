@@ -19,8 +19,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "addresses.hpp"
-#include "amounts.hpp"
+#include "base/addresses.hpp"
+#include "base/amounts.hpp"
+#include "base/numbers.hpp"
 #include "bpffs.hpp"
 #include "carrier.hpp"
 #include "device_place.hpp"
@@ -32,7 +33,6 @@
 #include "mpsched/nearest.hpp"
 #include "mpsched/netns.hpp"
 #include "mpsched/selector.hpp"
-#include "numbers.hpp"
 #include "orphans.hpp"
 #include "vrf.hpp"
 

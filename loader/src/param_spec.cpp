@@ -10,8 +10,8 @@
 
 #include <fmt/format.h>
 
-#include "amounts.hpp"
-#include "numbers.hpp"
+#include "base/amounts.hpp"
+#include "base/numbers.hpp"
 
 namespace mps {
 

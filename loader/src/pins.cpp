@@ -11,9 +11,9 @@
 
 #include <fmt/format.h>
 
+#include "base/numbers.hpp"
 #include "contract.hpp"
 #include "namespace_state.hpp"
-#include "numbers.hpp"
 
 namespace mps {
 

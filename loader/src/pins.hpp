@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "fd.hpp"
+#include "base/fd.hpp"
 #include "kernel_objects.hpp"
 #include "lock.hpp"
 #include "mpsched/error.hpp"

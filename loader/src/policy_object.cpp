@@ -13,8 +13,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/log.hpp"
 #include "load_error.hpp"
-#include "log.hpp"
 #include "mpsched/nearest.hpp"
 #include "verifier_log.hpp"
 

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "fd.hpp"
+#include "base/fd.hpp"
 #include "kernel_objects.hpp"
 #include "mpsched/error.hpp"
 #include "param_spec.hpp"

@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "numbers.hpp"
+#include "base/numbers.hpp"
 
 namespace mps {
 

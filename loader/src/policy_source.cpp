@@ -14,9 +14,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/sha256.hpp"
 #include "kernel_probe.hpp"
 #include "mpsched/nearest.hpp"
-#include "sha256.hpp"
 
 namespace mps {
 

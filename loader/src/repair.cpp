@@ -22,11 +22,11 @@
 #include <algorithm>
 #include <set>
 
+#include "base/log.hpp"
 #include "carrier.hpp"
 #include "hooks.hpp"
 #include "instance_impl.hpp"
 #include "levers.hpp"
-#include "log.hpp"
 #include "vrf.hpp"
 
 namespace mps {

@@ -10,12 +10,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "addresses.hpp"
+#include "base/addresses.hpp"
+#include "base/numbers.hpp"
 #include "cgroup.hpp"
 #include "mpsched/nearest.hpp"
 #include "mpsched/netns.hpp"
 #include "netlink.hpp"
-#include "numbers.hpp"
 
 namespace mps {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "amounts.hpp"
+#include "base/amounts.hpp"
 
 #include <limits>
 

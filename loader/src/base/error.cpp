@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "capabilities.hpp"
+#include "base/capabilities.hpp"
 
 namespace mps {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "log.hpp"
+#include "base/log.hpp"
 
 #include <bpf/libbpf.h>
 

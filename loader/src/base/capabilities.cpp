@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "capabilities.hpp"
+#include "base/capabilities.hpp"
 
 #include <linux/capability.h>
 

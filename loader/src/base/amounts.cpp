@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "amounts.hpp"
+#include "base/amounts.hpp"
 
 #include <algorithm>
 #include <array>
@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "numbers.hpp"
+#include "base/numbers.hpp"
 
 namespace mps {
 
