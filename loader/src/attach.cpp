@@ -9,9 +9,9 @@
 
 #include "base/amounts.hpp"
 #include "bpffs.hpp"
-#include "device_place.hpp"
 #include "hooks.hpp"
 #include "instance_impl.hpp"
+#include "kernel/device_place.hpp"
 #include "mpsched/netns.hpp"
 #include "mpsched/policy_names.hpp"
 #include "vrf.hpp"

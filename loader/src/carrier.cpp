@@ -14,7 +14,7 @@
 #include <fmt/format.h>
 
 #include "forged_ack.hpp"
-#include "netlink.hpp"
+#include "kernel/netlink.hpp"
 
 namespace mps {
 

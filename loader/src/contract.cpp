@@ -15,9 +15,9 @@
 
 #include "base/log.hpp"
 #include "datapath.skel.h"
-#include "load_error.hpp"
+#include "kernel/load_error.hpp"
+#include "kernel/verifier_log.hpp"
 #include "mpsched/netns.hpp"
-#include "verifier_log.hpp"
 
 namespace mps {
 

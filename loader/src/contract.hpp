@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/fd.hpp"
-#include "kernel_objects.hpp"
+#include "kernel/kernel_objects.hpp"
 #include "mpsched/error.hpp"
 #include "pins.hpp"
 #include "variants.hpp"

@@ -16,7 +16,7 @@
 #include <fmt/ranges.h>
 
 #include "base/addresses.hpp"
-#include "device_place.hpp"
+#include "kernel/device_place.hpp"
 #include "live_config.hpp"
 
 namespace mps {

@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "contract.hpp"
+#include "kernel/netlink.hpp"
+#include "kernel/path_manager.hpp"
 #include "mpsched/error.hpp"
 #include "mpsched/instance.hpp"
-#include "netlink.hpp"
-#include "path_manager.hpp"
 
 namespace mps {
 

@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/addresses.hpp"
-#include "iterator.hpp"
+#include "kernel/iterator.hpp"
 
 namespace mps {
 

@@ -11,7 +11,7 @@
 
 #include "carrier.hpp"
 #include "instance_impl.hpp"
-#include "netlink.hpp"
+#include "kernel/netlink.hpp"
 
 namespace mps {
 

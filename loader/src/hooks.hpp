@@ -10,9 +10,9 @@
 #include <string>
 
 #include "contract.hpp"
+#include "kernel/netlink.hpp"
 #include "mpsched/error.hpp"
 #include "mpsched/instance.hpp"
-#include "netlink.hpp"
 #include "pins.hpp"
 
 namespace mps {

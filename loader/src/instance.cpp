@@ -14,7 +14,7 @@
 #include "base/numbers.hpp"
 #include "bpffs.hpp"
 #include "instance_impl.hpp"
-#include "kernel_probe.hpp"
+#include "kernel/kernel_probe.hpp"
 #include "mpsched/netns.hpp"
 #include "orphans.hpp"
 

@@ -12,8 +12,8 @@
 
 #include <fmt/format.h>
 
-#include "cgroup.hpp"
-#include "iterator.hpp"
+#include "kernel/cgroup.hpp"
+#include "kernel/iterator.hpp"
 
 namespace mps {
 

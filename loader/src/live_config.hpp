@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "contract.hpp"
-#include "kernel_objects.hpp"
+#include "kernel/kernel_objects.hpp"
 #include "mpsched/error.hpp"
 
 namespace mps {

@@ -18,8 +18,8 @@
 
 #include "bpffs.hpp"
 #include "hooks.hpp"
-#include "kernel_objects.hpp"
-#include "netlink.hpp"
+#include "kernel/kernel_objects.hpp"
+#include "kernel/netlink.hpp"
 #include "pins.hpp"
 
 namespace mps {

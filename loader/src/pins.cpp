@@ -13,7 +13,7 @@
 
 #include "base/numbers.hpp"
 #include "contract.hpp"
-#include "namespace_state.hpp"
+#include "kernel/namespace_state.hpp"
 
 namespace mps {
 

@@ -14,9 +14,9 @@
 #include <fmt/ranges.h>
 
 #include "base/log.hpp"
-#include "load_error.hpp"
+#include "kernel/load_error.hpp"
+#include "kernel/verifier_log.hpp"
 #include "mpsched/nearest.hpp"
-#include "verifier_log.hpp"
 
 namespace mps {
 

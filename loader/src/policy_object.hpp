@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/fd.hpp"
-#include "kernel_objects.hpp"
+#include "kernel/kernel_objects.hpp"
 #include "mpsched/error.hpp"
 #include "param_spec.hpp"
 #include "variants.hpp"

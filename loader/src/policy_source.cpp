@@ -15,7 +15,7 @@
 #include <fmt/ranges.h>
 
 #include "base/sha256.hpp"
-#include "kernel_probe.hpp"
+#include "kernel/kernel_probe.hpp"
 #include "mpsched/nearest.hpp"
 
 namespace mps {

@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
+#include "kernel/netlink.hpp"
 #include "live_config.hpp"
 #include "mpsched/error.hpp"
-#include "netlink.hpp"
 
 namespace mps {
 

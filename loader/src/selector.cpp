@@ -12,10 +12,10 @@
 
 #include "base/addresses.hpp"
 #include "base/numbers.hpp"
-#include "cgroup.hpp"
+#include "kernel/cgroup.hpp"
+#include "kernel/netlink.hpp"
 #include "mpsched/nearest.hpp"
 #include "mpsched/netns.hpp"
-#include "netlink.hpp"
 
 namespace mps {
 

@@ -5,7 +5,7 @@
 
 #include <net/if_arp.h>
 
-#include "device_place.hpp"
+#include "kernel/device_place.hpp"
 
 using namespace mps;
 using Verdict = Place::Verdict;

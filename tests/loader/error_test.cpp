@@ -3,7 +3,7 @@
 
 #include <cerrno>
 
-#include "load_error.hpp"
+#include "kernel/load_error.hpp"
 #include "mpsched/error.hpp"
 
 using namespace mps;

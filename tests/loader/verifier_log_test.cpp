@@ -7,7 +7,7 @@
 #include <iterator>
 #include <string>
 
-#include "verifier_log.hpp"
+#include "kernel/verifier_log.hpp"
 
 using namespace mps;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "netlink.hpp"
+#include "kernel/netlink.hpp"
 
 #include <libmnl/libmnl.h>
 #include <linux/ethtool.h>

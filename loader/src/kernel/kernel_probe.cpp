@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "kernel_probe.hpp"
+#include "kernel/kernel_probe.hpp"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -25,9 +25,9 @@
 
 #include "base/fd.hpp"
 #include "base/log.hpp"
-#include "cgroup.hpp"
-#include "kernel_objects.hpp"
-#include "verifier_log.hpp"
+#include "kernel/cgroup.hpp"
+#include "kernel/kernel_objects.hpp"
+#include "kernel/verifier_log.hpp"
 
 namespace mps {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "iterator.hpp"
+#include "kernel/iterator.hpp"
 
 #include <bpf/bpf.h>
 #include <linux/bpf.h>

@@ -13,7 +13,7 @@
 #include <fmt/ranges.h>
 
 #include "base/fd.hpp"
-#include "netlink.hpp"
+#include "kernel/netlink.hpp"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71

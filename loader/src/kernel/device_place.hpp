@@ -12,8 +12,8 @@
 #include <span>
 #include <string>
 
+#include "kernel/netlink.hpp"
 #include "mpsched/instance.hpp"
-#include "netlink.hpp"
 
 namespace mps {
 

@@ -20,10 +20,10 @@
 #include "base/fd.hpp"
 #include "base/log.hpp"
 #include "bpffs.hpp"
-#include "device_place.hpp"
-#include "kernel_probe.hpp"
+#include "kernel/device_place.hpp"
+#include "kernel/kernel_probe.hpp"
+#include "kernel/netlink.hpp"
 #include "mpsched/nearest.hpp"
-#include "netlink.hpp"
 #include "pins.hpp"
 
 #ifndef IPPROTO_MPTCP

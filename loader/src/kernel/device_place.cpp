@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "device_place.hpp"
+#include "kernel/device_place.hpp"
 
 #include <net/if_arp.h>
 

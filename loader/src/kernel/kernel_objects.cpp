@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "kernel_objects.hpp"
+#include "kernel/kernel_objects.hpp"
 
 #include <bpf/bpf.h>
 #include <sys/mman.h>

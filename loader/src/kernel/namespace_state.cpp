@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "namespace_state.hpp"
+#include "kernel/namespace_state.hpp"
 
 #include <bpf/bpf.h>
 #include <mps/abi.h>
 
 #include "base/log.hpp"
-#include "kernel_objects.hpp"
+#include "kernel/kernel_objects.hpp"
 
 namespace mps {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "verifier_log.hpp"
+#include "kernel/verifier_log.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "cgroup.hpp"
+#include "kernel/cgroup.hpp"
 
 #include <fcntl.h>
 #include <sys/mount.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "load_error.hpp"
+#include "kernel/load_error.hpp"
 
 #include <linux/capability.h>
 
@@ -11,7 +11,7 @@
 
 #include "base/capabilities.hpp"
 #include "base/log.hpp"
-#include "verifier_log.hpp"
+#include "kernel/verifier_log.hpp"
 
 namespace mps {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "path_manager.hpp"
+#include "kernel/path_manager.hpp"
 
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
@@ -9,7 +9,7 @@
 #include <array>
 #include <fstream>
 
-#include "netlink.hpp"
+#include "kernel/netlink.hpp"
 
 namespace mps {
 
