@@ -8,12 +8,12 @@
 #include <fmt/ranges.h>
 
 #include "base/amounts.hpp"
-#include "bpffs.hpp"
 #include "hooks.hpp"
 #include "instance_impl.hpp"
 #include "kernel/device_place.hpp"
 #include "mpsched/netns.hpp"
 #include "mpsched/policy_names.hpp"
+#include "pins/bpffs.hpp"
 #include "vrf.hpp"
 
 namespace mps {

@@ -6,8 +6,8 @@
 
 #include <cstddef>
 
-#include "contract.hpp"
 #include "mpsched/error.hpp"
+#include "pins/contract.hpp"
 
 namespace mps {
 

@@ -14,14 +14,14 @@
 #include <fmt/ranges.h>
 
 #include "base/log.hpp"
-#include "bpffs.hpp"
 #include "dump.hpp"
 #include "forged_ack.hpp"
 #include "hooks.hpp"
 #include "instance_impl.hpp"
 #include "levers.hpp"
 #include "mpsched/netns.hpp"
-#include "orphans.hpp"
+#include "pins/bpffs.hpp"
+#include "pins/orphans.hpp"
 #include "vrf.hpp"
 
 namespace mps {

@@ -17,7 +17,7 @@
 
 #include "base/addresses.hpp"
 #include "kernel/device_place.hpp"
-#include "live_config.hpp"
+#include "pins/live_config.hpp"
 
 namespace mps {
 

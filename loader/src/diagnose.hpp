@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "contract.hpp"
 #include "kernel/netlink.hpp"
 #include "kernel/path_manager.hpp"
 #include "mpsched/error.hpp"
 #include "mpsched/instance.hpp"
+#include "pins/contract.hpp"
 
 namespace mps {
 

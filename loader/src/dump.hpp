@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "contract.hpp"
 #include "mpsched/error.hpp"
+#include "pins/contract.hpp"
 
 namespace mps {
 

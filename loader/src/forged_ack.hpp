@@ -13,9 +13,9 @@
 #include <string_view>
 #include <vector>
 
-#include "contract.hpp"
 #include "dump.hpp"
 #include "mpsched/error.hpp"
+#include "pins/contract.hpp"
 
 namespace mps {
 

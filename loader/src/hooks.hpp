@@ -9,11 +9,11 @@
 #include <set>
 #include <string>
 
-#include "contract.hpp"
 #include "kernel/netlink.hpp"
 #include "mpsched/error.hpp"
 #include "mpsched/instance.hpp"
-#include "pins.hpp"
+#include "pins/contract.hpp"
+#include "pins/pins.hpp"
 
 namespace mps {
 

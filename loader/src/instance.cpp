@@ -12,11 +12,11 @@
 
 #include "base/log.hpp"
 #include "base/numbers.hpp"
-#include "bpffs.hpp"
 #include "instance_impl.hpp"
 #include "kernel/kernel_probe.hpp"
 #include "mpsched/netns.hpp"
-#include "orphans.hpp"
+#include "pins/bpffs.hpp"
+#include "pins/orphans.hpp"
 
 namespace mps {
 

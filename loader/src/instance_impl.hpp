@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "contract.hpp"
-#include "live_config.hpp"
-#include "lock.hpp"
 #include "mpsched/instance.hpp"
-#include "pins.hpp"
+#include "pins/contract.hpp"
+#include "pins/live_config.hpp"
+#include "pins/lock.hpp"
+#include "pins/pins.hpp"
 #include "presence.hpp"
 #include "slots.hpp"
 

@@ -22,7 +22,6 @@
 #include "base/addresses.hpp"
 #include "base/amounts.hpp"
 #include "base/numbers.hpp"
-#include "bpffs.hpp"
 #include "carrier.hpp"
 #include "diagnose.hpp"
 #include "dump.hpp"
@@ -33,7 +32,8 @@
 #include "mpsched/nearest.hpp"
 #include "mpsched/netns.hpp"
 #include "mpsched/selector.hpp"
-#include "orphans.hpp"
+#include "pins/bpffs.hpp"
+#include "pins/orphans.hpp"
 #include "vrf.hpp"
 
 namespace mps {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "mpsched/error.hpp"
-#include "pins.hpp"
+#include "pins/pins.hpp"
 
 namespace mps {
 

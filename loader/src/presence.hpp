@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "kernel/netlink.hpp"
-#include "live_config.hpp"
 #include "mpsched/error.hpp"
+#include "pins/live_config.hpp"
 
 namespace mps {
 

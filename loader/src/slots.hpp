@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "contract.hpp"
-#include "live_config.hpp"
 #include "mpsched/error.hpp"
-#include "pins.hpp"
+#include "pins/contract.hpp"
+#include "pins/live_config.hpp"
+#include "pins/pins.hpp"
 #include "policy_object.hpp"
 #include "policy_origin.hpp"
 

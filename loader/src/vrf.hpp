@@ -7,11 +7,11 @@
 #include <cstdint>
 #include <string>
 
-#include "contract.hpp"
 #include "kernel/netlink.hpp"
 #include "mpsched/error.hpp"
 #include "mpsched/instance.hpp"
-#include "pins.hpp"
+#include "pins/contract.hpp"
+#include "pins/pins.hpp"
 
 namespace mps {
 

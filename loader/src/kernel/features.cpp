@@ -19,12 +19,12 @@
 #include "base/capabilities.hpp"
 #include "base/fd.hpp"
 #include "base/log.hpp"
-#include "bpffs.hpp"
 #include "kernel/device_place.hpp"
 #include "kernel/kernel_probe.hpp"
 #include "kernel/netlink.hpp"
 #include "mpsched/nearest.hpp"
-#include "pins.hpp"
+#include "pins/bpffs.hpp"
+#include "pins/pins.hpp"
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "pins.hpp"
+#include "pins/pins.hpp"
 
 namespace mps {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "bpffs.hpp"
+#include "pins/bpffs.hpp"
 
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -25,7 +25,7 @@
 
 #include "base/capabilities.hpp"
 #include "base/fd.hpp"
-#include "pins.hpp"
+#include "pins/pins.hpp"
 
 #ifndef BPF_FS_MAGIC
 #define BPF_FS_MAGIC 0xcafe4a11

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "lock.hpp"
+#include "pins/lock.hpp"
 
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -17,8 +17,8 @@
 
 #include <fmt/format.h>
 
-#include "bpffs.hpp"
-#include "pins.hpp"
+#include "pins/bpffs.hpp"
+#include "pins/pins.hpp"
 
 namespace mps {
 

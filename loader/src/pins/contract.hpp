@@ -12,7 +12,7 @@
 #include "base/fd.hpp"
 #include "kernel/kernel_objects.hpp"
 #include "mpsched/error.hpp"
-#include "pins.hpp"
+#include "pins/pins.hpp"
 #include "variants.hpp"
 
 namespace mps {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "orphans.hpp"
+#include "pins/orphans.hpp"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -16,11 +16,11 @@
 
 #include <fmt/format.h>
 
-#include "bpffs.hpp"
 #include "hooks.hpp"
 #include "kernel/kernel_objects.hpp"
 #include "kernel/netlink.hpp"
-#include "pins.hpp"
+#include "pins/bpffs.hpp"
+#include "pins/pins.hpp"
 
 namespace mps {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "contract.hpp"
+#include "pins/contract.hpp"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>

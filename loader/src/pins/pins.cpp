@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "pins.hpp"
+#include "pins/pins.hpp"
 
 #include <mps/abi.h>
 #include <sys/stat.h>
@@ -12,8 +12,8 @@
 #include <fmt/format.h>
 
 #include "base/numbers.hpp"
-#include "contract.hpp"
 #include "kernel/namespace_state.hpp"
+#include "pins/contract.hpp"
 
 namespace mps {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "live_config.hpp"
+#include "pins/live_config.hpp"
 
 #include <algorithm>
 #include <cstring>

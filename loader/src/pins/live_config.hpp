@@ -12,9 +12,9 @@
 #include <string_view>
 #include <vector>
 
-#include "contract.hpp"
 #include "kernel/kernel_objects.hpp"
 #include "mpsched/error.hpp"
+#include "pins/contract.hpp"
 
 namespace mps {
 

@@ -11,9 +11,9 @@
 
 #include "base/fd.hpp"
 #include "kernel/kernel_objects.hpp"
-#include "lock.hpp"
 #include "mpsched/error.hpp"
 #include "mpsched/instance.hpp"
+#include "pins/lock.hpp"
 
 namespace mps {
 
