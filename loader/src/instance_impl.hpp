@@ -12,8 +12,8 @@
 #include "pins/live_config.hpp"
 #include "pins/lock.hpp"
 #include "pins/pins.hpp"
+#include "policy/slots.hpp"
 #include "presence.hpp"
-#include "slots.hpp"
 
 namespace mps {
 

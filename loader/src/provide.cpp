@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 
 #include "instance_impl.hpp"
-#include "policy_switch.hpp"
+#include "policy/policy_switch.hpp"
 
 namespace mps {
 

@@ -9,7 +9,7 @@
 
 #include <bpf/btf.h>
 
-#include "param_spec.hpp"
+#include "policy/param_spec.hpp"
 
 using namespace mps;
 

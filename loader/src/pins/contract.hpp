@@ -13,7 +13,7 @@
 #include "kernel/kernel_objects.hpp"
 #include "mpsched/error.hpp"
 #include "pins/pins.hpp"
-#include "variants.hpp"
+#include "policy/variants.hpp"
 
 namespace mps {
 

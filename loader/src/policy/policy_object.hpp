@@ -15,8 +15,8 @@
 #include "base/fd.hpp"
 #include "kernel/kernel_objects.hpp"
 #include "mpsched/error.hpp"
-#include "param_spec.hpp"
-#include "variants.hpp"
+#include "policy/param_spec.hpp"
+#include "policy/variants.hpp"
 
 struct bpf_object;
 

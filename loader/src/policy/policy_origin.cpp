@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "policy_origin.hpp"
+#include "policy/policy_origin.hpp"
 
 #include <unistd.h>
 

@@ -14,9 +14,9 @@
 #include "mpsched/builtin_policies.hpp"
 #include "mpsched/error.hpp"
 #include "mpsched/policy_names.hpp"
-#include "policy_object.hpp"
-#include "policy_origin.hpp"
-#include "slots.hpp"
+#include "policy/policy_object.hpp"
+#include "policy/policy_origin.hpp"
+#include "policy/slots.hpp"
 
 namespace mps {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "policy_object.hpp"
+#include "policy/policy_object.hpp"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>

@@ -7,7 +7,7 @@
 
 #include "instance_impl.hpp"
 #include "mpsched/selector.hpp"
-#include "policy_switch.hpp"
+#include "policy/policy_switch.hpp"
 
 namespace mps {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "policy_switch.hpp"
+#include "policy/policy_switch.hpp"
 
 #include <algorithm>
 

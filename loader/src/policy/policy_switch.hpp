@@ -14,8 +14,8 @@
 
 #include "instance_impl.hpp"
 #include "mpsched/error.hpp"
-#include "policy_source.hpp"
-#include "rules.hpp"
+#include "policy/policy_source.hpp"
+#include "policy/rules.hpp"
 
 namespace mps {
 

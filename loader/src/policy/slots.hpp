@@ -13,8 +13,8 @@
 #include "pins/contract.hpp"
 #include "pins/live_config.hpp"
 #include "pins/pins.hpp"
-#include "policy_object.hpp"
-#include "policy_origin.hpp"
+#include "policy/policy_object.hpp"
+#include "policy/policy_origin.hpp"
 
 namespace mps {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "policy_source.hpp"
+#include "policy/policy_source.hpp"
 
 #include <sys/stat.h>
 

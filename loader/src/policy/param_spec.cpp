@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "param_spec.hpp"
+#include "policy/param_spec.hpp"
 
 #include <bpf/btf.h>
 #include <mps/abi.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "slots.hpp"
+#include "policy/slots.hpp"
 
 #include <bpf/bpf.h>
 #include <linux/membarrier.h>
