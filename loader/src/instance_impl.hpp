@@ -7,13 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "attach/presence.hpp"
 #include "mpsched/instance.hpp"
 #include "pins/contract.hpp"
 #include "pins/live_config.hpp"
 #include "pins/lock.hpp"
 #include "pins/pins.hpp"
 #include "policy/slots.hpp"
-#include "presence.hpp"
 
 namespace mps {
 

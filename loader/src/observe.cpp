@@ -19,22 +19,22 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "attach/carrier.hpp"
+#include "attach/hooks.hpp"
+#include "attach/levers.hpp"
+#include "attach/vrf.hpp"
 #include "base/addresses.hpp"
 #include "base/amounts.hpp"
 #include "base/numbers.hpp"
-#include "carrier.hpp"
 #include "diagnose.hpp"
 #include "dump.hpp"
-#include "hooks.hpp"
 #include "instance_impl.hpp"
 #include "kernel/device_place.hpp"
-#include "levers.hpp"
 #include "mpsched/nearest.hpp"
 #include "mpsched/netns.hpp"
 #include "mpsched/selector.hpp"
 #include "pins/bpffs.hpp"
 #include "pins/orphans.hpp"
-#include "vrf.hpp"
 
 namespace mps {
 

@@ -6,7 +6,7 @@
 
 #include <arpa/inet.h>
 
-#include "forged_ack.hpp"
+#include "attach/forged_ack.hpp"
 
 using namespace mps;
 

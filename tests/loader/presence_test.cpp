@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "presence.hpp"
+#include "attach/presence.hpp"
 
 using namespace mps;
 

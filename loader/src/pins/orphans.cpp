@@ -16,7 +16,7 @@
 
 #include <fmt/format.h>
 
-#include "hooks.hpp"
+#include "attach/hooks.hpp"
 #include "kernel/kernel_objects.hpp"
 #include "kernel/netlink.hpp"
 #include "pins/bpffs.hpp"

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "attach/levers.hpp"
 #include "instance_impl.hpp"
-#include "levers.hpp"
 #include "mpsched/selector.hpp"
 #include "policy/policy_switch.hpp"
 

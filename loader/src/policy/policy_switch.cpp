@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "levers.hpp"
+#include "attach/levers.hpp"
 #include "mpsched/selector.hpp"
 
 namespace mps {

@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "levers.hpp"
+#include "attach/levers.hpp"
 #include "mpsched/selector.hpp"
 
 namespace mps {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "vrf.hpp"
+#include "attach/vrf.hpp"
 
 #include <mps/abi.h>
 
@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "hooks.hpp"
+#include "attach/hooks.hpp"
 
 namespace mps {
 

@@ -13,16 +13,16 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "attach/forged_ack.hpp"
+#include "attach/hooks.hpp"
+#include "attach/levers.hpp"
+#include "attach/vrf.hpp"
 #include "base/log.hpp"
 #include "dump.hpp"
-#include "forged_ack.hpp"
-#include "hooks.hpp"
 #include "instance_impl.hpp"
-#include "levers.hpp"
 #include "mpsched/netns.hpp"
 #include "pins/bpffs.hpp"
 #include "pins/orphans.hpp"
-#include "vrf.hpp"
 
 namespace mps {
 

@@ -22,12 +22,12 @@
 #include <algorithm>
 #include <set>
 
+#include "attach/carrier.hpp"
+#include "attach/hooks.hpp"
+#include "attach/levers.hpp"
+#include "attach/vrf.hpp"
 #include "base/log.hpp"
-#include "carrier.hpp"
-#include "hooks.hpp"
 #include "instance_impl.hpp"
-#include "levers.hpp"
-#include "vrf.hpp"
 
 namespace mps {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "forged_ack.hpp"
+#include "attach/forged_ack.hpp"
 
 #include <bpf/bpf.h>
 #include <linux/bpf.h>

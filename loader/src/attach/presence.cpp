@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "presence.hpp"
+#include "attach/presence.hpp"
 
 #include <algorithm>
 #include <cstring>

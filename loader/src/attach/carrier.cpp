@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "carrier.hpp"
+#include "attach/carrier.hpp"
 
 #include <linux/if_ether.h>
 #include <mps/abi.h>
@@ -13,7 +13,7 @@
 
 #include <fmt/format.h>
 
-#include "forged_ack.hpp"
+#include "attach/forged_ack.hpp"
 #include "kernel/netlink.hpp"
 
 namespace mps {

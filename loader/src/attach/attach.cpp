@@ -7,14 +7,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "attach/hooks.hpp"
+#include "attach/vrf.hpp"
 #include "base/amounts.hpp"
-#include "hooks.hpp"
 #include "instance_impl.hpp"
 #include "kernel/device_place.hpp"
 #include "mpsched/netns.hpp"
 #include "mpsched/policy_names.hpp"
 #include "pins/bpffs.hpp"
-#include "vrf.hpp"
 
 namespace mps {
 

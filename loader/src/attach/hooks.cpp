@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "hooks.hpp"
+#include "attach/hooks.hpp"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>

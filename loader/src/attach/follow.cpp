@@ -9,7 +9,7 @@
 #include <map>
 #include <thread>
 
-#include "carrier.hpp"
+#include "attach/carrier.hpp"
 #include "instance_impl.hpp"
 #include "kernel/netlink.hpp"
 

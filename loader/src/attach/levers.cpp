@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "levers.hpp"
+#include "attach/levers.hpp"
 
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
