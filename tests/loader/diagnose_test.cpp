@@ -3,7 +3,7 @@
 
 #include <net/if_arp.h>
 
-#include "diagnose.hpp"
+#include "observe/diagnose.hpp"
 
 using namespace mps;
 

@@ -18,9 +18,9 @@
 #include "attach/levers.hpp"
 #include "attach/vrf.hpp"
 #include "base/log.hpp"
-#include "dump.hpp"
 #include "instance_impl.hpp"
 #include "mpsched/netns.hpp"
+#include "observe/dump.hpp"
 #include "pins/bpffs.hpp"
 #include "pins/orphans.hpp"
 

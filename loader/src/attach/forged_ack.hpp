@@ -13,8 +13,8 @@
 #include <string_view>
 #include <vector>
 
-#include "dump.hpp"
 #include "mpsched/error.hpp"
+#include "observe/dump.hpp"
 #include "pins/contract.hpp"
 
 namespace mps {

@@ -13,7 +13,7 @@
 
 #include <fmt/format.h>
 
-#include "dump.hpp"
+#include "observe/dump.hpp"
 
 namespace mps {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "diagnose.hpp"
+#include "observe/diagnose.hpp"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>

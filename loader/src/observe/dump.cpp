@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "dump.hpp"
+#include "observe/dump.hpp"
 
 #include <algorithm>
 #include <array>
