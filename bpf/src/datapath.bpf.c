@@ -351,28 +351,36 @@ __noinline int mps_account_wakes(struct mps_conn *conn, const struct mps_pass *p
  * long as nothing has changed since the last decision and that left no bit to be changed. Policies that
  * depend on the time are still asked about once a millisecond: the clock used here is cheap, and as coarse as
  * the kernel's tick.
+ *
+ * Of the flags in the configuration one changes what a connection gets without a new epoch: LEAVING. Levers are moved by
+ * programs of their own to where the last decision left them, whether packets are decided on or not. What a metered path
+ * carries is the difference of the kernel's own counters from one decision to the next, so only the last one of a
+ * subflow may not be left out.
  */
 #define IDLE_NS (1000 * 1000ull)
 
-static __always_inline bool nothing_to_decide(struct mps_conn *conn, struct mptcp_sock *msk, __u64 sk,
-					      const struct mps_packet *pkt, const struct mps_pass *p,
-					      const struct mps_config *config)
+static __always_inline bool nothing_to_decide(struct mps_conn *conn, struct mptcp_sock *msk,
+					      struct tcp_sock *tp, const struct mps_packet *pkt,
+					      const struct mps_pass *p, const struct mps_config *config)
 {
 	__u32 index = MPS_MAX_SUBFLOWS;
 	struct mps_conn_subflow *mine;
+	__u32 flags = config->flags;
 	__u64 now_ns;
 
 	if (!conn->settled || pkt->has_prio || msk->write_seq != msk->snd_una || mps_decide_all)
 		return false;
+	if (flags & MPS_CONFIG_LEAVING || (flags & MPS_CONFIG_METERED && pkt->fin))
+		return false;
 	if (conn->last_node != (__u64)msk->conn_list.prev || conn->path_epoch != config->path_epoch ||
-	    conn->rule_epoch != config->choice >> 32 || config->flags ||
+	    conn->rule_epoch != config->choice >> 32 ||
 	    conn->slot_serial != config->slot_serial[conn->slot & (MPS_MAX_SLOTS - 1)])
 		return false;
 	now_ns = bpf_ktime_get_coarse_ns();
 	if ((__s64)(now_ns - conn->decided_ns) >= (__s64)IDLE_NS)
 		return false;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		if (conn->sf[i].sk == sk) {
+		if (conn->sf[i].sk == (__u64)tp) {
 			index = i;
 			break;
 		}
@@ -381,10 +389,13 @@ static __always_inline bool nothing_to_decide(struct mps_conn *conn, struct mptc
 		return false;
 	barrier_var(index);
 	mine = &conn->sf[index & (MPS_SUBFLOW_ROWS - 1)];
-	if (mine->ifindex != p->ifindex)
+	if (mine->ifindex != p->ifindex || mine->deaf)
 		return false;
 	if ((__s64)(now_ns - mine->seen_ns) > 0)
 		mine->seen_ns = now_ns;
+	/* As note_hearing() of a packet of its own. */
+	mine->heard_segs = tp->segs_in;
+	mine->quiet = 0;
 	return true;
 }
 
@@ -459,7 +470,7 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 		COUNT(counters, MET_AGAIN);
 		return NULL;
 	}
-	if (nothing_to_decide(conn, msk, (__u64)sk, pkt, p, config)) {
+	if (nothing_to_decide(conn, msk, tp, pkt, p, config)) {
 		bpf_sk_release(sk);
 		COUNT(counters, IDLE);
 		return NULL;

@@ -622,6 +622,43 @@ TEST_CASE("a connection with nothing to send is left alone until time has passed
     }
 }
 
+// Or a subflow on which a burst of data is followed by silence would pass for one whose packets are not met here.
+TEST_CASE("a packet that is left alone accounts for all that its subflow has received") {
+    Rig &rig = every_rig();
+    Inside inside(rig.network().a());
+    auto heard = [&] {
+        std::uint32_t sum = 0;
+
+        for (const Flow &flow : rig.flows())
+            sum += rig.remembered()->sf[rig.index_of(flow)].heard_segs;
+        return sum;
+    };
+    auto all_left_alone = [&] {
+        bool alone = true;
+
+        for (const Flow &flow : rig.flows())
+            alone &= send(rig, Hook::xdp, usual_ack(flow).build(), Link::ethernet, flow.ifindex)
+                         .counted.contains("idle");
+        return alone;
+    };
+
+    rig.leave_idle_alone(true);
+    for (int i = 0; i < 500; i++) {
+        usleep(20000); // the next packet is decided on
+        if (all_left_alone() || !all_left_alone())
+            continue;
+        const std::uint32_t before = heard();
+        // Its ACK passes where nothing is attached.
+        REQUIRE(write(rig.client_socket(), "x", 1) == 1);
+        usleep(200);
+        if (!all_left_alone())
+            continue;
+        CHECK(heard() > before);
+        return;
+    }
+    FAIL("the machine was too busy");
+}
+
 TEST_CASE("a slot without a program is treated as pass-through and counted") {
     Rig &rig = shared_rig(lab::Family::ipv4, readings().front());
     Inside inside(rig.network().a());

@@ -164,3 +164,41 @@ TEST_CASE("round-robin gives equal turns to paths of different rates", "[e2e][ro
         health.check();
     }
 }
+
+// A receiver of data has nothing to decide, and most of its packets must not pay for a decision, whatever the policy asks for.
+TEST_CASE("under every built-in policy four of five packets of a download are left alone", "[e2e][idle]") {
+    const auto network = must(Network::create({.paths = {{.name = "dsl"}, {.name = "lte"}}}));
+    const auto server = serve(network);
+    const Health health(network.a(), network.b());
+
+    for (const char *mode : {"native", "tc"}) {
+        Attachment attachment(network.a(), network.devices(), mode);
+        const Cli mpsched(network.a());
+        // What `quota` goes by is counted, too.
+        mpsched("path lte priority=1 quota=10G");
+        for (const Json &policy : mpsched.json("policy list")) {
+            const auto name = policy.at("name").get<std::string>();
+            if (!policy.at("unsupported").is_null() || (mode == std::string_view("tc") && name != "auto")) {
+                continue;
+            }
+            mpsched("use " + name);
+            const auto share_left_alone = [&] {
+                const auto before = mpsched.json("stats");
+                auto transfer =
+                    upload(network, server, {.direction = Direction::download, .bytes = 20'000'000});
+                check_clean(transfer.wait());
+                const auto after = mpsched.json("stats");
+                const auto more = [&](const char *what) {
+                    return after.at(what).get<double>() - before.at(what).get<double>();
+                };
+                report(fmt::format("{}, {}: {} of {} packets left alone, {} decisions", name, mode,
+                                   more("idle"), more("seen"), more("decided")));
+                return more("idle") / more("seen");
+            };
+            INFO(name << ", " << mode);
+            CHECK(undisturbed(share_left_alone, [](double share) { return share >= 0.8; }) >= 0.8);
+        }
+        mpsched("path lte --forget");
+    }
+    health.check();
+}
