@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Which subflows are to be open: the best, and every other one whose burst is not the last to arrive and does not block the rest. */
+#ifndef MPS_AUTO_PLANNER_H
+#define MPS_AUTO_PLANNER_H
+
+#include "pacer.core.h"
+
+/* Where so many bytes arrive first; MPS_MAX_SUBFLOWS if there is none. */
+MPS_CORE_PART __u32 auto_first(const struct mps_view *v, const struct auto_policy_state *st,
+			       const struct auto_question *q, __u32 among, __u64 bytes)
+{
+	__u32 best = MPS_MAX_SUBFLOWS, least = ~0u;
+
+	if (!v || !st || !q)
+		return best;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		__u32 us;
+
+		if (!(among >> i & 1))
+			continue;
+		us = auto_burst_us(v, st, q, i, bytes);
+		if (us < least) {
+			least = us;
+			best = i;
+		}
+	}
+	return best;
+}
+
+/*
+ * The one that is always open. By a burst alone, an idle slow path would be the quickest while much is queued on the quick one, and get the whole end of
+ * the message; the kernel hands out as many bursts at once as the receive window takes. In bulk there is no end.
+ */
+MPS_CORE_PART __u32 auto_best(const struct mps_view *v, struct auto_policy_state *st,
+			      const struct auto_question *q, __u32 candidates)
+{
+	__u32 best, held, us;
+	__u64 whole;
+
+	if (!v || !st || !q)
+		return MPS_MAX_SUBFLOWS;
+	whole = q->rest || q->refill ? q->burst : q->waits;
+	best = auto_first(v, st, q, candidates, whole);
+	if (best >= MPS_MAX_SUBFLOWS)
+		return best;
+	us = auto_burst_us(v, st, q, best, whole);
+	held = st->best - 1;
+	if (held < MPS_MAX_SUBFLOWS && (candidates >> held & 1) && held != best &&
+	    auto_burst_us(v, st, q, held, whole) <= (__u64)us * (100 + q->margin_pct) / 100)
+		best = held;
+	st->best = (__u16)(best + 1);
+	return best;
+}
+
+/* Opens a subflow. */
+MPS_CORE_PART __u32 auto_open(const struct mps_view *v, const struct auto_policy_state *st,
+			      const struct auto_question *q, struct auto_plan *plan,
+			      const struct auto_model *m)
+{
+	if (!v || !st || !q || !plan || !m)
+		return 0;
+	plan->open |= 1u << mps_row(m->index);
+	plan->rate += m->rate;
+	plan->soon += m->soon;
+	plan->windows += m->window;
+	plan->queues += m->queue;
+	plan->paces += (__u32)auto_pace(v, st, m->index, q->rest);
+	return plan->open;
+}
+
+/* Until when a burst must have arrived over it: when everything has over those that are open, each by its rate. */
+MPS_CORE_PART __u32 auto_limit_us(const struct mps_view *v, const struct auto_policy_state *st,
+				  const struct auto_question *q, const struct auto_plan *plan, __u32 next)
+{
+	__u32 margin, first;
+	__u64 limit, near;
+
+	if (!v || !st || !q || !plan)
+		return 0;
+	limit = auto_arrival_us(&plan->best, auto_part(&plan->best, q->waits, plan->rate), AUTO_AS_IT_IS);
+	/* Between messages there is time to get it right; in bulk each flip is paid for at once. */
+	margin = q->rest ? q->margin_pct / 2 : q->margin_pct;
+	limit = st->open >> mps_row(next) & 1 ? limit * (100 + margin) / 100 : limit * (100 - margin) / 100;
+	if (!q->rest)
+		return (__u32)limit;
+	/*
+	 * Of those that are idle the first gets the first burst: a small message must not take a slow path
+	 * because the one before was large. One that is about as quick stays open in any case: what is
+	 * open takes over soonest when another one dies.
+	 */
+	near = auto_doubt_us(v, next);
+	first = auto_listed_before(v, next, plan->best.index);
+	/* The kernel would give a small message to that one, and much is known of it. */
+	if (first && near > plan->first_us / 8)
+		near = plan->first_us / 8;
+	near += (__u64)plan->first_us * AUTO_NEAR_PCT / 100;
+	if (near > limit || (first && st->last_size <= AUTO_BURST))
+		limit = near;
+	return (__u32)limit;
+}
+
+/*
+ * A window grows only by use. Where that is all it lacks, it is worth a few bursts; for a message of
+ * less than one only if that helps much.
+ */
+MPS_CORE_PART __u32 auto_worth_trial(const struct auto_policy_state *st, const struct auto_question *q,
+				     const struct auto_offer *o)
+{
+	__u32 us, on, i;
+	__u64 much;
+
+	if (!st || !q || !o)
+		return 0;
+	i = mps_row(o->m.index);
+	on = st->trial >> i & 1;
+	if (st->trials[i] >= AUTO_TRIALS)
+		return 0;
+	much = (__u64)o->limit_us * AUTO_TRIAL_NUM / AUTO_TRIAL_DEN;
+	us = auto_late_us(&o->m, o->share, q->refill, auto_limit(st, i), AUTO_GROWN);
+	us = us > o->doubt_us ? us - o->doubt_us : 0;
+	if (us > (q->waits > AUTO_BURST || on ? o->limit_us : much))
+		return 0;
+	return !(q->rest && q->waits > AUTO_BURST && !o->over && !on && o->least_us > much);
+}
+
+/*
+ * Would those that are open run out of send buffer or receive window while its share is on the way? That is guessed from the windows there are, and those of
+ * a connection that keeps to one path never grow. In bulk that goes on for longer than the block, finding out costs less. Once more only where they
+ * have grown by it: a receive buffer of a fixed size blocks every time.
+ */
+MPS_CORE_PART __u32 auto_blocks(struct auto_policy_state *st, const struct auto_question *q,
+				const struct auto_plan *plan, const struct auto_offer *o, __u32 late_us)
+{
+	__u64 room, sends;
+
+	if (!st || !q || !plan || !o)
+		return 1;
+	if (q->rest)
+		return 0;
+	room = plan->windows + o->m.window + q->burst;
+	room = q->refill ? (room * AUTO_SPACE > q->sent ? room * AUTO_SPACE : q->sent) : q->space;
+	room = room < q->space ? room : q->space;
+	/* What those that are open will send until then, if there is as much. */
+	sends = (__u64)plan->soon * late_us / 1000;
+	sends = sends < q->waits + plan->queues ? sends : q->waits + plan->queues;
+	if (st->open >> mps_row(o->m.index) & 1)
+		sends = sends * AUTO_STAY_NUM / AUTO_STAY_DEN;
+	if (sends + o->share <= plan->queues + room)
+		return 0;
+	if (!q->refill || q->waits <= (__u64)plan->soon * late_us * AUTO_BLOCKS / 1000 ||
+	    (!o->m.unknown && room <= (__u64)st->looked + st->looked / AUTO_GROWTH))
+		return 1;
+	st->looked = auto_bytes(room);
+	return 0;
+}
+
+/* Asks the next subflow, and opens it if it helps. */
+MPS_CORE_PART __u32 auto_consider(const struct mps_view *v, struct auto_policy_state *st,
+				  const struct auto_question *q, struct auto_plan *plan, __u32 next)
+{
+	__u32 late, i = mps_row(next), trial = 0;
+	struct auto_offer o = {};
+
+	if (!v || !st || !q || !plan)
+		return 0;
+	auto_model_of(v, st, q, &o.m, next);
+	o.limit_us = auto_limit_us(v, st, q, plan, next);
+	o.share = auto_share(v, st, q, plan, &o.m);
+	auto_pace_offer(v, st, q, plan, &o);
+	late = auto_late_us(&o.m, o.share, q->refill, auto_limit(st, i), AUTO_AS_IT_IS);
+	if (late <= o.limit_us && !o.over)
+		st->trials[i] = 0; /* it helps by itself */
+	else if (auto_worth_trial(st, q, &o))
+		trial = 1u << i;
+	else
+		return 0;
+	if (auto_blocks(st, q, plan, &o, late))
+		return 0;
+	plan->trial |= trial;
+	return auto_open(v, st, q, plan, &o.m);
+}
+
+#endif
