@@ -8,6 +8,7 @@
 #include <ctime>
 #include <fmt/format.h>
 #include <linux/bpf.h>
+#include <numeric>
 #include <sched.h>
 #include <stdexcept>
 #include <system_error>
@@ -34,6 +35,8 @@ double run(const Subject &subject, unsigned repeat) {
     opts.ctx_in = &context;
     opts.ctx_size_in = sizeof(context);
     opts.repeat = static_cast<int>(repeat);
+    if (subject.before)
+        subject.before();
     double start = cpu_ns();
     int error = bpf_prog_test_run_opts(subject.program_fd, &opts);
     double took = cpu_ns() - start;
@@ -48,6 +51,16 @@ double run(const Subject &subject, unsigned repeat) {
 double quantile(std::vector<double> values, double q) {
     std::sort(values.begin(), values.end());
     return values.at(static_cast<std::size_t>(std::lround(q * static_cast<double>(values.size() - 1))));
+}
+
+double deviation(const std::vector<double> &values) {
+    const auto count = static_cast<double>(values.size());
+    const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
+    double squares = 0;
+
+    for (const double value : values)
+        squares += (value - mean) * (value - mean);
+    return std::sqrt(squares / count);
 }
 
 } // namespace
@@ -84,8 +97,8 @@ void measure(std::vector<Row> &rows, Rounds rounds) {
     sched_setaffinity(0, sizeof(before), &before);
     for (std::size_t i = 0; i < rows.size(); i++) {
         rows[i].ns = quantile(differences[i], 0.5);
-        rows[i].low_ns = quantile(differences[i], 0.25);
-        rows[i].high_ns = quantile(differences[i], 0.75);
+        rows[i].p99_ns = quantile(differences[i], 0.99);
+        rows[i].deviation_ns = deviation(differences[i]);
     }
 }
 

@@ -18,6 +18,7 @@ struct Subject {
     packet::Bytes packet;
     std::uint32_t ifindex = 0;
     int verdict = 2; // XDP_PASS; any other end is an error, so nothing is measured that did not run
+    std::function<void()> before = {}; // in each round, not measured: puts things as this subject needs them
 };
 
 struct Row {
@@ -28,9 +29,12 @@ struct Row {
     double target_ns = 0; // 0: no target, for information
     double limit_ns = 0;
     double divide_by = 1;
-    // Results.
+    double target_lookups = 0; // the same in socket lookups of this run, which carries over to other machines
+    // Results, over the rounds: median, 99th percentile, standard deviation.
     double ns = 0;
-    double low_ns = 0, high_ns = 0; // quartiles of the rounds
+    double p99_ns = 0;
+    double deviation_ns = 0;
+    double lookups = 0;
 };
 
 struct Rounds {
