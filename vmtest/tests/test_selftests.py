@@ -53,9 +53,9 @@ class Reports(unittest.TestCase):
         self.assertEqual(["did not end", "a: absent"], kselftest.worse(before, Report({}, None)))
         self.assertEqual(1, len(kselftest.worse(before, Report({"a": "ok"}, 1))))
 
-    def test_decisions_are_summed_over_namespaces(self) -> None:
-        self.assertEqual(7, selftests._decisions(b'{"decided": 3, "seen": 9}\n{\n "decided": 4\n}\n'))
-        self.assertEqual(0, selftests._decisions(b"mpsched: nothing is attached\n"))
+    def test_counters_are_summed_over_namespaces(self) -> None:
+        self.assertEqual(7, selftests._counted(b'{"decided": 3, "single": 9}\n{\n "decided": 4\n}\n', "decided"))
+        self.assertEqual(0, selftests._counted(b"mpsched: nothing is attached\n", "decided"))
 
 
 class Runs(unittest.TestCase):
@@ -70,15 +70,16 @@ class Runs(unittest.TestCase):
         self.program.write_text("one build")
         self.booted: list[str] = []
         self.broken = ""
+        self.stats = b'{"decided": 5}'
 
-    def run_selftests(self, *words: str) -> tuple[int, list[str]]:
+    def run_selftests(self, *words: str, test: str = "mptcp_join") -> tuple[int, list[str]]:
         """Status and standard output."""
 
         def run(job: runner.Job, *_: Any, **__: Any) -> runner.Result:
             attached = "--policy" in job.words[0]
             self.booted.append("with" if attached else "without")
             verdict_of_a = "not ok" if attached and self.broken else "ok"
-            files = {"output": f"ok 1 - a\n{verdict_of_a} 2 - b\n".encode(), "stats": b'{"decided": 5}'}
+            files = {"output": f"ok 1 - a\n{verdict_of_a} 2 - b\n".encode(), "stats": self.stats}
             return runner.Result(verdict.Verdict(status.OK, 0), "", files, [("ended", "t", "0")], 1.0, 0.5)
 
         @contextlib.contextmanager
@@ -98,7 +99,7 @@ class Runs(unittest.TestCase):
             mock.patch.object(selftests.shutil, "which", return_value="/usr/bin/qemu"),
             contextlib.redirect_stdout(out),
         ):
-            line = ["--build", str(self.folder / "build"), "--policy", "auto", "--mode", "tc", "mptcp_join", *words]
+            line = ["--build", str(self.folder / "build"), "--policy", "auto", "--mode", "tc", test, *words]
             return selftests.main(line), out.getvalue().splitlines()
 
     def test_what_was_run_with_the_same_files_is_not_run_again(self) -> None:
@@ -112,6 +113,16 @@ class Runs(unittest.TestCase):
         self.assertEqual(4, len(self.booted))
         self.run_selftests("--seed", "2")
         self.assertEqual(6, len(self.booted))
+
+    def test_a_run_in_which_mpsched_met_no_connection_says_nothing(self) -> None:
+        for test, enough, nothing in (
+            ("mptcp_join", b'{"decided": 5}', b'{"single": 5}'),
+            ("mptcp_connect", b'{"single": 5}', b'{"seen": 5}'),
+        ):
+            self.stats = nothing
+            self.assertEqual("2 passed, 1 failed, 0 skipped", self.run_selftests("--fresh", test=test)[1][-1])
+            self.stats = enough
+            self.assertEqual("2 passed, 0 failed, 0 skipped", self.run_selftests("--fresh", test=test)[1][-1])
 
     def test_another_build_is_run_and_compared_with_what_was_kept_without_mpsched(self) -> None:
         self.run_selftests()
