@@ -2,6 +2,7 @@
 //
 // Policy objects with something wrong are refused before anything changes, with what is wrong and what to do.
 #include <fstream>
+#include <sstream>
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -53,14 +54,19 @@ std::string tutorial_policy() {
     return text.substr(begin + 5, text.find("```\n", begin + 5) - begin - 5);
 }
 
-} // namespace
+/// `text` with all white space as one blank, so that a clang-formatted copy equals what it was copied from.
+std::string in_one_line(const std::string &text) {
+    std::istringstream words(text);
+    std::string line, word;
+    while (words >> word) {
+        line += word + " ";
+    }
+    return line;
+}
 
-TEST_CASE("the policy of the tutorial is built in an empty folder and steers",
-          "[robust][policies][tutorial]") {
-    const Rig rig(two_paths(50));
-    const Files file;
-    const auto object = file.path("roomiest.bpf.o");
-    rig.ok({"policy", "build", file("roomiest.bpf.c", tutorial_policy()), "-o", object});
+/// Builds `source` to `object`, and expects it to leave the costly path alone.
+void builds_and_steers(const Rig &rig, const std::string &source, const std::string &object) {
+    rig.ok({"policy", "build", source, "-o", object});
     rig.ok({"attach", "dsl", "lte", "--mode", "tc"});
     rig.ok({"use", object, "-s", "max_cost=200"});
     rig.ok({"path", "lte", "cost=500"});
@@ -71,11 +77,45 @@ TEST_CASE("the policy of the tutorial is built in an empty folder and steers",
     const auto bytes = result.bytes_per_path(rig.network());
     CHECK(bytes[0] > 3'900'000);
     CHECK(bytes[1] < 100'000);
+}
 
+} // namespace
+
+TEST_CASE("the policy of the tutorial is built in an empty folder and steers",
+          "[robust][policies][tutorial]") {
+    const Rig rig(two_paths(50));
+    const Files file;
+    builds_and_steers(rig, file("roomiest.bpf.c", tutorial_policy()), file.path("roomiest.bpf.o"));
     rig.refused(
         {"policy", "build", file("wrong.bpf.c", "int x = ;"), "-o", file.path("wrong.bpf.o")},
         {.what = {"wrong.bpf.c"}, .hint = {"schedulers/README.md"}, .may_quote = true, .detail = {"error:"}});
     rig.refused({"policy", "build", file.path("absent.bpf.c")}, {.code = 2, .what = {"absent.bpf.c"}});
+}
+
+// That it passes the property tests is tests/unit/new_policy_test.
+TEST_CASE("what 'run policy new' makes is the policy of the tutorial, and steers",
+          "[robust][policies][tutorial]") {
+    const Rig rig(two_paths(50));
+    const Files file;
+    const auto folder = file.path("");
+    e2e::must(lab::run_checked({MPS_SOURCE_DIR "/schedulers/new-policy", "--into", folder, "roomiest"}));
+    builds_and_steers(rig, file.path("roomiest/roomiest.bpf.c"), file.path("roomiest.bpf.o"));
+
+    std::ifstream core(file.path("roomiest/roomiest.core.h"));
+    const std::string made{std::istreambuf_iterator<char>(core), {}};
+    const auto tutorial = tutorial_policy();
+    const auto begin = tutorial.find("#define ROOMIEST_PARAMS"), end = tutorial.find("MPS_POLICY(");
+    REQUIRE(begin < end);
+    REQUIRE(end != std::string::npos);
+    CHECK(in_one_line(made).find(in_one_line(tutorial.substr(begin, end - begin))) != std::string::npos);
+
+    const auto refused = [&](const char *name) {
+        return !lab::run_checked({MPS_SOURCE_DIR "/schedulers/new-policy", "--into", folder, name});
+    };
+    for (const auto *name : {"roomiest", "auto", "register", "a--b", "Big", "", "../out"}) {
+        INFO(name);
+        CHECK(refused(name));
+    }
 }
 
 TEST_CASE("a first attach steers with auto unless told otherwise, a later one changes no policy",

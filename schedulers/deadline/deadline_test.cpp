@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+#include "steered.hpp"
+
+using namespace mps::test;
+
+namespace
+{
+
+// A cheap path of 1 MB/s by its window, and a costly one; deadline 4 s, of which 3.6 are aimed at.
+class Due
+{
+      public:
+	explicit Due(std::uint32_t message_bytes = 0)
+	    : params_{.reserved = 0,
+		      .deadline_ms = 4000,
+		      .message_bytes = message_bytes,
+		      .alpha_pct = 90,
+		      .margin_pct = 10}
+	{
+	}
+
+	std::uint32_t at(std::uint64_t now_ms, std::uint64_t unsent, std::uint64_t acked = 0)
+	{
+		return policy_.allowed({{.srtt_us = 14000, .bytes_acked = acked, .cost = 1}, {.cost = 10}},
+				       {.now_us = now_ms * ms, .unsent_bytes = unsent});
+	}
+
+      private:
+	deadline_params params_;
+	Steered policy_{"deadline", &params_};
+};
+
+} // namespace
+
+TEST_CASE("the costly path stays off while the cheap one is in time", "[deadline]")
+{
+	CHECK(Due().at(1000, 3580000) == first);
+	CHECK(Due().at(1000, 3600000) == (first | second));
+}
+
+TEST_CASE("time that passes without progress brings the costly path in", "[deadline]")
+{
+	Due message;
+
+	CHECK(message.at(1000, 3000000) == first);
+	CHECK(message.at(1400, 3000000) == (first | second));
+}
+
+TEST_CASE("the measured rate counts, not the window", "[deadline]")
+{
+	Due message;
+	std::uint64_t acked = 0;
+	std::uint32_t last = 0;
+
+	CHECK(message.at(1000, 1500000) == first);
+	// A quarter of what the window promises.
+	for (std::uint64_t now = 1050; now < 1400; now += 50) {
+		last = message.at(now, 1500000 - acked, acked);
+		acked += 12500;
+	}
+	CHECK(last == (first | second));
+}
+
+TEST_CASE("the costly path goes when the cheap one is in time by the margin", "[deadline]")
+{
+	Due message;
+
+	CHECK(message.at(1000, 4000000) == (first | second));
+	CHECK(message.at(1001, 3300000) == (first | second));
+	CHECK(message.at(1002, 3200000) == first);
+}
+
+TEST_CASE("late is late: all paths until the message is through", "[deadline]")
+{
+	Due message;
+
+	CHECK(message.at(1000, 1000) == first);
+	CHECK(message.at(4600, 1000) == (first | second));
+	CHECK(message.at(4700, 0) == first);
+	CHECK(message.at(9000, 1000) == first); // another message
+}
+
+TEST_CASE("a size that is known counts from the first byte on", "[deadline]")
+{
+	Due message(5000000);
+
+	CHECK(message.at(1000, 100000) == (first | second));
+	CHECK(message.at(1010, 100000, 3000000) == first);
+}
+
+TEST_CASE("paths of one cost are all cheap", "[deadline]")
+{
+	CHECK(Steered("deadline").allowed({{}, {}, {.cost = 1}}, {.unsent_bytes = 1}) == (first | second));
+	CHECK(Steered("deadline").allowed({{.troubled = true}, {.cost = 5}}, {.unsent_bytes = 1}) == second);
+}
