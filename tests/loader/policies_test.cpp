@@ -30,7 +30,45 @@ const PolicyInfo *find(const std::vector<PolicyInfo> &policies, const std::strin
     return it == policies.end() ? nullptr : &*it;
 }
 
+std::string text_of(const std::string &file) {
+    std::ifstream in(MPS_SOURCE_DIR "/" + file);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// The table of schedulers/README.md, as the objects describe themselves.
+std::string table_of(const std::vector<PolicyInfo> &policies) {
+    std::string table = "| policy | rule | parameters |\n|---|---|---|\n";
+    for (const PolicyInfo &policy : policies) {
+        if (!policy.builtin)
+            continue;
+        std::string params;
+        for (const Param &param : policy.params)
+            params += (params.empty() ? "`" : ", `") + param.name + "`";
+        table += fmt::format("| [`{0}`]({0}/README.md) | {1} | {2} |\n", policy.name, policy.doc, params);
+    }
+    return table;
+}
+
 } // namespace
+
+TEST_CASE("the tables of policies in the READMEs are what the policies say of themselves") {
+    Scratch scratch;
+    const auto policies = scratch.instance().policies();
+    REQUIRE(policies);
+    const auto table = table_of(*policies), reference = text_of("schedulers/README.md");
+    INFO("The table in schedulers/README.md has to be:\n" << table);
+    CHECK(reference.find("\n\n" + table + "\n") != std::string::npos);
+
+    const auto readme = text_of("README.md");
+    for (const PolicyInfo &policy : *policies) {
+        if (!policy.builtin)
+            continue;
+        INFO(policy.name);
+        CHECK(readme.find("[`" + policy.name + "`](schedulers/" + policy.name + "/README.md)") !=
+              std::string::npos);
+        CHECK_FALSE(text_of("schedulers/" + policy.name + "/README.md").empty());
+    }
+}
 
 TEST_CASE("built-in policies are listed with their parameters before anything is attached") {
     Scratch scratch;
