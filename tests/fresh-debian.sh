@@ -45,6 +45,8 @@ mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' |
 [[ -n $mirror ]] || die "apt on this machine names no Debian archive." "Configure one and run apt-get update." 3
 
 root=$(mktemp -d "${TMPDIR:-/tmp}/mpsched-$suite-XXXXXX")
+# mktemp's folders are closed to others, whom the tests try as well.
+chmod 755 "$root"
 mounted=()
 cleanup() {
     local target
