@@ -19,44 +19,49 @@ std::uint32_t auto_first_decision(std::uint64_t unsent, std::uint32_t slow_us = 
 
 } // namespace
 
-TEST_CASE("auto foresees rounds of a window that doubles, the bottleneck, and what is ahead", "[auto]") {
-    // 20 ms, 1000 bytes/ms, a window of 10000 bytes that may double up to 40000.
-    const auto_model idle{.rtt_us = 20000,
-                          .inverse = (1000u << 20) / 1000,
-                          .rate = 500,
-                          .soon = 1000,
-                          .window = 10000,
-                          .ssthresh = 40000};
-    auto us = [](const auto_model &m, std::uint64_t bytes, auto_window window = AUTO_AS_IT_IS) {
-        return auto_arrival_us(&m, bytes, window);
-    };
+TEST_CASE("auto foresees rounds of a window that doubles, the bottleneck, and what is ahead", "[auto]")
+{
+	// 20 ms, 1000 bytes/ms, a window of 10000 bytes that may double up to 40000.
+	const auto_model idle{.rtt_us = 20000,
+			      .inverse = (1000u << 20) / 1000,
+			      .rate = 500,
+			      .soon = 1000,
+			      .window = 10000,
+			      .ssthresh = 40000};
+	auto us = [](const auto_model &m, std::uint64_t bytes, auto_window window = AUTO_AS_IT_IS) {
+		return auto_arrival_us(&m, bytes, window);
+	};
 
-    CHECK(us(idle, 5000) == 5000 + 10000);
-    CHECK(us(idle, 15000) == 20000 + 5000 + 10000); // what does not fit waits for a round trip
-    CHECK(us(idle, 10000 + 20000 + 5000) == 40000 + 5000 + 10000);
-    CHECK(us(idle, 10000 + 20000 + 40000 + 1000) ==
-          40000 + 40000 + 1000 + 10000); // now the bottleneck limits
-    CHECK(us(idle, 35000, AUTO_GROWN) == 35000 + 10000);
+	CHECK(us(idle, 5000) == 5000 + 10000);
+	CHECK(us(idle, 15000) == 20000 + 5000 + 10000); // what does not fit waits for a round trip
+	CHECK(us(idle, 10000 + 20000 + 5000) == 40000 + 5000 + 10000);
+	CHECK(us(idle, 10000 + 20000 + 40000 + 1000) ==
+	      40000 + 40000 + 1000 + 10000); // now the bottleneck limits
+	CHECK(us(idle, 35000, AUTO_GROWN) == 35000 + 10000);
 
-    auto busy = idle;
-    busy.queue = 5000;
-    CHECK(us(busy, 5000) == 10000 + 10000);
-    busy.head_us = 4000; // of what is ahead, so much has passed
-    CHECK(us(busy, 5000) == 6000 + 10000);
-    busy.most = 9000; // and no more than that is trusted to it as yet
-    CHECK(us(busy, 5000) == AUTO_NEVER_US);
+	auto busy = idle;
+	busy.queue = 5000;
+	CHECK(us(busy, 5000) == 10000 + 10000);
+	busy.head_us = 4000; // of what is ahead, so much has passed
+	CHECK(us(busy, 5000) == 6000 + 10000);
+	busy.most = 9000; // and no more than that is trusted to it as yet
+	CHECK(us(busy, 5000) == AUTO_NEVER_US);
 }
 
-TEST_CASE("auto reckons with the held back end of a second burst, and with a limit", "[auto]") {
-    const auto_model m{
-        .rtt_us = 20000, .inverse = (1000u << 20) / 1000, .rate = 1000, .soon = 1000, .window = 1u << 30};
-    const std::uint32_t one = 65536 + 10000;
+TEST_CASE("auto reckons with the held back end of a second burst, and with a limit", "[auto]")
+{
+	const auto_model m{.rtt_us = 20000,
+			   .inverse = (1000u << 20) / 1000,
+			   .rate = 1000,
+			   .soon = 1000,
+			   .window = 1u << 30};
+	const std::uint32_t one = 65536 + 10000;
 
-    CHECK(auto_late_us(&m, 65536, 0, 0, AUTO_AS_IT_IS) == one);
-    CHECK(auto_late_us(&m, 66000, 0, 0, AUTO_AS_IT_IS) == one + 20000);
-    CHECK(auto_late_us(&m, 66000, 1, 0, AUTO_AS_IT_IS) == 66000 + 10000); // bulk has no end
-    CHECK(auto_late_us(&m, 60000, 0, 500, AUTO_AS_IT_IS) == 60000 + 10000 + 60000);
-    CHECK(auto_late_us(&m, 60000, 0, 2000, AUTO_AS_IT_IS) == 60000 + 10000);
+	CHECK(auto_late_us(&m, 65536, 0, 0, AUTO_AS_IT_IS) == one);
+	CHECK(auto_late_us(&m, 66000, 0, 0, AUTO_AS_IT_IS) == one + 20000);
+	CHECK(auto_late_us(&m, 66000, 1, 0, AUTO_AS_IT_IS) == 66000 + 10000); // bulk has no end
+	CHECK(auto_late_us(&m, 60000, 0, 500, AUTO_AS_IT_IS) == 60000 + 10000 + 60000);
+	CHECK(auto_late_us(&m, 60000, 0, 2000, AUTO_AS_IT_IS) == 60000 + 10000);
 }
 
 TEST_CASE("a message goes where it arrives first, whichever subflow was the first", "[auto]")
