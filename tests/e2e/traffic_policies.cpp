@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
 // overflow: the standby path stays idle while the preferred one suffices and joins when it does not.
-// round-robin: equal turns.
+// round-robin: equal turns. Objects built for an older policy ABI.
 #include <cmath>
+#include <fstream>
 #include <numeric>
 #include <thread>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "abi_4_0_roomiest.embed.h"
+#include "abi_4_0_shares.embed.h"
 #include "traffic.hpp"
 
 using namespace mps::lab;
@@ -201,4 +204,49 @@ TEST_CASE("under every built-in policy four of five packets of a download are le
         mpsched("path lte --forget");
     }
     health.check();
+}
+
+namespace {
+
+std::string written(const TemporaryFolder &folder, const char *name, const unsigned char *begin,
+                    const unsigned char *end) {
+    std::string file = folder / name;
+    std::ofstream(file, std::ios::binary)
+        .write(reinterpret_cast<const char *>(begin), static_cast<std::streamsize>(end - begin));
+    return file;
+}
+
+} // namespace
+
+TEST_CASE("objects built for policy ABI 4.0 load and steer", "[e2e][abi]") {
+    const TemporaryFolder folder;
+    const auto shares = written(folder, "shares.bpf.o", abi_4_0_shares_begin, abi_4_0_shares_end);
+    const auto roomiest = written(folder, "roomiest.bpf.o", abi_4_0_roomiest_begin, abi_4_0_roomiest_end);
+
+    for (const char *mode : {"tc", "native"}) {
+        const auto network = must(Network::create(two_paths(Family::ipv4, 0)));
+        const auto server = serve(network);
+        const Health health(network.a(), network.b());
+        Attachment attachment(network.a(), network.devices(), mode);
+        const Cli mpsched(network.a());
+        mpsched("path dsl weight=3");
+        mpsched("path lte cost=500");
+        mpsched("use " + shares);
+        auto transfer = upload(network, server);
+        std::this_thread::sleep_for(500ms);
+        const auto by_weight =
+            undisturbed([&] { return watch("shares", mpsched, network, transfer, 1s); },
+                        [](const Stretch &seen) { return std::abs(seen.share[0] - 0.75) < 0.05; });
+        CHECK(by_weight.share[0] == Approx(0.75).margin(0.05));
+
+        mpsched("use " + roomiest + " -s max_cost=200");
+        std::this_thread::sleep_for(500ms);
+        const auto by_cost = undisturbed([&] { return watch("roomiest", mpsched, network, transfer, 1s); },
+                                         [](const Stretch &seen) { return seen.share[1] < standby_share; });
+        CHECK(by_cost.share[1] < standby_share);
+        CHECK(by_cost.goodput > path_mbit * 0.75);
+        transfer.stop();
+        check_clean(transfer.wait());
+        health.check();
+    }
 }
