@@ -488,8 +488,11 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 	view->unacked_bytes = snd_nxt - msk->snd_una;
 	view->window_bytes = (__s64)(wnd_end - snd_nxt) > 0 ? wnd_end - snd_nxt : 0;
 	view->now_us = p->now_ns / 1000;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+	view->last_allowed = conn->allowed;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		view->sf[i].flags = 0;
+		view->known[i] = 0;
+	}
 
 	p->self = MPS_MAX_SUBFLOWS;
 	walk.view = view;
@@ -499,9 +502,9 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 	walk.self_sk = sk;
 	walk.ack = pkt->ack;
 	walk.completes = pkt->completes;
+	mps_follow_choice(conn, config, counters, p->ifindex);
+	p->wants = config->slot_wants[conn->slot & (MPS_MAX_SLOTS - 1)];
 	complete = mps_rdonly_cast ? walk_subflows_fast(&walk, head) : walk_subflows_probing(&walk, head);
-	if (complete)
-		mps_follow_choice(conn, config, counters, p->ifindex);
 	bpf_sk_release(sk);
 	if (!complete) {
 		conn->settled = 0;
@@ -657,23 +660,53 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 	return want_self;
 }
 
-/* `kept` as in mps_scratch.kept_words; eight words at a time. */
-static __always_inline void copy_state(struct mps_state *to, const struct mps_state *from, __u32 kept)
+/* `kept` as in mps_scratch.kept_words, `most` a constant; eight words at a time. */
+static __always_inline void copy_words(__u64 *to, const __u64 *from, __u32 kept, const __u32 most)
 {
-	__u32 words = kept ? kept - 1 : MPS_STATE_WORDS;
+	__u32 words = kept ? kept - 1 : most;
 
-	for (__u32 i = 0; i < MPS_STATE_WORDS; i += 8) {
+	for (__u32 i = 0; i < most; i += 8) {
 		if (i >= words)
 			break;
-		to->word[i] = from->word[i];
-		to->word[i + 1] = from->word[i + 1];
-		to->word[i + 2] = from->word[i + 2];
-		to->word[i + 3] = from->word[i + 3];
-		to->word[i + 4] = from->word[i + 4];
-		to->word[i + 5] = from->word[i + 5];
-		to->word[i + 6] = from->word[i + 6];
-		to->word[i + 7] = from->word[i + 7];
+		to[i] = from[i];
+		to[i + 1] = from[i + 1];
+		to[i + 2] = from[i + 2];
+		to[i + 3] = from[i + 3];
+		to[i + 4] = from[i + 4];
+		to[i + 5] = from[i + 5];
+		to[i + 6] = from[i + 6];
+		to[i + 7] = from[i + 7];
 	}
+}
+
+/* Where an object of policy ABI 4.0 has its state. */
+static __always_inline __u64 *old_state(const struct mps_scratch *s)
+{
+	return (__u64 *)((char *)s + MPS_STATE_OFFSET_4_0);
+}
+
+/* What the policy remembers; global, since the ways through it are many. */
+__noinline int mps_keep_state(struct mps_conn *conn, const struct mps_scratch *s, __u32 wants)
+{
+	if (!conn || !s)
+		return 0;
+	conn->kept_words = s->kept_words;
+	if (wants & MPS_SLOT_4_0)
+		copy_words(conn->state.word, old_state(s), s->kept_words, MPS_STATE_WORDS_4_0);
+	else
+		copy_words(conn->state.word, s->state.word, s->kept_words, MPS_STATE_WORDS);
+	return 0;
+}
+
+/* Keeps why the policy allows or parks each subflow, for `conns`. An object of 4.0 has something else in that place. */
+__noinline int mps_note_reasons(struct mps_conn *conn, const struct mps_scratch *s, __u32 reasoned)
+{
+	if (!conn || !s)
+		return 0;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && reasoned >> i; i++)
+		if (reasoned >> i & 1)
+			conn->sf[i].reason = s->verdict.reason[i];
+	return 0;
 }
 
 /* Keeps what the policy wishes for each subflow in `wished` and nothing for the others. */
@@ -704,7 +737,7 @@ __noinline int mps_conclude(struct mps_conn *conn, const struct mps_scratch *s,
 			    const struct mps_config *config, struct mps_counters *counters,
 			    struct mps_pass *p)
 {
-	__u32 wished = 0;
+	__u32 wished = 0, reasoned = 0;
 
 	if (!conn || !s || !config || !counters || !p)
 		return 0;
@@ -716,22 +749,27 @@ __noinline int mps_conclude(struct mps_conn *conn, const struct mps_scratch *s,
 		COUNT(counters, POLICY_FAILED);
 	} else {
 		COUNT(counters, DECIDED);
-		conn->kept_words = s->kept_words;
-		copy_state(&conn->state, &s->state, s->kept_words);
+		mps_keep_state(conn, s, p->wants);
 		if (!(s->verdict.flags & MPS_VERDICT_PASS)) {
 			p->restore = 0;
 			p->allowed = safe_verdict(s, p, counters);
 			if (s->verdict.flags & MPS_VERDICT_LEVERS)
 				wished = p->seen;
+			/* They are none for what was made of a verdict that could not be followed. */
+			if (!(p->wants & MPS_SLOT_4_0) && p->allowed == (s->verdict.allowed & p->seen))
+				reasoned = s->verdict.reasoned & p->seen;
 		}
 	}
 	if (wished | conn->levers)
 		mps_note_levers(conn, s, wished);
+	if (reasoned)
+		mps_note_reasons(conn, s, reasoned);
+	conn->reasoned = reasoned;
 	return 0;
 }
 
 /* Global: the number of words would multiply with everything that follows. */
-__noinline int mps_prepare_policy(struct mps_scratch *s, const struct mps_conn *conn)
+__noinline int mps_prepare_policy(struct mps_scratch *s, const struct mps_conn *conn, __u32 wants)
 {
 	if (!s || !conn)
 		return 0;
@@ -739,7 +777,11 @@ __noinline int mps_prepare_policy(struct mps_scratch *s, const struct mps_conn *
 	s->kept_words = 0;
 	s->verdict.allowed = 0;
 	s->verdict.flags = 0;
-	copy_state(&s->state, &conn->state, conn->kept_words);
+	s->verdict.reasoned = 0;
+	if (wants & MPS_SLOT_4_0)
+		copy_words(old_state(s), conn->state.word, conn->kept_words, MPS_STATE_WORDS_4_0);
+	else
+		copy_words(s->state.word, conn->state.word, conn->kept_words, MPS_STATE_WORDS);
 	return 0;
 }
 
@@ -917,7 +959,7 @@ static __always_inline int decide(void *ctx, void *data, void *data_end, bool xd
 		return WANT_NOTHING;
 	*decided = conn;
 	if (wants_policy(config, conn)) {
-		mps_prepare_policy(scratch, conn);
+		mps_prepare_policy(scratch, conn, p->wants);
 		if (xdp)
 			run_xdp_policy(ctx, conn->slot);
 		else

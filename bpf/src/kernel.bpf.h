@@ -76,8 +76,13 @@ struct inet_sock {
 	struct sock sk;
 };
 
+struct tcp_congestion_ops {
+	char name[16];
+};
+
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	const struct tcp_congestion_ops *icsk_ca_ops;
 	void *icsk_ulp_data;
 	__u8 icsk_retransmits;
 };
@@ -94,6 +99,10 @@ struct minmax_sample {
 
 struct minmax {
 	struct minmax_sample s[3];
+};
+
+struct tcp_rack {
+	__u32 rtt_us;
 };
 
 struct tcp_sock {
@@ -119,7 +128,15 @@ struct tcp_sock {
 	__u32 snd_wl1;
 	__u32 max_window;
 	__u32 delivered;
+	__u32 delivered_ce;
 	__u32 lost;
+	__u32 data_segs_out;
+	__u32 total_retrans;
+	__u32 rate_delivered; /* segments of the last sample … */
+	__u32 rate_interval_us;
+	__u8 rate_app_limited : 1;
+	__u8 ecn_flags;
+	struct tcp_rack rack;
 	__u32 rcv_nxt;
 	__u32 rcv_wup;
 	__u32 rcv_wnd;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Every map of the data path; abi.h says what the values mean. */
+/* Every map of the data path; datapath_abi.h says what the values mean. */
 #ifndef MPS_MAPS_BPF_H
 #define MPS_MAPS_BPF_H
 
-#include <mps/abi.h>
+#include <mps/datapath_abi.h>
 #include "kernel.bpf.h"
 
 struct {

@@ -8,7 +8,7 @@
 #ifndef MPS_NETNS_BPF_H
 #define MPS_NETNS_BPF_H
 
-#include <mps/abi.h>
+#include <mps/datapath_abi.h>
 #include "kernel.bpf.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)

@@ -42,7 +42,8 @@ struct mps_pass {
 	__u8 prio_off;  /* … here, as in mps_packet */
 	__u8 place;     /* of our program, see believe.bpf.h */
 	__u8 clone;     /* enum mps_clone: it may be the body of one of our wakes instead of a packet */
-	__u8 pad[6];
+	__u8 pad[2];
+	__u32 wants; /* of the policy in force: enum mps_extra and enum mps_slot_want */
 };
 
 /* Not on the stack: the chain of calls has all 512 bytes of it in use. */
@@ -125,6 +126,71 @@ static __always_inline void read_subflow(struct mps_subflow_view *out, const str
 	out->id = bpf_core_field_exists(ctx->subflow_id) ? READ(ctx, subflow_id, cast) : 0;
 }
 
+/* include/net/tcp.h: TCP_ECN_OK (from 6.18 on TCP_ECN_MODE_RFC3168) and TCP_ECN_MODE_ACCECN */
+#define ECN_AGREED (1 | 1 << 4)
+
+/* tcp_compute_delivery_rate(), net/ipv4/tcp.c. 0: no sample yet. */
+static __always_inline __u64 delivery_rate(struct tcp_sock *tp, bool cast)
+{
+	__u64 segs = READ(tp, rate_delivered, cast);
+	__u32 interval_us = READ(tp, rate_interval_us, cast);
+
+	return interval_us ? segs * READ(tp, mss_cache, cast) * 1000000 / interval_us : 0;
+}
+
+/* What the policy asked for beside; returns what the kernel knows of it. */
+static __always_inline __u32 read_extra(struct mps_subflow_extra *out, const struct mps_subflow_ref *ref,
+					__u32 wants, bool cast)
+{
+	struct tcp_sock *tp = KPTR(struct tcp_sock, (void *)ref->tp, cast);
+	__u32 known = wants & (MPS_EXTRA_RECEIVED | MPS_EXTRA_SENT);
+
+	if (wants & MPS_EXTRA_RECEIVED)
+		out->bytes_received = READ(tp, bytes_received, cast);
+	if (wants & MPS_EXTRA_SENT) {
+		out->sent_segs = READ(tp, data_segs_out, cast);
+		out->retrans_segs = READ(tp, total_retrans, cast);
+	}
+	if (wants & MPS_EXTRA_ECN && READ_BITS(tp, ecn_flags, cast) & ECN_AGREED) {
+		out->ce_segs = READ(tp, delivered_ce, cast);
+		known |= MPS_EXTRA_ECN;
+	}
+	if (wants & MPS_EXTRA_RTT) {
+		out->last_rtt_us = READ(tp, rack.rtt_us, cast);
+		if (out->last_rtt_us)
+			known |= MPS_EXTRA_RTT;
+	}
+	if (wants & MPS_EXTRA_RATE) {
+		out->delivery_rate = delivery_rate(tp, cast);
+		if (out->delivery_rate)
+			known |= MPS_EXTRA_RATE;
+		if (out->delivery_rate && READ_BITS(tp, rate_app_limited, cast))
+			known |= MPS_EXTRA_RATE_APP_LIMITED;
+	}
+	if (wants & MPS_EXTRA_CC) {
+		const struct tcp_congestion_ops *ops = READ(tp, inet_conn.icsk_ca_ops, cast);
+
+		if (ops && !bpf_core_read(&out->cc, sizeof(out->cc), &ops->name))
+			known |= MPS_EXTRA_CC;
+	}
+	return known;
+}
+
+/*
+ * The part of the view that few policies ask for. Beside mps_take_subflow() and not in it, so that the others pay one comparison for
+ * it and neither chain of calls becomes longer: all 512 bytes of stack are in use.
+ */
+__noinline int mps_take_extra(struct mps_view *view, const struct mps_subflow_ref *ref, __u32 index,
+			      __u32 wants)
+{
+	if (!view || !ref)
+		return 0;
+	index &= MPS_SUBFLOW_ROWS - 1;
+	view->known[index] = mps_rdonly_cast ? read_extra(&view->extra[index], ref, wants, true)
+					     : read_extra(&view->extra[index], ref, wants, false);
+	return 0;
+}
+
 /*
  * Do we meet the packets of a subflow at all? Not if they come by an interface that is not attached (a device made anew, a VRF), bear
  * other addresses when they pass here (NAT) or are put together from fragments later. The kernel counts what it receives, so what it
@@ -182,8 +248,8 @@ static __always_inline __u32 find_index(const struct mps_conn *conn, const struc
 
 /*
  * Fills one subflow of a view from its socket, at the index that the connection keeps for it, and notes in `p`
- * what the kernel says of it. Global, so that the verifier checks it once and not once for every way of
- * reaching it.
+ * what the kernel says of it; returns the index, MPS_MAX_SUBFLOWS if there was none. Global, so that the verifier checks it once
+ * and not once for every way of reaching it.
  */
 __noinline int mps_take_subflow(struct mps_view *view, struct mps_conn *conn,
 				const struct mps_subflow_ref *ref, struct mps_pass *p)
@@ -195,11 +261,11 @@ __noinline int mps_take_subflow(struct mps_view *view, struct mps_conn *conn,
 	struct tcp_sock *tp;
 
 	if (!view || !conn || !ref || !p)
-		return 0;
+		return MPS_MAX_SUBFLOWS;
 	index = find_index(conn, ref);
 	if (index >= MPS_MAX_SUBFLOWS) {
 		p->unplaced = 1;
-		return 0;
+		return MPS_MAX_SUBFLOWS;
 	}
 	barrier_var(index); /* 6.1 forgets the range of a spilled number */
 	index &= MPS_SUBFLOW_ROWS - 1;
@@ -251,7 +317,7 @@ __noinline int mps_take_subflow(struct mps_view *view, struct mps_conn *conn,
 	p->troubled |= is_set(flags & MPS_SF_TROUBLED) << index;
 	p->backup |= is_set(flags & MPS_SF_BACKUP) << index;
 	p->local_backup |= is_set(flags & MPS_SF_LOCAL_BACKUP) << index;
-	return 0;
+	return index;
 }
 
 /* What the walk of the kernel's list needs to know of the packet that started it. */
@@ -278,6 +344,7 @@ static __always_inline bool walk_subflows(struct mps_walk *w, struct list_head *
 	for (__u32 k = 0; k <= MPS_MAX_SUBFLOWS; k++) {
 		struct mptcp_subflow_context *ctx;
 		struct mps_subflow_ref ref;
+		__u32 index;
 		void *ssk;
 
 		if (pos == head)
@@ -299,7 +366,9 @@ static __always_inline bool walk_subflows(struct mps_walk *w, struct list_head *
 		ref.ack = w->ack;
 		ref.hint = k;
 		ref.joins = ref.own & w->completes;
-		mps_take_subflow(w->view, w->conn, &ref, w->pass);
+		index = mps_take_subflow(w->view, w->conn, &ref, w->pass);
+		if (w->pass->wants & ~MPS_SLOT_4_0) /* rows from MPS_MAX_SUBFLOWS on are nobody's */
+			mps_take_extra(w->view, &ref, index, w->pass->wants);
 	}
 	return false;
 }

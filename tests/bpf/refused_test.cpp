@@ -71,8 +71,8 @@ TEST_CASE("the verifier refuses what could hang or corrupt the kernel, and says 
 }
 
 TEST_CASE("the kernel takes objects whose description is wrong: refusing them is up to the loader") {
-    for (const char *name : {"wrong_abi", "no_info", "no_tc", "no_name", "endless_name", "large_state",
-                             "short_info", "bad_tag", "other_scratch"}) {
+    for (const char *name : {"wrong_abi", "newer_abi", "no_info", "no_tc", "no_name", "endless_name",
+                             "large_state", "short_info", "bad_tag", "other_scratch"}) {
         INFO(name);
         CHECK(attempt(name).error == 0);
     }
@@ -89,7 +89,8 @@ TEST_CASE("each object with a wrong description is wrong in the way its name say
         return out;
     };
 
-    CHECK(info(attempt("wrong_abi")).abi == MPS_ABI_VERSION + 1);
+    CHECK(info(attempt("wrong_abi")).abi == MPS_POLICY_ABI + 1);
+    CHECK(info(attempt("newer_abi")).abi == MPS_POLICY_ABI + (1 << 16));
     CHECK(bpf_object__find_map_by_name(attempt("no_info").object.get(), MPS_INFO_SECTION) == nullptr);
     CHECK(bpf_object__find_program_by_name(attempt("no_tc").object.get(), "mps_policy_tc") == nullptr);
     CHECK(info(attempt("no_name")).name[0] == '\0');

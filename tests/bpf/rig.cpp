@@ -29,6 +29,7 @@
 #include <system_error>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
 #include <mpsched/lab/mptcp_abi.hpp>
 
@@ -230,6 +231,8 @@ Rig::Rig(const lab::NetworkSpec &spec, Reading reading, std::optional<std::size_
 }
 
 Rig::~Rig() {
+    for (const auto &[slot, object] : filled_)
+        bpf_object__close(object);
     fixed_policy::destroy(policy_);
     datapath::destroy(object_);
     empty_programs::destroy(empty_);
@@ -367,6 +370,27 @@ void Rig::use_slot(std::uint32_t slot) {
         config.choice = static_cast<std::uint64_t>(++epoch_) << 32 | slot;
         config.path_epoch++;
     });
+}
+
+void Rig::fill_slot(std::uint32_t slot, const unsigned char *begin, const unsigned char *end,
+                    std::uint32_t wants) {
+    bpf_object *object = bpf_object__open_mem(begin, static_cast<std::size_t>(end - begin), nullptr);
+
+    if (!object)
+        throw std::system_error(errno, std::generic_category(), "open a policy's object");
+    bpf_object__close(std::exchange(filled_[slot], object));
+    need_zero(bpf_map__reuse_fd(bpf_object__find_map_by_name(object, MPS_MAP_SCRATCH), map(MPS_MAP_SCRATCH)),
+              "share mps_scratch");
+    bpf_program *xdp = bpf_object__find_program_by_name(object, "mps_policy_xdp");
+    bpf_program *tc = bpf_object__find_program_by_name(object, "mps_policy_tc");
+    need_zero(bpf_object__load(object), "load a policy's object");
+    int xdp_fd = bpf_program__fd(xdp), tc_fd = bpf_program__fd(tc);
+    change_config(map(MPS_MAP_CONFIG), [&](mps_config &config) {
+        config.slot_wants[slot] = wants;
+        config.slot_serial[slot]++;
+    });
+    need_zero(bpf_map_update_elem(map(MPS_MAP_XDP_SLOTS), &slot, &xdp_fd, BPF_ANY), "fill the XDP slot");
+    need_zero(bpf_map_update_elem(map(MPS_MAP_TC_SLOTS), &slot, &tc_fd, BPF_ANY), "fill the TC slot");
 }
 
 void Rig::set_config_flags(std::uint32_t flags) {

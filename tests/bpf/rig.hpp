@@ -7,6 +7,7 @@
 #include "packet.hpp"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +21,7 @@
 #include <mpsched/lab/mptcp.hpp>
 #include <mpsched/lab/network.hpp>
 
+struct bpf_object;
 struct datapath;
 struct fixed_policy;
 struct empty_programs;
@@ -126,6 +128,9 @@ class Rig {
     void count_decisions(bool on);
     // Slot 0: no policy, pass-through.
     void use_slot(std::uint32_t slot);
+    // Puts another policy's object into a slot; `wants` as in mps_config.slot_wants.
+    void fill_slot(std::uint32_t slot, const unsigned char *begin, const unsigned char *end,
+                   std::uint32_t wants);
     void set_config_flags(std::uint32_t flags);
     void set_dwell(std::uint32_t dwell_us);
     void set_path_flags(std::size_t path, std::uint32_t flags);
@@ -177,6 +182,7 @@ class Rig {
     struct datapath *object_ = nullptr;
     struct fixed_policy *policy_ = nullptr;
     struct empty_programs *empty_ = nullptr;
+    std::map<std::uint32_t, struct bpf_object *> filled_;
     std::uint32_t epoch_ = 0;
 };
 

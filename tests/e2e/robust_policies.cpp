@@ -153,7 +153,8 @@ TEST_CASE("a policy object with something wrong is refused, and nothing changes"
     SECTION("built for another ABI") {
         refused_everywhere(rig, file("abi.bpf.o", text_of(mps_robust_abi_begin, mps_robust_abi_end)),
                            {.code = 3,
-                            .what = {"abi.bpf.o", "ABI 99", fmt::format("ABI {}", MPS_ABI_VERSION)},
+                            .what = {"abi.bpf.o", "policy ABI 99.0",
+                                     fmt::format("{}.{}", MPS_POLICY_ABI_MAJOR, MPS_POLICY_ABI_MINOR)},
                             .hint = {"build it again"}});
     }
     SECTION("without description") {

@@ -8,9 +8,9 @@
  *   UNSAFE   reads where the verifier cannot allow it
  */
 #ifdef FAULT_ABI
-#include <mps/abi.h>
-#undef MPS_ABI_VERSION
-#define MPS_ABI_VERSION 99
+#include <mps/policy_abi.h>
+#undef MPS_POLICY_ABI
+#define MPS_POLICY_ABI 99
 #endif
 #ifdef FAULT_PROGRAM
 #define mps_policy_tc mps_policy_other

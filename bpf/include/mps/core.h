@@ -7,7 +7,7 @@
 #ifndef MPS_CORE_H
 #define MPS_CORE_H
 
-#include <mps/abi.h>
+#include <mps/policy_abi.h>
 
 /*
  * MPS_CORE: a function of a core. MPS_CORE_PART: one that the kernel's verifier checks on its own, so that
@@ -180,6 +180,42 @@ MPS_CORE __u64 mps_room_bytes(const struct mps_subflow_view *sf)
 	__u64 used = (__u64)sf->in_flight_segs * sf->mss_bytes + sf->notsent_bytes;
 
 	return window > used ? window - used : 0;
+}
+
+/* Is that part of v->extra[i] filled in? See enum mps_extra. */
+MPS_CORE int mps_knows(const struct mps_view *v, __u32 i, __u32 extra)
+{
+	return (v->known[mps_row(i)] & extra) == extra;
+}
+
+/*
+ * Says why subflow i is allowed or parked; `conns` puts it into words. What is not said is not shown.
+ * mps_say_number() adds the number that the reason has a unit for; mps_say_than() as well which other subflow is meant,
+ * MPS_MAX_SUBFLOWS if none.
+ */
+MPS_CORE struct mps_reason *mps_say(struct mps_verdict *out, __u32 i, __u32 code)
+{
+	struct mps_reason *why = &out->reason[mps_row(i)];
+
+	out->reasoned |= 1u << (i & (MPS_SUBFLOW_ROWS - 1));
+	why->code = (__u16)code;
+	why->other = 0;
+	why->flags = 0;
+	return why;
+}
+
+MPS_CORE struct mps_reason *mps_say_number(struct mps_verdict *out, __u32 i, __u32 code, __s32 number)
+{
+	struct mps_reason *why = mps_say(out, i, code);
+
+	why->flags = MPS_REASON_HAS_NUMBER;
+	why->number = number;
+	return why;
+}
+
+MPS_CORE void mps_say_than(struct mps_verdict *out, __u32 i, __u32 code, __s32 number, __u32 other)
+{
+	mps_say_number(out, i, code, number)->other = (__u8)(other < MPS_MAX_SUBFLOWS ? other + 1 : 0);
 }
 
 /*

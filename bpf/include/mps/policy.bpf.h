@@ -28,13 +28,18 @@ struct {
 
 /* The same with flags, enum mps_policy_flag. */
 #define MPS_POLICY_WITH(ident, policy_name, policy_doc, policy_flags)                                        \
+	MPS_POLICY_WANTING(ident, policy_name, policy_doc, policy_flags, 0)
+
+/* And with what is to be filled in of v->extra, enum mps_extra. */
+#define MPS_POLICY_WANTING(ident, policy_name, policy_doc, policy_flags, policy_wants)                       \
 	MPS_STATE_FITS(struct ident##_state);                                                                \
 	const struct mps_policy_info mps_info SEC(MPS_INFO_SECTION) = {                                      \
-		.abi = MPS_ABI_VERSION,                                                                      \
+		.abi = MPS_POLICY_ABI,                                                                       \
 		.state_bytes = sizeof(struct ident##_state),                                                 \
 		.name = policy_name,                                                                         \
 		.doc = policy_doc,                                                                           \
 		.flags = policy_flags,                                                                       \
+		.wants = policy_wants,                                                                       \
 	};                                                                                                   \
 	struct ident##_params mps_params SEC(MPS_PARAMS_SECTION) = ident##_defaults;                         \
 	static __attribute__((always_inline)) inline void ident##_run(void)                                  \

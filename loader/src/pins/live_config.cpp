@@ -46,8 +46,10 @@ Result<void> LiveConfig::update(const std::function<void(mps_config &)> &change)
     change(*wanted);
     if (mapped_) {
         auto *live = static_cast<mps_config *>(mapped_.data());
-        for (unsigned i = 0; i < MPS_MAX_SLOTS; i++)
+        for (unsigned i = 0; i < MPS_MAX_SLOTS; i++) {
+            store_if_changed(live->slot_wants[i], wanted->slot_wants[i]);
             store_if_changed(live->slot_serial[i], wanted->slot_serial[i]);
+        }
         store_if_changed(live->dwell_us, wanted->dwell_us);
         store_if_changed(live->nr_rules, wanted->nr_rules);
         store_if_changed(live->flags, wanted->flags);

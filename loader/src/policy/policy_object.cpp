@@ -58,11 +58,13 @@ Result<PolicyHeader> parse_policy_header(std::span<const std::byte> section, con
     // The version comes first in every ABI, so it can be told even if the rest has another layout.
     mps_policy_info info{};
     std::memcpy(&info, section.data(), std::min(section.size(), sizeof info));
-    if (info.abi != MPS_ABI_VERSION) {
-        return fail(
-            ErrorCode::unsupported,
-            fmt::format("{} is built for ABI {}, this mpsched has ABI {}", origin, info.abi, MPS_ABI_VERSION),
-            "build it again with the headers of this mpsched");
+    const std::uint32_t major = info.abi & 0xffff, minor = info.abi >> 16;
+    if (major != MPS_POLICY_ABI_MAJOR || minor > MPS_POLICY_ABI_MINOR) {
+        return fail(ErrorCode::unsupported,
+                    fmt::format("{} is built for policy ABI {}.{}, this mpsched takes {}.0 to {}.{}", origin,
+                                major, minor, MPS_POLICY_ABI_MAJOR, MPS_POLICY_ABI_MAJOR,
+                                MPS_POLICY_ABI_MINOR),
+                    "build it again with the headers of this mpsched");
     }
     if (section.size() < sizeof info) {
         return fail(ErrorCode::failed,
@@ -75,16 +77,19 @@ Result<PolicyHeader> parse_policy_header(std::span<const std::byte> section, con
         return fail(ErrorCode::failed, fmt::format("{}: '{}' is no name for a policy", origin, name),
                     fmt::format("letters, digits, '-' and '_', at most {} of them", MPS_NAME_LEN - 1));
     }
-    if (info.state_bytes > sizeof(mps_state)) {
+    const std::size_t most = (minor ? MPS_STATE_WORDS : MPS_STATE_WORDS_4_0) * sizeof(std::uint64_t);
+    if (info.state_bytes > most) {
         return fail(ErrorCode::unsupported,
                     fmt::format("{} wants {} bytes of state for each connection, there are {}", origin,
-                                info.state_bytes, sizeof(mps_state)),
+                                info.state_bytes, most),
                     "keep less in the policy's state");
     }
     return PolicyHeader{.name = name,
                         .doc = std::string(info.doc, strnlen(info.doc, sizeof info.doc)),
                         .state_bytes = info.state_bytes,
-                        .levers = (info.flags & MPS_POLICY_LEVERS) != 0};
+                        .levers = (info.flags & MPS_POLICY_LEVERS) != 0,
+                        .wants =
+                            minor ? info.wants & ~static_cast<std::uint32_t>(MPS_SLOT_4_0) : MPS_SLOT_4_0};
 }
 
 Result<void> LivePolicy::store() { return write_bytes(params_map.get(), 0, section, MPS_PARAMS_SECTION); }
@@ -248,12 +253,14 @@ Result<void> PolicyObject::check_programs() const {
                     fmt::format("{} is no policy: it has no map {}", label_, MPS_MAP_SCRATCH),
                     std::string(not_a_policy_hint));
     }
+    // It is replaced by the data path's, which may be longer: what the object knows of it is at the same place.
     if (bpf_map__type(scratch) != BPF_MAP_TYPE_PERCPU_ARRAY ||
-        bpf_map__value_size(scratch) != sizeof(mps_scratch)) {
+        bpf_map__value_size(scratch) < MPS_SCRATCH_BYTES_4_0 ||
+        bpf_map__value_size(scratch) > sizeof(mps_scratch)) {
         return fail(ErrorCode::unsupported,
-                    fmt::format("{}: its map {} does not fit ABI {} ({} bytes instead of {})", label_,
-                                MPS_MAP_SCRATCH, MPS_ABI_VERSION, bpf_map__value_size(scratch),
-                                sizeof(mps_scratch)),
+                    fmt::format("{}: its map {} does not fit policy ABI {}.{} ({} bytes instead of {} to {})",
+                                label_, MPS_MAP_SCRATCH, MPS_POLICY_ABI_MAJOR, MPS_POLICY_ABI_MINOR,
+                                bpf_map__value_size(scratch), MPS_SCRATCH_BYTES_4_0, sizeof(mps_scratch)),
                     "build it again with the headers of this mpsched");
     }
     return {};

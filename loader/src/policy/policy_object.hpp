@@ -27,7 +27,8 @@ struct PolicyHeader {
     std::string name{};
     std::string doc{};
     std::uint32_t state_bytes = 0;
-    bool levers = false; // MPS_POLICY_LEVERS
+    bool levers = false;     // MPS_POLICY_LEVERS
+    std::uint32_t wants = 0; // for mps_config.slot_wants
 };
 
 // Checks the bytes of .rodata.mps, from an object or from the kernel. `origin` names it in errors.

@@ -155,15 +155,18 @@ Result<std::uint32_t> Slots::fill(const LoadedPolicy &loaded, const PolicyOrigin
         return fail(ErrorCode::failed, fmt::format("all {} policy slots are in use", MPS_MAX_SLOTS - 1),
                     "'mpsched policy list' shows by what; unload a policy or drop a rule");
     }
-    // First, so that no slot is ever filled without.
+    // First, so that no slot is ever filled without; so is how the data path has to lay out what it shows the policy.
     auto done = write_origin(paths_, free, first, origin);
-    if (done)
-        done = fill_in(free, loaded);
     if (done) {
         auto config = LiveConfig::open(pins_);
-        done = config ? config->update([&](mps_config &c) { c.slot_serial[free]++; })
+        done = config ? config->update([&](mps_config &c) {
+            c.slot_serial[free]++;
+            c.slot_wants[free] = ours->header.wants;
+        })
                       : std::unexpected(config.error());
     }
+    if (done)
+        done = fill_in(free, loaded);
     // Read back: the kernel tells which program it holds.
     const auto held = program_in(pins_.map(*xdp ? MPS_MAP_XDP_SLOTS : MPS_MAP_TC_SLOTS), free);
     if (done && (!held || *held != (*xdp ? *xdp : *tc))) {

@@ -4,7 +4,7 @@
 #include "passes.h"
 
 const struct mps_policy_info mps_info SEC(MPS_INFO_SECTION) = {
-	.abi = MPS_ABI_VERSION,
+	.abi = MPS_POLICY_ABI,
 	.name = "bad-tag",
 	.doc = "parameters that make no sense",
 };

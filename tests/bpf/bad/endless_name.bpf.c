@@ -4,7 +4,7 @@
 #include "passes.h"
 
 const struct mps_policy_info mps_info SEC(MPS_INFO_SECTION) = {
-	.abi = MPS_ABI_VERSION,
+	.abi = MPS_POLICY_ABI,
 	.name = {[0 ... MPS_NAME_LEN - 1] = 'n'},
 	.doc = {[0 ... MPS_DOC_LEN - 1] = 'd'},
 };

@@ -4,7 +4,7 @@
 #include "passes.h"
 
 const struct mps_policy_info mps_info SEC(MPS_INFO_SECTION) = {
-	.abi = MPS_ABI_VERSION,
+	.abi = MPS_POLICY_ABI,
 	.state_bytes = sizeof(struct mps_state) + 8,
 	.name = "large-state",
 	.doc = "needs more state than a connection has",

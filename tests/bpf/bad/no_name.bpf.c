@@ -4,6 +4,6 @@
 #include "passes.h"
 
 const struct mps_policy_info mps_info SEC(MPS_INFO_SECTION) = {
-	.abi = MPS_ABI_VERSION,
+	.abi = MPS_POLICY_ABI,
 	.doc = "has no name",
 };

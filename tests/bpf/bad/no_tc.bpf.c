@@ -5,7 +5,7 @@
 #include "passes.h"
 
 const struct mps_policy_info mps_info SEC(MPS_INFO_SECTION) = {
-	.abi = MPS_ABI_VERSION,
+	.abi = MPS_POLICY_ABI,
 	.name = "no-tc",
 	.doc = "lacks one of its two programs",
 };

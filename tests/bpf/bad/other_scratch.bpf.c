@@ -14,7 +14,7 @@ struct {
 #include "passes.h"
 
 const struct mps_policy_info mps_info SEC(MPS_INFO_SECTION) = {
-	.abi = MPS_ABI_VERSION,
+	.abi = MPS_POLICY_ABI,
 	.name = "other-scratch",
 	.doc = "has a work area of its own size",
 };

@@ -3,7 +3,7 @@
 #include <mps/policy.bpf.h>
 
 const struct mps_policy_info mps_info SEC(MPS_INFO_SECTION) = {
-	.abi = MPS_ABI_VERSION,
+	.abi = MPS_POLICY_ABI,
 	.name = "packet-access",
 	.doc = "reads the packet without a check",
 };

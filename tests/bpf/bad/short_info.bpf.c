@@ -3,4 +3,4 @@
 #include <mps/policy.bpf.h>
 #include "passes.h"
 
-const volatile __u32 mps_info SEC(MPS_INFO_SECTION) = MPS_ABI_VERSION;
+const volatile __u32 mps_info SEC(MPS_INFO_SECTION) = MPS_POLICY_ABI;

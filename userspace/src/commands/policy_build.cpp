@@ -21,6 +21,7 @@
 #include "commands/commands.hpp"
 #include "mps_header_abi.embed.h"
 #include "mps_header_core.embed.h"
+#include "mps_header_layout.embed.h"
 #include "mps_header_policy.embed.h"
 #include "output/text.hpp"
 
@@ -47,7 +48,8 @@ class HeaderFolder {
         HeaderFolder folder(pattern);
         std::error_code error;
         fs::create_directory(folder.path_ / "mps", error);
-        if (error || !folder.write("abi.h", mps_header_abi_begin, mps_header_abi_end) ||
+        if (error || !folder.write("policy_abi.h", mps_header_abi_begin, mps_header_abi_end) ||
+            !folder.write("policy_layout.h", mps_header_layout_begin, mps_header_layout_end) ||
             !folder.write("core.h", mps_header_core_begin, mps_header_core_end) ||
             !folder.write("policy.bpf.h", mps_header_policy_begin, mps_header_policy_end))
             return fail(ErrorCode::failed, fmt::format("cannot write the headers to {}", pattern),

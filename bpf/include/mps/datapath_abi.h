@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * What is pinned: the layout of every map's values, of the stream of iter/tcp, and names. It is read by the data path (BPF) and the loader
+ * (C++), which come from one build; policies know policy_abi.h alone.
+ *
+ * Units are in the names: _us microseconds, _ns nanoseconds, _bytes octets, _segs TCP segments. Nothing here is in network
+ * byte order unless its type is __be16 or __be32.
+ *
+ * Changing a layout or a meaning means a new MPS_ABI_VERSION: pins of another version live in another folder and are reported,
+ * never reinterpreted. datapath_layout.h has every size and offset, which all compilers that read this assert.
+ */
+#ifndef MPS_DATAPATH_ABI_H
+#define MPS_DATAPATH_ABI_H
+
+#include <mps/policy_abi.h>
+
+#define MPS_ABI_VERSION 4
+
+#define MPS_MAX_SLOTS 16
+#define MPS_MAX_RULES 32
+#define MPS_MAX_PATHS 64
+#define MPS_MAX_WAKES 64
+#define MPS_MAX_VLANS 2
+#define MPS_EDITS_KEPT 4
+#define MPS_MACS_LEN 12 /* destination and source of an Ethernet header */
+/* IFNAMSIZ: an interface's name including the terminating NUL. */
+#define MPS_IFNAME_LEN 16
+
+/* ------------------------------------------------------------------ paths */
+
+enum mps_path_flag {
+	/* Our programs run on this interface; only then may a wake be sent to it. */
+	MPS_PATH_ATTACHED = 1u << 0,
+	/* Being detached, or without programs already: its subflows go back to what the peer asked for. */
+	MPS_PATH_LEAVING = 1u << 1,
+	/* No link-layer header (tun, wwan, ip tunnels): packets start at IP. */
+	MPS_PATH_L3 = 1u << 2,
+	/* It is to be attached whenever there is an interface of its name: from `attach` on until `detach`. */
+	MPS_PATH_WANTED = 1u << 3,
+};
+
+/*
+ * Attributes of one interface, set by `mpsched path`. They belong to its name and stay while there is no such interface,
+ * as its place in mps_usage does. Index 0 of the map stands for "no such path".
+ */
+struct mps_path {
+	__u32 ifindex;        /* 0 while there is no interface of this name */
+	__u32 flags;          /* enum mps_path_flag */
+	__u32 weight;         /* 1..10000, share of the bytes; default 1 */
+	__u32 priority;       /* 0..255, lower is preferred; default 0 */
+	__u32 cost;           /* 0..1000000, money per byte in the operator's own unit; default 0 */
+	__u32 energy_class;   /* enum mps_energy_class */
+	__u32 quota_period_s; /* after which the count starts over; 0: never */
+	__u32 mode;           /* enum mps_path_mode, what `attach` asked for */
+	__u64 quota_bytes;    /* what it may carry in a period, in both directions; 0: as much as it likes */
+	__u64 quota_since_ns; /* CLOCK_BOOTTIME at which the first period began */
+	char name[MPS_IFNAME_LEN];
+	__u32 last_ifindex; /* what it was before the interface went; rules may still name it */
+	__u32 pad;
+};
+
+/* As words of `attach --mode`; what came of it is read from the interface. */
+enum mps_path_mode {
+	MPS_MODE_AUTO = 0,
+	MPS_MODE_NATIVE = 1,
+	MPS_MODE_GENERIC = 2,
+	MPS_MODE_TC = 3,
+};
+
+/* What a path with a quota has carried, at the same index as its attributes. Counted in mps_meter(). */
+struct mps_usage {
+	__u64 used_bytes; /* IP packets of MPTCP subflows, both directions, and what waits to be sent */
+	__u64 period;     /* in which: number of periods since quota_since_ns */
+};
+
+/*
+ * Packets with MPTCP options that arrived at an interface and found no socket, and the last one of them: a value for each
+ * CPU, at the same index as the interface's attributes.
+ */
+struct mps_miss {
+	__u64 packets;
+	__u64 last_ns;   /* monotonic */
+	__be32 saddr[4]; /* the peer; IPv4 in word 0 */
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+	__u32 is_ipv6;
+	__u32 ifindex; /* of this interface; of another one they count for nothing */
+	__u32 pad;
+};
+
+/* ------------------------------------------------------- connection state */
+
+/* What the data path remembers of one subflow. */
+struct mps_conn_subflow {
+	__u64 sk;      /* kernel address of the subflow's socket: its identity while it lives */
+	__u64 flip_ns; /* when its backup bit was last edited or woken */
+	__u64 seen_ns; /* when a packet of it last arrived on an attached interface */
+	__u32 ifindex; /* attached interface that last saw a packet of it, else sk_rx_dst_ifindex */
+	__u32 path;    /* index into mps_paths */
+	__u8 peer_backup;
+	__u8 flip_value; /* value of the last edit */
+	__u8 fresh;      /* the policy has not yet seen it */
+	__u8 nr_vlans;
+	__u16 vlan_tci[MPS_MAX_VLANS]; /* outermost first */
+	__be16 vlan_proto[MPS_MAX_VLANS];
+	__u32 id;               /* as in mps_subflow_view */
+	__u64 metered_bytes;    /* how much of it is in its path's mps_usage */
+	struct mps_lever lever; /* the last verdict's wish; mps_sockops and mps_apply see to it */
+	__u32 heard_segs; /* tcp_sock.segs_in up to which the packets are accounted for; see view.bpf.h */
+	__u8 quiet;       /* none has been met for a while; heard_segs is of after that */
+	__u8 deaf;        /* the kernel receives packets of it that are not met here */
+	__u8 woken; /* a wake with flip_value was queued, and the kernel's bit has not been seen to follow */
+	__u8 next_edit;
+	__u32 edit[MPS_EDITS_KEPT]; /* fingerprints of our last edits, see believe.bpf.h */
+	__u8 mac[MPS_MACS_LEN];     /* of its last packet on an Ethernet interface */
+	__u8 has_mac;
+	__u8 pad[3];
+	struct mps_reason reason; /* the last verdict's */
+};
+
+/* Value of mps_conns, keyed by the connection's token. */
+struct mps_conn {
+	__u64 msk;        /* kernel address of the connection: tells a reused token */
+	__u32 rule_epoch; /* of mps_config when the slot was chosen */
+	__u32 path_epoch; /* of mps_config when the paths were looked up */
+	__u32 slot;
+	__u32 slot_serial; /* of the slot when the state was zeroed: a slot may be refilled */
+	__u32 allowed;     /* last verdict, bit per sf index; for `conns` */
+	__u16 known;       /* bit i: sf[i].sk is set */
+	__u16 levers;      /* bit i: sf[i].lever says something */
+	__u8 kept_words;   /* as in mps_scratch, after a decision of the present policy */
+	__u8 settled;      /* the last decision left no bit to be changed */
+	__u8 watched;      /* a timer looks at it, see watch.bpf.h */
+	__u8 restored;     /* the last verdict was to leave the kernel alone */
+	__u16 reasoned;    /* bit i: sf[i].reason says why */
+	__u8 pad[2];
+	__u64 decided_ns; /* when it was last decided on */
+	__u64 last_node;  /* the end of the kernel's list of subflows then */
+	struct mps_conn_subflow sf[MPS_SUBFLOW_ROWS];
+	struct mps_state state;
+};
+
+/* How many connections have room, unless `attach --max-connections` says otherwise, and what it may say. */
+#define MPS_DEFAULT_CONNS 16384
+#define MPS_LEAST_CONNS 16
+#define MPS_MOST_CONNS 1048576
+#define MPS_REFUSED 256
+
+/* A connection that found no room lately. */
+struct mps_refused {
+	__u32 token;
+	__u32 pad;
+	__u64 when_ns;
+};
+
+/* ---------------------------------------------------------------- config */
+
+/* Key 0 of mps_config. `choice` is read and written as one word, so a switch is atomic. */
+struct mps_config {
+	__u64 choice;     /* rule_epoch << 32 | default slot */
+	__u32 path_epoch; /* bumped after every change of mps_paths */
+	__u32 dwell_us;   /* least time between two edits of one subflow's bit */
+	__u32 nr_rules;
+	__u32 flags;                      /* enum mps_config_flag */
+	__u32 slot_serial[MPS_MAX_SLOTS]; /* bumped whenever a slot is filled */
+	__u32 slot_wants
+		[MPS_MAX_SLOTS]; /* enum mps_extra and enum mps_slot_want: what the slot's policy was built for */
+	__u64 changed_ns; /* CLOCK_MONOTONIC of the last command that changed what policies wish; for mps_apply */
+};
+
+/* Beside the bits of enum mps_extra. */
+enum mps_slot_want {
+	/* Its object is of policy ABI 4.0: the state is where the verdict became longer. */
+	MPS_SLOT_4_0 = 1u << 31,
+};
+
+enum mps_config_flag {
+	/* Every connection is treated as under `default`, whatever its slot: used while detaching. */
+	MPS_CONFIG_LEAVING = 1u << 0,
+	/* Some path has a quota: connections of one subflow are looked at, too, to be counted. */
+	MPS_CONFIG_METERED = 1u << 1,
+	/* Some policy in use has MPS_POLICY_LEVERS. Without it every lever goes back to what it was. */
+	MPS_CONFIG_LEVERS = 1u << 2,
+	/* The last switch left the connections there were with what they had (--new-only). For `status` alone. */
+	MPS_CONFIG_NEW_ONLY = 1u << 3,
+};
+
+#define MPS_DEFAULT_DWELL_US 1000
+/* Below it an edit could be repeated before the stack has processed the packet that carries it. */
+#define MPS_MIN_DWELL_US 100
+#define MPS_MAX_DWELL_US 10000000
+
+/* Slot 0 never holds a program: it is the pass-through that works even when nothing else does. */
+#define MPS_SLOT_NONE 0
+
+enum mps_rule_field {
+	MPS_RULE_LOCAL = 1u << 0,
+	MPS_RULE_REMOTE = 1u << 1,
+	MPS_RULE_LOCAL_PORT = 1u << 2,
+	MPS_RULE_REMOTE_PORT = 1u << 3,
+	MPS_RULE_MARK = 1u << 4,
+	MPS_RULE_CGROUP = 1u << 5,
+	MPS_RULE_IFINDEX = 1u << 6,
+};
+
+/*
+ * One selector: all named fields must match; the first matching rule decides. Addresses are IPv6, IPv4
+ * ones as IPv4-mapped (prefix length + 96). Matched against the connection (msk), the interface against
+ * the one on which its packet arrived.
+ */
+struct mps_rule {
+	__u32 fields; /* enum mps_rule_field; 0 = unused entry */
+	__u32 slot;
+	__u8 local[16];
+	__u8 remote[16];
+	__u8 local_prefix; /* 0..128 */
+	__u8 remote_prefix;
+	__u16 local_port; /* host order */
+	__u16 remote_port;
+	__u16 pad;
+	__u32 mark;
+	__u32 mark_mask;
+	__u32 ifindex;
+	__u32 pad2;
+	__u64 cgroup_id; /* of the cgroup itself or any ancestor */
+};
+
+/* What mps_netns_alive answers about the network namespace that it was loaded for. */
+enum mps_netns_answer {
+	MPS_NETNS_GONE = 0,
+	MPS_NETNS_ALIVE = 1,
+	MPS_NETNS_UNKNOWN = 2,
+};
+
+/* ----------------------------------------------------------------- wakes */
+
+enum mps_wake_state {
+	MPS_WAKE_FREE = 0,
+	MPS_WAKE_FILLING = 1,
+	MPS_WAKE_READY = 2,
+	MPS_WAKE_SENT = 3, /* the clone is on its way to the target interface */
+};
+
+/* Everything needed to write a pure ACK with MP_PRIO for an idle subflow. */
+struct mps_wake {
+	__u32 state; /* enum mps_wake_state; changed by compare-and-swap only */
+	__u32 ifindex;
+	__u64 when_ns;
+	__be32 saddr[4]; /* the peer; IPv4 in word 0 */
+	__be32 daddr[4]; /* this host */
+	__be16 sport;
+	__be16 dport;
+	__u32 seq;
+	__u32 ack;
+	__u32 tsval;
+	__u32 tsecr;
+	__u16 window; /* as in the header, already scaled */
+	__u8 is_ipv6;
+	__u8 has_tstamp;
+	__u8 backup; /* the B bit of MP_PRIO */
+	__u8 l3;     /* the target interface has no link-layer header */
+	__u8 nr_vlans;
+	__u8 hop; /* the clone first visits its own L3 interface to get a link-layer header */
+	__u16 vlan_tci[MPS_MAX_VLANS];
+	__be16 vlan_proto[MPS_MAX_VLANS];
+	__u32 ip_ifindex; /* where IP is to receive it: the interface itself, or a bridge, VLAN … above it */
+	__u8 mac[MPS_MACS_LEN];
+	__u32 from_ifindex; /* of the packet that lends its body */
+};
+
+/* -------------------------------------------------------------- counters */
+
+/* Names and meanings, for the enum, the command line, JSON and the documentation alike. */
+#define MPS_COUNTERS(X)                                                                                      \
+	X(SEEN, "seen", "packets of attached interfaces that looked like TCP with an MPTCP option")          \
+	X(SINGLE, "single", "packets of connections with one subflow: nothing to decide")                    \
+	X(IDLE, "idle",                                                                                      \
+	  "packets of connections with nothing to send that had been decided on just before: left alone")    \
+	X(DECIDED, "decided", "decisions made by a policy")                                                  \
+	X(PASSED, "passed", "decisions of the built-in pass-through (no policy in the connection's slot)")   \
+	X(INSERTED, "inserted", "MP_PRIO written into a packet on its way in")                               \
+	X(INSERTED_BACKUP, "inserted_backup", "of these with B=1 (parking)")                                 \
+	X(REWRITTEN, "rewritten", "of these by changing an MP_PRIO of the peer's in place")                  \
+	X(INSERTED_RETRY, "inserted_retry",                                                                  \
+	  "of these because an earlier edit of the same value did not land")                                 \
+	X(WAKE_QUEUED, "wake_queued", "wakes asked for by a decision")                                       \
+	X(WAKE_SENT, "wake_sent", "clones redirected to the idle subflow's interface")                       \
+	X(WAKE_WRITTEN, "wake_written", "wakes written and handed to the stack")                             \
+	X(WAKE_LANDED, "wake_landed", "wakes after which the kernel's bit was seen to be as wanted")         \
+	X(WAKE_LANDED_BACKUP, "wake_landed_backup", "of these with B=1 (parking)")                           \
+	X(WAKE_LOST, "wake_lost", "wakes after which it was not, for whatever reason: repeated or given up") \
+	X(WAKE_WITHHELD, "wake_withheld",                                                                    \
+	  "wakes not handed to the stack: their socket or its address was gone")                             \
+	X(WAKE_BUSY, "wake_busy", "wakes put off: their queue entry was in use")                             \
+	X(WAKE_EXPIRED, "wake_expired", "wakes dropped: no packet came to carry them in time")               \
+	X(WAKE_FAILED, "wake_failed", "wakes whose clone or rewrite failed")                                 \
+	X(WAKE_STRAY, "wake_stray",                                                                          \
+	  "packets with our mark that no wake of ours explains: passed on as they are")                      \
+	X(WAKE_UNREACHABLE, "wake_unreachable",                                                              \
+	  "wakes not possible: the link-layer address of the subflow is not known yet")                      \
+	X(PEER_PRIO, "peer_prio", "MP_PRIO seen on the wire: the peer's own wish, remembered")               \
+	X(MET_AGAIN, "met_again", "packets with an edit of another program of ours: left alone")             \
+	X(DOUBT_SEQ, "doubt_seq",                                                                            \
+	  "packets not believed, as TCP will not take them: sequence number out of window")                  \
+	X(DOUBT_ACK, "doubt_ack",                                                                            \
+	  "packets not believed: they acknowledge what was never sent, or too long ago")                     \
+	X(DOUBT_TIME, "doubt_time", "packets not believed: their timestamp is old (PAWS)")                   \
+	X(HELD_DWELL, "held_dwell", "edits put off by the minimum dwell time")                               \
+	X(SKIP_ROOM, "skip_room", "edits put off: no room for 4 more option bytes")                          \
+	X(SKIP_MTU, "skip_mtu", "edits put off: the packet would exceed the MTU")                            \
+	X(SKIP_GSO, "skip_gso", "edits put off: a merged (GRO) packet, an ACK will carry it")                \
+	X(SKIP_JOINING, "skip_joining", "edits put off: the subflow is not fully established")               \
+	X(SKIP_LOCAL_BACKUP, "skip_local_backup", "edits not made: the local endpoint's backup flag rules")  \
+	X(EDIT_FAILED, "edit_failed", "edits the kernel's helper refused; the packet passed unmodified")     \
+	X(EMPTY_VERDICT, "empty_verdict", "verdicts that allowed no usable subflow: taken as all")           \
+	X(ABOVE, "above",                                                                                    \
+	  "packets left to the attached interface that their socket uses (a VLAN or bridge above this one)") \
+	X(NO_SOCKET, "no_socket", "MPTCP packets for no socket of this host")                                \
+	X(NOT_MPTCP_SOCKET, "not_mptcp_socket", "MPTCP options on a connection that is plain TCP here")      \
+	X(LIST_RACED, "list_raced", "the kernel's list of subflows changed while it was read")               \
+	X(TOO_MANY_SUBFLOWS, "too_many_subflows", "connections with more subflows than can be steered")      \
+	X(MALFORMED, "malformed", "packets with impossible lengths or options: passed untouched")            \
+	X(CONN_NEW, "conn_new", "connections first seen")                                                    \
+	X(CONN_FULL, "conn_full", "connections that found no room in the table: not steered until there is") \
+	X(POLICY_FAILED, "policy_failed", "tail calls that ran no policy: treated as pass-through")          \
+	X(SWITCHED, "switched", "connections that moved to another policy")
+
+enum mps_counter {
+#define MPS_COUNTER_ENUM(id, name, text) MPS_C_##id,
+	MPS_COUNTERS(MPS_COUNTER_ENUM)
+#undef MPS_COUNTER_ENUM
+		MPS_C_MAX
+};
+
+/* Value of the per-CPU map mps_counters, key 0. */
+struct mps_counters {
+	__u64 n[MPS_C_MAX];
+};
+
+/* --------------------------------------------------- records of iter/tcp */
+
+/* One subflow as dumped by the iterator program mps_dump; a stream of these, nothing else. */
+struct mps_subflow_record {
+	__u32 abi; /* MPS_ABI_VERSION */
+	__u32 token;
+	__u64 sk;       /* joins with mps_conn_subflow.sk */
+	__u8 local[16]; /* IPv6, or IPv4-mapped */
+	__u8 remote[16];
+	__u16 local_port;
+	__u16 remote_port;
+	__u32 state;      /* TCP_ESTABLISHED … */
+	__u32 rx_ifindex; /* where it last received, else where it sends */
+	__u32 mark;
+	__u32 rcv_nxt;
+	__u32 snd_una;
+	__u32 tsval;  /* ts_recent */
+	__u32 tsecr;  /* rcv_tsecr */
+	__u32 window; /* as in the header, already scaled */
+	__u32 has_tstamp;
+	__u32 fully_established;
+	__u32 is_ipv6;
+	struct mps_subflow_view view;
+	__u64 max_pacing_rate; /* bytes/s, sk_max_pacing_rate; 2^64-1 = no limit */
+	__u32 notsent_lowat;   /* bytes, tcp_sock.notsent_lowat; 0 = the sysctl's, 2^32-1 = no limit */
+	__u32 plain;           /* the peer did not agree to MPTCP: the socket speaks TCP */
+};
+
+/* ---------------------------------------------------------------- levers */
+
+/* What a subflow's levers were before we moved them; lives and dies with its socket. */
+struct mps_lever_memory {
+	__u64 checked_ns; /* when the wish was last looked at */
+	__u64 pace_before;
+	__u32 pace_set; /* the value that we gave it; 0: we did not touch it */
+	__u32 lowat_before;
+	__u32 lowat_set;
+	__u32 flagged; /* we asked for callbacks at RTT samples */
+};
+
+/* Names of BPF objects that user space looks up; ≤ 15 characters because the kernel cuts there. */
+#define MPS_MAP_CONFIG "mps_config"
+#define MPS_MAP_PATHS "mps_paths"
+#define MPS_MAP_PATH_INDEX "mps_path_index"
+#define MPS_MAP_USAGE "mps_usage"
+#define MPS_MAP_MISSES "mps_misses"
+#define MPS_MAP_RULES "mps_rules"
+#define MPS_MAP_CONNS "mps_conns"
+#define MPS_MAP_PLACES "mps_places"
+#define MPS_MAP_COUNTERS "mps_counters"
+#define MPS_MAP_WAKES "mps_wakes"
+#define MPS_MAP_XDP_SLOTS "mps_xdp_slots"
+#define MPS_MAP_TC_SLOTS "mps_tc_slots"
+
+#define MPS_STRUCT(type, bytes)                                                                              \
+	MPS_STATIC_ASSERT(sizeof(struct type) == (bytes), #type " has another size than in its table");
+#define MPS_MEMBER(type, member, offset)                                                                     \
+	MPS_STATIC_ASSERT(__builtin_offsetof(struct type, member) == (offset),                               \
+			  #type "." #member " has another offset than in its table");
+#include <mps/datapath_layout.h>
+#undef MPS_STRUCT
+#undef MPS_MEMBER
+
+#endif /* MPS_DATAPATH_ABI_H */
