@@ -374,6 +374,7 @@ Result<std::vector<ConnectionStatus>> Instance::connections(std::uint32_t) const
     second.allowed = false;
     second.backup = true;
     second.srtt_us = 0;
+    second.reason = SubflowReason{.code = 2, .number = 61'000, .than = 1};
     ConnectionStatus steered{.token = 0x7a3b12cd, .policy = "weighted", .slot = 1, .tracked = true};
     steered.subflows = {first, second};
     ConnectionStatus fresh{.token = 1, .policy = "default"};

@@ -209,6 +209,14 @@ TEST_CASE("status, conns and stats have the keys that scripts rely on", "[cli]")
     }
     CHECK(subflow["allowed"] == false);
     CHECK(subflow["verdict"] == "parked");
+    CHECK(subflow["reason"] == Json{{"code", 2},
+                                    {"name", "later"},
+                                    {"number", 61'000},
+                                    {"unit", "us"},
+                                    {"than", 1},
+                                    {"text", "its burst would arrive 61.0 ms later than wan0's"}});
+    CHECK(fake({"conns"}).out.contains("its burst would arrive 61.0 ms later than wan0's"));
+    CHECK(conns[1]["subflows"][0]["reason"].is_null());
     CHECK(conns[0]["subflows"][0]["allowed"].is_null());
     CHECK(conns[0]["subflows"][0]["verdict"] == "unsteered");
     CHECK(document(fake({"conns", "--policy", "weighted", "--json"})).size() == 1);

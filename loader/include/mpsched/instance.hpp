@@ -228,6 +228,13 @@ struct SetResult {
 
 // ---- observation
 
+// Why the policy's last verdict allows or parks a subflow, as the policy says it: enum mps_reason_code of mps/policy_abi.h.
+struct SubflowReason {
+    std::uint32_t code = 0;
+    std::optional<std::int32_t> number{}; // its unit is the code's
+    std::optional<std::uint32_t> than{};  // the id of the subflow that it is compared with
+};
+
 struct SubflowStatus {
     std::uint32_t id = 0;
     std::uint32_t ifindex = 0;
@@ -254,6 +261,7 @@ struct SubflowStatus {
     std::uint64_t max_pacing_rate = 0;     // bytes/s, SO_MAX_PACING_RATE; 2^64-1: no limit
     std::uint32_t notsent_lowat = 0;       // bytes, TCP_NOTSENT_LOWAT; 0: the sysctl's, 2^32-1: no limit
     std::uint32_t lost = 0, delivered = 0; // segments, cumulative
+    std::optional<SubflowReason> reason{}; // not every policy gives one
 };
 
 struct ConnectionStatus {

@@ -221,6 +221,18 @@ Result<InterfaceStatus> interface_status(const InstallationPaths &paths, const P
     return status;
 }
 
+std::optional<SubflowReason> reason_of(const KnownSubflow &subflow, const KnownConnection &connection) {
+    if (!subflow.known || !(connection.known->reasoned >> subflow.position & 1))
+        return std::nullopt;
+    const mps_reason &given = subflow.known->reason;
+    SubflowReason reason{.code = given.code};
+    if (given.flags & MPS_REASON_HAS_NUMBER)
+        reason.number = given.number;
+    if (given.other && given.other <= MPS_MAX_SUBFLOWS && (connection.known->known >> (given.other - 1) & 1))
+        reason.than = connection.known->sf[given.other - 1].id;
+    return reason;
+}
+
 SubflowStatus subflow_status(const KnownSubflow &subflow, const KnownConnection &connection,
                              const std::set<std::uint32_t> &attached) {
     const mps_subflow_record &record = subflow.record;
@@ -260,7 +272,8 @@ SubflowStatus subflow_status(const KnownSubflow &subflow, const KnownConnection 
                          .max_pacing_rate = record.max_pacing_rate,
                          .notsent_lowat = record.notsent_lowat,
                          .lost = view.lost_segs,
-                         .delivered = view.delivered_segs};
+                         .delivered = view.delivered_segs,
+                         .reason = reason_of(subflow, connection)};
 }
 
 std::string policy_name(const std::vector<Slot> &slots, std::uint32_t number) {

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "commands/commands.hpp"
+#include "commands/reason_text.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -31,7 +32,18 @@ std::string_view verdict(const SubflowStatus &one) {
 // Long enough for the ACKs of several round trips of most paths.
 constexpr std::uint32_t sample_ms = 200;
 
-Json subflow_json(const SubflowStatus &one) {
+// How the subflow that a reason compares with is called in words.
+std::string other_of(const SubflowStatus &one, const ConnectionStatus &connection) {
+    if (!one.reason || !one.reason->than)
+        return {};
+    const auto it = std::ranges::find(connection.subflows, *one.reason->than, &SubflowStatus::id);
+    if (it == connection.subflows.end())
+        return {};
+    // Two subflows may share an interface.
+    return it->ifname.empty() || it->ifname == one.ifname ? fmt::format("subflow {}", it->id) : it->ifname;
+}
+
+Json subflow_json(const SubflowStatus &one, const ConnectionStatus &connection) {
     return {{"id", one.id},
             {"ifname", one.ifname},
             {"ifindex", one.ifindex},
@@ -63,12 +75,15 @@ Json subflow_json(const SubflowStatus &one) {
                                   ? Json(nullptr)
                                   : Json(one.notsent_lowat)},
             {"lost", one.lost},
-            {"delivered", one.delivered}};
+            {"delivered", one.delivered},
+            {"reason", reason_json(one, other_of(one, connection))}};
 }
 
-// What is unusual about a subflow.
-std::string notes(const SubflowStatus &one) {
+// Why it is allowed or parked, and what is unusual about it.
+std::string notes(const SubflowStatus &one, const ConnectionStatus &connection) {
     std::vector<std::string> all;
+    if (one.reason && one.steerable)
+        all.push_back(text::printable(reason_text(*one.reason, other_of(one, connection))));
     if (one.tcp_state != "established")
         all.push_back(one.tcp_state);
     if (!one.usable && one.tcp_state == "established")
@@ -128,7 +143,7 @@ std::string connection_text(const ConnectionStatus &connection, const output::St
              text::bytes(one.bytes_acked),
              one.acked_bytes_s ? text::bit_rate(*one.acked_bytes_s) : "-",
              one.pacing_rate == 0 ? "-" : text::bit_rate(one.pacing_rate),
-             {notes(one), Paint::dim}});
+             {notes(one, connection), Paint::dim}});
     }
     return all + table.render(style, 2);
 }
@@ -153,7 +168,7 @@ Result<Reply> run_conns(const Context &context, const ConnsOptions &options) {
                  {"pending", connection.pending}, {"plain_tcp", connection.plain},
                  {"subflows", Json::array()}};
         for (const SubflowStatus &subflow : connection.subflows)
-            one["subflows"].push_back(subflow_json(subflow));
+            one["subflows"].push_back(subflow_json(subflow, connection));
         reply.json.push_back(std::move(one));
         reply.text += (reply.text.empty() ? "" : "\n") + connection_text(connection, context.style);
     }

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <mps/abi.h>
+#include <mps/datapath_abi.h>
 
 #include "commands/commands.hpp"
 
@@ -11,8 +11,10 @@ namespace mps::cli {
 namespace {
 
 Result<Reply> run_version(const Context &) {
-    return Reply{.json = {{"version", MPS_VERSION}, {"abi", MPS_ABI_VERSION}},
-                 .text = fmt::format("mpsched {} (ABI {})\n", MPS_VERSION, MPS_ABI_VERSION)};
+    const std::string policy_abi = fmt::format("{}.{}", MPS_POLICY_ABI_MAJOR, MPS_POLICY_ABI_MINOR);
+    return Reply{
+        .json = {{"version", MPS_VERSION}, {"abi", MPS_ABI_VERSION}, {"policy_abi", policy_abi}},
+        .text = fmt::format("mpsched {} (ABI {}, policy ABI {})\n", MPS_VERSION, MPS_ABI_VERSION, policy_abi)};
 }
 
 } // namespace

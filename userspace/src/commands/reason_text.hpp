@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+//
+// Why a policy allows or parks a subflow, in words: MPS_REASONS of mps/policy_abi.h has them.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+#include "mpsched/instance.hpp"
+
+namespace mps::cli {
+
+/// `other` names the subflow that this one is compared with, "" if there is none.
+std::string reason_text(const SubflowReason &reason, std::string_view other);
+
+/// The subflow's reason as a member of its JSON object: null where the policy gave none.
+nlohmann::ordered_json reason_json(const SubflowStatus &subflow, std::string_view other);
+
+} // namespace mps::cli
