@@ -4,5 +4,5 @@
 
 #define MPS_STRUCT(type, bytes) struct type one_##type = {};
 #define MPS_MEMBER(type, member, offset)
-#include <mps/policy_layout.h>
 #include <mps/datapath_layout.h>
+#include <mps/policy_layout.h>
