@@ -8,11 +8,13 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <string>
 #include <sys/socket.h>
+#include <thread>
 
 #include <mpsched/lab/mptcp_abi.hpp>
 
@@ -158,6 +160,46 @@ TEST_CASE("what a policy asks to be shown is what the kernel tells by getsockopt
     }
 }
 
+TEST_CASE("congestion marks are known where both ends agreed on ECN, and counted") {
+    const auto spec = test::two_hosts(lab::Family::ipv6);
+    Rig rig(spec, test::readings().front(), {}, true);
+    const Inside inside(rig.network().a());
+
+    rig.mark_congestion();
+    rig.fill_slot(large_slot, mps_large_policy_begin, mps_large_policy_end, all_extra);
+    rig.use_slot(large_slot);
+    std::uint32_t marked = 0;
+    for (int i = 0; i < 500 && !marked; i++) {
+        const std::string data(20'000, 'x');
+        (void)send(rig.client_socket(), data.data(), data.size(), MSG_DONTWAIT);
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        for (const tcp_info &info : kernel_truth(rig))
+            marked += info.tcpi_delivered_ce;
+    }
+    REQUIRE(marked > 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    const auto truth = kernel_truth(rig);
+    Flow first = rig.flows()[0];
+    for (const mps_subflow_record &record : rig.dump()) {
+        if (record.local_port != first.local_port || record.remote_port != first.remote_port)
+            continue;
+        first.seq = record.rcv_nxt;
+        first.ack = record.snd_una;
+    }
+    test::run_xdp(
+        rig.program("mps_xdp_eth"),
+        (packet::Ethernet() / first.ipv6_header() / first.tcp() / packet::dss{.data_ack = 1}).build(),
+        first.ifindex);
+    rig.clear_wakes();
+    const mps_view view = rig.last_view();
+    for (std::size_t i = 0; i < truth.size(); i++) {
+        const std::uint32_t index = rig.index_of(rig.flows()[i]);
+        CHECK((truth[i].tcpi_options & TCPI_OPT_ECN));
+        CHECK((view.known[index] & MPS_EXTRA_ECN));
+        CHECK(view.extra[index].ce_segs == truth[i].tcpi_delivered_ce);
+    }
+}
+
 TEST_CASE("what a policy did not ask for is marked as not known") {
     Rig &rig = rig_of(test::readings().front());
     const Inside inside(rig.network().a());
@@ -201,7 +243,8 @@ TEST_CASE("reasons are kept for every subflow of the verdict, and go with the ne
         const mps_reason &why = conn->sf[rig.index_of(flow)].reason;
         CHECK(why.code == MPS_REASON_LATER);
         CHECK(why.flags == MPS_REASON_HAS_NUMBER);
-        CHECK(why.number == 1);
+        CHECK(why.number == static_cast<std::int32_t>(rig.last_view().known[rig.index_of(flow)]));
+        CHECK(why.number != 0);
         CHECK(why.other == rig.index_of(rig.flows()[1]) + 1);
     }
     rig.use_slot(1);

@@ -220,8 +220,11 @@ Ran run_tc(int program_fd, packet::ByteView data, std::uint32_t ifindex, TcConte
 
 Rig::Rig(lab::Family family, Reading reading, std::size_t paths) : Rig(two_hosts(family, paths), reading) {}
 
-Rig::Rig(const lab::NetworkSpec &spec, Reading reading, std::optional<std::size_t> backup_path)
+Rig::Rig(const lab::NetworkSpec &spec, Reading reading, std::optional<std::size_t> backup_path, bool ecn)
     : network_(need(lab::Network::create(spec))) {
+    for (const lab::Namespace *host : {&network_.a(), &network_.b()})
+        if (ecn)
+            need(host->set_sysctl("ipv4/tcp_ecn", "1"));
     if (backup_path)
         need(network_.b().ip(
             fmt::format("mptcp endpoint change {} backup", network_.address(lab::Side::b, *backup_path))));
@@ -467,6 +470,19 @@ void Rig::attach_tc(const std::string &program_name) {
         if (int error = bpf_tc_hook_create(&hook); error != -EEXIST)
             need_zero(error, "create clsact");
         need_zero(bpf_tc_attach(&hook, &opts), "attach " + program_name);
+    }
+}
+
+void Rig::mark_congestion() {
+    Inside inside(network_.a());
+
+    for (std::uint32_t ifindex : ifindex_) {
+        LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(ifindex), .attach_point = BPF_TC_EGRESS);
+        LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(empty_->progs.congested_tc));
+
+        if (int error = bpf_tc_hook_create(&hook); error != -EEXIST)
+            need_zero(error, "create clsact");
+        need_zero(bpf_tc_attach(&hook, &opts), "attach congested_tc");
     }
 }
 

@@ -105,8 +105,9 @@ class Rig {
   public:
     // Throws std::runtime_error with the reason.
     Rig(lab::Family family, Reading reading, std::size_t paths = 2);
-    // `backup_path`: the server announces that path's address as a backup, so the join says so.
-    Rig(const lab::NetworkSpec &spec, Reading reading, std::optional<std::size_t> backup_path = {});
+    // `backup_path`: the server announces that path's address as a backup, so the join says so. `ecn`: both hosts ask for it.
+    Rig(const lab::NetworkSpec &spec, Reading reading, std::optional<std::size_t> backup_path = {},
+        bool ecn = false);
     ~Rig();
 
     const lab::Network &network() const { return network_; }
@@ -144,6 +145,8 @@ class Rig {
     // Bits of mps_wakes that wait to be sent.
     std::uint64_t wakes_ready() const;
     std::uint32_t wake_magic() const;
+    // From now on every segment that leaves here with ECN arrives with a congestion mark.
+    void mark_congestion();
     // A TC program of the data path on ingress of every interface, until the rig goes.
     void attach_tc(const std::string &program_name);
 

@@ -12,6 +12,7 @@
 
 #include "abi_4_0_roomiest.embed.h"
 #include "abi_4_0_shares.embed.h"
+#include "mps_large_policy.embed.h"
 #include "traffic.hpp"
 
 using namespace mps::lab;
@@ -217,6 +218,36 @@ std::string written(const TemporaryFolder &folder, const char *name, const unsig
 }
 
 } // namespace
+
+TEST_CASE("what a policy asks for reaches it, and what it says reaches conns", "[e2e][abi]") {
+    const TemporaryFolder folder;
+    const auto large = written(folder, "large.bpf.o", mps_large_policy_begin, mps_large_policy_end);
+    const auto network = must(Network::create(two_paths(Family::ipv6, 0)));
+    const auto server = serve(network);
+    Attachment attachment(network.a(), network.devices(), "tc");
+    const Cli mpsched(network.a());
+    mpsched("use " + large);
+    auto transfer = upload(network, server);
+    std::this_thread::sleep_for(500ms);
+    const auto subflows = mpsched.json("conns").at(0).at("subflows");
+    REQUIRE(subflows.size() == 2);
+    for (const auto &subflow : subflows) {
+        const auto &reason = subflow.at("reason");
+        INFO(reason.dump());
+        CHECK(reason.at("name") == "later");
+        CHECK(reason.at("text").get<std::string>().contains(" later than "));
+        CHECK((reason.at("than") == 1 || reason.at("than") == 2));
+        // The number is what is known of the subflow: received, sent, RTT, rate, congestion control.
+        CHECK((reason.at("number").get<int>() & 0x3b) == 0x3b);
+    }
+    CHECK(mpsched("conns").out.contains(" later than "));
+    mpsched("use default");
+    std::this_thread::sleep_for(300ms);
+    for (const auto &subflow : mpsched.json("conns").at(0).at("subflows"))
+        CHECK(subflow.at("reason").is_null());
+    transfer.stop();
+    check_clean(transfer.wait());
+}
 
 TEST_CASE("objects built for policy ABI 4.0 load and steer", "[e2e][abi]") {
     const TemporaryFolder folder;
