@@ -63,9 +63,19 @@ MPS_CORE void active_standby_decide(const struct mps_view *v, struct mps_verdict
 		st->better_since_us = 0;
 	}
 	out->allowed = 0;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
-		if ((candidates >> i & 1) && active_standby_tier(&v->sf[i]) == st->tier)
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		__u32 tier = active_standby_tier(&v->sf[i]);
+
+		if (!(candidates >> i & 1))
+			continue;
+		if (tier == st->tier)
 			out->allowed |= 1u << i;
+		if (tier < st->tier) /* it is back, and has to last */
+			mps_say(out, i, MPS_REASON_HELD);
+		else
+			mps_say_number(out, i, tier == best ? MPS_REASON_PREFERRED : MPS_REASON_PRIORITY,
+				       (__s32)(v->sf[i].priority & 0xffffff));
+	}
 }
 
 #endif

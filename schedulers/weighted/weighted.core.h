@@ -148,6 +148,12 @@ MPS_CORE_PART __u32 weighted_running(const struct mps_view *v, const struct weig
 	return changed ? 0 : running;
 }
 
+/* For people: at most what a signed number of 32 bits holds. */
+MPS_CORE __s32 weighted_lead_bytes(const struct mps_subflow_view *sf, __u64 time)
+{
+	return (__s32)mps_lesser(time * weighted_weight(sf) >> WEIGHTED_SHIFT & ~(1ull << 63), 0x7fffffff);
+}
+
 MPS_CORE void weighted_decide(const struct mps_view *v, struct mps_verdict *out,
 			      const struct weighted_params *p, struct weighted_state *st)
 {
@@ -186,6 +192,9 @@ MPS_CORE void weighted_decide(const struct mps_view *v, struct mps_verdict *out,
 		st->weight[i] = (__u16)v->sf[i].weight;
 		if (st->time[i] <= lead)
 			out->allowed |= 1u << i;
+		else
+			mps_say_number(out, i, MPS_REASON_AHEAD_OF_SHARE,
+				       weighted_lead_bytes(&v->sf[i], st->time[i]));
 	}
 	st->running = steered;
 	mps_wish_lowat(out, p->lowat_bytes);
