@@ -36,19 +36,11 @@ Json finding(const Rig &rig, const std::string &id) {
 
 bool is_told(const Json &lines, const std::string &text) { return lines.dump().contains(text); }
 
-sockaddr_in endpoint(const std::string &address, std::uint16_t port) {
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = ::htons(port);
-    ::inet_pton(AF_INET, address.c_str(), &to.sin_addr);
-    return to;
-}
-
 // Pure ACKs with a data ACK (RFC 8684 3.3), of a connection that nobody here has.
 void send_foreign_acks(const Rig &rig, std::size_t path, int count) {
     const bool sent = must(rig.network().b().run([&] {
         const lab::Fd socket(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_TCP));
-        const auto to = endpoint(rig.network().address(lab::Side::a, path), 0);
+        const auto to = e2e::endpoint(rig.network().address(lab::Side::a, path), 0);
         std::array<std::uint8_t, 28> segment{0x12, 0x34, 0x56, 0x78, 0,    0,    0, 1, 0, 0,
                                              0,    1,    0x70, 0x10, 0x01, 0x00, 0, 0, 0, 0,
                                              30,   8,    0x20, 0x01, 0,    0,    0, 7};
@@ -65,7 +57,7 @@ void send_foreign_acks(const Rig &rig, std::size_t path, int count) {
 lab::Fd connected(const lab::Namespace &ns, const std::string &address, std::uint16_t port) {
     return must(ns.run([&] {
         lab::Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP));
-        const auto to = endpoint(address, port);
+        const auto to = e2e::endpoint(address, port);
         if (::connect(socket.get(), reinterpret_cast<const sockaddr *>(&to), sizeof to))
             FAIL("cannot connect: errno " << errno);
         return socket;
@@ -75,7 +67,7 @@ lab::Fd connected(const lab::Namespace &ns, const std::string &address, std::uin
 lab::Fd plain_listener(const lab::Namespace &ns, std::uint16_t port) {
     return must(ns.run([&] {
         lab::Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
-        const auto at = endpoint("0.0.0.0", port);
+        const auto at = e2e::endpoint("0.0.0.0", port);
         if (::bind(socket.get(), reinterpret_cast<const sockaddr *>(&at), sizeof at) ||
             ::listen(socket.get(), 4))
             FAIL("cannot listen: errno " << errno);

@@ -10,6 +10,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include <arpa/inet.h>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -402,6 +404,14 @@ std::vector<KernelSubflow> kernel_subflows(const lab::Namespace &ns) {
             {local, peer.substr(0, peer.find_last_of(':')), letters.find('B') != std::string::npos});
     }
     return all;
+}
+
+sockaddr_in endpoint(const std::string &address, std::uint16_t port) {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = ::htons(port);
+    ::inet_pton(AF_INET, address.c_str(), &to.sin_addr);
+    return to;
 }
 
 bool kernel_backup(const lab::Namespace &ns, const std::string &remote) {

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include <netinet/in.h>
+
 #include <mpsched/lab/cleanup.hpp>
 #include <mpsched/lab/counters.hpp>
 #include <mpsched/lab/error.hpp>
@@ -56,10 +58,11 @@ class Cli {
     lab::Process start(std::string_view words) const;
 
     static std::string default_binary();
+    /// Of every process that is to see these pins.
+    static lab::ProcessOptions options();
 
   private:
     std::vector<std::string> command(std::string_view words) const;
-    static lab::ProcessOptions options();
 
     std::string netns_;
     std::string binary_ = default_binary();
@@ -202,6 +205,8 @@ bool kernel_backup(const lab::Namespace &ns, const std::string &remote);
 
 /// MP_PRIO options that the kernel of a namespace has accepted so far.
 std::int64_t mp_prio_received(const lab::Namespace &ns);
+
+sockaddr_in endpoint(const std::string &address, std::uint16_t port);
 
 /// A folder that is gone with the object.
 class TemporaryFolder {

@@ -28,14 +28,6 @@ constexpr int room = 16; // the least that can be asked for
 
 Fd mptcp_socket() { return Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP)); }
 
-sockaddr_in endpoint(const std::string &address, std::uint16_t port) {
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = ::htons(port);
-    ::inet_pton(AF_INET, address.c_str(), &to.sin_addr);
-    return to;
-}
-
 // Both ends of a connection. It carries something when it is told to, and else nothing.
 struct Pair {
     Fd client, server;
