@@ -120,6 +120,12 @@ std::vector<std::string> compile_line(const HeaderFolder &headers, const BuildOp
     // asm/types.h is in a folder that clang does not search for BPF.
     if (constexpr std::string_view machine = MPS_MULTIARCH; !machine.empty())
         words.insert(words.end(), {"-idirafter", fmt::format("/usr/include/{}", machine)});
+    // Debug information and BTF name files: as they would be called in any folder, so that objects of the same source are the same.
+    const std::string folder = fs::path(options.file).parent_path().string();
+    words.insert(words.end(), {"-fno-ident", "-fdebug-compilation-dir=.",
+                               fmt::format("-ffile-prefix-map={}/=", headers.path().string())});
+    if (!folder.empty())
+        words.push_back(fmt::format("-ffile-prefix-map={}/=", folder));
     words.insert(words.end(), {"-c", options.file, "-o", object});
     return words;
 }
