@@ -12,9 +12,10 @@
 
 #include "base/log.hpp"
 #include "base/numbers.hpp"
+#include "base/try.hpp"
 #include "instance_impl.hpp"
 #include "kernel/kernel_probe.hpp"
-#include "mpsched/netns.hpp"
+#include "kernel/netns.hpp"
 #include "pins/bpffs.hpp"
 #include "pins/orphans.hpp"
 
@@ -30,8 +31,9 @@ bool is_directory(const std::string &path) {
 } // namespace
 
 Error not_installed() {
-    return Error{ErrorCode::failed, "mpsched is not attached in this network namespace",
-                 "'mpsched attach IFACE…' comes first"};
+    return fail(ErrorKind::not_installed, "mpsched is not attached in this network namespace",
+                "'mpsched attach IFACE…' comes first")
+        .error();
 }
 
 std::string_view to_string(InterfaceState state) {
@@ -94,7 +96,7 @@ Result<void> Instance::Impl::check_versions(bool older_is_fine) const {
             continue;
         if (*version > MPS_ABI_VERSION) {
             return fail(
-                ErrorCode::unsupported,
+                ErrorKind::other_version,
                 fmt::format(
                     "the pins of this network namespace were made by a newer mpsched (ABI {}, this one has {})",
                     *version, MPS_ABI_VERSION),
@@ -102,7 +104,7 @@ Result<void> Instance::Impl::check_versions(bool older_is_fine) const {
         }
         if (!older_is_fine) {
             return fail(
-                ErrorCode::unsupported,
+                ErrorKind::other_version,
                 fmt::format(
                     "the pins of this network namespace were made by an older mpsched (ABI {}, this one has {})",
                     *version, MPS_ABI_VERSION),
@@ -121,11 +123,9 @@ bool Instance::Impl::has_tcx() const {
 }
 
 Result<Pins> Instance::Impl::open_for_reading() const {
-    if (const auto good = check_versions(false); !good)
-        return std::unexpected(good.error());
+    MPS_TRY(check_versions(false));
     const auto bpffs = find_trusted_bpffs(options);
-    if (!bpffs)
-        return std::unexpected(bpffs.error());
+    MPS_TRY(bpffs);
     if (!installed()) {
         // Without rights the directory cannot be looked into, which is no proof that nothing is there.
         if (*bpffs && ::access((*bpffs)->c_str(), X_OK)) {
@@ -143,15 +143,12 @@ Result<Pins> Instance::Impl::open_for_reading() const {
 Result<Session> Instance::Impl::session(Lock lock, const std::string &bpffs) const {
     InstallationPaths where{PinLayout(bpffs).installation(cookie)};
     auto pins = open_pins(where);
-    if (!pins)
-        return std::unexpected(pins.error());
+    MPS_TRY(pins);
     auto config = LiveConfig::open(*pins);
-    if (!config)
-        return std::unexpected(config.error());
+    MPS_TRY(config);
     Session result{std::move(lock), std::move(where), std::move(*pins), std::move(*config),
                    !without.contains("sockops")};
-    if (auto done = repair_installation(result, has_tcx()); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(repair_installation(result, has_tcx()));
     return result;
 }
 
@@ -159,25 +156,20 @@ Result<std::optional<Lock>> Instance::Impl::lock_for_changing(const std::string 
     if (!installed())
         return Lock::take_existing(bpffs, cookie, Patience(options));
     auto lock = Lock::take(bpffs, cookie, Patience(options));
-    if (!lock)
-        return std::unexpected(lock.error());
+    MPS_TRY(lock);
     return std::optional(std::move(*lock));
 }
 
 Result<Session> Instance::Impl::open_for_changing(bool sweep_others) const {
-    if (const auto good = check_versions(false); !good)
-        return std::unexpected(good.error());
+    MPS_TRY(check_versions(false));
     const auto bpffs = find_trusted_bpffs(options);
-    if (!bpffs)
-        return std::unexpected(bpffs.error());
+    MPS_TRY(bpffs);
     if (!*bpffs)
         return std::unexpected(not_installed());
     auto lock = lock_for_changing(**bpffs);
-    if (!lock)
-        return std::unexpected(lock.error());
+    MPS_TRY(lock);
     const auto swept = sweep_others ? sweep(**bpffs, cookie, lock->has_value()) : Result<void>{};
-    if (!swept)
-        return std::unexpected(swept.error());
+    MPS_TRY(swept);
     if (!*lock || !installed())
         return std::unexpected(not_installed());
     return session(std::move(**lock), **bpffs);
@@ -214,19 +206,14 @@ Result<void> Instance::Impl::create(const std::string &bpffs, const std::set<std
 Result<Session> Instance::Impl::open_or_create(bool &created, const std::set<std::string> &programs,
                                                std::uint32_t max_connections) const {
     created = false;
-    if (const auto good = check_versions(false); !good)
-        return std::unexpected(good.error());
+    MPS_TRY(check_versions(false));
     const auto bpffs = require_bpffs(options);
-    if (!bpffs)
-        return std::unexpected(bpffs.error());
+    MPS_TRY(bpffs);
     auto lock = Lock::take(*bpffs, cookie, Patience(options));
-    if (!lock)
-        return std::unexpected(lock.error());
-    if (const auto swept = sweep(*bpffs, cookie, true); !swept)
-        return std::unexpected(swept.error());
+    MPS_TRY(lock);
+    MPS_TRY(sweep(*bpffs, cookie, true));
     if (!installed()) {
-        if (auto done = create(*bpffs, programs, max_connections); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(create(*bpffs, programs, max_connections));
         created = true;
     }
     return session(std::move(*lock), *bpffs);
@@ -244,55 +231,55 @@ Instance::Instance(Instance &&) noexcept = default;
 Instance &Instance::operator=(Instance &&) noexcept = default;
 Instance::~Instance() = default;
 
+Result<Instance::Impl::Call> Instance::Impl::enter() const {
+    LogScope log(options.log);
+    auto inside = InNetns::enter(netns.get());
+    MPS_TRY(inside);
+    return Call{std::move(log), std::move(*inside)};
+}
+
 Result<Instance> Instance::open(OpenOptions options) {
-    capture_libbpf();
-    auto without = effective_without(options.without);
-    if (!without)
-        return std::unexpected(without.error());
-    if (auto good = check_bpffs(options); !good)
-        return std::unexpected(good.error());
-    if (!options.netns.empty()) {
-        if (auto entered = enter_netns(options.netns); !entered)
-            return std::unexpected(entered.error());
-    }
-    const auto cookie = netns_cookie();
-    if (!cookie)
-        return std::unexpected(cookie.error());
     auto impl = std::make_unique<Impl>();
     impl->options = std::move(options);
+    const LogScope log(impl->options.log);
+    auto without = effective_without(impl->options.without);
+    MPS_TRY(without);
     impl->without = std::move(*without);
+    MPS_TRY(check_bpffs(impl->options));
+    auto netns = open_netns(impl->options.netns);
+    MPS_TRY(netns);
+    impl->netns = std::move(*netns);
+    const auto inside = InNetns::enter(impl->netns.get());
+    MPS_TRY(inside);
+    const auto cookie = netns_cookie();
+    MPS_TRY(cookie);
     impl->cookie = *cookie;
-    if (const auto good = impl->check_versions(true); !good)
-        return std::unexpected(good.error());
+    MPS_TRY(impl->check_versions(true));
     return Instance(std::move(impl));
 }
 
 bool Instance::installed() const { return impl_->installed(); }
 
 Result<std::vector<Installation>> Instance::list_all(const OpenOptions &options) {
-    capture_libbpf();
-    if (auto good = check_bpffs(options); !good)
-        return std::unexpected(good.error());
+    const LogScope log(options.log);
+    MPS_TRY(check_bpffs(options));
+    const auto inside = InNetns::enter(options.netns);
+    MPS_TRY(inside);
     const auto bpffs = find_trusted_bpffs(options);
-    if (!bpffs)
-        return std::unexpected(bpffs.error());
+    MPS_TRY(bpffs);
     if (!*bpffs)
         return std::vector<Installation>{};
     return find_installations(**bpffs, netns_cookie().value_or(0));
 }
 
 Result<std::vector<std::string>> Instance::repair(const OpenOptions &options, bool force) {
-    capture_libbpf();
-    if (auto good = check_bpffs(options); !good)
-        return std::unexpected(good.error());
-    if (!options.netns.empty()) {
-        if (auto entered = enter_netns(options.netns); !entered)
-            return std::unexpected(entered.error());
-    }
+    const LogScope log(options.log);
+    MPS_TRY(check_bpffs(options));
+    const auto inside = InNetns::enter(options.netns);
+    MPS_TRY(inside);
     std::vector<std::string> removed;
     for (const Orphan &orphan : find_orphans(options, netns_cookie().value_or(0))) {
-        if (auto done = remove_orphan(orphan); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(remove_orphan(orphan));
         removed.push_back(fmt::format("{}: its pins are gone", orphan.text));
     }
     const auto bpffs = find_trusted_bpffs(options);

@@ -8,6 +8,9 @@
 #include <vector>
 
 #include "attach/presence.hpp"
+#include "base/fd.hpp"
+#include "base/log.hpp"
+#include "kernel/netns.hpp"
 #include "mpsched/instance.hpp"
 #include "pins/contract.hpp"
 #include "pins/live_config.hpp"
@@ -33,11 +36,20 @@ struct Session {
     }
 };
 
-struct Instance::Impl {
+// Instance is shown, this is not.
+struct [[gnu::visibility("hidden")]] Instance::Impl {
     OpenOptions options;
     Without without;
+    Fd netns; // the one that open() was told or was in
     std::uint64_t cookie = 0;
     mutable std::optional<bool> has_tcx_{};
+
+    // What every call begins with: while it lives, the thread is in our network namespace and logs to our sink.
+    struct Call {
+        LogScope log;
+        InNetns netns;
+    };
+    [[nodiscard]] Result<Call> enter() const;
 
     // The current place of the pins; nullopt where no bpf file system is mounted, or one that cannot be trusted.
     [[nodiscard]] std::optional<InstallationPaths> paths() const;
@@ -96,8 +108,12 @@ void withdraw_others(Session &session, const std::set<std::string> &programs);
 // Gives the subflows of interfaces that were attached for a moment what their peers asked for, as well as it goes.
 void restore_undone(const Pins &pins, const std::set<std::uint32_t> &interfaces);
 
+[[nodiscard]] Result<std::vector<ConnectionStatus>> connections_now(const Instance::Impl &impl);
+
 // What the slots hold, in their order.
 [[nodiscard]] Result<std::vector<PolicyInfo>> loaded_policies(const Slots &table);
+// The name of the one in this slot; "default" for an empty one.
+[[nodiscard]] std::string policy_in_slot(const std::vector<Slot> &slots, std::uint32_t number);
 
 [[nodiscard]] Error not_installed();
 [[nodiscard]] std::string energy_name(std::uint32_t energy_class);

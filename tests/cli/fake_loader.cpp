@@ -21,7 +21,6 @@
 
 #include "mpsched/instance.hpp"
 #include "mpsched/log.hpp"
-#include "mpsched/netns.hpp"
 
 namespace mps {
 
@@ -120,14 +119,9 @@ std::unexpected<Error> fail(ErrorCode code, std::string what, std::string hint, 
     return std::unexpected(Error{code, std::move(what), std::move(hint), std::move(detail)});
 }
 
-void set_log_sink(LogSink new_sink) { sink = std::move(new_sink); }
-
-Result<void> enter_netns(const std::string &spec) {
-    log_call("enter_netns " + spec);
-    return wanted();
+std::string_view to_string(ErrorKind kind) {
+    return kind == ErrorKind::usage ? "usage" : "failed";
 }
-
-std::vector<std::string> interface_names() { return {"lo", "wan0", "lte0"}; }
 
 std::string_view to_string(Answer answer) {
     return answer == Answer::available ? "available" : answer == Answer::missing ? "missing" : "unknown";
@@ -186,8 +180,11 @@ std::vector<Param> engine_params() {
 
 bool Probe::usable() const { return features.front().answer == Answer::available; }
 
-Result<Probe> probe(const Without &) {
-    log_call("probe");
+Result<Probe> probe(const ProbeOptions &options) {
+    sink = options.log;
+    log_call(fmt::format("probe netns=[{}]", options.netns));
+    if (auto ok = options.netns.empty() ? Result<void>{} : wanted(); !ok)
+        return std::unexpected(ok.error());
     Feature mptcp{.name = "mptcp", .title = "Multipath TCP", .required = true};
     mptcp.answer = environment("MPS_FAKE_EMPTY") != nullptr ? Answer::missing : Answer::available;
     mptcp.since = "5.6";
@@ -209,6 +206,7 @@ Instance &Instance::operator=(Instance &&) noexcept = default;
 Instance::~Instance() = default;
 
 Result<Instance> Instance::open(OpenOptions options) {
+    sink = options.log;
     log_call(fmt::format("open netns=[{}]", options.netns));
     if (auto ok = wanted(); !ok)
         return std::unexpected(ok.error());
@@ -278,6 +276,8 @@ Result<PathStatus> Instance::path(const std::string &interface, const std::vecto
     log_call(fmt::format("path [{}]{}", interface, settings_text(settings)));
     return path_of(interface, 2);
 }
+
+Result<PathStatus> Instance::path(const std::string &interface) const { return path_of(interface, 2); }
 
 Result<std::vector<PolicyInfo>> Instance::policies(std::optional<Error> *) const { return all_policies(); }
 

@@ -262,7 +262,7 @@ TEST_CASE("what was asked for reaches the loader as it was written", "[cli]") {
     CHECK(text.contains("mode=auto policy=weighted? force=false\n"));
     CHECK(text.contains("use [./my.o] [a]=[1] [b]=[ 2] for=[mark=1,rport=2] new_only=true\n"));
     CHECK(text.contains("set policy=[weighted] for=[none] slot=0 [a]=[-1] [b]=[0x10]\n"));
-    CHECK(text.contains("enter_netns client\nprobe\n"));
+    CHECK(text.contains("probe netns=[client]\n"));
     CHECK(text.contains("path [wan0] [weight]=[18446744073709551616]\n"));
 }
 
@@ -285,6 +285,7 @@ TEST_CASE("an error of the library is two lines for people and one document for 
                                             {{"what", "it went wrong"},
                                              {"hint", "do this"},
                                              {"code", code},
+                                             {"kind", code == 2 ? "usage" : "failed"},
                                              {"detail", {"R1 invalid", "R2 too"}}}}});
         }
     }

@@ -22,7 +22,6 @@
 #include <mps/abi.h>
 #include <net/if.h>
 
-#include "mpsched/netns.hpp"
 #include "scratch.hpp"
 
 using namespace mps;
@@ -475,7 +474,7 @@ TEST_CASE("two commands at once: the second waits for its turn, then says who is
     scratch.add_veth();
     Instance instance = scratch.instance();
     const std::string locks = scratch.bpffs() + "/mpsched/locks";
-    const std::string lock = fmt::format("{}/{}", locks, netns_cookie().value_or(0));
+    const std::string lock = fmt::format("{}/{}", locks, mps::test::netns_cookie());
     std::filesystem::create_directories(lock);
     // Such as we make them: nobody else may open them.
     for (const std::string &path : {scratch.bpffs() + "/mpsched", locks, lock})
@@ -544,4 +543,77 @@ TEST_CASE("killed at any moment, the next command recovers") {
     CHECK(scratch.pins() == 0);
     CHECK(xdp_on("v0") == 0);
     run("test -z \"$(tc qdisc show | grep clsact)\"");
+}
+
+TEST_CASE("a call works in its own network namespace and leaves its thread where it was", "[loader]") {
+    const Scratch scratch;
+    scratch.add_veth();
+    const auto inside = mps::test::netns_cookie();
+    const int here = ::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    std::vector<std::string> lines;
+    auto options = scratch.options();
+    options.log = [&](std::string_view line) { lines.emplace_back(line); };
+    auto instance = Instance::open(options);
+    REQUIRE(instance);
+
+    // Another thread, in another network namespace.
+    std::thread([&] {
+        CHECK(::unshare(CLONE_NEWNET) == 0);
+        const auto outside = mps::test::netns_cookie();
+        CHECK(outside != inside);
+        CHECK(instance->attach({.interfaces = {"v0"}}));
+        CHECK(mps::test::netns_cookie() == outside);
+        const auto status = instance->status();
+        CHECK((status && status->netns_cookie == inside && status->interfaces.size() == 1));
+        const auto named =
+            Instance::open({.netns = fmt::format("/proc/self/fd/{}", here), .bpffs = scratch.bpffs()});
+        CHECK((named && named->installed()));
+        const auto probed = probe({.netns = fmt::format("/proc/self/fd/{}", here)});
+        CHECK((probed && probed->interfaces.size() == 3));
+        CHECK_FALSE(instance->attach({.interfaces = {"nosuch0"}}));
+        CHECK(mps::test::netns_cookie() == outside);
+    }).join();
+    ::close(here);
+    CHECK(instance->detach({.all = true}));
+    CHECK(mps::test::netns_cookie() == inside);
+}
+
+TEST_CASE("programs decide by the kind of an error", "[loader]") {
+    const Scratch scratch;
+    scratch.add_veth();
+    auto instance = scratch.instance();
+    CHECK(instance.connections().error().kind == ErrorKind::not_installed);
+    CHECK(instance.set_path("v0", {.weight = 0}).error().kind == ErrorKind::usage);
+    CHECK_FALSE(instance.installed());
+    CHECK(instance.attach({.interfaces = {"nosuch0"}}).error().kind == ErrorKind::no_such_interface);
+    CHECK(Instance::open({.netns = "no-such-netns"}).error().kind == ErrorKind::no_such_netns);
+    const auto foreign = attach_foreign_xdp("v0");
+    CHECK(instance.attach({.interfaces = {"v0"}, .mode = Mode::generic}).error().kind == ErrorKind::in_use);
+    CHECK(xdp_on("v0") == foreign);
+    REQUIRE(bpf_xdp_detach(static_cast<int>(if_nametoindex("v0")), 0, nullptr) == 0);
+    REQUIRE(instance.attach({.interfaces = {"v0"}}));
+    CHECK(instance.use({.policy = "no-such"}).error().kind == ErrorKind::no_such_policy);
+    CHECK(instance.use({.policy = "auto", .selector = "mark=1", .before = "mark=2"}).error().kind ==
+          ErrorKind::no_such_rule);
+    const auto path = instance.set_path("v0", {.weight = 3, .quota_bytes = 1'000'000});
+    CHECK((path && path->attributes.weight == 3 && path->attributes.quota_bytes == 1'000'000U));
+    CHECK(instance.use({.policy = "latency-budget", .params = {{"budget_ms", 80}}})->params.front().value ==
+          80);
+    CHECK(instance.unload_policy("latency-budget").error().kind == ErrorKind::in_use);
+}
+
+TEST_CASE("the log belongs to who asked for it", "[loader]") {
+    const Scratch scratch;
+    std::vector<std::string> one, other;
+    const auto logging = [&](std::vector<std::string> &lines) {
+        auto options = scratch.options();
+        options.log = [&lines](std::string_view line) { lines.emplace_back(line); };
+        return std::move(*Instance::open(options));
+    };
+    auto first = logging(one);
+    auto second = logging(other);
+    scratch.add_veth();
+    REQUIRE(first.attach({.interfaces = {"v0"}}));
+    CHECK_FALSE(one.empty());
+    CHECK(other.empty());
 }

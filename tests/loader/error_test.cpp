@@ -55,3 +55,16 @@ TEST_CASE("without a verifier log libbpf's warnings are the detail, but not wher
     CHECK(refused.code == ErrorCode::not_permitted);
     CHECK(refused.detail.empty());
 }
+
+TEST_CASE("an error has a kind, and the kind the exit code") {
+    CHECK(fail(ErrorCode::usage, "x").error().kind == ErrorKind::usage);
+    const Error error = fail(ErrorKind::no_such_interface, "x").error();
+    CHECK(error.kind == ErrorKind::no_such_interface);
+    CHECK(error.code == ErrorCode::usage);
+    CHECK(system_error(EPERM, "x", "y").kind == ErrorKind::not_permitted);
+    CHECK(load_error(-EACCES, "x", "R0 invalid mem access 'scalar'\n", "").kind == ErrorKind::refused);
+    CHECK(to_string(ErrorKind::other_version) == "other-version");
+    // Each has a row of its own: one without would be called "failed".
+    for (int i = 1; i <= static_cast<int>(ErrorKind::other_version); i++)
+        CHECK(to_string(static_cast<ErrorKind>(i)) != "failed");
+}

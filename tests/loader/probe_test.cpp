@@ -52,7 +52,7 @@ TEST_CASE("probing agrees with what the kernel really lets us do") {
 
 TEST_CASE("a feature can be treated as missing") {
     Scratch scratch;
-    const Probe probe = mps::probe({"tcx", "mptcp"}).value();
+    const Probe probe = mps::probe({.without = {"tcx", "mptcp"}}).value();
     CHECK(find(probe, "tcx").answer == Answer::missing);
     CHECK_FALSE(find(probe, "tcx").hint.empty());
     CHECK_FALSE(probe.usable());

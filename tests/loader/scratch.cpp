@@ -7,13 +7,13 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
 #include <mps/abi.h>
 
 #include "catch.hpp"
-#include "mpsched/netns.hpp"
 
 namespace mps::test {
 
@@ -57,8 +57,17 @@ std::string Scratch::abi_folder(unsigned version) const {
     return fmt::format("{}/mpsched/v{}", bpffs_, version);
 }
 
+std::uint64_t netns_cookie() {
+    const int socket = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    std::uint64_t cookie = 0;
+    socklen_t length = sizeof cookie;
+    REQUIRE(::getsockopt(socket, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) == 0);
+    ::close(socket);
+    return cookie;
+}
+
 std::string Scratch::installation() const {
-    return fmt::format("{}/net-{}", abi_folder(MPS_ABI_VERSION), netns_cookie().value_or(0));
+    return fmt::format("{}/net-{}", abi_folder(MPS_ABI_VERSION), netns_cookie());
 }
 
 std::size_t Scratch::pins() const {

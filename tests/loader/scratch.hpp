@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "mpsched/instance.hpp"
@@ -33,6 +34,9 @@ class Scratch {
     std::string bpffs_;
     int old_netns_ = -1;
 };
+
+// Of the network namespace that the calling thread is in, as the kernel has it.
+[[nodiscard]] std::uint64_t netns_cookie();
 
 // Runs a shell command; fails the test if it does.
 void run(const std::string &command);

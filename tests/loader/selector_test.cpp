@@ -5,7 +5,7 @@
 
 #include <mps/abi.h>
 
-#include "mpsched/selector.hpp"
+#include "policy/selector.hpp"
 
 using namespace mps;
 

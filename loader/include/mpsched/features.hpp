@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "mpsched/error.hpp"
+#include "mpsched/log.hpp"
 
 namespace mps {
 
@@ -20,7 +21,7 @@ enum class Answer {
     unknown, // it could not be told, for example for lack of rights
 };
 
-[[nodiscard]] std::string_view to_string(Answer answer);
+[[nodiscard]] MPS_API std::string_view to_string(Answer answer);
 
 // One line of `mpsched probe`.
 struct Feature {
@@ -53,7 +54,7 @@ struct Probe {
     std::vector<Feature> features{};
     std::vector<InterfaceProbe> interfaces{};
     // Every required feature is available: attach can be expected to work.
-    [[nodiscard]] bool usable() const;
+    [[nodiscard]] MPS_API bool usable() const;
 };
 
 // Names of features to treat as missing, so that fallbacks can be tested on kernels that have everything.
@@ -61,10 +62,15 @@ using Without = std::set<std::string, std::less<>>;
 
 // Parses a comma separated list of feature names ("rdonly_cast,tcx"); an unknown name is a usage error that
 // lists the valid ones. An empty text gives an empty set.
-[[nodiscard]] Result<Without> parse_without(std::string_view text);
+[[nodiscard]] MPS_API Result<Without> parse_without(std::string_view text);
 
-// Probes the kernel and all interfaces of the network namespace the process is in (see netns.hpp).
+// Probes the kernel and all interfaces of a network namespace.
 // What cannot be told is Answer::unknown; it fails only where MPS_WITHOUT names a feature that there is not.
-[[nodiscard]] Result<Probe> probe(const Without &without = {});
+struct ProbeOptions {
+    std::string netns{}; // as in OpenOptions
+    Without without{};   // added to those in MPS_WITHOUT
+    LogSink log{};
+};
+[[nodiscard]] MPS_API Result<Probe> probe(const ProbeOptions &options = {});
 
 } // namespace mps

@@ -8,8 +8,9 @@
 //
 // Nothing is remembered in the object: every answer is read from the kernel. Calls that change something take
 // a lock (one mpsched at a time in a network namespace), first repair what a killed command may have left, and
-// report success only after reading back. Calls that only read take no lock. One thread at a time per object;
-// the calling thread must stay in the network namespace that open() left it in.
+// report success only after reading back. Calls that only read take no lock. One thread at a time per object, any thread.
+// A call enters the network namespace of the object where the calling thread is in another one (which takes CAP_SYS_ADMIN),
+// and has left it when it returns; functions that it calls back run in there.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,7 @@
 
 #include "mpsched/error.hpp"
 #include "mpsched/features.hpp"
+#include "mpsched/log.hpp"
 #include "mpsched/params.hpp"
 
 namespace mps {
@@ -37,19 +39,31 @@ enum class Mode {
 };
 
 // "auto", "native", "generic", "tc".
-[[nodiscard]] std::string_view to_string(Mode mode);
-[[nodiscard]] Result<Mode> parse_mode(std::string_view text);
+[[nodiscard]] MPS_API std::string_view to_string(Mode mode);
+[[nodiscard]] MPS_API Result<Mode> parse_mode(std::string_view text);
 
-// What `mpsched path` sets. It belongs to the interface's name and is kept as long as the installation lives, whether or not
+// What `mpsched path` sets; path_limits.hpp has the ranges. It belongs to the interface's name and is kept as long as the installation lives, whether or not
 // the interface is attached, or there.
 struct PathAttributes {
-    std::uint32_t weight = 1;    // 1..10000
-    std::uint32_t priority = 0;  // 0..255, lower is preferred
-    std::uint32_t cost = 0;      // 0..1000000, money per byte in the operator's own unit
-    std::string energy = "none"; // none, wifi, 3g, lte, 5g
+    std::uint32_t weight = 1;
+    std::uint32_t priority = 0;  // lower is preferred
+    std::uint32_t cost = 0;      // money per byte in the operator's own unit
+    std::string energy = "none"; // one of energy_names
     // What it may carry in a period, in both directions, all MPTCP connections together; unset: no limit.
     std::optional<std::uint64_t> quota_bytes{};
     std::uint32_t quota_period_s = 0; // after which the count starts over; 0: never
+};
+
+// What is set stays, the rest is left as it is.
+struct PathChange {
+    std::optional<std::uint32_t> weight{};
+    std::optional<std::uint32_t> priority{};
+    std::optional<std::uint32_t> cost{};
+    std::optional<std::string> energy{};
+    std::optional<std::uint64_t> quota_bytes{};    // 0: no quota any more
+    std::optional<std::uint32_t> quota_period_s{}; // 0: once and for all
+    std::optional<std::uint64_t>
+        quota_used_bytes{}; // the count goes on from here; only where there is a quota
 };
 
 struct PathStatus {
@@ -66,7 +80,7 @@ enum class InterfaceState {
     detached, // it is to be attached and is there, but has not got our programs
     absent,   // it is to be attached, but there is no interface of this name
 };
-[[nodiscard]] std::string_view to_string(InterfaceState state);
+[[nodiscard]] MPS_API std::string_view to_string(InterfaceState state);
 
 // One interface that is to be attached, as the kernel has it now.
 struct InterfaceStatus {
@@ -134,7 +148,7 @@ struct PathEvent {
     Mode mode = Mode::tc; // of an attached one
     std::string why{};    // this mode, or what went wrong
 };
-[[nodiscard]] std::string_view to_string(PathEvent::Kind kind);
+[[nodiscard]] MPS_API std::string_view to_string(PathEvent::Kind kind);
 
 struct RecoverResult {
     std::vector<PathEvent> events{};       // attached again, or why not
@@ -264,6 +278,11 @@ struct SubflowStatus {
     std::optional<SubflowReason> reason{}; // not every policy gives one
 };
 
+// What is to become of a subflow. What nobody steers the kernel uses as it likes, whatever a policy said.
+[[nodiscard]] constexpr std::string_view verdict_of(const SubflowStatus &one) {
+    return !one.steerable ? "unsteered" : one.allowed ? "allowed" : "parked";
+}
+
 struct ConnectionStatus {
     std::uint32_t token = 0; // RFC 8684 token of this host
     std::string policy{};    // "default" when nothing steers it
@@ -274,6 +293,45 @@ struct ConnectionStatus {
     bool pending = false;
     bool plain = false; // the peer did not agree to MPTCP: it is plain TCP, with nothing to steer
     std::vector<SubflowStatus> subflows{};
+};
+
+// One thing that became different between two looks at the connections.
+struct Change {
+    enum class Kind {
+        connection_begun,
+        connection_ended,
+        subflow_joined,
+        subflow_left,
+        verdict, // of a subflow: allowed, parked, unsteered
+        policy,  // of a connection
+    };
+    Kind kind = Kind::connection_begun;
+    std::uint32_t token = 0;
+    std::optional<std::uint32_t> subflow{}; // its id, where it is about one
+    std::string interface{};                // of that subflow
+    std::string now{};                      // the policy or verdict that it has now; "" where it is gone
+};
+[[nodiscard]] MPS_API std::string_view to_string(Change::Kind kind);
+
+// Tells what changes. The kernel has no one place that does, so this looks at the connections at an interval: what begins and
+// ends between two looks is not told. Valid as long as the Instance that made it.
+class MPS_API Watch {
+  public:
+    Watch(Watch &&) noexcept;
+    Watch &operator=(Watch &&) noexcept;
+    ~Watch();
+
+    // Readable, for poll(2) and the like, when it is time to look again.
+    [[nodiscard]] int fd() const;
+    // Looks now, and tells what has changed since the last look. Never waits. Fails with not_installed once nothing is
+    // attached any more.
+    [[nodiscard]] Result<std::vector<Change>> changes();
+
+  private:
+    friend class Instance;
+    struct Impl;
+    explicit Watch(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
 };
 
 struct CounterValue {
@@ -334,12 +392,12 @@ struct Installation {
     std::string text{};             // what was found, for people
 };
 
-[[nodiscard]] std::string_view to_string(Installation::State state);
+[[nodiscard]] MPS_API std::string_view to_string(Installation::State state);
 
 // ---- access
 
 struct OpenOptions {
-    // See enter_netns(). Empty: the current network namespace.
+    // A name below /run/netns, a path to a namespace file, or a process id. Empty: the calling thread's.
     std::string netns{};
     // Features to treat as missing; added to those in the environment variable MPS_WITHOUT.
     Without without{};
@@ -351,18 +409,20 @@ struct OpenOptions {
     // other does, waiting goes on.
     std::uint32_t lock_timeout_ms = 10'000;
     // Asked from time to time while waiting; true ends it with an error.
-    bool (*give_up)() = nullptr;
+    std::function<bool()> give_up{};
+    // Where diagnostics go, see log.hpp.
+    LogSink log{};
 };
 
-class Instance {
+class MPS_API Instance {
   public:
-    // Enters the network namespace and looks what is there; nothing is created or changed, and "nothing
+    // Looks what is there in the network namespace; nothing is created or changed, and "nothing
     // there" is fine. Fails if a newer mpsched is at work in this network namespace. Foreign or damaged pins
     // in our place are reported by status() and refused by everything else but detach(all), which removes
     // them.
     [[nodiscard]] static Result<Instance> open(OpenOptions options = {});
 
-    // Every installation on this machine, including what is stale, half-made or foreign. Needs no namespace.
+    // Every installation on this machine, including what is stale, half-made or foreign.
     [[nodiscard]] static Result<std::vector<Installation>> list_all(const OpenOptions &options = {});
 
     // Removes what killed commands and vanished namespaces have left, in all namespaces, and programs in the one we are in
@@ -394,8 +454,12 @@ class Instance {
     // namespace, and gives subflows of interfaces that are not attached back the backup bit that their peer asked for.
     [[nodiscard]] Result<RecoverResult> recover();
 
-    // Sets attributes (weight=, priority=, cost=, energy=) and returns all of them; no settings: only returns
-    // them. The interface need not be attached, nor be there. Creates the installation if there is none.
+    // What is known of an interface's name.
+    [[nodiscard]] Result<PathStatus> path(const std::string &interface) const;
+    // Sets attributes and returns all of them. The interface need not be attached, nor be there. Creates the installation
+    // if there is none.
+    [[nodiscard]] Result<PathStatus> set_path(const std::string &interface, const PathChange &change);
+    // The same from text, as the command line has it: weight=3, quota=5GB. No settings: only returns what is known.
     [[nodiscard]] Result<PathStatus> path(const std::string &interface, const std::vector<Setting> &settings);
 
     // Attributes are the default ones again, a quota and its count are gone; an interface that is not there is no longer
@@ -441,6 +505,9 @@ class Instance {
     // `sample_ms`: looks twice, with so much between, and tells what was acknowledged meanwhile.
     [[nodiscard]] Result<std::vector<ConnectionStatus>> connections(std::uint32_t sample_ms = 0) const;
 
+    // See Watch. The first changes() are those since this call.
+    [[nodiscard]] Result<Watch> watch(std::uint32_t interval_ms = 1000) const;
+
     // In the order of the table in abi.h. Needs an installation.
     [[nodiscard]] Result<std::vector<CounterValue>> stats() const;
 
@@ -448,7 +515,6 @@ class Instance {
 
   private:
     explicit Instance(std::unique_ptr<Impl> impl);
-    [[nodiscard]] Result<DetachResult> detach_pinned(const DetachRequest &request);
     std::unique_ptr<Impl> impl_;
 };
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "mpsched/error.hpp"
@@ -23,18 +25,24 @@ struct Param {
     std::string text{}; // one line of what it does
 };
 
-// `key=value` from the command line.
+// A value for a parameter: a number in the parameter's own unit, or text as people write it ("16Ki", "1.5s").
+//   instance.use({.policy = "latency-budget", .params = {{"budget_ms", 80}}});
 struct Setting {
     std::string key{};
     std::string value{};
+
+    Setting() = default;
+    Setting(std::string name, std::string text) : key(std::move(name)), value(std::move(text)) {}
+    Setting(std::string name, std::integral auto number)
+        : key(std::move(name)), value(std::to_string(number)) {}
 };
 
 // Splits "key=value". A missing '=' or an empty key is a usage error.
-[[nodiscard]] Result<Setting> parse_setting(std::string_view text);
+[[nodiscard]] MPS_API Result<Setting> parse_setting(std::string_view text);
 
 // The engine's parameters, which exist whatever the policy; `set` and `use` accept them beside the policy's
 // own. Today: dwell_us, the least time between two edits of one subflow's backup bit (0..10000000 µs, default
 // 1000).
-[[nodiscard]] std::vector<Param> engine_params();
+[[nodiscard]] MPS_API std::vector<Param> engine_params();
 
 } // namespace mps

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "attach/forged_ack.hpp"
+#include "base/try.hpp"
 #include "kernel/netlink.hpp"
 
 namespace mps {
@@ -25,8 +26,7 @@ Result<std::map<std::uint32_t, mps_wake>> waiting(const Pins &pins) {
     std::map<std::uint32_t, mps_wake> result;
     for (std::uint32_t i = 0; i < MPS_MAX_WAKES; i++) {
         const auto wake = read_value<mps_wake>(pins.map(MPS_MAP_WAKES), i);
-        if (!wake)
-            return std::unexpected(wake.error());
+        MPS_TRY(wake);
         if (*wake && (*wake)->state == MPS_WAKE_READY)
             result[i] = **wake;
     }
@@ -53,15 +53,13 @@ std::array<std::uint8_t, 54> empty_packet(const std::array<std::uint8_t, 6> &mac
 
 Result<bool> is_wake_stuck(const Pins &pins) {
     const auto before = waiting(pins);
-    if (!before)
-        return std::unexpected(before.error());
+    MPS_TRY(before);
     if (before->empty())
         return false;
     // On a host with traffic a wake waits for microseconds.
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     const auto after = waiting(pins);
-    if (!after)
-        return std::unexpected(after.error());
+    MPS_TRY(after);
     return std::ranges::any_of(*after, [&](const auto &one) {
         const auto it = before->find(one.first);
         return it != before->end() && it->second.when_ns == one.second.when_ns;
@@ -70,8 +68,7 @@ Result<bool> is_wake_stuck(const Pins &pins) {
 
 Result<void> carry_wakes(const Pins &pins) {
     const auto wakes = waiting(pins);
-    if (!wakes)
-        return std::unexpected(wakes.error());
+    MPS_TRY(wakes);
     std::set<std::uint32_t> interfaces;
     for (const auto &[place, wake] : *wakes)
         interfaces.insert(wake.ifindex);

@@ -4,8 +4,6 @@
 // arrives, a process lends one.
 #pragma once
 
-#include <cstddef>
-
 #include "mpsched/error.hpp"
 #include "pins/contract.hpp"
 

@@ -6,20 +6,20 @@
 #include <chrono>
 #include <filesystem>
 #include <set>
-#include <thread>
 
 #include <bpf/bpf.h>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "attach/forged_ack.hpp"
 #include "attach/hooks.hpp"
 #include "attach/levers.hpp"
+#include "attach/presence.hpp"
+#include "attach/restore.hpp"
 #include "attach/vrf.hpp"
-#include "base/log.hpp"
+#include "base/try.hpp"
 #include "instance_impl.hpp"
-#include "mpsched/netns.hpp"
+#include "kernel/netns.hpp"
 #include "observe/dump.hpp"
 #include "pins/bpffs.hpp"
 #include "pins/orphans.hpp"
@@ -28,97 +28,27 @@ namespace mps {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-// TCP_ESTABLISHED and TCP_CLOSE_WAIT: states in which this host may still send data.
-bool may_send(const mps_subflow_record &record) { return record.state == 1 || record.state == 8; }
-
-struct Restored {
-    std::set<std::uint64_t> touched; // sockets whose bit was wrong when first seen
-    std::vector<std::string> unrestored;
-};
-
-// `leaving`: interfaces whose subflows are to be restored.
-Result<std::vector<KnownSubflow>> wrong_subflows(const Pins &pins, const std::set<std::uint32_t> &leaving) {
-    const auto connections = known_connections(pins);
-    if (!connections)
-        return std::unexpected(connections.error());
-    std::vector<KnownSubflow> wrong;
-    for (const KnownConnection &connection : *connections) {
-        for (const KnownSubflow &subflow : connection.subflows) {
-            const bool concerned =
-                leaving.contains(subflow.ifindex()) || leaving.contains(subflow.record.rx_ifindex);
-            if (concerned && may_send(subflow.record) && subflow.backup() != subflow.peer_backup())
-                wrong.push_back(subflow);
-        }
-    }
-    return wrong;
-}
-
-// Until the kernel's bits were what the peers asked for in as many looks as `looks`, one behind the other, or `patience`
-// is over.
-Result<void> restore(const Pins &pins, const std::set<std::uint32_t> &leaving, int looks,
-                     std::chrono::milliseconds patience, Restored &result) {
-    constexpr auto pause = std::chrono::milliseconds(10);
-    const auto deadline = Clock::now() + patience;
-    int right = 0;
-    for (int round = 0;; round++) {
-        const auto wrong = wrong_subflows(pins, leaving);
-        if (!wrong)
-            return std::unexpected(wrong.error());
-        right = wrong->empty() ? right + 1 : 0;
-        if (right >= looks)
-            return {};
-        if (right == 0 && round && Clock::now() >= deadline) {
-            for (const KnownSubflow &subflow : *wrong) {
-                result.unrestored.push_back(fmt::format("{}: backup={}, its peer asked for {}",
-                                                        subflow.text(), subflow.backup() ? 1 : 0,
-                                                        subflow.peer_backup() ? 1 : 0));
-            }
-            return {};
-        }
-        for (const KnownSubflow &subflow : *wrong) {
-            result.touched.insert(subflow.record.sk);
-            // A busy subflow has ACKs of its own, which the data path edits; a forged one would count as a
-            // duplicate.
-            constexpr int patient_rounds = 4;
-            if (subflow.record.view.in_flight_segs && round < patient_rounds)
-                continue;
-            if (const auto done = inject_backup(pins, subflow, subflow.peer_backup()); !done)
-                log_lines(done.error().what);
-        }
-        std::this_thread::sleep_for(pause);
-    }
-}
-
 // Takes our programs off one interface. Its path stays LEAVING: whoever kills us here leaves that, and the next detach
 // looks at its subflows once more.
 Result<void> remove_interface(Session &session, std::uint32_t ifindex) {
     const auto entry = session.path_table().find(ifindex);
-    if (!entry)
-        return std::unexpected(entry.error());
+    MPS_TRY(entry);
     // Without the ATTACHED flag no more wakes are sent to it.
     if (*entry) {
         mps_path path = (*entry)->path;
         path.flags &= ~static_cast<std::uint32_t>(MPS_PATH_ATTACHED | MPS_PATH_WANTED);
         path.flags |= MPS_PATH_LEAVING;
-        if (auto done = session.path_table().put(path); !done)
-            return done;
-        if (auto done = session.bump_path_epoch(); !done)
-            return done;
+        MPS_TRY(session.path_table().put(path));
+        MPS_TRY(session.bump_path_epoch());
     }
-    if (auto done = remove_xdp(session.paths, ifindex); !done)
-        return done;
-    if (auto done = remove_tc(session.paths, session.pins, ifindex); !done)
-        return done;
-    if (auto done = leave_vrf(session.paths, session.pins, ifindex); !done)
-        return done;
+    MPS_TRY(remove_xdp(session.paths, ifindex));
+    MPS_TRY(remove_tc(session.paths, session.pins, ifindex));
+    MPS_TRY(leave_vrf(session.paths, session.pins, ifindex));
 
     const auto hooks = read_hooks(session.paths, session.pins, ifindex);
-    if (!hooks)
-        return std::unexpected(hooks.error());
+    MPS_TRY(hooks);
     if (hooks->any()) {
-        return fail(ErrorCode::failed,
+        return fail(ErrorKind::in_use,
                     fmt::format("interface {} still has programs of ours", ifname_of(ifindex)),
                     "something else attaches them: try again");
     }
@@ -128,8 +58,7 @@ Result<void> remove_interface(Session &session, std::uint32_t ifindex) {
 // Takes a path off the table, attributes that the user set excepted: it is done with.
 Result<void> forget_interface(Session &session, std::uint32_t ifindex) {
     const auto entry = session.path_table().find(ifindex);
-    if (!entry)
-        return std::unexpected(entry.error());
+    MPS_TRY(entry);
     if (!*entry)
         return {};
     mps_path path = (*entry)->path;
@@ -157,8 +86,7 @@ Result<void> check_names(const std::vector<std::string> &names, const std::vecto
         const bool known = std::any_of(entries.begin(), entries.end(),
                                        [&](const PathEntry &e) { return path_name(e.path) == name; });
         if (!known && !net_device(name)) {
-            return fail(ErrorCode::usage, fmt::format("there is no interface '{}'", name),
-                        fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
+            return no_such_interface(name);
         }
     }
     return {};
@@ -175,8 +103,7 @@ Result<void> stop_waiting(Session &session, const PathEntry &entry) {
 // Is what is pinned as links links?
 Result<void> check_links(const InstallationPaths &paths, const Pins &pins) {
     for (const std::uint32_t ifindex : pinned_interfaces(paths)) {
-        if (const auto hooks = read_hooks(paths, pins, ifindex); !hooks)
-            return std::unexpected(hooks.error());
+        MPS_TRY(read_hooks(paths, pins, ifindex));
     }
     return {};
 }
@@ -185,13 +112,11 @@ Result<void> check_links(const InstallationPaths &paths, const Pins &pins) {
 Result<DetachResult> remove_blindly(const OpenOptions &options, std::uint64_t cookie,
                                     const std::string &reason) {
     const auto bpffs = find_trusted_bpffs(options);
-    if (!bpffs)
-        return std::unexpected(bpffs.error());
+    MPS_TRY(bpffs);
     if (!*bpffs)
         return DetachResult{};
     const auto lock = Lock::take(**bpffs, cookie, Patience(options));
-    if (!lock)
-        return std::unexpected(lock.error());
+    MPS_TRY(lock);
     // Filters are not pinned: found by the names of their programs.
     DetachResult result;
     if (const auto devices = net_devices()) {
@@ -211,8 +136,7 @@ Result<DetachResult> remove_blindly(const OpenOptions &options, std::uint64_t co
         }
         for (const NetDevice &device : net_devices().value_or(std::vector<NetDevice>{}))
             (void)remove_vrf_program(paths, Pins{}, device.ifindex);
-        if (auto done = remove_installation(path); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(remove_installation(path));
         std::filesystem::remove(entry.path(), error); // refuses unless it is empty
     }
     result.removed_everything = true;
@@ -224,8 +148,7 @@ Result<DetachResult> remove_blindly(const OpenOptions &options, std::uint64_t co
 Result<void> remove_orphans(const OpenOptions &options, std::uint64_t cookie, DetachResult &result) {
     std::set<std::string> interfaces(result.interfaces.begin(), result.interfaces.end());
     for (const Orphan &orphan : find_orphans(options, cookie)) {
-        if (auto done = remove_orphan(orphan); !done)
-            return done;
+        MPS_TRY(remove_orphan(orphan));
         if (orphan.ifindex && interfaces.insert(ifname_of(orphan.ifindex)).second)
             result.interfaces.push_back(ifname_of(orphan.ifindex));
         result.warnings.push_back(
@@ -234,198 +157,159 @@ Result<void> remove_orphans(const OpenOptions &options, std::uint64_t cookie, De
     return {};
 }
 
-} // namespace
+bool is_held(const PathEntry &entry) { return entry.has(MPS_PATH_ATTACHED | MPS_PATH_WANTED); }
 
-void restore_undone(const Pins &pins, const std::set<std::uint32_t> &interfaces) {
-    if (interfaces.empty())
-        return;
-    Restored restored;
-    wait_for_running_programs();
-    (void)restore(pins, interfaces, 1, std::chrono::milliseconds(1000), restored);
-}
-
-Result<RecoverResult> Instance::recover() {
-    auto session = impl_->open_for_changing();
-    if (!session)
-        return std::unexpected(session.error());
-    RecoverResult result;
-    auto events = attach_what_lacks(*session, impl_->has_tcx());
-    if (!events)
-        return std::unexpected(events.error());
-    result.events = std::move(*events);
-    // What is attached is put right by the data path at its next packet; nobody else does that for the others.
-    const auto entries = session->path_table().entries();
-    const auto connections = known_connections(session->pins);
-    if (!entries || !connections)
-        return std::unexpected(entries ? connections.error() : entries.error());
-    std::set<std::uint32_t> unattended;
-    for (const KnownConnection &connection : *connections) {
-        for (const KnownSubflow &subflow : connection.subflows) {
-            const bool attended = std::any_of(entries->begin(), entries->end(), [&](const PathEntry &e) {
-                return e.has(MPS_PATH_ATTACHED) && e.path.ifindex == subflow.ifindex();
-            });
-            if (!attended)
-                unattended.insert(subflow.ifindex());
-        }
-    }
-    const auto stuck = wrong_subflows(session->pins, unattended);
-    if (!stuck)
-        return std::unexpected(stuck.error());
-    Restored restored;
-    if (!stuck->empty()) {
-        if (auto done = restore(session->pins, unattended, 1, std::chrono::milliseconds(1000), restored);
-            !done)
-            return std::unexpected(done.error());
-    }
-    result.unrestored = std::move(restored.unrestored);
-    for (const KnownSubflow &subflow : *stuck) {
-        const std::string text = subflow.text();
-        if (std::none_of(result.unrestored.begin(), result.unrestored.end(),
-                         [&](const std::string &line) { return line.starts_with(text); }))
-            result.subflows.push_back(text);
-    }
-    return result;
-}
-
-Result<DetachResult> Instance::detach(const DetachRequest &request) {
-    if (!request.all)
-        return detach_pinned(request);
-    // In a place that others may write to nothing is read or removed; what runs is found all the same.
-    const auto place = find_trusted_bpffs(impl_->options);
-    if (!place && place.error().code == ErrorCode::not_permitted)
-        return std::unexpected(place.error());
-    auto result = place ? detach_pinned(request) : Result<DetachResult>(DetachResult{});
-    if (!result)
-        return result;
-    if (!place)
-        result->warnings.push_back(fmt::format("{}; {}", place.error().what, place.error().hint));
-    if (auto done = remove_orphans(impl_->options, impl_->cookie, *result); !done)
-        return std::unexpected(done.error());
-    return result;
-}
-
-Result<DetachResult> Instance::detach_pinned(const DetachRequest &request) {
-    if (!request.all && request.interfaces.empty()) {
-        return fail(ErrorCode::usage, "no interface is given", "name interfaces, or --all");
-    }
-    if (const auto good = impl_->check_versions(true); !good)
-        return std::unexpected(good.error());
-    if (request.all) {
-        const auto versions = impl_->check_versions(false);
-        if (!versions)
-            return remove_blindly(impl_->options, impl_->cookie, versions.error().what);
-        if (impl_->installed()) {
-            const auto pins = open_pins(*impl_->paths());
-            if (!pins && pins.error().code != ErrorCode::not_permitted) {
-                return remove_blindly(impl_->options, impl_->cookie, pins.error().what);
-            }
-            if (pins) {
-                const auto links = check_links(*impl_->paths(), *pins);
-                if (!links && links.error().code != ErrorCode::not_permitted)
-                    return remove_blindly(impl_->options, impl_->cookie, links.error().what);
-            }
-        }
-    }
-
-    // Names of interfaces that went while they were attached are known to the installation only.
-    std::vector<PathEntry> known;
-    if (const auto pins = impl_->installed() ? impl_->open_for_reading() : std::unexpected(not_installed());
-        pins) {
-        if (auto presence = look_at_interfaces(PathTable(*pins)))
-            known = std::move(presence->entries);
-    }
-    if (auto good = check_names(request.interfaces, known); !good)
-        return std::unexpected(good.error());
-
-    DetachResult result;
-    auto session = impl_->open_for_changing();
-    // Nothing there is what was asked for.
-    if (!session && session.error().what == not_installed().what)
-        return result;
-    if (!session)
-        return std::unexpected(session.error());
-    const auto entries = session->path_table().entries();
-    if (!entries)
-        return std::unexpected(entries.error());
-    const auto held = [](const PathEntry &e) { return e.has(MPS_PATH_ATTACHED | MPS_PATH_WANTED); };
-    const std::vector<PathEntry> chosen = chosen_entries(*entries, request);
-    std::set<std::uint32_t> leaving;
-    // Also those whose programs went without that look: killed commands leave them.
+// What one `detach` lets go.
+struct Leave {
+    std::vector<PathEntry> all;
+    std::vector<PathEntry> chosen;
+    std::set<std::uint32_t> leaving; // these have programs, or are to have them
+    // Also those whose programs went without a look at their subflows: killed commands leave them.
     std::set<std::uint32_t> to_restore;
-    for (const PathEntry &entry : chosen) {
+    bool everything = false;
+};
+
+Result<Leave> plan(const Session &session, const DetachRequest &request) {
+    auto entries = session.path_table().entries();
+    MPS_TRY(entries);
+    Leave leave{.all = std::move(*entries)};
+    leave.chosen = chosen_entries(leave.all, request);
+    for (const PathEntry &entry : leave.chosen) {
         if (entry.absent())
             continue;
-        if (held(entry))
-            leaving.insert(entry.path.ifindex);
-        if (held(entry) || entry.has(MPS_PATH_LEAVING))
-            to_restore.insert(entry.path.ifindex);
+        if (is_held(entry))
+            leave.leaving.insert(entry.path.ifindex);
+        if (is_held(entry) || entry.has(MPS_PATH_LEAVING))
+            leave.to_restore.insert(entry.path.ifindex);
     }
     // Paths that were only described go with the last interface that is let go, not by naming one that was
     // not attached.
-    const auto let_go = std::count_if(chosen.begin(), chosen.end(), held);
-    const bool everything =
-        let_go == std::count_if(entries->begin(), entries->end(), held) && (request.all || let_go != 0);
-    if (everything) {
-        const auto done = session->config.update([](mps_config &c) {
+    const auto let_go = std::ranges::count_if(leave.chosen, is_held);
+    leave.everything = let_go == std::ranges::count_if(leave.all, is_held) && (request.all || let_go != 0);
+    return leave;
+}
+
+// The data path parks nothing any more on what leaves. Tells of interfaces that were only waited for.
+Result<void> announce(Session &session, const Leave &leave, DetachResult &result) {
+    if (leave.everything) {
+        MPS_TRY(session.config.update([](mps_config &c) {
             c.flags |= MPS_CONFIG_LEAVING;
             c.path_epoch++;
-        });
-        if (!done)
-            return std::unexpected(done.error());
-        if (auto released = release_levers(session->pins); !released)
-            return std::unexpected(released.error());
+        }));
+        MPS_TRY(release_levers(session.pins));
     }
-    for (const PathEntry &entry : chosen) {
-        if (!held(entry))
+    for (const PathEntry &entry : leave.chosen) {
+        if (!is_held(entry))
             continue;
         if (entry.absent()) {
             result.interfaces.push_back(path_name(entry.path));
-            if (auto done = stop_waiting(*session, entry); !done)
-                return std::unexpected(done.error());
+            MPS_TRY(stop_waiting(session, entry));
             continue;
         }
         mps_path path = entry.path;
         path.flags |= MPS_PATH_LEAVING;
-        if (auto done = session->path_table().put(path); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(session.path_table().put(path));
     }
-    if (auto done = session->bump_path_epoch(); !done)
-        return std::unexpected(done.error());
+    return session.bump_path_epoch();
+}
 
+// Subflows get their bits back, then programs go, then the paths.
+Result<void> carry_out(Session &session, const Leave &leave, DetachResult &result) {
     Restored restored;
-    auto done = restore(session->pins, to_restore, 1, std::chrono::milliseconds(1000), restored);
-    for (const std::uint32_t ifindex : leaving) {
-        if (!done)
-            break;
+    MPS_TRY(restore(session.pins, leave.to_restore, 1, std::chrono::milliseconds(1000), restored));
+    for (const std::uint32_t ifindex : leave.leaving) {
         result.interfaces.push_back(ifname_of(ifindex));
-        done = remove_interface(*session, ifindex);
+        MPS_TRY(remove_interface(session, ifindex));
     }
     // A packet that was inside our programs when they went may carry a last edit. The kernel acts on it when it holds the
     // subflow's socket: later, if a thread that sends was preempted while it held it. So one look is not enough.
-    if (done && !to_restore.empty()) {
+    if (!leave.to_restore.empty()) {
         constexpr int looks = 3;
         wait_for_running_programs();
         restored.unrestored.clear();
-        done = restore(session->pins, to_restore, looks, std::chrono::milliseconds(200), restored);
+        MPS_TRY(restore(session.pins, leave.to_restore, looks, std::chrono::milliseconds(200), restored));
     }
-    for (const std::uint32_t ifindex : to_restore) {
-        if (done)
-            done = forget_interface(*session, ifindex);
-    }
-    if (!done)
-        return std::unexpected(done.error());
+    for (const std::uint32_t ifindex : leave.to_restore)
+        MPS_TRY(forget_interface(session, ifindex));
     result.restored = static_cast<std::uint32_t>(restored.touched.size());
     result.unrestored = std::move(restored.unrestored);
-    if (everything) {
-        for (const PathEntry &entry : *entries) {
-            if (!has_default_attributes(entry.path))
-                result.forgotten.push_back(path_name(entry.path));
-        }
-        const auto bpffs = find_bpffs(impl_->options);
-        if (auto removed = impl_->remove_all(bpffs.value_or("")); !removed)
-            return std::unexpected(removed.error());
-        result.removed_everything = true;
+    return {};
+}
+
+// Why pins cannot be trusted, so that what stands there is to go without being read; nullopt: they can.
+std::optional<std::string> why_blindly(const Instance::Impl &impl) {
+    if (const auto versions = impl.check_versions(false); !versions)
+        return versions.error().what;
+    if (!impl.installed())
+        return std::nullopt;
+    const auto distrusted = [](const Error &error) { return error.code != ErrorCode::not_permitted; };
+    const auto pins = open_pins(*impl.paths());
+    if (!pins)
+        return distrusted(pins.error()) ? std::optional(pins.error().what) : std::nullopt;
+    const auto links = check_links(*impl.paths(), *pins);
+    if (!links && distrusted(links.error()))
+        return links.error().what;
+    return std::nullopt;
+}
+
+// Names of interfaces that went while they were attached are known to the installation only.
+std::vector<PathEntry> known_entries(const Instance::Impl &impl) {
+    const auto pins = impl.installed() ? impl.open_for_reading() : std::unexpected(not_installed());
+    if (!pins)
+        return {};
+    auto presence = look_at_interfaces(PathTable(*pins));
+    return presence ? std::move(presence->entries) : std::vector<PathEntry>{};
+}
+
+Result<DetachResult> detach_pinned(const Instance::Impl &impl, const DetachRequest &request) {
+    if (!request.all && request.interfaces.empty())
+        return fail(ErrorCode::usage, "no interface is given", "name interfaces, or --all");
+    MPS_TRY(impl.check_versions(true));
+    if (request.all) {
+        if (const auto reason = why_blindly(impl))
+            return remove_blindly(impl.options, impl.cookie, *reason);
     }
+    MPS_TRY(check_names(request.interfaces, known_entries(impl)));
+
+    DetachResult result;
+    auto session = impl.open_for_changing();
+    // Nothing there is what was asked for.
+    if (!session && session.error().kind == ErrorKind::not_installed)
+        return result;
+    MPS_TRY(session);
+    const auto leave = plan(*session, request);
+    MPS_TRY(leave);
+    MPS_TRY(announce(*session, *leave, result));
+    MPS_TRY(carry_out(*session, *leave, result));
+    if (!leave->everything)
+        return result;
+    for (const PathEntry &entry : leave->all) {
+        if (!has_default_attributes(entry.path))
+            result.forgotten.push_back(path_name(entry.path));
+    }
+    const auto bpffs = find_bpffs(impl.options);
+    MPS_TRY(impl.remove_all(bpffs.value_or("")));
+    result.removed_everything = true;
+    return result;
+}
+
+} // namespace
+
+Result<DetachResult> Instance::detach(const DetachRequest &request) {
+    const auto call = impl_->enter();
+    MPS_TRY(call);
+    if (!request.all)
+        return detach_pinned(*impl_, request);
+    // In a place that others may write to nothing is read or removed; what runs is found all the same.
+    const auto place = find_trusted_bpffs(impl_->options);
+    if (!place && place.error().code == ErrorCode::not_permitted)
+        return std::unexpected(place.error());
+    auto result = place ? detach_pinned(*impl_, request) : Result<DetachResult>(DetachResult{});
+    if (!result)
+        return result;
+    if (!place)
+        result->warnings.push_back(fmt::format("{}; {}", place.error().what, place.error().hint));
+    MPS_TRY(remove_orphans(impl_->options, impl_->cookie, *result));
     return result;
 }
 

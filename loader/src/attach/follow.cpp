@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "attach/carrier.hpp"
+#include "base/try.hpp"
 #include "instance_impl.hpp"
 #include "kernel/netlink.hpp"
 
@@ -34,8 +35,7 @@ PathEvent event_of(const PresenceChange &change) {
 // Without the lock: is there anything that a command should see to?
 Result<bool> is_work(const InstallationPaths &paths, const Pins &pins) {
     const auto presence = look_at_interfaces(PathTable(pins));
-    if (!presence)
-        return std::unexpected(presence.error());
+    MPS_TRY(presence);
     if (!presence->same())
         return true;
     for (const PathEntry &entry : presence->entries) {
@@ -70,8 +70,7 @@ class Reporter {
 
 Result<std::vector<PathEvent>> see_to_it(const Instance::Impl &impl) {
     auto session = impl.open_for_changing(false);
-    if (!session)
-        return std::unexpected(session.error());
+    MPS_TRY(session);
     return attach_what_lacks(*session, impl.has_tcx());
 }
 
@@ -97,13 +96,11 @@ std::string_view to_string(PathEvent::Kind kind) {
 
 Result<std::vector<PathEvent>> attach_what_lacks(Session &session, bool tcx) {
     const auto entries = session.path_table().entries();
-    if (!entries)
-        return std::unexpected(entries.error());
+    MPS_TRY(entries);
     std::vector<PathEvent> tried;
     for (const PathEntry &entry : *entries) {
         const auto lacks = lacks_programs(session.paths, session.pins, entry);
-        if (!lacks)
-            return std::unexpected(lacks.error());
+        MPS_TRY(lacks);
         const auto device = *lacks ? net_device(entry.path.ifindex) : std::nullopt;
         if (!device)
             continue;
@@ -130,12 +127,12 @@ Result<std::vector<PathEvent>> attach_what_lacks(Session &session, bool tcx) {
 }
 
 Result<void> Instance::follow(const std::function<void(const PathEvent &)> &on_event, int stop_fd) {
+    const auto call = impl_->enter();
+    MPS_TRY(call);
     // Before the first look, so that nothing is missed.
     const auto monitor = LinkMonitor::open();
-    if (!monitor)
-        return std::unexpected(monitor.error());
-    if (auto pins = impl_->open_for_reading(); !pins)
-        return std::unexpected(pins.error());
+    MPS_TRY(monitor);
+    MPS_TRY(impl_->open_for_reading());
     Reporter reporter(on_event);
     pollfd waiting[] = {{.fd = stop_fd, .events = POLLIN, .revents = 0},
                         {.fd = monitor->fd(), .events = POLLIN, .revents = 0}};

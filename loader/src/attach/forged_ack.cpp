@@ -58,18 +58,15 @@ unsigned fold(std::uint32_t sum) {
     return ~sum & 0xffff;
 }
 
-} // namespace
+constexpr unsigned prio_size = 4;
 
-std::vector<std::uint8_t> forged_ack(const KnownSubflow &subflow, bool backup,
-                                     const std::array<std::uint8_t, 6> &mac, bool with_vlans) {
-    const mps_subflow_record &record = subflow.record;
-    // A dual-stack socket is an IPv6 one, but its mapped addresses travel in IPv4 packets.
-    const bool ipv4 = is_ipv4_mapped(record.local);
+unsigned tcp_size_of(const mps_subflow_record &record) {
     constexpr unsigned timestamps_size = 12;
-    constexpr unsigned prio_size = 4;
-    const unsigned tcp_size = 20 + (record.has_tstamp ? timestamps_size : 0) + prio_size;
+    return 20 + (record.has_tstamp ? timestamps_size : 0) + prio_size;
+}
 
-    FrameWriter frame;
+void write_ethernet(FrameWriter &frame, const KnownSubflow &subflow, const std::array<std::uint8_t, 6> &mac,
+                    bool with_vlans, bool ipv4) {
     frame.raw(mac);
     // A locally administered sender that no device has.
     frame.raw(std::array<std::uint8_t, 6>{0x02, 'm', 'p', 's', 0, 1});
@@ -80,14 +77,17 @@ std::vector<std::uint8_t> forged_ack(const KnownSubflow &subflow, bool backup,
         }
     }
     frame.be16(ipv4 ? ETH_P_IP : ETH_P_IPV6);
+}
 
+// From the peer to this host.
+void write_ip(FrameWriter &frame, const mps_subflow_record &record, bool ipv4) {
     const std::size_t ip = frame.size();
     const std::span<const std::uint8_t, 16> local(record.local);
     const std::span<const std::uint8_t, 16> remote(record.remote);
     if (ipv4) {
         frame.u8(0x45);
         frame.u8(0);
-        frame.be16(20 + tcp_size);
+        frame.be16(20 + tcp_size_of(record));
         frame.be16(0);
         frame.be16(0x4000); // do not fragment
         frame.u8(64);
@@ -98,20 +98,23 @@ std::vector<std::uint8_t> forged_ack(const KnownSubflow &subflow, bool backup,
         frame.patch16(ip + 10, fold(add_words(frame.from(ip))));
     } else {
         frame.be32(0x60000000);
-        frame.be16(tcp_size);
+        frame.be16(tcp_size_of(record));
         frame.u8(IPPROTO_TCP);
         frame.u8(64);
         frame.raw(remote);
         frame.raw(local);
     }
+}
 
+void write_tcp(FrameWriter &frame, const mps_subflow_record &record, bool backup, bool ipv4) {
+    const unsigned size = tcp_size_of(record);
     const std::size_t tcp = frame.size();
     frame.be16(record.remote_port);
     frame.be16(record.local_port);
     // In window, and acknowledging nothing new.
     frame.be32(record.rcv_nxt);
     frame.be32(record.snd_una);
-    frame.be16(tcp_size / 4 << 12 | 0x10); // ACK
+    frame.be16(size / 4 << 12 | 0x10); // ACK
     frame.be16(std::min<std::uint32_t>(record.window, 0xffff));
     frame.be16(0);
     frame.be16(0);
@@ -128,9 +131,22 @@ std::vector<std::uint8_t> forged_ack(const KnownSubflow &subflow, bool backup,
     frame.u8(3);
     frame.u8(0x50u | backup);
     frame.u8(1);
-    std::uint32_t sum = add_words(remote.subspan(ipv4 ? 12 : 0));
-    sum = add_words(local.subspan(ipv4 ? 12 : 0), sum);
-    frame.patch16(tcp + 16, fold(add_words(frame.from(tcp), sum + IPPROTO_TCP + tcp_size)));
+    const std::size_t address = ipv4 ? 12 : 0;
+    std::uint32_t sum = add_words(std::span(record.remote).subspan(address));
+    sum = add_words(std::span(record.local).subspan(address), sum);
+    frame.patch16(tcp + 16, fold(add_words(frame.from(tcp), sum + IPPROTO_TCP + size)));
+}
+
+} // namespace
+
+std::vector<std::uint8_t> forged_ack(const KnownSubflow &subflow, bool backup,
+                                     const std::array<std::uint8_t, 6> &mac, bool with_vlans) {
+    // A dual-stack socket is an IPv6 one, but its mapped addresses travel in IPv4 packets.
+    const bool ipv4 = is_ipv4_mapped(subflow.record.local);
+    FrameWriter frame;
+    write_ethernet(frame, subflow, mac, with_vlans, ipv4);
+    write_ip(frame, subflow.record, ipv4);
+    write_tcp(frame, subflow.record, backup, ipv4);
     return frame.take();
 }
 

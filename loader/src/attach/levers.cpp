@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "kernel/cgroup.hpp"
 #include "kernel/iterator.hpp"
 
@@ -31,8 +32,7 @@ Result<std::size_t> apply(const Pins &pins) {
     std::size_t waiting = 0;
     const auto done = run_iterator(pins.program("mps_apply"), "moving the levers of subflows",
                                    [&](std::span<const char> piece) { waiting += piece.size(); });
-    if (!done)
-        return std::unexpected(done.error());
+    MPS_TRY(done);
     return waiting;
 }
 
@@ -40,8 +40,7 @@ Result<void> attach(const Session &session) {
     if (!session.sockops)
         return fail(ErrorCode::unsupported, "treated as missing (MPS_WITHOUT)", "");
     const auto cgroup = open_root_cgroup();
-    if (!cgroup)
-        return std::unexpected(cgroup.error());
+    MPS_TRY(cgroup);
     const Fd link(
         bpf_link_create(session.pins.program("mps_sockops"), cgroup->get(), BPF_CGROUP_SOCK_OPS, nullptr));
     if (!link)
@@ -59,14 +58,12 @@ Result<void> switch_flag(Session &session, bool on) {
 
 Result<bool> in_use(const Session &session) {
     const auto slots = session.slots().read();
-    if (!slots)
-        return std::unexpected(slots.error());
+    MPS_TRY(slots);
     const auto has_levers = [](const Slot &slot) { return slot.policy && slot.policy->header.levers; };
     if (std::none_of(slots->begin(), slots->end(), has_levers))
         return false;
     const auto uses = session.slots().uses();
-    if (!uses)
-        return std::unexpected(uses.error());
+    MPS_TRY(uses);
     return std::any_of(slots->begin(), slots->end(), [&](const Slot &slot) {
         const SlotUse &use = uses->at(slot.number);
         return has_levers(slot) && (use.is_default || !use.rules.empty() || use.connections);
@@ -91,11 +88,9 @@ struct Found {
 
 Result<Found> look(const Session &session) {
     const auto state = lever_state(session.paths, session.pins);
-    if (!state)
-        return std::unexpected(state.error());
+    MPS_TRY(state);
     const auto wanted = in_use(session);
-    if (!wanted)
-        return std::unexpected(wanted.error());
+    MPS_TRY(wanted);
     return Found{*state, *wanted};
 }
 
@@ -103,10 +98,8 @@ Result<void> settle(Session &session, const Found &found) {
     if (!found.wanted) {
         if (!found.state.on && !found.state.attached)
             return {};
-        if (auto done = switch_flag(session, false); !done)
-            return done;
-        if (auto done = release_levers(session.pins); !done)
-            return done;
+        MPS_TRY(switch_flag(session, false));
+        MPS_TRY(release_levers(session.pins));
         return unpin(session.paths.levers_link());
     }
     const std::uint64_t now = monotonic_ns();
@@ -115,8 +108,7 @@ Result<void> settle(Session &session, const Found &found) {
     // Subflows that mps_sockops sees to need no waiting; here it is not known which those are.
     for (int round = 0; round < 20; round++) {
         const auto waiting = apply(session.pins);
-        if (!waiting)
-            return std::unexpected(waiting.error());
+        MPS_TRY(waiting);
         if (!*waiting)
             break;
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -128,11 +120,9 @@ Result<void> settle(Session &session, const Found &found) {
 
 Result<LeverState> lever_state(const InstallationPaths &paths, const Pins &pins) {
     const auto config = read_config(pins);
-    if (!config)
-        return std::unexpected(config.error());
+    MPS_TRY(config);
     const auto link = open_pin(paths.levers_link());
-    if (!link)
-        return std::unexpected(link.error());
+    MPS_TRY(link);
     if (*link && object_kind((*link)->get()) != ObjectKind::link) {
         return fail(ErrorCode::failed, fmt::format("{} is not ours: it is no BPF link", paths.levers_link()),
                     "'mpsched detach --all' removes what is there");
@@ -142,37 +132,32 @@ Result<LeverState> lever_state(const InstallationPaths &paths, const Pins &pins)
 
 Result<void> prepare_levers(Session &session, std::uint32_t slot, std::vector<std::string> &warnings) {
     const auto slots = session.slots().read();
-    if (!slots)
-        return std::unexpected(slots.error());
+    MPS_TRY(slots);
     const bool wanted = std::any_of(slots->begin(), slots->end(), [&](const Slot &s) {
         return s.number == slot && s.policy && s.policy->header.levers;
     });
     if (!wanted)
         return {};
     const auto state = lever_state(session.paths, session.pins);
-    if (!state)
-        return std::unexpected(state.error());
+    MPS_TRY(state);
     return ready(session, *state, warnings);
 }
 
 Result<void> settle_levers(Session &session) {
     const auto found = look(session);
-    if (!found)
-        return std::unexpected(found.error());
+    MPS_TRY(found);
     return settle(session, *found);
 }
 
 Result<void> repair_levers(Session &session, bool disturbed) {
     const auto found = look(session);
-    if (!found)
-        return std::unexpected(found.error());
+    MPS_TRY(found);
     const auto &[state, wanted] = *found;
     if (wanted == state.on && wanted == state.attached && !(wanted && disturbed))
         return {};
     if (wanted) {
         std::vector<std::string> warnings; // `status` tells
-        if (auto done = ready(session, state, warnings); !done)
-            return done;
+        MPS_TRY(ready(session, state, warnings));
         if (state.on && !disturbed)
             return {};
     }
@@ -180,8 +165,7 @@ Result<void> repair_levers(Session &session, bool disturbed) {
 }
 
 Result<void> release_levers(const Pins &pins) {
-    if (const auto done = apply(pins); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(apply(pins));
     return {};
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "attach/presence.hpp"
+#include "base/try.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -90,8 +91,7 @@ Result<bool> settle_rules(const Pins &pins, const std::vector<PresenceChange> &c
     bool changed = false;
     for (std::uint32_t index = 0; index < MPS_MAX_RULES; index++) {
         const auto rule = read_value<mps_rule>(pins.map(MPS_MAP_RULES), index);
-        if (!rule)
-            return std::unexpected(rule.error());
+        MPS_TRY(rule);
         if (!*rule || !((*rule)->fields & MPS_RULE_IFINDEX))
             continue;
         const auto change = std::find_if(changes.begin(), changes.end(), [&](const PresenceChange &c) {
@@ -101,8 +101,7 @@ Result<bool> settle_rules(const Pins &pins, const std::vector<PresenceChange> &c
             continue;
         mps_rule wanted = **rule;
         wanted.ifindex = change->ifindex;
-        if (auto done = write_value(pins.map(MPS_MAP_RULES), index, wanted, MPS_MAP_RULES); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(write_value(pins.map(MPS_MAP_RULES), index, wanted, MPS_MAP_RULES));
         changed = true;
     }
     return changed;
@@ -143,28 +142,23 @@ Presence compare(const std::vector<PathEntry> &entries, const std::vector<NetDev
 
 Result<Presence> look_at_interfaces(const PathTable &table) {
     const auto entries = table.entries();
-    if (!entries)
-        return std::unexpected(entries.error());
+    MPS_TRY(entries);
     if (entries->empty())
         return Presence{};
     const auto devices = net_links();
-    if (!devices)
-        return std::unexpected(devices.error());
+    MPS_TRY(devices);
     return compare(*entries, *devices);
 }
 
 Result<bool> settle(PathTable table, const Pins &pins, const Presence &presence) {
     for (const PathEntry &entry : presence.dropped) {
-        if (auto done = table.remove(entry); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(table.remove(entry));
     }
     for (const std::uint32_t ifindex : presence.left) {
-        if (auto done = delete_key(pins.map(MPS_MAP_PATH_INDEX), ifindex, MPS_MAP_PATH_INDEX); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(delete_key(pins.map(MPS_MAP_PATH_INDEX), ifindex, MPS_MAP_PATH_INDEX));
     }
     for (const PathEntry &entry : presence.changed) {
-        if (auto done = table.put(entry); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(table.put(entry));
     }
     return settle_rules(pins, presence.changes);
 }

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "instance_impl.hpp"
 #include "policy/policy_switch.hpp"
 
@@ -18,14 +19,11 @@ namespace {
 // From the object that the slot was filled from, on the maps of the program that is there.
 Result<void> fill_in(Session &session, const Slot &slot, OpenedPolicy &opened) {
     const auto there = prog_by_id(slot.policy->prog_id);
-    if (!there)
-        return std::unexpected(there.error());
+    MPS_TRY(there);
     const auto info = prog_info(there->get());
-    if (!info)
-        return std::unexpected(info.error());
+    MPS_TRY(info);
     const auto loaded = opened.object.load(session.pins.map(MPS_MAP_SCRATCH), slot.lacking, &*info);
-    if (!loaded)
-        return std::unexpected(loaded.error());
+    MPS_TRY(loaded);
     return session.slots().fill_in(slot.number, *loaded);
 }
 
@@ -33,8 +31,7 @@ Result<void> fill_in(Session &session, const Slot &slot, OpenedPolicy &opened) {
 Result<void> replace_everywhere(Session &session, const OpenedPolicy &opened,
                                 std::vector<std::string> &warnings) {
     auto replaced = replacements(session, opened, {}, warnings);
-    if (!replaced)
-        return std::unexpected(replaced.error());
+    MPS_TRY(replaced);
     if (replaced->empty())
         return {};
     return perform(session, {.replaced = std::move(*replaced)}, warnings);
@@ -44,8 +41,7 @@ Result<void> replace_everywhere(Session &session, const OpenedPolicy &opened,
 
 Result<void> complete_slots(Session &session, std::vector<std::string> &warnings) {
     const auto slots = session.slots().read();
-    if (!slots)
-        return std::unexpected(slots.error());
+    MPS_TRY(slots);
     std::set<std::string> replaced;
     for (const Slot &slot : *slots) {
         if (!slot.policy || !slot.lacking.any())
@@ -58,8 +54,7 @@ Result<void> complete_slots(Session &session, std::vector<std::string> &warnings
                         "'mpsched use FILE' loads it anew");
         }
         auto opened = open_builtin(*builtin);
-        if (!opened)
-            return std::unexpected(opened.error());
+        MPS_TRY(opened);
         Result<void> done;
         if (slot.origin && slot.origin->sha256 == opened->origin.sha256)
             done = fill_in(session, slot, *opened);

@@ -27,6 +27,7 @@
 #include "attach/levers.hpp"
 #include "attach/vrf.hpp"
 #include "base/log.hpp"
+#include "base/try.hpp"
 #include "instance_impl.hpp"
 
 namespace mps {
@@ -43,11 +44,9 @@ Result<void> provide_for(Session &session, const NetDevice &device, Mode mode) {
 
 Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx) {
     const auto entry = session.path_table().find(ifindex);
-    if (!entry)
-        return std::unexpected(entry.error());
+    MPS_TRY(entry);
     const auto hooks = read_hooks(session.paths, session.pins, ifindex);
-    if (!hooks)
-        return std::unexpected(hooks.error());
+    MPS_TRY(hooks);
     const auto device = net_device(ifindex);
     bool attached = device && *entry && ((*entry)->path.flags & MPS_PATH_ATTACHED);
 
@@ -70,24 +69,18 @@ Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx)
         } else if (hooks->xdp) {
             done = remove_xdp(session.paths, ifindex);
         }
-        if (!done)
-            return std::unexpected(done.error());
+        MPS_TRY(done);
     }
     if (!attached && hooks->any()) {
-        if (auto done = remove_xdp(session.paths, ifindex); !done)
-            return std::unexpected(done.error());
-        if (auto done = remove_tc(session.paths, session.pins, ifindex); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(remove_xdp(session.paths, ifindex));
+        MPS_TRY(remove_tc(session.paths, session.pins, ifindex));
     }
     const Mode mode = hooks->has_xdp() ? Mode::native : Mode::tc; // or generic: the same to a VRF
     if (attached) {
-        if (auto done = provide_for(session, *device, mode); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(provide_for(session, *device, mode));
     }
-    if (auto done = attached ? follow_vrf(session.paths, session.pins, *device, mode, tcx)
-                             : leave_vrf(session.paths, session.pins, ifindex);
-        !done)
-        return std::unexpected(done.error());
+    MPS_TRY(attached ? follow_vrf(session.paths, session.pins, *device, mode, tcx)
+                     : leave_vrf(session.paths, session.pins, ifindex));
     if (!*entry)
         return false;
 
@@ -97,14 +90,12 @@ Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx)
     else if (hooks->any() || (path.flags & MPS_PATH_ATTACHED))
         path.flags = (path.flags & ~static_cast<std::uint32_t>(MPS_PATH_ATTACHED)) | MPS_PATH_LEAVING;
     if (!attached && is_plain(path)) {
-        if (auto done = session.path_table().remove(ifindex); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(session.path_table().remove(ifindex));
         return true;
     }
     if (path.flags == (*entry)->path.flags)
         return false;
-    if (auto done = session.path_table().put(path); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(session.path_table().put(path));
     return true;
 }
 
@@ -112,11 +103,9 @@ Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx)
 
 Result<void> repair_installation(Session &session, bool tcx) {
     const auto presence = look_at_interfaces(session.path_table());
-    if (!presence)
-        return std::unexpected(presence.error());
+    MPS_TRY(presence);
     const auto rules_changed = settle(session.path_table(), session.pins, *presence);
-    if (!rules_changed)
-        return std::unexpected(rules_changed.error());
+    MPS_TRY(rules_changed);
     session.changes = presence->changes;
     std::set<std::uint32_t> interfaces;
     for (const PathEntry &entry : presence->entries) {
@@ -129,13 +118,11 @@ Result<void> repair_installation(Session &session, bool tcx) {
     bool paths_changed = !presence->same();
     for (const std::uint32_t ifindex : interfaces) {
         const auto changed = repair_interface(session, ifindex, tcx);
-        if (!changed)
-            return std::unexpected(changed.error());
+        MPS_TRY(changed);
         paths_changed |= *changed;
     }
     const auto config = session.config.read();
-    if (!config)
-        return std::unexpected(config.error());
+    MPS_TRY(config);
     if (paths_changed || (config->flags & MPS_CONFIG_LEAVING)) {
         const auto done = session.config.update([&](mps_config &c) {
             c.flags &= ~static_cast<std::uint32_t>(MPS_CONFIG_LEAVING);
@@ -146,8 +133,7 @@ Result<void> repair_installation(Session &session, bool tcx) {
         if (!done)
             return done;
     }
-    if (auto done = session.slots().collect(); !done)
-        return done;
+    MPS_TRY(session.slots().collect());
     // Where these do not go, `status` tells of it, and the command that was given may be the one that helps.
     std::vector<std::string> notes;
     if (const auto done = complete_slots(session, notes); !done)

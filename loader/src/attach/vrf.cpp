@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "attach/hooks.hpp"
+#include "base/try.hpp"
 
 namespace mps {
 
@@ -22,8 +23,7 @@ std::uint32_t wanted_vrf(const NetDevice &member, Mode mode) {
 
 Result<std::uint32_t> asked_vrf(const Pins &pins, std::uint32_t member) {
     const auto vrf = read_value<std::uint32_t>(pins.map(map_name), member);
-    if (!vrf)
-        return std::unexpected(vrf.error());
+    MPS_TRY(vrf);
     return vrf->value_or(0);
 }
 
@@ -31,8 +31,7 @@ Result<std::uint32_t> asked_vrf(const Pins &pins, std::uint32_t member) {
 
 Result<void> leave_vrf(const InstallationPaths &paths, const Pins &pins, std::uint32_t member) {
     const auto vrf = asked_vrf(pins, member);
-    if (!vrf)
-        return std::unexpected(vrf.error());
+    MPS_TRY(vrf);
     if (!*vrf)
         return {};
     // The key goes last, since it is what a later command finds the program by.
@@ -41,8 +40,7 @@ Result<void> leave_vrf(const InstallationPaths &paths, const Pins &pins, std::ui
         return other != member && asked_vrf(pins, other).value_or(0) == *vrf;
     });
     if (last) {
-        if (auto done = remove_vrf_program(paths, pins, *vrf); !done)
-            return done;
+        MPS_TRY(remove_vrf_program(paths, pins, *vrf));
     }
     return delete_key(pins.map(map_name), member, map_name);
 }
@@ -51,11 +49,9 @@ Result<void> follow_vrf(const InstallationPaths &paths, const Pins &pins, const 
                         bool tcx) {
     const std::uint32_t wanted = wanted_vrf(member, mode);
     const auto asked = asked_vrf(pins, member.ifindex);
-    if (!asked)
-        return std::unexpected(asked.error());
+    MPS_TRY(asked);
     if (*asked != wanted) {
-        if (auto done = leave_vrf(paths, pins, member.ifindex); !done)
-            return done;
+        MPS_TRY(leave_vrf(paths, pins, member.ifindex));
     }
     if (!wanted)
         return {};
@@ -64,8 +60,7 @@ Result<void> follow_vrf(const InstallationPaths &paths, const Pins &pins, const 
     if (!vrf)
         return {};
     // The key comes first: killed behind it, repair finds it and puts the program there.
-    if (auto done = write_value(pins.map(map_name), member.ifindex, wanted, map_name); !done)
-        return done;
+    MPS_TRY(write_value(pins.map(map_name), member.ifindex, wanted, map_name));
     return put_vrf_program(paths, pins, *vrf, tcx);
 }
 
@@ -73,8 +68,7 @@ Result<std::string> vrf_problem(const InstallationPaths &paths, const Pins &pins
                                 Mode mode) {
     const std::uint32_t wanted = wanted_vrf(member, mode);
     const auto asked = asked_vrf(pins, member.ifindex);
-    if (!asked)
-        return std::unexpected(asked.error());
+    MPS_TRY(asked);
     if (*asked != wanted) {
         return fmt::format("it has {} since it was attached",
                            wanted ? fmt::format("joined the VRF {}", ifname_of(wanted))
@@ -83,8 +77,7 @@ Result<std::string> vrf_problem(const InstallationPaths &paths, const Pins &pins
     if (!wanted)
         return std::string();
     const auto there = has_vrf_program(paths, pins, wanted);
-    if (!there)
-        return std::unexpected(there.error());
+    MPS_TRY(there);
     return *there ? std::string() : fmt::format("our program at the VRF {} is gone", ifname_of(wanted));
 }
 

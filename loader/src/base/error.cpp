@@ -18,11 +18,53 @@ namespace {
 // include/linux/errno.h: never meant for user space, but bpf(2) and netlink do return it.
 constexpr int kernel_enotsupp = 524;
 
+struct KindRow {
+    ErrorKind kind;
+    std::string_view name;
+    ErrorCode code;
+};
+constexpr KindRow kinds[] = {
+    {ErrorKind::failed, "failed", ErrorCode::failed},
+    {ErrorKind::usage, "usage", ErrorCode::usage},
+    {ErrorKind::unsupported, "unsupported", ErrorCode::unsupported},
+    {ErrorKind::not_permitted, "not-permitted", ErrorCode::not_permitted},
+    {ErrorKind::not_installed, "not-installed", ErrorCode::failed},
+    {ErrorKind::no_such_interface, "no-such-interface", ErrorCode::usage},
+    {ErrorKind::no_such_netns, "no-such-netns", ErrorCode::usage},
+    {ErrorKind::no_such_policy, "no-such-policy", ErrorCode::usage},
+    {ErrorKind::no_such_rule, "no-such-rule", ErrorCode::usage},
+    {ErrorKind::busy, "busy", ErrorCode::failed},
+    {ErrorKind::in_use, "in-use", ErrorCode::failed},
+    {ErrorKind::full, "full", ErrorCode::failed},
+    {ErrorKind::refused, "refused", ErrorCode::failed},
+    {ErrorKind::other_version, "other-version", ErrorCode::unsupported},
+};
+
+const KindRow &row_of(ErrorKind kind) {
+    for (const KindRow &row : kinds)
+        if (row.kind == kind)
+            return row;
+    return kinds[0];
+}
+
 } // namespace
 
 std::unexpected<Error> fail(ErrorCode code, std::string what, std::string hint, std::string detail) {
-    return std::unexpected(Error{code, std::move(what), std::move(hint), std::move(detail)});
+    return std::unexpected(
+        Error{.code = code, .what = std::move(what), .hint = std::move(hint), .detail = std::move(detail)});
 }
+
+std::unexpected<Error> fail(ErrorKind kind, std::string what, std::string hint, std::string detail) {
+    return std::unexpected(Error{.code = code_of(kind),
+                                 .what = std::move(what),
+                                 .hint = std::move(hint),
+                                 .detail = std::move(detail),
+                                 .kind = kind});
+}
+
+std::string_view to_string(ErrorKind kind) { return row_of(kind).name; }
+
+ErrorCode code_of(ErrorKind kind) { return row_of(kind).code; }
 
 std::string errno_text(int err) {
     err = std::abs(err);
@@ -49,7 +91,7 @@ Error system_error(int err, std::string_view what, std::string hint) {
         if (hint.empty())
             hint = "see 'mpsched probe' for what this kernel can do";
     }
-    return Error{code, fmt::format("{}: {}", what, errno_text(err)), std::move(hint)};
+    return Error{.code = code, .what = fmt::format("{}: {}", what, errno_text(err)), .hint = std::move(hint)};
 }
 
 } // namespace mps

@@ -6,25 +6,28 @@
 #include <array>
 #include <cstdarg>
 #include <cstdio>
+#include <mutex>
 #include <utility>
 
 namespace mps {
 
 namespace {
 
-LogSink &sink() {
-    static LogSink instance;
-    return instance;
-}
-
+// Of the innermost LogScope; an empty function is a scope without a sink.
+thread_local const LogSink *sink = nullptr;
 thread_local LibbpfMessages *innermost = nullptr;
+
+// Of a program that uses libbpf as well: what is not ours goes where it went before.
+libbpf_print_fn_t others = nullptr;
 
 } // namespace
 
 struct LibbpfPrinter {
     __attribute__((format(printf, 2, 0))) static int print(enum libbpf_print_level level, const char *format,
                                                            va_list args) {
-        if (!innermost && !sink())
+        if (!sink && !innermost)
+            return others ? others(level, format, args) : 0;
+        if (!innermost && !*sink)
             return 0;
         va_list again;
         va_copy(again, args);
@@ -51,19 +54,29 @@ struct LibbpfPrinter {
     }
 };
 
-void set_log_sink(LogSink new_sink) {
-    sink() = std::move(new_sink);
-    capture_libbpf();
+namespace {
+
+// libbpf has one printer for the whole process, and writes to stderr by itself without.
+void capture_libbpf() {
+    static std::once_flag once;
+    std::call_once(once, [] { others = libbpf_set_print(LibbpfPrinter::print); });
 }
 
-void capture_libbpf() { libbpf_set_print(LibbpfPrinter::print); }
+} // namespace
+
+LogScope::LogScope(const LogSink &here) : outer_(std::exchange(sink, &here)) { capture_libbpf(); }
+
+LogScope::~LogScope() {
+    if (is_open_)
+        sink = outer_;
+}
 
 void log_lines(std::string_view text) {
-    if (!sink())
+    if (!sink || !*sink)
         return;
     while (!text.empty()) {
         const std::size_t end = text.find('\n');
-        sink()(text.substr(0, end));
+        (*sink)(text.substr(0, end));
         if (end == std::string_view::npos)
             break;
         text.remove_prefix(end + 1);

@@ -3,16 +3,28 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "mpsched/log.hpp"
 
 namespace mps {
 
-// One or more lines to the sink, if there is one.
-void log_lines(std::string_view text);
+// Every way into the library makes one: while it lives, what this thread logs goes to this sink, or nowhere. They nest.
+class LogScope {
+  public:
+    explicit LogScope(const LogSink &sink);
+    ~LogScope();
+    LogScope(LogScope &&other) noexcept
+        : outer_(other.outer_), is_open_(std::exchange(other.is_open_, false)) {}
+    LogScope &operator=(LogScope &&) = delete;
 
-// Keeps libbpf from writing to stderr by itself. Cheap; called by every way into the library.
-void capture_libbpf();
+  private:
+    const LogSink *outer_;
+    bool is_open_ = true;
+};
+
+// One or more lines to the sink of the innermost scope, if it has one.
+void log_lines(std::string_view text);
 
 // Collects libbpf's messages of this thread while it lives; they also go to the sink. Instances nest.
 class LibbpfMessages {

@@ -19,9 +19,11 @@
 #include "base/capabilities.hpp"
 #include "base/fd.hpp"
 #include "base/log.hpp"
+#include "base/try.hpp"
 #include "kernel/device_place.hpp"
 #include "kernel/kernel_probe.hpp"
 #include "kernel/netlink.hpp"
+#include "kernel/netns.hpp"
 #include "mpsched/nearest.hpp"
 #include "pins/bpffs.hpp"
 #include "pins/pins.hpp"
@@ -242,12 +244,13 @@ Result<Without> effective_without(const Without &without) {
     return result;
 }
 
-Result<Probe> probe(const Without &without) {
-    capture_libbpf();
+Result<Probe> probe(const ProbeOptions &options) {
+    const LogScope log(options.log);
+    const auto inside = InNetns::enter(options.netns);
+    MPS_TRY(inside);
     Probe result;
-    const auto all_without = effective_without(without);
-    if (!all_without)
-        return std::unexpected(all_without.error());
+    const auto all_without = effective_without(options.without);
+    MPS_TRY(all_without);
     for (const Question &question : questions)
         result.features.push_back(ask(question, *all_without));
     if (const auto devices = net_devices()) {

@@ -38,7 +38,8 @@ Error load_error(int err, const std::string &what, std::string_view verifier_log
                      .hint = excerpt.hint.empty()
                                  ? "the verifier's last lines tell where; -v shows all of them"
                                  : excerpt.hint,
-                     .detail = excerpt.excerpt};
+                     .detail = excerpt.excerpt,
+                     .kind = ErrorKind::refused};
     }
     Error error = system_error(err, what);
     const VerifierExcerpt warnings = verifier_excerpt(libbpf_warnings);
@@ -50,6 +51,7 @@ Error load_error(int err, const std::string &what, std::string_view verifier_log
     // CO-RE relocations against a kernel without BTF or without the type (as when MPTCP is not built in).
     if (err == ESRCH || err == ENOENT) {
         error.code = ErrorCode::unsupported;
+        error.kind = ErrorKind::unsupported;
         error.hint = "this kernel lacks BTF, or a type or function the program needs; see 'mpsched probe'";
     }
     return error;

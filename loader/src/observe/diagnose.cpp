@@ -16,6 +16,7 @@
 #include <fmt/ranges.h>
 
 #include "base/addresses.hpp"
+#include "base/try.hpp"
 #include "kernel/device_place.hpp"
 #include "pins/live_config.hpp"
 
@@ -349,8 +350,7 @@ Result<std::vector<Misses>> read_misses(const Pins &pins) {
     if (cpus < 1)
         return std::unexpected(system_error(cpus, "counting the processors"));
     const auto entries = PathTable(pins).entries();
-    if (!entries)
-        return std::unexpected(entries.error());
+    MPS_TRY(entries);
     const std::uint64_t now = monotonic_ns();
     std::vector<mps_miss> values(static_cast<std::size_t>(cpus));
     std::vector<Misses> result;

@@ -45,6 +45,10 @@ struct Circumstances {
     std::uint32_t plain_tcp = 0;    // established TCP connections that no MPTCP socket has
 };
 
+// Those that can be told without an installation.
+[[nodiscard]] Circumstances look_around();
+[[nodiscard]] std::uint32_t established_tcp();
+
 [[nodiscard]] std::vector<Diagnosis> diagnose(const Circumstances &seen);
 
 [[nodiscard]] Result<std::vector<Misses>> read_misses(const Pins &pins);

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/addresses.hpp"
+#include "base/try.hpp"
 #include "kernel/iterator.hpp"
 
 namespace mps {
@@ -19,8 +20,7 @@ Result<std::vector<mps_subflow_record>> dump_subflows(const Pins &pins) {
         run_iterator(pins.program("mps_dump"), "reading the subflows", [&](std::span<const char> piece) {
             bytes.insert(bytes.end(), piece.begin(), piece.end());
         });
-    if (!done)
-        return std::unexpected(done.error());
+    MPS_TRY(done);
     std::vector<mps_subflow_record> records(bytes.size() / sizeof(mps_subflow_record));
     if (!records.empty())
         std::memcpy(records.data(), bytes.data(), records.size() * sizeof(mps_subflow_record));
@@ -40,8 +40,7 @@ std::string KnownSubflow::text() const {
 
 Result<std::vector<KnownConnection>> known_connections(const Pins &pins) {
     const auto records = dump_subflows(pins);
-    if (!records)
-        return std::unexpected(records.error());
+    MPS_TRY(records);
     std::map<std::uint32_t, KnownConnection> connections;
     for (const mps_subflow_record &record : *records) {
         auto [it, is_new] = connections.try_emplace(record.token);
@@ -49,8 +48,7 @@ Result<std::vector<KnownConnection>> known_connections(const Pins &pins) {
         if (is_new) {
             connection.token = record.token;
             auto known = read_value<mps_conn>(pins.map(MPS_MAP_CONNS), record.token);
-            if (!known)
-                return std::unexpected(known.error());
+            MPS_TRY(known);
             connection.known = *known;
         }
         KnownSubflow subflow{.record = record};

@@ -25,6 +25,7 @@
 
 #include "base/capabilities.hpp"
 #include "base/fd.hpp"
+#include "base/try.hpp"
 #include "pins/pins.hpp"
 
 #ifndef BPF_FS_MAGIC
@@ -165,8 +166,7 @@ Result<void> check_mount(const std::string &bpffs) {
         if (status.st_dev == below.st_dev && status.st_ino == below.st_ino)
             return {};
         where += "/..";
-        if (auto good = check_entry(where, status, below); !good)
-            return good;
+        MPS_TRY(check_entry(where, status, below));
         below = status;
         now = std::move(above);
     }
@@ -181,8 +181,7 @@ Result<void> check_way(const std::string &bpffs) {
         struct stat status{}, entry{};
         const fs::path next = directory / part;
         if (!directory.empty() && !::stat(directory.c_str(), &status) && !::lstat(next.c_str(), &entry)) {
-            if (auto good = check_entry(directory.string(), status, entry); !good)
-                return good;
+            MPS_TRY(check_entry(directory.string(), status, entry));
         }
         directory = next;
     }
@@ -241,21 +240,17 @@ Result<void> check_bpffs(const OpenOptions &options) {
 }
 
 Result<void> check_trust(const std::string &bpffs) {
-    if (auto good = check_way(bpffs); !good)
-        return good;
-    if (auto good = check_mount(bpffs); !good)
-        return good;
+    MPS_TRY(check_way(bpffs));
+    MPS_TRY(check_mount(bpffs));
     struct stat root{}, own{};
     const PinLayout layout(bpffs);
     if (::stat(bpffs.c_str(), &root))
         return std::unexpected(system_error(errno, fmt::format("looking at {}", bpffs)));
     // What is there already is judged by itself below; what we are going to make will be ours.
     own.st_uid = ::geteuid();
-    if (auto good = check_entry(bpffs, root, own); !good)
-        return good;
+    MPS_TRY(check_entry(bpffs, root, own));
     for (const std::string &path : {layout.top, layout.root, layout.locks}) {
-        if (auto good = check_own_directory(path); !good)
-            return good;
+        MPS_TRY(check_own_directory(path));
     }
     return {};
 }
@@ -263,20 +258,18 @@ Result<void> check_trust(const std::string &bpffs) {
 Result<std::optional<std::string>> find_trusted_bpffs(const OpenOptions &options) {
     auto found = find_bpffs(options);
     if (found) {
-        if (auto good = check_trust(*found); !good)
-            return std::unexpected(good.error());
+        MPS_TRY(check_trust(*found));
     }
     return found;
 }
 
 Result<std::string> require_bpffs(const OpenOptions &options) {
-    if (auto found = find_trusted_bpffs(options); !found)
-        return std::unexpected(found.error());
-    else if (*found)
+    const auto found = find_trusted_bpffs(options);
+    MPS_TRY(found);
+    if (*found)
         return **found;
     // A place that somebody chose is not to be covered by a mount.
-    if (auto good = check_bpffs(options); !good)
-        return std::unexpected(good.error());
+    MPS_TRY(check_bpffs(options));
     const pid_t owner = owner_of_outer_mounts();
     const std::string path = owner ? outer_bpffs(owner) : usual_bpffs;
     int err = owner ? mount_outer_bpffs(owner) : mount_bpffs(usual_bpffs);

@@ -16,8 +16,8 @@
 #include "base/log.hpp"
 #include "datapath.skel.h"
 #include "kernel/load_error.hpp"
+#include "kernel/netns.hpp"
 #include "kernel/verifier_log.hpp"
-#include "mpsched/netns.hpp"
 
 namespace mps {
 

@@ -163,7 +163,7 @@ Result<void> PathTable::put(const mps_path &path) {
         if (entry.absent() && has_default_attributes(entry.path))
             return put(PathEntry{entry.index, path});
     }
-    return fail(ErrorCode::failed,
+    return fail(ErrorKind::full,
                 fmt::format("there is no room for another interface: {} are in use", MPS_MAX_PATHS - 1),
                 "'mpsched path' shows them; 'mpsched path IFACE --forget' makes room");
 }

@@ -17,6 +17,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "pins/bpffs.hpp"
 #include "pins/pins.hpp"
 
@@ -46,7 +47,7 @@ std::string lock_holder(int fd) {
 }
 
 std::unexpected<Error> busy(const std::string &holder, const std::string &why) {
-    return fail(ErrorCode::failed,
+    return fail(ErrorKind::busy,
                 holder.empty()
                     ? "another mpsched, in another container, is changing this network namespace"
                     : fmt::format("another mpsched (process {}) is changing this network namespace", holder),
@@ -149,11 +150,9 @@ Result<Lock> Lock::take(const std::string &bpffs, std::uint64_t cookie, const Pa
         }
         if (made) {
             // Between our first look and now somebody may have been quicker.
-            if (auto good = check_trust(bpffs); !good)
-                return std::unexpected(good.error());
+            MPS_TRY(check_trust(bpffs));
             auto lock = take_existing(bpffs, cookie, patience);
-            if (!lock)
-                return std::unexpected(lock.error());
+            MPS_TRY(lock);
             if (*lock)
                 return std::move(**lock);
         } else if (exists(layout.top) && exists(layout.locks)) {
@@ -162,7 +161,7 @@ Result<Lock> Lock::take(const std::string &bpffs, std::uint64_t cookie, const Pa
             return std::unexpected(made.error());
         }
     }
-    return fail(ErrorCode::failed, "others make and remove the installation all the time", "try again");
+    return fail(ErrorKind::busy, "others make and remove the installation all the time", "try again");
 }
 
 Result<std::optional<Lock>> Lock::take_existing(const std::string &bpffs, std::uint64_t cookie,
@@ -173,8 +172,7 @@ Result<std::optional<Lock>> Lock::take_existing(const std::string &bpffs, std::u
         auto fd = lock_directory(path, &patience, is_busy);
         if (!fd && !exists(path))
             break;
-        if (!fd)
-            return std::unexpected(fd.error());
+        MPS_TRY(fd);
         Lock lock(std::move(*fd), bpffs, cookie);
         if (lock.is_current())
             return std::optional(std::move(lock));
@@ -185,13 +183,11 @@ Result<std::optional<Lock>> Lock::take_existing(const std::string &bpffs, std::u
 Result<std::optional<Lock>> Lock::try_take(const std::string &bpffs, std::uint64_t cookie) {
     const PinLayout layout(bpffs);
     for (const std::string &path : {layout.top, layout.locks, layout.lock(cookie)}) {
-        if (auto made = make_directory(path); !made)
-            return std::unexpected(made.error());
+        MPS_TRY(make_directory(path));
     }
     bool is_busy = false;
     auto fd = lock_directory(layout.lock(cookie), nullptr, is_busy);
-    if (!fd)
-        return std::unexpected(fd.error());
+    MPS_TRY(fd);
     if (is_busy)
         return std::optional<Lock>{};
     Lock lock(std::move(*fd), bpffs, cookie);

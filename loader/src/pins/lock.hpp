@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -19,7 +20,7 @@ namespace mps {
 // their turn, and only one that does not finish makes the others give up.
 struct Patience {
     std::uint32_t timeout_ms = 0;
-    bool (*give_up)() = nullptr;
+    std::function<bool()> give_up{};
 
     explicit Patience(const OpenOptions &options)
         : timeout_ms(options.lock_timeout_ms), give_up(options.give_up) {}

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "base/numbers.hpp"
+#include "base/try.hpp"
 #include "kernel/namespace_state.hpp"
 #include "pins/contract.hpp"
 
@@ -268,14 +269,12 @@ Result<void> sweep(const std::string &bpffs, std::uint64_t cookie, bool holds_lo
         std::optional<Lock> lock;
         if (!holds_lock || one.netns_cookie != cookie) {
             auto taken = Lock::try_take(bpffs, one.netns_cookie);
-            if (!taken)
-                return std::unexpected(taken.error());
+            MPS_TRY(taken);
             if (!*taken)
                 continue;
             lock.emplace(std::move(**taken));
         }
-        if (auto done = remove_one(one, removed); !done)
-            return done;
+        MPS_TRY(remove_one(one, removed));
     }
     return {};
 }
@@ -288,10 +287,8 @@ Result<std::vector<std::string>> sweep_all(const std::string &bpffs, bool force,
         if (!is_left_over(one) && !forced)
             continue;
         const auto lock = Lock::take(bpffs, one.netns_cookie, patience);
-        if (!lock)
-            return std::unexpected(lock.error());
-        if (const auto done = remove_one(one, removed); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(lock);
+        MPS_TRY(remove_one(one, removed));
     }
     // Locks of commands that were killed before they had installed anything: freeing one tidies up.
     for (const std::string &name : entries(PinLayout(bpffs).locks)) {

@@ -5,9 +5,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/try.hpp"
 #include "instance_impl.hpp"
-#include "mpsched/selector.hpp"
 #include "policy/policy_switch.hpp"
+#include "policy/selector.hpp"
 
 namespace mps {
 
@@ -53,17 +54,17 @@ PolicyInfo describe(const OpenedPolicy &opened) {
 Result<std::vector<PolicyInfo>> loaded_policies(const Slots &table) {
     std::vector<PolicyInfo> result;
     const auto slots = table.read();
-    if (!slots)
-        return std::unexpected(slots.error());
+    MPS_TRY(slots);
     const auto uses = table.uses();
-    if (!uses)
-        return std::unexpected(uses.error());
+    MPS_TRY(uses);
     for (const Slot &slot : *slots)
         result.push_back(describe(slot, uses->at(slot.number)));
     return result;
 }
 
 Result<std::vector<PolicyInfo>> Instance::policies(std::optional<Error> *unseen) const {
+    const auto call = impl_->enter();
+    MPS_TRY(call);
     std::vector<PolicyInfo> result;
     std::set<std::string> loaded;
     const auto pins = impl_->open_for_reading();
@@ -79,15 +80,14 @@ Result<std::vector<PolicyInfo>> Instance::policies(std::optional<Error> *unseen)
         }
     } else if (pins.error().code == ErrorCode::not_permitted && unseen) {
         *unseen = pins.error();
-    } else if (pins.error().what != not_installed().what) {
+    } else if (pins.error().kind != ErrorKind::not_installed) {
         return std::unexpected(pins.error());
     }
     for (const BuiltinPolicy &builtin : builtin_policies()) {
         if (loaded.contains(std::string(builtin.name)))
             continue;
         const auto opened = open_builtin(builtin);
-        if (!opened)
-            return std::unexpected(opened.error());
+        MPS_TRY(opened);
         result.push_back(describe(*opened));
     }
     for (const SegmentPolicy &policy : segment_policies) {
@@ -102,10 +102,11 @@ Result<std::vector<PolicyInfo>> Instance::policies(std::optional<Error> *unseen)
 
 Result<std::vector<PolicyInfo>> Instance::policy(const std::string &name_or_file,
                                                  std::optional<Error> *unseen) const {
+    const auto call = impl_->enter();
+    MPS_TRY(call);
     if (is_file_name(name_or_file)) {
         const auto opened = open_policy_file(name_or_file);
-        if (!opened)
-            return std::unexpected(opened.error());
+        MPS_TRY(opened);
         return std::vector{describe(*opened)};
     }
     auto all = policies(unseen);
@@ -173,17 +174,16 @@ std::unexpected<Error> another_is_loaded(const std::vector<Slot> &slots, std::ui
 } // namespace
 
 Result<LoadResult> Instance::load_policy(const std::string &name_or_file, bool replace) {
+    const auto call = impl_->enter();
+    MPS_TRY(call);
     if (auto refused = refusal(name_or_file, {}))
         return std::unexpected(*refused);
     auto session = impl_->open_for_changing();
-    if (!session)
-        return std::unexpected(session.error());
+    MPS_TRY(session);
     const auto slots = session->slots().read();
-    if (!slots)
-        return std::unexpected(slots.error());
+    MPS_TRY(slots);
     auto opened = open_named(name_or_file, *slots);
-    if (!opened)
-        return std::unexpected(opened.error());
+    MPS_TRY(opened);
     const auto others = slots_of(*slots, *opened, false);
     if (!others.empty() && !replace)
         return another_is_loaded(*slots, others.front(), *opened);
@@ -191,13 +191,11 @@ Result<LoadResult> Instance::load_policy(const std::string &name_or_file, bool r
     LoadResult result;
     Switch change;
     auto replaced = replacements(*session, *opened, {}, result.warnings);
-    if (!replaced)
-        return std::unexpected(replaced.error());
+    MPS_TRY(replaced);
     change.replaced = std::move(*replaced);
     for (const auto &[old, now] : change.replaced) {
         const auto some = referrers(*session, old, {});
-        if (!some)
-            return std::unexpected(some.error());
+        MPS_TRY(some);
         result.also.insert(result.also.end(), some->begin(), some->end());
     }
     // The one that is kept: one that is there already, else a fresh one.
@@ -216,8 +214,7 @@ Result<LoadResult> Instance::load_policy(const std::string &name_or_file, bool r
     }
     if (!chosen) {
         const auto filled = load_into_slot(*session, *opened, {});
-        if (!filled)
-            return std::unexpected(filled.error());
+        MPS_TRY(filled);
         chosen = *filled;
     }
     if (auto done = keep_slot(*session, *chosen); !done) {
@@ -225,12 +222,10 @@ Result<LoadResult> Instance::load_policy(const std::string &name_or_file, bool r
         return std::unexpected(done.error());
     }
     if (!change.replaced.empty()) {
-        if (auto done = perform(*session, change, result.warnings); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(perform(*session, change, result.warnings));
     }
     const auto now = loaded_policies(session->slots());
-    if (!now)
-        return std::unexpected(now.error());
+    MPS_TRY(now);
     const auto it = std::ranges::find(*now, chosen, &PolicyInfo::slot);
     if (it == now->end())
         return fail(ErrorCode::failed, fmt::format("slot {} does not hold the policy it was given", *chosen),
@@ -240,19 +235,17 @@ Result<LoadResult> Instance::load_policy(const std::string &name_or_file, bool r
 }
 
 Result<void> Instance::unload_policy(const std::string &wanted) {
+    const auto call = impl_->enter();
+    MPS_TRY(call);
     auto session = impl_->open_for_changing();
-    if (!session)
-        return std::unexpected(session.error());
+    MPS_TRY(session);
     const auto slots = session->slots().read();
-    if (!slots)
-        return std::unexpected(slots.error());
+    MPS_TRY(slots);
     const std::string name(resolve_policy_name(wanted));
     const auto uses = session->slots().uses();
-    if (!uses)
-        return std::unexpected(uses.error());
+    MPS_TRY(uses);
     const auto rules = session->slots().rules();
-    if (!rules)
-        return std::unexpected(rules.error());
+    MPS_TRY(rules);
 
     std::vector<std::uint32_t> targets;
     std::vector<std::string> reasons;
@@ -273,19 +266,18 @@ Result<void> Instance::unload_policy(const std::string &wanted) {
     }
     if (targets.empty()) {
         if (find_builtin(name))
-            return fail(ErrorCode::usage, fmt::format("policy '{}' is not loaded", name),
+            return fail(ErrorKind::no_such_policy, fmt::format("policy '{}' is not loaded", name),
                         "nothing is left to unload");
         return unknown_policy(name, names_in(*slots));
     }
     if (!reasons.empty()) {
-        return fail(ErrorCode::failed,
+        return fail(ErrorKind::in_use,
                     fmt::format("policy '{}' is in use: {}", name, fmt::join(reasons, ", ")),
                     "use another policy first: 'mpsched use NAME'");
     }
     wait_for_running_programs();
     for (const std::uint32_t slot : targets) {
-        if (auto done = session->slots().clear(slot); !done)
-            return done;
+        MPS_TRY(session->slots().clear(slot));
     }
     return {};
 }

@@ -5,9 +5,10 @@
 #include <fmt/ranges.h>
 
 #include "attach/levers.hpp"
+#include "base/try.hpp"
 #include "instance_impl.hpp"
-#include "mpsched/selector.hpp"
 #include "policy/policy_switch.hpp"
+#include "policy/selector.hpp"
 
 namespace mps {
 
@@ -21,11 +22,9 @@ struct Target {
 
 Result<Target> target_of_rule(Session &session, const std::string &selector) {
     const auto wanted = parse_selector(selector);
-    if (!wanted)
-        return std::unexpected(wanted.error());
+    MPS_TRY(wanted);
     const auto table = RuleTable::open(session);
-    if (!table)
-        return std::unexpected(table.error());
+    MPS_TRY(table);
     const auto index = table->find(*wanted);
     if (!index)
         return no_such_rule(selector, table->rules());
@@ -35,11 +34,9 @@ Result<Target> target_of_rule(Session &session, const std::string &selector) {
 // How each of several copies can be named: "--for rport=443", or by its slot.
 Result<std::vector<std::string>> choices(Session &session, const std::vector<std::uint32_t> &slots) {
     const auto uses = session.slots().uses();
-    if (!uses)
-        return std::unexpected(uses.error());
+    MPS_TRY(uses);
     const auto rules = session.slots().rules();
-    if (!rules)
-        return std::unexpected(rules.error());
+    MPS_TRY(rules);
     std::vector<std::string> result;
     for (const std::uint32_t slot : slots) {
         const SlotUse &use = uses->at(slot);
@@ -64,15 +61,14 @@ Result<Target> target_of_name(Session &session, const std::vector<Slot> &slots, 
         return Target{found.front(), {}};
     if (found.size() > 1) {
         const auto texts = choices(session, found);
-        if (!texts)
-            return std::unexpected(texts.error());
+        MPS_TRY(texts);
         return fail(ErrorCode::usage, fmt::format("policy '{}' is loaded {} times", policy, found.size()),
                     fmt::format("say which one: {}", fmt::join(*texts, ", ")));
     }
     if (policy == pass_through)
         return Target{};
     if (find_builtin(policy)) {
-        return fail(ErrorCode::usage, fmt::format("policy '{}' is not loaded", policy),
+        return fail(ErrorKind::no_such_policy, fmt::format("policy '{}' is not loaded", policy),
                     fmt::format("'mpsched use {0}' or 'mpsched policy load {0}' comes first", policy));
     }
     return unknown_policy(wanted, names_in(slots));
@@ -94,8 +90,7 @@ Result<Target> find_target(Session &session, const std::vector<Slot> &slots, con
         return Target{*wanted.slot, {}};
     }
     const auto config = session.config.read();
-    if (!config)
-        return std::unexpected(config.error());
+    MPS_TRY(config);
     return Target{default_slot(*config), {.is_default = true}};
 }
 
@@ -110,10 +105,8 @@ Result<void> set_policy(std::vector<Slot> &slots, std::uint32_t number, const st
     }
     result.policy = slot->policy->header.name;
     const auto checked = check_settings(result.policy, slot->policy->params, settings);
-    if (!checked)
-        return std::unexpected(checked.error());
-    if (auto done = set_live(*slot->policy, *checked); !done)
-        return done;
+    MPS_TRY(checked);
+    MPS_TRY(set_live(*slot->policy, *checked));
     result.params = values_of(slot->policy->params);
     return {};
 }
@@ -125,31 +118,27 @@ std::string_view said_with(const SetTarget &target) {
 } // namespace
 
 Result<SetResult> Instance::set(const std::vector<Setting> &settings, const SetTarget &wanted) {
+    const auto call = impl_->enter();
+    MPS_TRY(call);
     const auto parts = split(settings);
-    if (!parts)
-        return std::unexpected(parts.error());
+    MPS_TRY(parts);
     if (wanted.selector || wanted.slot || !wanted.policy.empty()) {
         if (auto refused = refuse_engine(*parts, said_with(wanted)))
             return std::unexpected(*refused);
     }
     auto session = impl_->open_for_changing();
-    if (!session)
-        return std::unexpected(session.error());
+    MPS_TRY(session);
     auto slots = session->slots().read();
-    if (!slots)
-        return std::unexpected(slots.error());
+    MPS_TRY(slots);
     const auto target = find_target(*session, *slots, wanted);
-    if (!target)
-        return std::unexpected(target.error());
+    MPS_TRY(target);
     SetResult result{.slot = target->slot};
-    if (auto done = set_policy(*slots, target->slot, parts->policy, result); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(set_policy(*slots, target->slot, parts->policy, result));
     // Who names a policy or a slot means all that use it.
     const bool of_one = target->own.is_default || target->own.rule;
     if (of_one && !parts->policy.empty() && target->slot != MPS_SLOT_NONE) {
         auto also = referrers(*session, target->slot, target->own);
-        if (!also)
-            return std::unexpected(also.error());
+        MPS_TRY(also);
         result.also = std::move(*also);
     }
     if (parts->dwell_us) {
@@ -160,12 +149,10 @@ Result<SetResult> Instance::set(const std::vector<Setting> &settings, const SetT
     }
     const auto slot = std::ranges::find(*slots, target->slot, &Slot::number);
     if (slot != slots->end() && slot->policy && slot->policy->header.levers) {
-        if (auto settled = settle_levers(*session); !settled)
-            return std::unexpected(settled.error());
+        MPS_TRY(settle_levers(*session));
     }
     const auto now = session->config.read();
-    if (!now)
-        return std::unexpected(now.error());
+    MPS_TRY(now);
     Param dwell = engine_params().front();
     dwell.value = now->dwell_us;
     result.params.push_back(std::move(dwell));

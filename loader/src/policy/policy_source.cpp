@@ -15,6 +15,7 @@
 #include <fmt/ranges.h>
 
 #include "base/sha256.hpp"
+#include "base/try.hpp"
 #include "kernel/kernel_probe.hpp"
 #include "mpsched/nearest.hpp"
 
@@ -59,11 +60,9 @@ const BuiltinPolicy *find_builtin(std::string_view name) {
 
 Result<OpenedPolicy> open_policy_file(const std::string &path) {
     auto bytes = read_object_file(path);
-    if (!bytes)
-        return std::unexpected(bytes.error());
+    MPS_TRY(bytes);
     auto object = PolicyObject::open(*bytes, path);
-    if (!object)
-        return std::unexpected(object.error());
+    MPS_TRY(object);
     const BuiltinPolicy *builtin = find_builtin(object->header().name);
     if (builtin && std::ranges::equal(*bytes, builtin->object))
         return open_builtin(*builtin);
@@ -75,8 +74,7 @@ Result<OpenedPolicy> open_policy_file(const std::string &path) {
 
 Result<OpenedPolicy> open_builtin(const BuiltinPolicy &builtin) {
     auto object = PolicyObject::open(builtin.object, fmt::format("policy '{}'", builtin.name));
-    if (!object)
-        return std::unexpected(object.error());
+    MPS_TRY(object);
     return OpenedPolicy{{}, std::move(*object), {.file = {}, .sha256 = sha256(builtin.object)}};
 }
 
@@ -85,8 +83,7 @@ Result<OpenedPolicy> open_again(const OpenedPolicy &opened) {
         return open_builtin(*find_builtin(opened.name()));
     std::vector<std::byte> bytes = opened.bytes;
     auto object = PolicyObject::open(bytes, opened.origin.file);
-    if (!object)
-        return std::unexpected(object.error());
+    MPS_TRY(object);
     return OpenedPolicy{std::move(bytes), std::move(*object), opened.origin};
 }
 
@@ -163,7 +160,7 @@ std::unexpected<Error> unknown_policy(const std::string &name, const std::vector
     for (const BuiltinPolicy &builtin : builtin_policies())
         names.emplace(builtin.name);
     const std::vector<std::string> all(names.begin(), names.end());
-    return fail(ErrorCode::usage, fmt::format("there is no policy '{}'", name),
+    return fail(ErrorKind::no_such_policy, fmt::format("there is no policy '{}'", name),
                 fmt::format("{}there are: {}; or give an object file (*.o)", did_you_mean(name, all),
                             fmt::join(all, ", ")));
 }

@@ -6,7 +6,8 @@
 #include <fmt/format.h>
 
 #include "attach/levers.hpp"
-#include "mpsched/selector.hpp"
+#include "base/try.hpp"
+#include "policy/selector.hpp"
 
 namespace mps {
 
@@ -52,8 +53,7 @@ std::vector<std::uint32_t> kept_before(const Session &session, const Switch &cha
 
 Result<void> keep_replacements(Session &session, const Switch &change) {
     for (const std::uint32_t old : kept_before(session, change)) {
-        if (auto done = keep_slot(session, change.replaced.at(old)); !done)
-            return done;
+        MPS_TRY(keep_slot(session, change.replaced.at(old)));
     }
     return {};
 }
@@ -63,8 +63,7 @@ Result<void> write_rules(RuleTable &table, const Switch &change) {
         const auto to = change.replaced.find(table.rules()[i].slot);
         if (to == change.replaced.end())
             continue;
-        if (auto done = table.set_slot(i, to->second); !done)
-            return done;
+        MPS_TRY(table.set_slot(i, to->second));
     }
     return change.rule ? table.place(*change.rule, change.place) : Result<void>{};
 }
@@ -79,11 +78,9 @@ Result<void> make_ready(Session &session, const Switch &change, RuleTable &table
     if (change.rule)
         slots.push_back(change.rule->slot);
     for (const std::uint32_t slot : slots) {
-        if (auto done = prepare_levers(session, slot, warnings); !done)
-            return done;
+        MPS_TRY(prepare_levers(session, slot, warnings));
     }
-    if (auto done = keep_replacements(session, change); !done)
-        return done;
+    MPS_TRY(keep_replacements(session, change));
     return write_rules(table, change);
 }
 
@@ -108,8 +105,7 @@ Result<SplitSettings> split(const std::vector<Setting> &settings) {
             return fail(ErrorCode::usage, fmt::format("parameter '{}' is given twice", setting.key),
                         "give it once");
         const auto value = parse_param_value(dwell, setting.value);
-        if (!value)
-            return std::unexpected(value.error());
+        MPS_TRY(value);
         result.dwell_us = static_cast<std::uint32_t>(*value);
     }
     return result;
@@ -131,11 +127,9 @@ Result<void> set_live(LivePolicy &policy, const std::vector<CheckedSetting> &set
         return {};
     for (const CheckedSetting &setting : settings)
         write_param(policy.params[setting.index], policy.section, setting.value);
-    if (auto done = policy.store(); !done)
-        return done;
+    MPS_TRY(policy.store());
     const auto now = read_bytes(policy.params_map.get(), 0, policy.section.size());
-    if (!now)
-        return std::unexpected(now.error());
+    MPS_TRY(now);
     if (!*now || **now != policy.section) {
         return fail(ErrorCode::failed,
                     fmt::format("the parameters of '{}' do not read back as written", policy.header.name),
@@ -148,28 +142,23 @@ Result<void> set_live(LivePolicy &policy, const std::vector<CheckedSetting> &set
 
 Result<std::uint32_t> load_into_slot(Session &session, OpenedPolicy &opened,
                                      const std::vector<Setting> &settings) {
-    if (auto done = opened.object.set(settings); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(opened.object.set(settings));
     const auto loaded =
         opened.object.load(session.pins.map(MPS_MAP_SCRATCH), wanted_of(opened, session.pins));
-    if (!loaded)
-        return std::unexpected(loaded.error());
+    MPS_TRY(loaded);
     return session.slots().fill(*loaded, opened.origin);
 }
 
 Result<void> keep_slot(Session &session, std::uint32_t number) {
     const auto slots = session.slots().read();
-    if (!slots)
-        return std::unexpected(slots.error());
+    MPS_TRY(slots);
     const auto slot = std::ranges::find(*slots, number, &Slot::number);
     if (slot == slots->end() || !slot->policy)
         return fail(ErrorCode::failed, fmt::format("slot {} does not hold the policy it was given", number),
                     "something else writes to our maps: try again");
     const auto fd = prog_by_id(slot->policy->prog_id);
-    if (!fd)
-        return std::unexpected(fd.error());
-    if (auto done = unpin(session.paths.kept_policy(number)); !done)
-        return done;
+    MPS_TRY(fd);
+    MPS_TRY(unpin(session.paths.kept_policy(number)));
     return pin(fd->get(), session.paths.kept_policy(number));
 }
 
@@ -177,11 +166,9 @@ Result<std::map<std::uint32_t, std::uint32_t>> replacements(Session &session, co
                                                             const Referrer &own,
                                                             std::vector<std::string> &warnings) {
     const auto slots = session.slots().read();
-    if (!slots)
-        return std::unexpected(slots.error());
+    MPS_TRY(slots);
     const auto uses = session.slots().uses();
-    if (!uses)
-        return std::unexpected(uses.error());
+    MPS_TRY(uses);
     std::map<std::uint32_t, std::uint32_t> result;
     for (const Slot &slot : *slots) {
         if (!slot.policy || slot.policy->header.name != opened.name() ||
@@ -192,12 +179,10 @@ Result<std::map<std::uint32_t, std::uint32_t>> replacements(Session &session, co
         if (!use.is_default && use.rules.empty() && !use.kept)
             continue;
         auto again = open_again(opened);
-        if (!again)
-            return std::unexpected(again.error());
+        MPS_TRY(again);
         const auto settings = carried_over(*slot.policy, *again, warnings);
         const auto number = load_into_slot(session, *again, settings);
-        if (!number)
-            return std::unexpected(number.error());
+        MPS_TRY(number);
         result[slot.number] = *number;
     }
     return result;
@@ -213,11 +198,9 @@ SlotUse Referrer::without(SlotUse use) const {
 
 Result<std::vector<std::string>> referrers(Session &session, std::uint32_t slot, const Referrer &own) {
     const auto uses = session.slots().uses();
-    if (!uses)
-        return std::unexpected(uses.error());
+    MPS_TRY(uses);
     const auto rules = session.slots().rules();
-    if (!rules)
-        return std::unexpected(rules.error());
+    MPS_TRY(rules);
     const SlotUse use = own.without(uses->at(slot));
     std::vector<std::string> result;
     if (use.is_default)

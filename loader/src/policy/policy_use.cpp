@@ -5,9 +5,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/try.hpp"
 #include "instance_impl.hpp"
-#include "mpsched/selector.hpp"
 #include "policy/policy_switch.hpp"
+#include "policy/selector.hpp"
 
 namespace mps {
 
@@ -43,8 +44,7 @@ Result<Prepared> take_loaded(Session &session, Slot &slot, const Referrer &own,
                              const std::vector<Setting> &settings, std::vector<std::string> &warnings) {
     const std::string &name = slot.policy->header.name;
     const auto checked = check_settings(name, slot.policy->params, settings);
-    if (!checked)
-        return std::unexpected(checked.error());
+    MPS_TRY(checked);
     if (slot.origin) {
         if (const std::string now = file_now(*slot.origin); now == "changed")
             warnings.push_back(fmt::format("'{0}' is used as it was loaded, but {1} has changed since: "
@@ -53,15 +53,13 @@ Result<Prepared> take_loaded(Session &session, Slot &slot, const Referrer &own,
     }
     if (!checked->empty()) {
         const auto others = referrers(session, slot.number, own);
-        if (!others)
-            return std::unexpected(others.error());
+        MPS_TRY(others);
         if (!others->empty())
             warnings.push_back(
                 fmt::format("the parameters are set for all that use this copy of '{}', also {}", name,
                             fmt::join(*others, ", ")));
     }
-    if (auto done = set_live(*slot.policy, *checked); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(set_live(*slot.policy, *checked));
     return Prepared{slot.number, name, values_of(slot.policy->params)};
 }
 
@@ -70,8 +68,7 @@ Result<Prepared> take_object(Session &session, OpenedPolicy &opened, const Refer
     if (auto taken = name_is_taken(opened))
         return std::unexpected(*taken);
     const auto slot = load_into_slot(session, opened, settings);
-    if (!slot)
-        return std::unexpected(slot.error());
+    MPS_TRY(slot);
     Prepared prepared{*slot, opened.name(), values_of(opened.object.params())};
     // One name, one object: whoever uses another build of it follows.
     auto replaced = replacements(session, opened, own, warnings);
@@ -88,13 +85,11 @@ Result<Prepared> prepare(Session &session, const UseRequest &request, const std:
     const std::string &name = request.policy;
     if (is_file_name(name)) {
         auto opened = open_policy_file(name);
-        if (!opened)
-            return std::unexpected(opened.error());
+        MPS_TRY(opened);
         return take_object(session, *opened, own, settings, warnings);
     }
     auto slots = session.slots().read();
-    if (!slots)
-        return std::unexpected(slots.error());
+    MPS_TRY(slots);
     const std::string policy(resolve_policy_name(name));
     const auto kept = pinned_policies(session.paths);
     const BuiltinPolicy *builtin = find_builtin(policy);
@@ -103,8 +98,7 @@ Result<Prepared> prepare(Session &session, const UseRequest &request, const std:
         return take_loaded(session, *slot, own, settings, warnings);
     if (builtin) {
         auto opened = open_builtin(*builtin);
-        if (!opened)
-            return std::unexpected(opened.error());
+        MPS_TRY(opened);
         auto prepared = take_object(session, *opened, own, settings, warnings);
         // The way back to the kernel's own scheduling must not depend on a free slot: slot 0 passes
         // everything through.
@@ -114,8 +108,7 @@ Result<Prepared> prepare(Session &session, const UseRequest &request, const std:
     }
     if (policy == pass_through) {
         const auto checked = check_settings(policy, {}, settings);
-        if (!checked)
-            return std::unexpected(checked.error());
+        MPS_TRY(checked);
         return Prepared{};
     }
     return unknown_policy(name, names_in(*slots));
@@ -134,8 +127,7 @@ Result<std::vector<std::string>> followers(Session &session, const Prepared &pre
     std::vector<std::string> result;
     for (const auto &[old, now] : prepared.replaced) {
         const auto some = referrers(session, old, own);
-        if (!some)
-            return std::unexpected(some.error());
+        MPS_TRY(some);
         result.insert(result.end(), some->begin(), some->end());
     }
     return result;
@@ -145,29 +137,23 @@ Result<std::vector<std::string>> followers(Session &session, const Prepared &pre
 
 Result<UseResult> use_policy(Session &session, const UseRequest &request) {
     const auto settings = split(request.params);
-    if (!settings)
-        return std::unexpected(settings.error());
+    MPS_TRY(settings);
     std::optional<mps_rule> rule;
     if (request.selector) {
         auto parsed = parse_selector(*request.selector);
-        if (!parsed)
-            return std::unexpected(parsed.error());
+        MPS_TRY(parsed);
         rule = *parsed;
         if (auto refused = refuse_engine(*settings, "--for"))
             return std::unexpected(*refused);
     }
     const auto config = session.config.read();
-    if (!config)
-        return std::unexpected(config.error());
+    MPS_TRY(config);
     const auto table = RuleTable::open(session);
-    if (!table)
-        return std::unexpected(table.error());
+    MPS_TRY(table);
     const auto place = wanted_place(request, *table);
-    if (!place)
-        return std::unexpected(place.error());
+    MPS_TRY(place);
     const auto slots_before = session.slots().read();
-    if (!slots_before)
-        return std::unexpected(slots_before.error());
+    MPS_TRY(slots_before);
     if (auto refused = refusal(request.policy, *slots_before))
         return std::unexpected(*refused);
 
@@ -182,14 +168,12 @@ Result<UseResult> use_policy(Session &session, const UseRequest &request) {
         result.previous = slot_name(*slots_before, *present);
     const auto prepared =
         prepare(session, request, settings->policy, own, present.value_or(MPS_SLOT_NONE), result.warnings);
-    if (!prepared)
-        return std::unexpected(prepared.error());
+    MPS_TRY(prepared);
     result.policy = prepared->name;
     result.slot = prepared->slot;
     result.params = prepared->params;
     auto also = followers(session, *prepared, own);
-    if (!also)
-        return std::unexpected(also.error());
+    MPS_TRY(also);
     result.also = std::move(*also);
 
     Switch change{.replaced = prepared->replaced,
@@ -202,8 +186,7 @@ Result<UseResult> use_policy(Session &session, const UseRequest &request) {
     } else {
         change.default_slot = prepared->slot;
     }
-    if (auto done = perform(session, change, result.warnings); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(perform(session, change, result.warnings));
     if (settings->dwell_us) {
         result.engine = engine_params();
         result.engine.front().value = *settings->dwell_us;
@@ -212,6 +195,8 @@ Result<UseResult> use_policy(Session &session, const UseRequest &request) {
 }
 
 Result<UseResult> Instance::use(const UseRequest &request) {
+    const auto call = impl_->enter();
+    MPS_TRY(call);
     auto session = impl_->open_for_changing();
     if (session)
         return use_policy(*session, request);

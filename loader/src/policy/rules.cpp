@@ -8,7 +8,8 @@
 #include <fmt/ranges.h>
 
 #include "attach/levers.hpp"
-#include "mpsched/selector.hpp"
+#include "base/try.hpp"
+#include "policy/selector.hpp"
 
 namespace mps {
 
@@ -24,8 +25,7 @@ Result<void> let_choose_anew(Session &session) {
         });
         !done)
         return done;
-    if (auto collected = session.slots().collect(); !collected)
-        return collected;
+    MPS_TRY(session.slots().collect());
     return settle_levers(session);
 }
 
@@ -33,8 +33,7 @@ Result<void> let_choose_anew(Session &session) {
 
 Result<RuleTable> RuleTable::open(Session &session) {
     auto rules = session.slots().rules();
-    if (!rules)
-        return std::unexpected(rules.error());
+    MPS_TRY(rules);
     return RuleTable(session, std::move(*rules));
 }
 
@@ -48,8 +47,7 @@ std::optional<std::uint32_t> RuleTable::find(const mps_rule &selector) const {
 
 Result<void> RuleTable::write(std::uint32_t index, const mps_rule &rule) {
     const int map = session_->pins.map(MPS_MAP_RULES);
-    if (auto done = write_value(map, index, rule, MPS_MAP_RULES); !done)
-        return done;
+    MPS_TRY(write_value(map, index, rule, MPS_MAP_RULES));
     const auto now = read_value<mps_rule>(map, index);
     if (!now || !*now || std::memcmp(&**now, &rule, sizeof rule) != 0) {
         return fail(ErrorCode::failed, "the rule does not read back as written",
@@ -66,17 +64,13 @@ Result<void> RuleTable::insert(std::uint32_t index, const mps_rule &rule) {
     const auto count = static_cast<std::uint32_t>(rules_.size());
     // The last one twice, then each over the one behind it, and at the end the new one over its double.
     if (index < count) {
-        if (auto done = write(count, rules_.back()); !done)
-            return done;
-        if (auto done = set_count(count + 1); !done)
-            return done;
+        MPS_TRY(write(count, rules_.back()));
+        MPS_TRY(set_count(count + 1));
         for (std::uint32_t i = count - 1; i > index; i--) {
-            if (auto done = write(i, rules_[i - 1]); !done)
-                return done;
+            MPS_TRY(write(i, rules_[i - 1]));
         }
     }
-    if (auto done = write(index, rule); !done)
-        return done;
+    MPS_TRY(write(index, rule));
     rules_.insert(rules_.begin() + index, rule);
     return {};
 }
@@ -85,19 +79,16 @@ Result<void> RuleTable::erase(std::uint32_t index) {
     rules_.erase(rules_.begin() + index);
     const auto count = static_cast<std::uint32_t>(rules_.size());
     for (std::uint32_t i = index; i < count; i++) {
-        if (auto done = write(i, rules_[i]); !done)
-            return done;
+        MPS_TRY(write(i, rules_[i]));
     }
-    if (auto done = set_count(count); !done)
-        return done;
+    MPS_TRY(set_count(count));
     return write(count, mps_rule{});
 }
 
 Result<void> RuleTable::clear() {
     const auto count = static_cast<std::uint32_t>(rules_.size());
     rules_.clear();
-    if (auto done = set_count(0); !done)
-        return done;
+    MPS_TRY(set_count(0));
     for (std::uint32_t i = 0; i < count; i++) {
         if (auto done = write(i, mps_rule{}); !done)
             return done;
@@ -121,7 +112,7 @@ Result<void> RuleTable::place(const mps_rule &rule, std::optional<std::uint32_t>
     const auto count = static_cast<std::uint32_t>(rules_.size());
     if (!present) {
         if (count >= MPS_MAX_RULES) {
-            return fail(ErrorCode::failed, fmt::format("all {} rules are in use", MPS_MAX_RULES),
+            return fail(ErrorKind::full, fmt::format("all {} rules are in use", MPS_MAX_RULES),
                         "'mpsched unuse SELECTOR' drops one, 'mpsched unuse --all' all");
         }
         return insert(std::min(index.value_or(count), count), rule);
@@ -129,16 +120,13 @@ Result<void> RuleTable::place(const mps_rule &rule, std::optional<std::uint32_t>
     // It moves. Where the table is full it has to be taken out first; a connection that is first seen in those microseconds
     // does without the rule until the next change.
     if (count >= MPS_MAX_RULES) {
-        if (auto done = erase(*present); !done)
-            return done;
+        MPS_TRY(erase(*present));
         return insert(*index, rule);
     }
     // The place that it will have when the old one is gone.
     const std::uint32_t at = *index > *present ? *index + 1 : *index;
-    if (auto done = insert(at, rule); !done)
-        return done;
-    if (auto done = set_count(count + 1); !done)
-        return done;
+    MPS_TRY(insert(at, rule));
+    MPS_TRY(set_count(count + 1));
     return erase(at <= *present ? *present + 1 : *present);
 }
 
@@ -146,7 +134,7 @@ std::unexpected<Error> no_such_rule(const std::string &selector, const std::vect
     std::vector<std::string> texts;
     for (const mps_rule &rule : rules)
         texts.push_back(format_selector(rule));
-    return fail(ErrorCode::usage, fmt::format("there is no rule for '{}'", selector),
+    return fail(ErrorKind::no_such_rule, fmt::format("there is no rule for '{}'", selector),
                 texts.empty() ? "there are no rules"
                               : fmt::format("rules are for: {}", fmt::join(texts, "  ")));
 }
@@ -167,8 +155,7 @@ Result<std::optional<std::uint32_t>> wanted_place(const UseRequest &request, con
     if (!request.before)
         return std::nullopt;
     const auto before = parse_selector(*request.before);
-    if (!before)
-        return std::unexpected(before.error());
+    MPS_TRY(before);
     const auto index = table.find(*before);
     if (!index)
         return no_such_rule(*request.before, table.rules());
@@ -179,41 +166,36 @@ Result<std::optional<std::uint32_t>> wanted_place(const UseRequest &request, con
 }
 
 Result<bool> Instance::remove_rule(const std::string &selector) {
+    const auto call = impl_->enter();
+    MPS_TRY(call);
     const auto wanted = parse_selector(selector);
-    if (!wanted)
-        return std::unexpected(wanted.error());
+    MPS_TRY(wanted);
     auto session = impl_->open_for_changing();
-    if (!session)
-        return std::unexpected(session.error());
+    MPS_TRY(session);
     auto table = RuleTable::open(*session);
-    if (!table)
-        return std::unexpected(table.error());
+    MPS_TRY(table);
     const auto index = table->find(*wanted);
     if (!index)
         return false;
-    if (auto done = table->erase(*index); !done)
-        return std::unexpected(done.error());
-    if (auto done = let_choose_anew(*session); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(table->erase(*index));
+    MPS_TRY(let_choose_anew(*session));
     return true;
 }
 
 Result<std::vector<std::string>> Instance::remove_all_rules() {
+    const auto call = impl_->enter();
+    MPS_TRY(call);
     auto session = impl_->open_for_changing();
-    if (!session)
-        return std::unexpected(session.error());
+    MPS_TRY(session);
     auto table = RuleTable::open(*session);
-    if (!table)
-        return std::unexpected(table.error());
+    MPS_TRY(table);
     std::vector<std::string> removed;
     for (const mps_rule &rule : table->rules())
         removed.push_back(format_selector(rule));
     if (removed.empty())
         return removed;
-    if (auto done = table->clear(); !done)
-        return std::unexpected(done.error());
-    if (auto done = let_choose_anew(*session); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(table->clear());
+    MPS_TRY(let_choose_anew(*session));
     return removed;
 }
 

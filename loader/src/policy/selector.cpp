@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "mpsched/selector.hpp"
+#include "policy/selector.hpp"
 
 #include <mps/abi.h>
 
@@ -12,10 +12,11 @@
 
 #include "base/addresses.hpp"
 #include "base/numbers.hpp"
+#include "base/try.hpp"
 #include "kernel/cgroup.hpp"
 #include "kernel/netlink.hpp"
+#include "kernel/netns.hpp"
 #include "mpsched/nearest.hpp"
-#include "mpsched/netns.hpp"
 
 namespace mps {
 
@@ -85,8 +86,7 @@ Result<Endpoint> parse_endpoint(std::string_view part, std::string_view text) {
     }
     if (!port.empty()) {
         const auto number = parse_port(part, port.substr(1));
-        if (!number)
-            return std::unexpected(number.error());
+        MPS_TRY(number);
         endpoint.port = *number;
         endpoint.has_port = true;
     }
@@ -133,78 +133,93 @@ std::optional<std::uint64_t> parse_raw_id(std::string_view text) {
     return parse_unsigned(text.substr(1));
 }
 
+// Each of these reads the value of one kind of part, writes it into the rule and tells which fields it is about.
+using Fields = std::uint32_t;
+
+Result<Fields> parse_address(mps_rule &rule, std::string_view part, std::string_view value, bool remote) {
+    const auto endpoint = parse_endpoint(part, value);
+    MPS_TRY(endpoint);
+    Fields fields = 0;
+    if (endpoint->has_address) {
+        fields |= remote ? MPS_RULE_REMOTE : MPS_RULE_LOCAL;
+        std::memcpy(remote ? rule.remote : rule.local, endpoint->address.data(), endpoint->address.size());
+        (remote ? rule.remote_prefix : rule.local_prefix) = endpoint->prefix;
+    }
+    if (endpoint->has_port) {
+        fields |= remote ? MPS_RULE_REMOTE_PORT : MPS_RULE_LOCAL_PORT;
+        (remote ? rule.remote_port : rule.local_port) = endpoint->port;
+    }
+    return fields;
+}
+
+Result<Fields> parse_port_alone(mps_rule &rule, std::string_view part, std::string_view value, bool remote) {
+    const auto port = parse_port(part, value);
+    MPS_TRY(port);
+    (remote ? rule.remote_port : rule.local_port) = *port;
+    return static_cast<Fields>(remote ? MPS_RULE_REMOTE_PORT : MPS_RULE_LOCAL_PORT);
+}
+
+Result<Fields> parse_mark(mps_rule &rule, std::string_view part, std::string_view value) {
+    const std::size_t slash = value.find('/');
+    const auto mark = parse_unsigned(value.substr(0, slash));
+    const auto mask = slash == value.npos ? std::optional<std::uint64_t>(UINT32_MAX)
+                                          : parse_unsigned(value.substr(slash + 1));
+    if (!mark || !mask || *mark > UINT32_MAX || *mask > UINT32_MAX)
+        return bad_part(part, "a mark is VALUE or VALUE/MASK, each of 32 bits");
+    if (*mark & ~*mask)
+        return bad_part(part, "the value has bits outside of the mask, so nothing would match");
+    rule.mark = static_cast<std::uint32_t>(*mark);
+    rule.mark_mask = static_cast<std::uint32_t>(*mask);
+    return static_cast<Fields>(MPS_RULE_MARK);
+}
+
+Result<Fields> parse_cgroup(mps_rule &rule, std::string_view value) {
+    const auto raw = parse_raw_id(value);
+    const auto id = raw ? Result<std::uint64_t>(*raw) : cgroup_id(value);
+    MPS_TRY(id);
+    rule.cgroup_id = *id;
+    return static_cast<Fields>(MPS_RULE_CGROUP);
+}
+
+Result<Fields> parse_device(mps_rule &rule, std::string_view part, std::string_view value) {
+    if (const auto raw = parse_raw_id(value); raw && *raw <= UINT32_MAX) {
+        rule.ifindex = static_cast<std::uint32_t>(*raw);
+    } else {
+        const auto device = net_device(value);
+        if (!device)
+            return bad_part(part, "there is no such interface",
+                            fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
+        rule.ifindex = device->ifindex;
+    }
+    return static_cast<Fields>(MPS_RULE_IFINDEX);
+}
+
+Result<Fields> parse_value(mps_rule &rule, std::string_view part, std::string_view key,
+                           std::string_view value) {
+    if (key == "remote" || key == "local")
+        return parse_address(rule, part, value, key == "remote");
+    if (key == "rport" || key == "lport")
+        return parse_port_alone(rule, part, value, key == "rport");
+    if (key == "mark")
+        return parse_mark(rule, part, value);
+    if (key == "cgroup")
+        return parse_cgroup(rule, value);
+    if (key == "dev")
+        return parse_device(rule, part, value);
+    const std::vector<std::string> keys{"remote", "local", "rport", "lport", "mark", "cgroup", "dev"};
+    return bad_part(part, fmt::format("'{}' is not known", key),
+                    did_you_mean(key, keys) + std::string(syntax_hint));
+}
+
 Result<void> parse_part(mps_rule &rule, std::string_view part) {
     const std::size_t equals = part.find('=');
     if (equals == part.npos)
         return bad_part(part, "there is no '='");
-    const std::string_view key = part.substr(0, equals);
-    const std::string_view value = part.substr(equals + 1);
-
-    std::uint32_t fields = 0;
-    if (key == "remote" || key == "local") {
-        const bool remote = key == "remote";
-        const auto endpoint = parse_endpoint(part, value);
-        if (!endpoint)
-            return std::unexpected(endpoint.error());
-        if (endpoint->has_address) {
-            fields |= remote ? MPS_RULE_REMOTE : MPS_RULE_LOCAL;
-            std::memcpy(remote ? rule.remote : rule.local, endpoint->address.data(),
-                        endpoint->address.size());
-            (remote ? rule.remote_prefix : rule.local_prefix) = endpoint->prefix;
-        }
-        if (endpoint->has_port) {
-            fields |= remote ? MPS_RULE_REMOTE_PORT : MPS_RULE_LOCAL_PORT;
-            (remote ? rule.remote_port : rule.local_port) = endpoint->port;
-        }
-    } else if (key == "rport" || key == "lport") {
-        const auto port = parse_port(part, value);
-        if (!port)
-            return std::unexpected(port.error());
-        fields = key == "rport" ? MPS_RULE_REMOTE_PORT : MPS_RULE_LOCAL_PORT;
-        (key == "rport" ? rule.remote_port : rule.local_port) = *port;
-    } else if (key == "mark") {
-        const std::size_t slash = value.find('/');
-        const auto mark = parse_unsigned(value.substr(0, slash));
-        const auto mask = slash == value.npos ? std::optional<std::uint64_t>(UINT32_MAX)
-                                              : parse_unsigned(value.substr(slash + 1));
-        if (!mark || !mask || *mark > UINT32_MAX || *mask > UINT32_MAX) {
-            return bad_part(part, "a mark is VALUE or VALUE/MASK, each of 32 bits");
-        }
-        if (*mark & ~*mask)
-            return bad_part(part, "the value has bits outside of the mask, so nothing would match");
-        fields = MPS_RULE_MARK;
-        rule.mark = static_cast<std::uint32_t>(*mark);
-        rule.mark_mask = static_cast<std::uint32_t>(*mask);
-    } else if (key == "cgroup") {
-        fields = MPS_RULE_CGROUP;
-        if (const auto raw = parse_raw_id(value)) {
-            rule.cgroup_id = *raw;
-        } else {
-            const auto id = cgroup_id(value);
-            if (!id)
-                return std::unexpected(id.error());
-            rule.cgroup_id = *id;
-        }
-    } else if (key == "dev") {
-        fields = MPS_RULE_IFINDEX;
-        if (const auto raw = parse_raw_id(value); raw && *raw <= UINT32_MAX) {
-            rule.ifindex = static_cast<std::uint32_t>(*raw);
-        } else {
-            const auto device = net_device(value);
-            if (!device) {
-                return bad_part(part, "there is no such interface",
-                                fmt::format("there are: {}", fmt::join(interface_names(), ", ")));
-            }
-            rule.ifindex = device->ifindex;
-        }
-    } else {
-        const std::vector<std::string> keys{"remote", "local", "rport", "lport", "mark", "cgroup", "dev"};
-        return bad_part(part, fmt::format("'{}' is not known", key),
-                        did_you_mean(key, keys) + std::string(syntax_hint));
-    }
-    if (rule.fields & fields)
+    const auto fields = parse_value(rule, part, part.substr(0, equals), part.substr(equals + 1));
+    MPS_TRY(fields);
+    if (rule.fields & *fields)
         return bad_part(part, "said twice");
-    rule.fields |= fields;
+    rule.fields |= *fields;
     return {};
 }
 
@@ -237,8 +252,7 @@ Result<mps_rule> parse_selector(std::string_view text) {
     while (true) {
         const std::size_t comma = text.find(',');
         const auto done = parse_part(rule, text.substr(0, comma));
-        if (!done)
-            return std::unexpected(done.error());
+        MPS_TRY(done);
         if (comma == text.npos)
             break;
         text.remove_prefix(comma + 1);

@@ -152,7 +152,7 @@ Result<std::uint32_t> Slots::fill(const LoadedPolicy &loaded, const PolicyOrigin
         }
     }
     if (!free) {
-        return fail(ErrorCode::failed, fmt::format("all {} policy slots are in use", MPS_MAX_SLOTS - 1),
+        return fail(ErrorKind::full, fmt::format("all {} policy slots are in use", MPS_MAX_SLOTS - 1),
                     "'mpsched policy list' shows by what; unload a policy or drop a rule");
     }
     // First, so that no slot is ever filled without; so is how the data path has to lay out what it shows the policy.

@@ -10,17 +10,15 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "cli/signals.hpp"
 #include "mpsched/error.hpp"
 #include "mpsched/instance.hpp"
 #include "output/table.hpp"
+#include "json/documents.hpp"
 
 namespace mps::cli {
 
-// Keys stay in the order in which a command writes them.
-using Json = nlohmann::ordered_json;
+using mps::Json;
 
 struct Globals {
     bool json = false;
@@ -33,11 +31,13 @@ struct Globals {
 struct Context {
     Globals globals;
     output::Style style; // of standard output
+    LogSink log{};       // with --verbose
 
     [[nodiscard]] OpenOptions open_options() const {
-        return {.netns = globals.netns, .lock_timeout_ms = globals.wait_s * 1000, .give_up = [] {
-                    return SignalHold::pending() != 0;
-                }};
+        return {.netns = globals.netns,
+                .lock_timeout_ms = globals.wait_s * 1000,
+                .give_up = [] { return SignalHold::pending() != 0; },
+                .log = log};
     }
     [[nodiscard]] Result<Instance> open() const { return Instance::open(open_options()); }
 };

@@ -14,7 +14,6 @@
 #include "cli/command.hpp"
 #include "cli/parser.hpp"
 #include "cli/signals.hpp"
-#include "mpsched/log.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -32,11 +31,7 @@ bool write_all(std::FILE *stream, const std::string &text) {
     return errno == EPIPE;
 }
 
-std::string dump(const Json &document) {
-    return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-}
-
-int code_of(const Error &error) { return static_cast<int>(error.code); }
+int exit_code(const Error &error) { return static_cast<int>(error.code); }
 
 // Form 2: an object with its version first, and lists by their names.
 Json versioned(Json answer, const Invocation &invocation) {
@@ -55,16 +50,13 @@ Json versioned(Json answer, const Invocation &invocation) {
 
 int report(const Error &error, int json_form) {
     if (json_form != 0) {
-        Json body{{"what", error.what}, {"hint", error.hint}, {"code", code_of(error)}};
-        if (!error.detail.empty())
-            body["detail"] = text::lines(error.detail);
         Json document = Json::object();
         if (json_form == 2)
             document["version"] = 2;
-        document["error"] = std::move(body);
-        if (!write_all(stdout, dump(document)))
+        document["error"] = error_json(error);
+        if (!write_all(stdout, json_text(document)))
             std::perror("mpsched: cannot write to standard output");
-        return code_of(error);
+        return exit_code(error);
     }
     const Style style = Style::for_fd(STDERR_FILENO);
     std::string text = fmt::format("{} {}\n", style(Paint::bad, "mpsched:"), text::printable(error.what));
@@ -73,7 +65,7 @@ int report(const Error &error, int json_form) {
     if (!error.hint.empty())
         text += fmt::format("  {} {}\n", style(Paint::bold, "hint:"), text::printable(error.hint));
     write_all(stderr, text);
-    return code_of(error);
+    return exit_code(error);
 }
 
 int report(Reply reply, const Invocation &invocation) {
@@ -87,7 +79,7 @@ int report(Reply reply, const Invocation &invocation) {
         if (is_versioned ||
             (reply.json.is_object() && (invocation.command->changes || !reply.warnings.empty())))
             reply.json["warnings"] = reply.warnings;
-        document = dump(reply.json);
+        document = json_text(reply.json);
     } else {
         document = std::move(reply.text);
     }
@@ -105,10 +97,10 @@ int report(Reply reply, const Invocation &invocation) {
 }
 
 int run_invocation(const Invocation &invocation) {
+    Context context{.globals = invocation.globals,
+                    .style = invocation.globals.json ? Style() : Style::for_fd(STDOUT_FILENO)};
     if (invocation.globals.verbose)
-        set_log_sink([](std::string_view line) { write_all(stderr, text::printable(line, true) + "\n"); });
-    const Context context{.globals = invocation.globals,
-                          .style = invocation.globals.json ? Style() : Style::for_fd(STDOUT_FILENO)};
+        context.log = [](std::string_view line) { write_all(stderr, text::printable(line, true) + "\n"); };
     std::optional<SignalHold> hold;
     if (invocation.command->changes)
         hold.emplace();

@@ -74,16 +74,9 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
     if (!result)
         return std::unexpected(result.error());
 
-    Reply reply{.json = {{"interfaces", Json::array()}, {"policy", nullptr}},
-                .text = {},
-                .warnings = result->warnings};
+    Reply reply{.json = attach_json(*result), .text = {}, .warnings = result->warnings};
     output::Table table({{""}, {""}, {""}, {""}});
     for (const AttachedInterface &one : result->interfaces) {
-        reply.json["interfaces"].push_back({{"name", one.name},
-                                            {"ifindex", one.ifindex},
-                                            {"mode", to_string(one.mode)},
-                                            {"why", one.why},
-                                            {"changed", one.changed}});
         table.add({one.changed ? "attached" : "was attached",
                    {one.name, output::Paint::bold},
                    to_string(one.mode),
@@ -94,12 +87,9 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
                    {name, output::Paint::bold},
                    "",
                    {"there is no such interface", output::Paint::dim}});
-    reply.json["absent"] = result->absent;
     reply.text = table.render(context.style);
-    if (!result->policy.empty()) {
-        reply.json["policy"] = result->policy;
+    if (!result->policy.empty())
         reply.text += fmt::format("all connections use {}\n", result->policy);
-    }
     return options.follow ? run_follow(context, *instance, std::move(reply)) : reply;
 }
 

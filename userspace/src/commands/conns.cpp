@@ -7,8 +7,9 @@
 #include <fmt/format.h>
 
 #include "commands/commands.hpp"
-#include "commands/reason_text.hpp"
 #include "output/text.hpp"
+#include "json/documents.hpp"
+#include "json/reason_text.hpp"
 
 namespace mps::cli {
 
@@ -17,67 +18,12 @@ namespace {
 using output::Align;
 using output::Paint;
 
-// What the kernel has where nobody has set one.
-constexpr std::uint32_t no_limit = 0xffffffff;
-
 struct ConnsOptions {
     std::optional<std::string> policy;
 };
 
-// What is to become of a subflow. What nobody steers the kernel uses as it likes, whatever a policy said.
-std::string_view verdict(const SubflowStatus &one) {
-    return !one.steerable ? "unsteered" : one.allowed ? "allowed" : "parked";
-}
-
 // Long enough for the ACKs of several round trips of most paths.
 constexpr std::uint32_t sample_ms = 200;
-
-// How the subflow that a reason compares with is called in words.
-std::string other_of(const SubflowStatus &one, const ConnectionStatus &connection) {
-    if (!one.reason || !one.reason->than)
-        return {};
-    const auto it = std::ranges::find(connection.subflows, *one.reason->than, &SubflowStatus::id);
-    if (it == connection.subflows.end())
-        return {};
-    // Two subflows may share an interface.
-    return it->ifname.empty() || it->ifname == one.ifname ? fmt::format("subflow {}", it->id) : it->ifname;
-}
-
-Json subflow_json(const SubflowStatus &one, const ConnectionStatus &connection) {
-    return {{"id", one.id},
-            {"ifname", one.ifname},
-            {"ifindex", one.ifindex},
-            {"local", one.local},
-            {"remote", one.remote},
-            {"state", one.tcp_state},
-            {"verdict", verdict(one)},
-            {"allowed", one.steerable ? Json(one.allowed) : Json(nullptr)},
-            {"usable", one.usable},
-            {"stale", one.stale},
-            {"steerable", one.steerable},
-            {"backup", one.backup},
-            {"peer_backup", one.peer_backup},
-            {"local_backup", one.local_backup},
-            {"srtt_us", one.srtt_us},
-            {"rttvar_us", one.rttvar_us},
-            {"min_rtt_us", one.min_rtt_us},
-            {"cwnd", one.cwnd},
-            {"ssthresh", one.ssthresh},
-            {"in_flight", one.in_flight},
-            {"mss_bytes", one.mss_bytes},
-            {"queued_bytes", one.queued_bytes},
-            {"notsent_bytes", one.notsent_bytes},
-            {"bytes_acked", one.bytes_acked},
-            {"acked_bytes_s", one.acked_bytes_s ? Json(*one.acked_bytes_s) : Json(nullptr)},
-            {"pacing_rate", one.pacing_rate},
-            {"max_pacing_rate", one.max_pacing_rate >= no_limit ? Json(nullptr) : Json(one.max_pacing_rate)},
-            {"notsent_lowat", one.notsent_lowat == 0 || one.notsent_lowat == no_limit
-                                  ? Json(nullptr)
-                                  : Json(one.notsent_lowat)},
-            {"lost", one.lost},
-            {"delivered", one.delivered},
-            {"reason", reason_json(one, other_of(one, connection))}};
-}
 
 // Why it is allowed or parked, and what is unusual about it.
 std::string notes(const SubflowStatus &one, const ConnectionStatus &connection) {
@@ -101,7 +47,7 @@ std::string notes(const SubflowStatus &one, const ConnectionStatus &connection) 
 output::Table::Cell verdict_cell(const SubflowStatus &one, const ConnectionStatus &connection) {
     if (connection.plain || (!connection.tracked && one.steerable))
         return {"-"};
-    return {verdict(one), one.steerable && one.allowed ? Paint::good : Paint::warn};
+    return {verdict_of(one), one.steerable && one.allowed ? Paint::good : Paint::warn};
 }
 
 std::string steered_by(const ConnectionStatus &connection) {
@@ -163,13 +109,7 @@ Result<Reply> run_conns(const Context &context, const ConnsOptions &options) {
     for (const ConnectionStatus &connection : *connections) {
         if (options.policy && connection.policy != *options.policy)
             continue;
-        Json one{{"token", connection.token},     {"policy", connection.policy},
-                 {"slot", connection.slot},       {"tracked", connection.tracked},
-                 {"pending", connection.pending}, {"plain_tcp", connection.plain},
-                 {"subflows", Json::array()}};
-        for (const SubflowStatus &subflow : connection.subflows)
-            one["subflows"].push_back(subflow_json(subflow, connection));
-        reply.json.push_back(std::move(one));
+        reply.json.push_back(connection_json(connection));
         reply.text += (reply.text.empty() ? "" : "\n") + connection_text(connection, context.style);
     }
     if (reply.text.empty())

@@ -28,13 +28,7 @@ Result<Reply> run_detach(const Context &context, const DetachOptions &options) {
     if (!result)
         return std::unexpected(result.error());
 
-    Reply reply{.json = {{"interfaces", result->interfaces},
-                         {"removed_everything", result->removed_everything},
-                         {"restored", result->restored},
-                         {"unrestored", result->unrestored},
-                         {"forgotten", result->forgotten}},
-                .text = {},
-                .warnings = result->warnings};
+    Reply reply{.json = detach_json(*result), .text = {}, .warnings = result->warnings};
     if (result->interfaces.empty()) {
         reply.text = "nothing was attached\n";
     } else {

@@ -75,7 +75,7 @@ Result<Reply> run_forget(const Context &context, const PathOptions &options) {
         return std::unexpected(known.error());
     const std::string name = text::printable(*options.interface);
     PathStatus left{.name = *options.interface};
-    if (auto now = instance->path(*options.interface, {}))
+    if (auto now = instance->path(*options.interface))
         left = std::move(*now);
     return Reply{.json = path_json(left),
                  .text = *known ? fmt::format("{} has default attributes again\n", name)

@@ -7,7 +7,6 @@
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
 #include "mpsched/features.hpp"
-#include "mpsched/netns.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -65,11 +64,25 @@ Json interface_json(const InterfaceProbe &one) {
             {"xdp_taken_by", one.xdp_taken_by.empty() ? Json(nullptr) : Json(one.xdp_taken_by)}};
 }
 
+// What is missing, as a warning and an exit code.
+void judge(const Probe &found, Reply &reply) {
+    std::vector<std::string> missing;
+    bool surely = false;
+    for (const Feature &feature : found.features)
+        if (feature.required && feature.answer != mps::Answer::available) {
+            missing.push_back(feature.hint.empty() ? feature.title
+                                                   : fmt::format("{} ({})", feature.title, feature.hint));
+            // Lacking rights are no property of the kernel.
+            surely |= feature.answer == mps::Answer::missing && feature.name != "rights";
+        }
+    reply.warnings.push_back(
+        (surely ? "mpsched cannot work here, this is missing: " : "could not be told: ") +
+        text::join(missing, "; "));
+    reply.exit_code = static_cast<int>(surely ? ErrorCode::unsupported : ErrorCode::not_permitted);
+}
+
 Result<Reply> run_probe(const Context &context) {
-    if (!context.globals.netns.empty())
-        if (auto entered = enter_netns(context.globals.netns); !entered)
-            return std::unexpected(entered.error());
-    const auto answers = probe();
+    const auto answers = probe({.netns = context.globals.netns, .log = context.log});
     if (!answers)
         return std::unexpected(answers.error());
     const Probe &found = *answers;
@@ -113,21 +126,8 @@ Result<Reply> run_probe(const Context &context) {
     }
     reply.text += table.empty() ? "  none\n" : table.render(context.style, 2);
 
-    if (!found.usable()) {
-        std::vector<std::string> missing;
-        bool surely = false;
-        for (const Feature &feature : found.features)
-            if (feature.required && feature.answer != mps::Answer::available) {
-                missing.push_back(feature.hint.empty() ? feature.title
-                                                       : fmt::format("{} ({})", feature.title, feature.hint));
-                // Lacking rights are no property of the kernel.
-                surely |= feature.answer == mps::Answer::missing && feature.name != "rights";
-            }
-        reply.warnings.push_back(
-            (surely ? "mpsched cannot work here, this is missing: " : "could not be told: ") +
-            text::join(missing, "; "));
-        reply.exit_code = static_cast<int>(surely ? ErrorCode::unsupported : ErrorCode::not_permitted);
-    }
+    if (!found.usable())
+        judge(found, reply);
     return reply;
 }
 

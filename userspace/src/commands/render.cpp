@@ -14,27 +14,6 @@ using output::Align;
 using output::Paint;
 using output::Table;
 
-Json param_values(const std::vector<Param> &params) {
-    Json all = Json::object();
-    for (const Param &param : params)
-        all[param.name] = param.value;
-    return all;
-}
-
-Json param_descriptions(const std::vector<Param> &params) {
-    Json all = Json::array();
-    for (const Param &param : params)
-        all.push_back({{"name", param.name},
-                       {"type", param.type},
-                       {"value", param.value},
-                       {"default", param.default_value},
-                       {"min", param.min},
-                       {"max", param.max},
-                       {"unit", param.unit},
-                       {"text", param.text}});
-    return all;
-}
-
 std::string with_unit(std::int64_t value, const std::string &unit) {
     // µs can be written in two ways; parameters come from BTF, where people type "us".
     return unit.empty() ? fmt::to_string(value) : fmt::format("{} {}", value, unit == "us" ? "µs" : unit);
@@ -70,24 +49,6 @@ std::string param_lines(const std::vector<Param> &params, const output::Style &s
     return table.render(style, indent);
 }
 
-Json policy_json(const PolicyInfo &policy) {
-    return {{"name", policy.name},
-            {"doc", policy.doc},
-            {"builtin", policy.builtin},
-            {"file", policy.file.empty() ? Json(nullptr) : Json(policy.file)},
-            {"sha256", policy.sha256.empty() ? Json(nullptr) : Json(policy.sha256)},
-            {"file_now", policy.file_now.empty() ? Json(nullptr) : Json(policy.file_now)},
-            {"slot", policy.slot ? Json(*policy.slot) : Json(nullptr)},
-            {"is_default", policy.is_default},
-            {"kept", policy.kept},
-            {"rules", policy.rules},
-            {"connections", policy.connections},
-            {"state_bytes", policy.state_bytes},
-            {"aliases", policy.aliases},
-            {"unsupported", policy.unsupported.empty() ? Json(nullptr) : Json(policy.unsupported)},
-            {"params", param_values(policy.params)}};
-}
-
 std::string policy_use(const PolicyInfo &policy) {
     std::vector<std::string> uses;
     if (policy.is_default)
@@ -106,33 +67,6 @@ std::string also_text(const std::vector<std::string> &also) {
         return {};
     return fmt::format("so {} {}, which used another object of that name\n", also.size() == 1 ? "does" : "do",
                        text::printable(text::join(also)));
-}
-
-Json finding_json(const Diagnosis &finding) {
-    return {{"severity", finding.severity == Diagnosis::Severity::problem ? "problem" : "note"},
-            {"id", finding.id},
-            {"subject", finding.subject.empty() ? Json(nullptr) : Json(finding.subject)},
-            {"what", finding.what},
-            {"why", finding.why},
-            {"next", finding.next}};
-}
-
-Json path_json(const PathStatus &path) {
-    return {{"name", path.name},
-            {"ifindex", path.ifindex},
-            {"attached", path.attached},
-            {"present", path.ifindex != 0},
-            {"weight", path.attributes.weight},
-            {"priority", path.attributes.priority},
-            {"cost", path.attributes.cost},
-            {"energy", path.attributes.energy},
-            {"quota_bytes", path.attributes.quota_bytes ? Json(*path.attributes.quota_bytes) : Json(nullptr)},
-            {"quota_period_s", path.attributes.quota_period_s},
-            {"quota_used_bytes", path.quota_used_bytes},
-            {"quota_left_bytes", path.attributes.quota_bytes
-                                     ? Json(*path.attributes.quota_bytes -
-                                            std::min(*path.attributes.quota_bytes, path.quota_used_bytes))
-                                     : Json(nullptr)}};
 }
 
 Result<std::vector<Setting>> parse_settings(const std::vector<std::string> &words, std::string_view instead) {

@@ -7,13 +7,10 @@
 #include <vector>
 
 #include "cli/command.hpp"
+#include "json/documents.hpp"
 
 namespace mps::cli {
 
-// {"quantum_ms": 10, …}
-[[nodiscard]] Json param_values(const std::vector<Param> &params);
-// With type, default, range, unit and text.
-[[nodiscard]] Json param_descriptions(const std::vector<Param> &params);
 // "10 ms"
 [[nodiscard]] std::string with_unit(std::int64_t value, const std::string &unit);
 // One line for each: name, value, default, range, text.
@@ -23,16 +20,11 @@ namespace mps::cli {
 [[nodiscard]] std::string param_lines(const std::vector<Param> &params, const output::Style &style,
                                       std::size_t indent);
 
-// What `policy list`, `policy show` and `policy load` tell of one.
-[[nodiscard]] Json policy_json(const PolicyInfo &policy);
 // "default, kept, 2 rules, 20 connections"
 [[nodiscard]] std::string policy_use(const PolicyInfo &policy);
 
 // "so do the rule rport=443: they used another object of that name", or nothing.
 [[nodiscard]] std::string also_text(const std::vector<std::string> &also);
-
-[[nodiscard]] Json finding_json(const Diagnosis &finding);
-[[nodiscard]] Json path_json(const PathStatus &path);
 
 // Parses all; a key that occurs twice is a usage error, and so is a word without '='. What that may have been, `instead` tells.
 [[nodiscard]] Result<std::vector<Setting>> parse_settings(const std::vector<std::string> &words,

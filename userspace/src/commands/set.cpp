@@ -7,8 +7,6 @@
 
 #include <fmt/format.h>
 
-#include <fmt/format.h>
-
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
 #include "output/text.hpp"
@@ -53,17 +51,11 @@ Result<Reply> run_set(const Context &context, const SetOptions &options) {
     if (!result)
         return std::unexpected(result.error());
 
-    Reply reply{.json = {{"policy", result->policy},
-                         {"slot", result->slot},
-                         {"changed", Json::object()},
-                         {"params", param_values(result->params)},
-                         {"also", result->also}},
-                .text = {}};
+    Reply reply{.json = set_json(*result, *settings), .text = {}};
     std::vector<Param> changed;
     for (const Param &param : result->params) {
         if (std::ranges::find(*settings, param.name, &Setting::key) == settings->end())
             continue;
-        reply.json["changed"][param.name] = param.value;
         changed.push_back(param);
     }
     reply.text = param_lines(changed, context.style, 0);

@@ -21,10 +21,9 @@ Result<Reply> run_stats(const Context &context, const StatsOptions &options) {
     if (!counters)
         return std::unexpected(counters.error());
 
-    Reply reply{.json = Json::object(), .text = {}};
+    Reply reply{.json = stats_json(*counters), .text = {}};
     output::Table table({{"counter"}, {"value", output::Align::right}, {"what it counts"}});
     for (const CounterValue &counter : *counters) {
-        reply.json[std::string(counter.name)] = counter.value;
         if (counter.value != 0 || options.all)
             table.add({counter.name, text::grouped(counter.value), {counter.text, output::Paint::dim}});
     }

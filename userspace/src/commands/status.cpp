@@ -7,6 +7,7 @@
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
 #include "output/text.hpp"
+#include "json/documents.hpp"
 
 namespace mps::cli {
 
@@ -14,49 +15,6 @@ namespace {
 
 using output::Align;
 using output::Paint;
-
-Json interface_json(const InterfaceStatus &one) {
-    return {{"name", one.name},
-            {"ifindex", one.ifindex},
-            {"state", to_string(one.state)},
-            {"mode", to_string(one.mode)},
-            {"tc_hook", one.tc_hook},
-            {"layer3", one.layer3},
-            {"xdp_prog_id", one.xdp_prog_id},
-            {"tc_prog_id", one.tc_prog_id},
-            {"weight", one.attributes.weight},
-            {"priority", one.attributes.priority},
-            {"cost", one.attributes.cost},
-            {"energy", one.attributes.energy},
-            {"problem", one.problem.empty() ? Json(nullptr) : Json(one.problem)}};
-}
-
-Json status_json(const Status &status) {
-    Json all{{"installed", status.installed},
-             {"abi", status.abi},
-             {"netns_cookie", status.netns_cookie},
-             {"interfaces", Json::array()},
-             {"default_policy", status.default_policy},
-             {"default_slot", status.default_slot},
-             {"policies", Json::array()},
-             {"rules", Json::array()},
-             {"new_only", status.new_only},
-             {"paths", Json::array()},
-             {"engine", param_values(status.engine)},
-             {"connections", status.connections},
-             {"max_connections", status.max_connections ? Json(status.max_connections) : Json(nullptr)},
-             {"problems", status.problems},
-             {"notes", status.notes}};
-    for (const InterfaceStatus &one : status.interfaces)
-        all["interfaces"].push_back(interface_json(one));
-    for (const PolicyInfo &policy : status.policies)
-        all["policies"].push_back(policy_json(policy));
-    for (const RuleStatus &rule : status.rules)
-        all["rules"].push_back({{"selector", rule.selector}, {"policy", rule.policy}, {"slot", rule.slot}});
-    for (const PathStatus &path : status.paths)
-        all["paths"].push_back(path_json(path));
-    return all;
-}
 
 std::string interface_text(const Status &status, const output::Style &style) {
     if (status.interfaces.empty())

@@ -36,14 +36,7 @@ Result<std::optional<std::uint32_t>> parse_position(const std::optional<std::str
 }
 
 Reply use_reply(const UseOptions &options, const UseResult &result, const output::Style &style) {
-    Reply reply{.json = {{"policy", result.policy},
-                         {"slot", result.slot},
-                         {"previous", result.previous.empty() ? Json(nullptr) : Json(result.previous)},
-                         {"for", options.selector ? Json(*options.selector) : Json(nullptr)},
-                         {"new_only", options.new_only},
-                         {"params", param_values(result.params)},
-                         {"engine", param_values(result.engine)},
-                         {"also", result.also}},
+    Reply reply{.json = use_json(result, options.selector, options.new_only),
                 .text = {},
                 .warnings = result.warnings};
     const char *who = options.new_only ? "new connections" : "connections";

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "json/amount_text.hpp"
+
 namespace mps::text {
 
 namespace {
@@ -43,18 +45,6 @@ std::size_t printable_sequence(std::string_view text) {
                          (code >= 0x2028 && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) ||
                          code == 0xfeff;
     return code < least[length] || code > 0x10ffff || surrogate || control ? 0 : length;
-}
-
-// One digit after the point below 100, with the largest unit that leaves at least 1 before it.
-std::string scaled(double value, std::span<const std::string_view> units, double step) {
-    std::size_t unit = 0;
-    while (unit + 1 < units.size() && value >= step * 0.9995) {
-        value /= step;
-        unit++;
-    }
-    if (unit == 0)
-        return fmt::format("{:.0f} {}", value, units[0]);
-    return fmt::format("{:.{}f} {}", value, value < 99.95 ? 1 : 0, units[unit]);
 }
 
 template <class T>
@@ -154,15 +144,9 @@ std::string wrap(std::string_view text, std::size_t columns, std::size_t indent)
     return all;
 }
 
-std::string duration(std::uint64_t us) {
-    constexpr std::array<std::string_view, 3> units{"µs", "ms", "s"};
-    return scaled(static_cast<double>(us), units, 1000);
-}
+std::string duration(std::uint64_t us) { return duration_text(us); }
 
-std::string bytes(std::uint64_t count) {
-    constexpr std::array<std::string_view, 6> units{"B", "kB", "MB", "GB", "TB", "PB"};
-    return scaled(static_cast<double>(count), units, 1000);
-}
+std::string bytes(std::uint64_t count) { return bytes_text(count); }
 
 std::string bit_rate(std::uint64_t bytes_per_s) {
     constexpr std::array<std::string_view, 5> units{"bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"};

@@ -3,6 +3,12 @@
 #include "table/command_table.hpp"
 
 #include <algorithm>
+#include <string>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "mpsched/path_limits.hpp"
 
 namespace mps::table {
 
@@ -439,11 +445,18 @@ std::span<const Term> selector_terms() {
 }
 
 std::span<const Term> path_attributes() {
+    static const auto range = [](const PathLimit &limit) {
+        return fmt::format("{}={}..{}", limit.name, limit.least, limit.most);
+    };
+    static const std::string weight = range(path_weight);
+    static const std::string priority = range(path_priority);
+    static const std::string cost = range(path_cost);
+    static const std::string energy = fmt::format("energy={}", fmt::join(energy_names, "|"));
     static const std::vector<Term> all{
-        {"weight=1..10000", "share of the bytes, relative to the other paths; default 1"},
-        {"priority=0..255", "lower is preferred; default 0"},
-        {"cost=0..1000000", "money per byte in a unit of your own; default 0"},
-        {"energy=none|wifi|3g|lte|5g", "kind of radio; default none"},
+        {weight, "share of the bytes, relative to the other paths; default 1"},
+        {priority, "lower is preferred; default 0"},
+        {cost, "money per byte in a unit of your own; default 0"},
+        {energy, "kind of radio; default none"},
         {"quota=none|BYTES", "what it may carry in a period: 10000000, 500k, 5GB, 5GiB; default none"},
         {"quota_period=none|TIME", "after which the count starts over: 3600 (s), 24h, 30d, 1w; default none"},
         {"quota_used=BYTES", "what it has carried in this period already"},

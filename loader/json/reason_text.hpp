@@ -10,7 +10,7 @@
 
 #include "mpsched/instance.hpp"
 
-namespace mps::cli {
+namespace mps {
 
 /// `other` names the subflow that this one is compared with, "" if there is none.
 std::string reason_text(const SubflowReason &reason, std::string_view other);
@@ -18,4 +18,7 @@ std::string reason_text(const SubflowReason &reason, std::string_view other);
 /// The subflow's reason as a member of its JSON object: null where the policy gave none.
 nlohmann::ordered_json reason_json(const SubflowStatus &subflow, std::string_view other);
 
-} // namespace mps::cli
+/// How the subflow that a reason compares with is called in words.
+std::string other_of(const SubflowStatus &one, const ConnectionStatus &connection);
+
+} // namespace mps

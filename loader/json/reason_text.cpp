@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "commands/reason_text.hpp"
+#include "json/reason_text.hpp"
 
 #include <algorithm>
 #include <array>
@@ -8,9 +8,9 @@
 #include <fmt/format.h>
 #include <mps/policy_abi.h>
 
-#include "output/text.hpp"
+#include "json/amount_text.hpp"
 
-namespace mps::cli {
+namespace mps {
 
 namespace {
 
@@ -38,9 +38,9 @@ std::string amount(std::int64_t number, mps_reason_unit unit) {
     const std::string_view sign = number < 0 ? "-" : "";
     switch (unit) {
     case MPS_UNIT_US:
-        return fmt::format("{}{}", sign, text::duration(magnitude));
+        return fmt::format("{}{}", sign, duration_text(magnitude));
     case MPS_UNIT_BYTES:
-        return fmt::format("{}{}", sign, text::bytes(magnitude));
+        return fmt::format("{}{}", sign, bytes_text(magnitude));
     default:
         return fmt::to_string(number);
     }
@@ -99,4 +99,14 @@ nlohmann::ordered_json reason_json(const SubflowStatus &subflow, std::string_vie
                 {"text", reason_text(reason, other)}};
 }
 
-} // namespace mps::cli
+std::string other_of(const SubflowStatus &one, const ConnectionStatus &connection) {
+    if (!one.reason || !one.reason->than)
+        return {};
+    const auto it = std::ranges::find(connection.subflows, *one.reason->than, &SubflowStatus::id);
+    if (it == connection.subflows.end())
+        return {};
+    // Two subflows may share an interface.
+    return it->ifname.empty() || it->ifname == one.ifname ? fmt::format("subflow {}", it->id) : it->ifname;
+}
+
+} // namespace mps

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <chrono>
+#include <set>
+#include <thread>
+
+#include "base/addresses.hpp"
+#include "base/try.hpp"
+#include "instance_impl.hpp"
+#include "kernel/netlink.hpp"
+#include "observe/dump.hpp"
+
+namespace mps {
+
+namespace {
+
+std::optional<SubflowReason> reason_of(const KnownSubflow &subflow, const KnownConnection &connection) {
+    if (!subflow.known || !(connection.known->reasoned >> subflow.position & 1))
+        return std::nullopt;
+    const mps_reason &given = subflow.known->reason;
+    SubflowReason reason{.code = given.code};
+    if (given.flags & MPS_REASON_HAS_NUMBER)
+        reason.number = given.number;
+    if (given.other && given.other <= MPS_MAX_SUBFLOWS && (connection.known->known >> (given.other - 1) & 1))
+        reason.than = connection.known->sf[given.other - 1].id;
+    return reason;
+}
+
+SubflowStatus subflow_status(const KnownSubflow &subflow, const KnownConnection &connection,
+                             const std::set<std::uint32_t> &attached) {
+    const mps_subflow_record &record = subflow.record;
+    const mps_subflow_view &view = record.view;
+    const auto has = [&](std::uint32_t flag) { return (view.flags & flag) != 0; };
+    // An empty set of allowed subflows means all (abi.h, struct mps_verdict).
+    const bool allowed =
+        !subflow.known || !connection.known->allowed || (connection.known->allowed >> subflow.position & 1);
+    // The data path knows as many as it can steer, and this is none of them.
+    constexpr std::uint32_t all_known = (1U << MPS_MAX_SUBFLOWS) - 1;
+    const bool surplus = connection.known && connection.known->known == all_known && !subflow.known;
+    return SubflowStatus{.id = view.id,
+                         .ifindex = subflow.ifindex(),
+                         .ifname = ifname_of(subflow.ifindex()),
+                         .local = endpoint_text(record.local, record.local_port),
+                         .remote = endpoint_text(record.remote, record.remote_port),
+                         .tcp_state = tcp_state_text(record.state),
+                         .backup = subflow.backup(),
+                         .peer_backup = subflow.peer_backup(),
+                         .local_backup = has(MPS_SF_LOCAL_BACKUP),
+                         .allowed = allowed,
+                         .usable = has(MPS_SF_USABLE),
+                         .stale = has(MPS_SF_STALE),
+                         .steerable = attached.contains(subflow.ifindex()) && !surplus &&
+                                      !(subflow.known && subflow.known->deaf),
+                         .srtt_us = view.srtt_us,
+                         .rttvar_us = view.rttvar_us,
+                         .min_rtt_us = view.min_rtt_us,
+                         .cwnd = view.cwnd_segs,
+                         .ssthresh = view.ssthresh_segs,
+                         .in_flight = view.in_flight_segs,
+                         .mss_bytes = view.mss_bytes,
+                         .queued_bytes = view.queued_bytes,
+                         .notsent_bytes = view.notsent_bytes,
+                         .bytes_acked = view.bytes_acked,
+                         .pacing_rate = view.pacing_rate,
+                         .max_pacing_rate = record.max_pacing_rate,
+                         .notsent_lowat = record.notsent_lowat,
+                         .lost = view.lost_segs,
+                         .delivered = view.delivered_segs,
+                         .reason = reason_of(subflow, connection)};
+}
+
+const SubflowStatus *same_subflow(const std::vector<ConnectionStatus> &connections, std::uint32_t token,
+                                  const SubflowStatus &like) {
+    for (const ConnectionStatus &connection : connections) {
+        if (connection.token != token)
+            continue;
+        for (const SubflowStatus &one : connection.subflows) {
+            if (one.id == like.id && one.local == like.local && one.remote == like.remote)
+                return &one;
+        }
+    }
+    return nullptr;
+}
+
+ConnectionStatus connection_status(const KnownConnection &connection, const std::vector<Slot> &slots,
+                                   const mps_config &config, const std::set<std::uint32_t> &attached) {
+    ConnectionStatus status{
+        .token = connection.token, .policy = "default", .tracked = connection.known.has_value()};
+    if (connection.known) {
+        status.slot = connection.known->slot;
+        status.pending = connection.known->rule_epoch != rule_epoch(config);
+        const bool is_there = std::ranges::find(slots, status.slot, &Slot::number) != slots.end();
+        if (status.pending && (!config.nr_rules || !is_there))
+            status.slot = default_slot(config);
+        status.policy = policy_in_slot(slots, status.slot);
+    }
+    for (const KnownSubflow &subflow : connection.subflows) {
+        status.subflows.push_back(subflow_status(subflow, connection, attached));
+        status.plain |= subflow.record.plain != 0;
+    }
+    return status;
+}
+
+} // namespace
+
+Result<std::vector<ConnectionStatus>> connections_now(const Instance::Impl &impl) {
+    const auto pins = impl.open_for_reading();
+    MPS_TRY(pins);
+    const auto known = known_connections(*pins);
+    MPS_TRY(known);
+    const auto slots = Slots(*impl.paths(), *pins).read();
+    MPS_TRY(slots);
+    const auto entries = PathTable(*pins).entries();
+    MPS_TRY(entries);
+    const auto config = read_config(*pins);
+    MPS_TRY(config);
+    std::set<std::uint32_t> attached;
+    for (const PathEntry &entry : *entries) {
+        if (entry.has(MPS_PATH_ATTACHED))
+            attached.insert(entry.path.ifindex);
+    }
+    std::vector<ConnectionStatus> result;
+    for (const KnownConnection &connection : *known)
+        result.push_back(connection_status(connection, *slots, *config, attached));
+    return result;
+}
+
+std::string policy_in_slot(const std::vector<Slot> &slots, std::uint32_t number) {
+    const auto it = std::ranges::find(slots, number, &Slot::number);
+    if (it == slots.end())
+        return "default";
+    return it->policy ? it->policy->header.name : fmt::format("slot {}", number);
+}
+
+Result<std::vector<ConnectionStatus>> Instance::connections(std::uint32_t sample_ms) const {
+    using Clock = std::chrono::steady_clock;
+    const auto call = impl_->enter();
+    MPS_TRY(call);
+    const auto before = connections_now(*impl_);
+    if (!sample_ms || !before)
+        return before;
+    const auto then = Clock::now();
+    std::this_thread::sleep_for(std::chrono::milliseconds(sample_ms));
+    auto now = connections_now(*impl_);
+    MPS_TRY(now);
+    const double seconds = std::chrono::duration<double>(Clock::now() - then).count();
+    for (ConnectionStatus &connection : *now) {
+        for (SubflowStatus &one : connection.subflows) {
+            const SubflowStatus *earlier = same_subflow(*before, connection.token, one);
+            if (earlier && one.bytes_acked >= earlier->bytes_acked)
+                one.acked_bytes_s = static_cast<std::uint64_t>(
+                    static_cast<double>(one.bytes_acked - earlier->bytes_acked) / seconds);
+        }
+    }
+    return now;
+}
+
+} // namespace mps

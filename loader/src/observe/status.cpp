@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "attach/carrier.hpp"
+#include "attach/hooks.hpp"
+#include "attach/levers.hpp"
+#include "attach/presence.hpp"
+#include "attach/vrf.hpp"
+#include "base/try.hpp"
+#include "instance_impl.hpp"
+#include "kernel/device_place.hpp"
+#include "observe/diagnose.hpp"
+#include "observe/path_attributes.hpp"
+#include "pins/bpffs.hpp"
+#include "pins/orphans.hpp"
+#include "policy/selector.hpp"
+
+namespace mps {
+
+namespace {
+
+// One interface as the kernel has it; what is wrong with it goes into `problem`.
+Result<InterfaceStatus> interface_status(const InstallationPaths &paths, const Pins &pins,
+                                         std::uint32_t ifindex, const std::optional<mps_path> &path) {
+    const auto hooks = read_hooks(paths, pins, ifindex);
+    MPS_TRY(hooks);
+    const auto device = net_device(ifindex);
+    InterfaceStatus status{.name = device ? device->name : "", .ifindex = ifindex};
+    if (path)
+        status.attributes = attributes_of(*path);
+    if (!device) {
+        status.state = InterfaceState::absent;
+        return status;
+    }
+    const auto xdp = read_xdp(ifindex, *hooks);
+    MPS_TRY(xdp);
+    status.layer3 = device->layer3();
+    status.mode = xdp->own_mode.value_or(Mode::tc);
+    status.tc_hook = hooks->tcx ? "tcx" : "clsact";
+    status.tc_prog_id = hooks->tc_prog_id();
+    if (xdp->own_mode)
+        status.xdp_prog_id = hooks->xdp->prog_id;
+
+    const std::string tc = pins.program_name(status.tc_prog_id);
+    const std::string wanted = tc_program_name(status.layer3, xdp->own_mode ? TcRole::wakes : TcRole::whole);
+    if (!path || !(path->flags & (MPS_PATH_ATTACHED | MPS_PATH_WANTED))) {
+        status.problem = "half attached";
+    } else if (!(path->flags & MPS_PATH_ATTACHED)) {
+        status.state = InterfaceState::detached;
+        status.problem = "is there, but not attached";
+        return status;
+    } else if (tc.empty()) {
+        status.problem = "the TC program is gone";
+    } else if (hooks->xdp && !xdp->own_mode) {
+        status.problem =
+            xdp->foreign ? fmt::format("our XDP program was replaced by {}", prog_text(xdp->foreign->prog_id))
+                         : "our XDP program was taken off";
+    } else if (tc != wanted) {
+        status.problem = fmt::format("TC runs {} instead of {}", tc, wanted);
+    } else if (path->flags & MPS_PATH_LEAVING) {
+        status.problem = "half detached";
+    } else {
+        auto vrf = vrf_problem(paths, pins, *device, status.mode);
+        MPS_TRY(vrf);
+        status.problem = std::move(*vrf);
+    }
+    if (!status.problem.empty()) {
+        status.problem += "; 'mpsched repair' puts it right";
+    } else if (const auto all = net_devices()) {
+        status.problem = place_problem(*device, status.mode, *all);
+    }
+    return status;
+}
+
+void conclude(Status &status, const Circumstances &seen) {
+    for (Diagnosis &one : diagnose(seen))
+        status.findings.push_back(std::move(one));
+    std::stable_partition(status.findings.begin(), status.findings.end(),
+                          [](const Diagnosis &f) { return f.severity == Diagnosis::Severity::problem; });
+    for (const Diagnosis &one : status.findings) {
+        auto &lines = one.severity == Diagnosis::Severity::problem ? status.problems : status.notes;
+        lines.push_back(one.next.empty() ? one.what : fmt::format("{}; {}", one.what, one.next));
+    }
+}
+
+void add_problem(Status &status, const char *id, const std::string &what, const std::string &next = {},
+                 const std::string &subject = {}) {
+    status.findings.push_back({Diagnosis::Severity::problem, id, subject, what, "", next});
+}
+
+// Installations of other places, and programs without pins.
+void see_leftovers(const Instance::Impl &impl, Status &status) {
+    const auto bpffs = find_trusted_bpffs(impl.options);
+    if (bpffs && *bpffs) {
+        for (const Installation &one : find_installations(**bpffs, impl.cookie)) {
+            // What stands in our own place is judged below; what other versions have elsewhere is no problem
+            // of ours. A command that is at work now is not half-made; its repair, if it should be killed, is for the
+            // next one.
+            if (one.state == Installation::State::complete || one.state == Installation::State::other_abi ||
+                one.current || one.at_work)
+                continue;
+            add_problem(status, "pins",
+                        fmt::format("{} pins at {}: {}", to_string(one.state), one.path, one.text),
+                        "'mpsched repair'");
+        }
+    }
+    for (const Orphan &orphan : find_orphans(impl.options, impl.cookie)) {
+        status.problems.push_back(
+            fmt::format("{}: it runs, but its pins are gone; 'mpsched repair' removes it", orphan.text));
+    }
+}
+
+// Interfaces with programs of ours, or that are to have them.
+std::set<std::uint32_t> concerned_interfaces(const InstallationPaths &where,
+                                             const std::vector<PathEntry> &entries) {
+    std::set<std::uint32_t> interfaces;
+    for (const std::uint32_t ifindex : pinned_interfaces(where)) {
+        // What is left of one that is gone goes with the next command that changes something.
+        if (!ifname_of(ifindex).empty())
+            interfaces.insert(ifindex);
+    }
+    for (const PathEntry &entry : entries) {
+        if (!entry.absent() && entry.has(MPS_PATH_ATTACHED | MPS_PATH_WANTED))
+            interfaces.insert(entry.path.ifindex);
+    }
+    return interfaces;
+}
+
+Result<void> see_interfaces(const InstallationPaths &where, const Pins &pins, Status &status) {
+    const auto presence = look_at_interfaces(PathTable(pins));
+    MPS_TRY(presence);
+    const std::vector<PathEntry> &entries = presence->entries;
+    for (const PathEntry &entry : entries) {
+        auto path = path_status(PathTable(pins), entry);
+        MPS_TRY(path);
+        status.paths.push_back(std::move(*path));
+    }
+    for (const std::uint32_t ifindex : concerned_interfaces(where, entries)) {
+        const auto entry =
+            std::ranges::find_if(entries, [&](const PathEntry &e) { return e.path.ifindex == ifindex; });
+        auto one = interface_status(where, pins, ifindex,
+                                    entry == entries.end() ? std::nullopt : std::optional(entry->path));
+        MPS_TRY(one);
+        // diagnose() tells of one that is there and not attached.
+        if (!one->problem.empty() && one->state == InterfaceState::attached)
+            add_problem(status, "interface", fmt::format("{}: {}", one->name, one->problem), "", one->name);
+        status.interfaces.push_back(std::move(*one));
+    }
+    for (const PathEntry &entry : entries) {
+        if (entry.absent() && entry.has(MPS_PATH_WANTED)) {
+            status.interfaces.push_back({.name = path_name(entry.path),
+                                         .state = InterfaceState::absent,
+                                         .mode = mode_of(entry.path.mode),
+                                         .attributes = attributes_of(entry.path)});
+        }
+    }
+    return {};
+}
+
+Result<void> see_policies(const InstallationPaths &where, const Pins &pins, const mps_config &config,
+                          Status &status) {
+    const Slots table(where, pins);
+    auto policies_now = loaded_policies(table);
+    MPS_TRY(policies_now);
+    status.policies = std::move(*policies_now);
+    const auto slots = table.read();
+    MPS_TRY(slots);
+    for (const Slot &slot : *slots) {
+        if (!slot.trouble.empty())
+            add_problem(status, "slot", fmt::format("slot {}: {}", slot.number, slot.trouble));
+        if (slot.lacking.any())
+            add_problem(status, "slot",
+                        fmt::format("slot {}: its policy does not run in mode {}", slot.number,
+                                    slot.lacking.tc ? "tc" : "native or generic"),
+                        "'mpsched repair'");
+    }
+    status.new_only = (config.flags & MPS_CONFIG_NEW_ONLY) != 0;
+    status.default_slot = default_slot(config);
+    status.default_policy = policy_in_slot(*slots, status.default_slot);
+    const auto rules = table.rules();
+    MPS_TRY(rules);
+    for (const mps_rule &rule : *rules) {
+        if (rule.fields)
+            status.rules.push_back({format_selector(rule), policy_in_slot(*slots, rule.slot), rule.slot});
+    }
+    return {};
+}
+
+// What a killed command left, and what cannot be carried out.
+Result<void> see_unfinished(const InstallationPaths &where, const Pins &pins, const mps_config &config,
+                            Status &status) {
+    const auto levers = lever_state(where, pins);
+    MPS_TRY(levers);
+    if (levers->on && !levers->attached) {
+        add_problem(status, "levers",
+                    "new subflows do without what the policy wishes to be set (lowat_bytes): the sockops "
+                    "program is not attached; see 'mpsched probe'");
+    }
+    if (config.flags & MPS_CONFIG_LEAVING) {
+        add_problem(status, "half-detached", "half detached", "'mpsched repair'");
+    }
+    const auto stuck = is_wake_stuck(pins);
+    MPS_TRY(stuck);
+    if (*stuck) {
+        add_problem(
+            status, "parked",
+            "a parked subflow is to be opened, but no packet comes by attached interfaces that could carry that",
+            "'mpsched attach --follow' lends one whenever it is needed, 'mpsched repair' once");
+    }
+    return {};
+}
+
+Result<void> see_connections(const Instance &instance, const Pins &pins, Status &status) {
+    Circumstances seen = look_around();
+    seen.installed = true;
+    seen.interfaces = status.interfaces;
+    auto conns = instance.connections();
+    MPS_TRY(conns);
+    seen.connections = std::move(*conns);
+    status.connections = static_cast<std::uint32_t>(seen.connections.size());
+    status.max_connections = room_of(pins);
+    auto misses = read_misses(pins);
+    MPS_TRY(misses);
+    seen.misses = std::move(*misses);
+    const auto counters = instance.stats();
+    MPS_TRY(counters);
+    seen.no_room = (*counters)[MPS_C_CONN_FULL].value;
+    std::uint32_t subflows = 0;
+    for (const ConnectionStatus &connection : seen.connections)
+        subflows += static_cast<std::uint32_t>(connection.subflows.size());
+    const std::uint32_t tcp = established_tcp();
+    seen.plain_tcp = tcp > subflows ? tcp - subflows : 0;
+    conclude(status, seen);
+    return {};
+}
+
+} // namespace
+
+Result<Status> Instance::status() const {
+    const auto call = impl_->enter();
+    MPS_TRY(call);
+    Status status{.netns_cookie = impl_->cookie, .abi = MPS_ABI_VERSION, .engine = engine_params()};
+    see_leftovers(*impl_, status);
+    const auto pins = impl_->open_for_reading();
+    if (!pins) {
+        if (pins.error().code == ErrorCode::not_permitted)
+            return std::unexpected(pins.error());
+        if (pins.error().kind != ErrorKind::not_installed)
+            add_problem(status, "pins", pins.error().what, pins.error().hint);
+        conclude(status, look_around());
+        return status;
+    }
+    status.installed = true;
+    const InstallationPaths where = *impl_->paths();
+    const auto config = read_config(*pins);
+    MPS_TRY(config);
+    status.engine.front().value = config->dwell_us;
+    MPS_TRY(see_interfaces(where, *pins, status));
+    MPS_TRY(see_policies(where, *pins, *config, status));
+    MPS_TRY(see_unfinished(where, *pins, *config, status));
+    MPS_TRY(see_connections(*this, *pins, status));
+    return status;
+}
+
+} // namespace mps
