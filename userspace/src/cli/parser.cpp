@@ -65,6 +65,9 @@ class Parser {
     [[nodiscard]] Binder *binder(std::string_view name);
     [[nodiscard]] const table::Option *known_option(std::string_view word, std::string_view command) const;
     [[nodiscard]] bool given(std::string_view global) const;
+    // The words of help or version, where these were asked for and win over everything else.
+    [[nodiscard]] std::optional<std::vector<std::string>> instead() const;
+    [[nodiscard]] Result<void> read_globals(Invocation &invocation) const;
     std::unexpected<Error> explain(const CLI::ParseError &error, const std::vector<std::string> &words);
     std::unexpected<Error> explain_extra(const std::string &extra);
     std::unexpected<Error> explain_mismatch(const CLI::ParseError &error,
@@ -156,46 +159,25 @@ bool Parser::given(std::string_view global) const {
         globals_, [&](const Global &one) { return one.spec->name == global && one.option->count() > 0; });
 }
 
-Result<Invocation> Parser::parse(const std::vector<std::string> &words) {
-    // CLI11 takes "--netns=" for "--netns" and would use the next word as its value.
-    for (const std::string &word : words) {
-        if (word == "--")
-            break;
-        if (word.size() > 3 && word.starts_with("--") && word.find('=') == word.size() - 1)
-            return usage_error(fmt::format("option {} has an empty value", text::quoted(word)),
-                               "give a value after the '=', or leave the option out");
-    }
+// An option that does not exist is told all the same.
+std::optional<std::vector<std::string>> Parser::instead() const {
+    if (!given("--help") && !given("--version"))
+        return std::nullopt;
+    const bool unknown_option = std::ranges::any_of(
+        app_.remaining(true), [](const std::string &word) { return word.starts_with('-'); });
+    if (unknown_option)
+        return std::nullopt;
+    std::vector<std::string> words{given("--help") ? "help" : "version"};
+    if (given("--help"))
+        for (const auto &word : std::views::split(reached(), ' '))
+            if (!word.empty())
+                words.emplace_back(word.begin(), word.end());
+    if (given("--json"))
+        words.emplace_back("--json");
+    return words;
+}
 
-    std::vector<std::string> reversed(words.rbegin(), words.rend());
-    std::optional<std::unexpected<Error>> failure;
-    try {
-        app_.parse(reversed);
-    } catch (const CLI::ParseError &error) {
-        failure = explain(error, words);
-    }
-
-    // Help and version win over everything that may be wrong with the rest, except options that do not exist.
-    if (given("--help") || given("--version")) {
-        const bool unknown_option = std::ranges::any_of(
-            app_.remaining(true), [](const std::string &word) { return word.starts_with('-'); });
-        if (!unknown_option) {
-            std::vector<std::string> instead{given("--help") ? "help" : "version"};
-            if (given("--help"))
-                for (const auto &word : std::views::split(reached(), ' '))
-                    if (!word.empty())
-                        instead.emplace_back(word.begin(), word.end());
-            if (given("--json"))
-                instead.emplace_back("--json");
-            return Parser().parse(instead);
-        }
-    }
-    if (failure)
-        return *failure;
-
-    Binder *chosen = binder(reached());
-    if (chosen == nullptr)
-        throw std::logic_error("parsed a command without code: " + reached());
-    Invocation invocation{.command = &chosen->command(), .globals = {}};
+Result<void> Parser::read_globals(Invocation &invocation) const {
     for (const Global &global : globals_) {
         if (global.option->count() == 0)
             continue;
@@ -219,6 +201,38 @@ Result<Invocation> Parser::parse(const std::vector<std::string> &words) {
             return std::unexpected(seconds.error());
         invocation.globals.wait_s = *seconds;
     }
+    return {};
+}
+
+Result<Invocation> Parser::parse(const std::vector<std::string> &words) {
+    // CLI11 takes "--netns=" for "--netns" and would use the next word as its value.
+    for (const std::string &word : words) {
+        if (word == "--")
+            break;
+        if (word.size() > 3 && word.starts_with("--") && word.find('=') == word.size() - 1)
+            return usage_error(fmt::format("option {} has an empty value", text::quoted(word)),
+                               "give a value after the '=', or leave the option out");
+    }
+
+    std::vector<std::string> reversed(words.rbegin(), words.rend());
+    std::optional<std::unexpected<Error>> failure;
+    try {
+        app_.parse(reversed);
+    } catch (const CLI::ParseError &error) {
+        failure = explain(error, words);
+    }
+
+    if (const auto words_instead = instead())
+        return Parser().parse(*words_instead);
+    if (failure)
+        return *failure;
+
+    Binder *chosen = binder(reached());
+    if (chosen == nullptr)
+        throw std::logic_error("parsed a command without code: " + reached());
+    Invocation invocation{.command = &chosen->command(), .globals = {}};
+    if (auto read = read_globals(invocation); !read)
+        return std::unexpected(read.error());
 
     if (auto stored = chosen->store(); !stored)
         return std::unexpected(stored.error());
