@@ -119,9 +119,7 @@ std::unexpected<Error> fail(ErrorCode code, std::string what, std::string hint, 
     return std::unexpected(Error{code, std::move(what), std::move(hint), std::move(detail)});
 }
 
-std::string_view to_string(ErrorKind kind) {
-    return kind == ErrorKind::usage ? "usage" : "failed";
-}
+std::string_view to_string(ErrorKind kind) { return kind == ErrorKind::usage ? "usage" : "failed"; }
 
 std::string_view to_string(Answer answer) {
     return answer == Answer::available ? "available" : answer == Answer::missing ? "missing" : "unknown";
