@@ -30,7 +30,9 @@ struct auto_policy_state {
 	__u16 best;                    /* index, plus 1; 0: none yet */
 	__u16 pace[MPS_SUBFLOW_ROWS];  /* wished for, AUTO_PACE_UNIT bytes/s; 0: none */
 	__u8 trials[MPS_SUBFLOW_ROWS]; /* bursts sent on trial since it last helped by itself */
-	__u32 looked; /* bytes: the most that could be under way when it last went on in spite of a block */
+	__u32 looked; /* bytes: the most that could be under way when it last went on in spite of a block ... */
+	__u32 looked_us; /* ... and when that was */
+	__u32 reserved;
 };
 
 /* What is asked at this decision. */
@@ -44,7 +46,7 @@ struct auto_question {
 	__u32 rest;  /* nothing waits */
 	__u32 known; /* of one at least it was seen what it can carry */
 	__u32 margin_pct;
-	__u32 reserved;
+	__u32 now_us;
 };
 
 MPS_CORE __u32 auto_bytes(__u64 bytes)

@@ -124,9 +124,25 @@ MPS_CORE_PART __u32 auto_worth_trial(const struct auto_policy_state *st, const s
 }
 
 /*
+ * Goes on in spite of a block, with `room` bytes that can be under way? Once more only where that has grown by it: a receive buffer of a fixed size
+ * blocks every time. Such a try lasts for some round trips of the path, since one ACK later there is no answer yet: closed at each of them it got so
+ * little that its window was never full, and did not grow.
+ */
+MPS_CORE __u32 auto_looks(struct auto_policy_state *st, const struct auto_question *q,
+			  const struct auto_model *m, __u64 room)
+{
+	if (m->unknown || room > (__u64)st->looked + st->looked / AUTO_GROWTH) {
+		st->looked = auto_bytes(room);
+		st->looked_us = q->now_us;
+		return 1;
+	}
+	return (st->open >> mps_row(m->index) & 1) &&
+	       auto_since(q->now_us, st->looked_us) <= (__u64)m->rtt_us * AUTO_LOOK_ROUNDS;
+}
+
+/*
  * Would those that are open run out of send buffer or receive window while its share is on the way? That is guessed from the windows there are, and those of
- * a connection that keeps to one path never grow. In bulk that goes on for longer than the block, finding out costs less. Once more only where they
- * have grown by it: a receive buffer of a fixed size blocks every time.
+ * a connection that keeps to one path never grow. In bulk that goes on for longer than the block, finding out costs less.
  */
 MPS_CORE_PART __u32 auto_blocks(struct auto_policy_state *st, const struct auto_question *q,
 				const struct auto_plan *plan, const struct auto_offer *o, __u32 late_us)
@@ -147,11 +163,9 @@ MPS_CORE_PART __u32 auto_blocks(struct auto_policy_state *st, const struct auto_
 		sends = sends * AUTO_STAY_NUM / AUTO_STAY_DEN;
 	if (sends + o->share <= plan->queues + room)
 		return 0;
-	if (!q->refill || q->waits <= (__u64)plan->soon * late_us * AUTO_BLOCKS / 1000 ||
-	    (!o->m.unknown && room <= (__u64)st->looked + st->looked / AUTO_GROWTH))
+	if (!q->refill || q->waits <= (__u64)plan->soon * late_us * AUTO_BLOCKS / 1000)
 		return 1;
-	st->looked = auto_bytes(room);
-	return 0;
+	return !auto_looks(st, q, &o->m, room);
 }
 
 /* Asks the next subflow, and opens it if it helps. */
