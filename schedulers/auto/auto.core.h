@@ -16,12 +16,14 @@
  *   predictor   from that, when so many bytes would have arrived over a subflow
  *   planner     which subflows are open
  *   pacer       what the kernel will put on each, and the limit with which it is less
+ *   reasons     what is said of it
  */
 #ifndef MPS_AUTO_CORE_H
 #define MPS_AUTO_CORE_H
 
 #include "estimator.core.h"
 #include "planner.core.h"
+#include "reasons.core.h"
 
 #define AUTO_PARAMS(P)                                                                                       \
 	P(__u32, margin_pct, 10, 0, 50, "%",                                                                 \
@@ -31,7 +33,7 @@ MPS_PARAMS(auto_policy, AUTO_PARAMS)
 MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *out,
 				 const struct auto_policy_params *p, struct auto_policy_state *st)
 {
-	__u32 candidates = mps_welcome(v), best, left, next;
+	__u32 candidates = mps_welcome(v), best, left, next, silent, why;
 	struct auto_question q = {};
 	struct auto_plan plan = {};
 
@@ -41,7 +43,9 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
 		if (v->present >> i & 1)
 			q.known |= auto_learn(v, st, i);
-	candidates = mps_narrow(candidates, ~auto_silent(v, st));
+	silent = auto_silent(v, st);
+	auto_say_left_out(v, st, out, candidates, silent);
+	candidates = mps_narrow(candidates, ~silent);
 	auto_ask(v, st, &q);
 	best = auto_best(v, st, &q, candidates);
 	if (best >= MPS_MAX_SUBFLOWS)
@@ -50,13 +54,15 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	plan.first_us = auto_arrival_us(&plan.best, q.burst, AUTO_AS_IT_IS);
 	plan.best_pace = (__u32)auto_pace_least(v, st, best);
 	auto_open(v, st, &q, &plan, &plan.best);
+	auto_say(out, best, MPS_REASON_EARLIEST, plan.first_us, best);
 	left = candidates & ~plan.open;
 	for (__u32 round = 1; round < MPS_MAX_SUBFLOWS; round++) {
 		next = auto_first(v, st, &q, left, q.burst);
 		if (next >= MPS_MAX_SUBFLOWS)
 			break;
 		left &= ~(1u << next);
-		auto_consider(v, st, &q, &plan, next);
+		why = auto_consider(v, st, &q, &plan, next);
+		auto_say(out, next, why, plan.number, best);
 	}
 	auto_write_levers(out, st, q.rest ? best : MPS_MAX_SUBFLOWS);
 	st->open = (__u16)plan.open;

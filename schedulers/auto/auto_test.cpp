@@ -164,6 +164,37 @@ TEST_CASE("a slow path whose window is full is judged by when it opens", "[auto]
 	CHECK((at(370) & second) == second);
 }
 
+TEST_CASE("auto says why a subflow is open or not", "[auto]")
+{
+	auto why = [](std::uint32_t slow_us, Connection connection, bool peer_backup = false) {
+		mps_state state{};
+
+		return core_named("auto")(view_of({{.fresh = true},
+						   {.fresh = true,
+						    .peer_backup = peer_backup,
+						    .srtt_us = slow_us,
+						    .min_rtt_us = slow_us}},
+						  connection),
+					  state);
+	};
+	// 14000 bytes are under way for half a round trip: 10 and 50 ms.
+	const auto late = why(100000, {.unsent_bytes = 14000});
+	const auto helps = why(100000, {.unsent_bytes = 1000000, .window_bytes = 1u << 30});
+	const auto blocks = why(600000, {.unsent_bytes = 1000000, .window_bytes = 200000});
+
+	CHECK(late.reasoned == (first | second));
+	CHECK(late.reason[0].code == MPS_REASON_EARLIEST);
+	CHECK(late.reason[0].number / 1000 == 10);
+	CHECK(late.reason[1].code == MPS_REASON_LATER);
+	CHECK(late.reason[1].number / 1000 == 40);
+	CHECK(late.reason[1].other == 1);
+	CHECK(helps.reason[1].code == MPS_REASON_HELPS);
+	CHECK(helps.reason[1].flags == 0);
+	CHECK(blocks.reason[1].code == MPS_REASON_WINDOW);
+	CHECK(blocks.reason[1].number > 0);
+	CHECK(why(100000, {.unsent_bytes = 14000}, true).reason[1].code == MPS_REASON_PEER_BACKUP);
+}
+
 TEST_CASE("a path in trouble is left out", "[auto]")
 {
 	CHECK(Steered("auto").allowed({{.troubled = true}, {.srtt_us = 200000}}, {.unsent_bytes = 1000}) ==

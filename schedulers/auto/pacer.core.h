@@ -15,9 +15,10 @@ struct auto_plan {
 	__u32 best_pace;        /* KiB/s by which others are paced */
 	__u32 open;
 	__u32 trial;
-	__u32 paces; /* KiB/s */
-	__u32 rate;  /* bytes/ms by their windows ... */
-	__u32 soon;  /* ... and once slow start is over */
+	__u32 number; /* that belongs to the reason for the last one asked */
+	__u32 paces;  /* KiB/s */
+	__u32 rate;   /* bytes/ms by their windows ... */
+	__u32 soon;   /* ... and once slow start is over */
 	__u64 windows;
 	__u64 queues;
 };

@@ -141,7 +141,7 @@ MPS_CORE __u32 auto_looks(struct auto_policy_state *st, const struct auto_questi
 }
 
 /*
- * Would those that are open run out of send buffer or receive window while its share is on the way? That is guessed from the windows there are, and those of
+ * By how many bytes would those that are open run out of send buffer or receive window while its share is on the way? 0: they would not. That is guessed from the windows there are, and those of
  * a connection that keeps to one path never grow. In bulk that goes on for longer than the block, finding out costs less.
  */
 MPS_CORE_PART __u32 auto_blocks(struct auto_policy_state *st, const struct auto_question *q,
@@ -163,35 +163,51 @@ MPS_CORE_PART __u32 auto_blocks(struct auto_policy_state *st, const struct auto_
 		sends = sends * AUTO_STAY_NUM / AUTO_STAY_DEN;
 	if (sends + o->share <= plan->queues + room)
 		return 0;
+	sends = sends + o->share - plan->queues - room;
 	if (!q->refill || q->waits <= (__u64)plan->soon * late_us * AUTO_BLOCKS / 1000)
-		return 1;
-	return !auto_looks(st, q, &o->m, room);
+		return auto_bytes(sends);
+	return auto_looks(st, q, &o->m, room) ? 0 : auto_bytes(sends);
 }
 
-/* Asks the next subflow, and opens it if it helps. */
+/* How much later than the best's its burst would arrive. Where only one burst at a time is trusted to it, nobody can tell. */
+MPS_CORE __u32 auto_why_later(const struct auto_question *q, struct auto_plan *plan,
+			      const struct auto_model *m)
+{
+	__u32 us = auto_arrival_us(m, q->burst, AUTO_AS_IT_IS);
+
+	plan->number = us > plan->first_us ? us - plan->first_us : 0;
+	return us < AUTO_NEVER_US ? MPS_REASON_LATER : MPS_REASON_UNKNOWN;
+}
+
+/* Asks the next subflow, and opens it if it helps. Returns why it is open or not, enum mps_reason_code; the number for it is left in the plan. */
 MPS_CORE_PART __u32 auto_consider(const struct mps_view *v, struct auto_policy_state *st,
 				  const struct auto_question *q, struct auto_plan *plan, __u32 next)
 {
-	__u32 late, i = mps_row(next), trial = 0;
+	__u32 late, i = mps_row(next), why;
 	struct auto_offer o = {};
 
 	if (!v || !st || !q || !plan)
-		return 0;
+		return MPS_REASON_NONE;
+	plan->number = 0;
 	auto_model_of(v, st, q, &o.m, next);
 	o.limit_us = auto_limit_us(v, st, q, plan, next);
 	o.share = auto_share(v, st, q, plan, &o.m);
 	auto_pace_offer(v, st, q, plan, &o);
 	late = auto_late_us(&o.m, o.share, q->refill, auto_limit(st, i), AUTO_AS_IT_IS);
-	if (late <= o.limit_us && !o.over)
+	if (late <= o.limit_us && !o.over) {
 		st->trials[i] = 0; /* it helps by itself */
-	else if (auto_worth_trial(st, q, &o))
-		trial = 1u << i;
-	else
-		return 0;
-	if (auto_blocks(st, q, plan, &o, late))
-		return 0;
-	plan->trial |= trial;
-	return auto_open(v, st, q, plan, &o.m);
+		why = MPS_REASON_HELPS;
+	} else if (auto_worth_trial(st, q, &o)) {
+		why = MPS_REASON_TRIED;
+	} else {
+		return auto_why_later(q, plan, &o.m);
+	}
+	plan->number = auto_blocks(st, q, plan, &o, late);
+	if (plan->number)
+		return MPS_REASON_WINDOW;
+	plan->trial |= (__u32)(why == MPS_REASON_TRIED) << i;
+	auto_open(v, st, q, plan, &o.m);
+	return why;
 }
 
 #endif
