@@ -9,7 +9,7 @@
 
 #include "maps.bpf.h"
 #include "parse.bpf.h"
-#include "wake.bpf.h"
+#include "checksum.bpf.h"
 
 #define PRIO_BYTES 4
 #define TCP_DOFF_MAX 15
@@ -22,17 +22,6 @@ enum mps_edit_result {
 	EDIT_GSO,
 	EDIT_FAILED,
 };
-
-/* ~(~old_sum + ~old + new): RFC 1624, equation 3, over any number of changed words. */
-static __always_inline __u16 patch_csum(__u16 check, __u32 removed, __u32 added)
-{
-	__u64 sum = (__u16)~check;
-
-	/* ~removed as one's complement of its folded value */
-	sum += (__u16)~fold_csum(removed);
-	sum += added;
-	return ~fold_csum(sum);
-}
 
 static __always_inline __be16 prio_word(__u32 backup, int which)
 {
@@ -160,12 +149,6 @@ static __always_inline int insert_prio_any(struct xdp_md *ctx, const struct mps_
 static __always_inline __u32 prio_byte_off(const struct mps_packet *pkt)
 {
 	return pkt->tcp_off + sizeof(struct tcphdr) + pkt->prio_off + 2;
-}
-
-/* One octet of the segment as a word of the checksum. */
-static __always_inline __u32 octet_in_sum(__u32 octet, __u32 off_in_segment)
-{
-	return off_in_segment & 1 ? bpf_htons(octet) : bpf_htons(octet << 8);
 }
 
 static __always_inline __u16 patch_octet_csum(__u16 check, const struct mps_packet *pkt, __u32 old, __u32 new)

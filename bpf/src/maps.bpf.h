@@ -146,4 +146,25 @@ __u32 mps_decide_all = 0;
 
 #define COUNT(counters, id) ((counters)->n[MPS_C_##id]++)
 
+static __always_inline struct mps_counters *get_counters(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&mps_counters, &zero);
+}
+
+static __always_inline struct mps_config *get_config(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&mps_config, &zero);
+}
+
+static __always_inline struct mps_scratch *get_scratch(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&mps_scratch, &zero);
+}
+
 #endif /* MPS_MAPS_BPF_H */

@@ -54,6 +54,19 @@ struct {
 	__type(value, struct mps_pass);
 } mps_passes SEC(".maps");
 
+/* Blank, but for the interface. */
+static __always_inline struct mps_pass *get_pass(__u32 ifindex)
+{
+	__u32 zero = 0;
+	struct mps_pass *p = bpf_map_lookup_elem(&mps_passes, &zero);
+
+	if (!p)
+		return NULL;
+	__builtin_memset(p, 0, sizeof(*p));
+	p->ifindex = ifindex;
+	return p;
+}
+
 /* Bytes that the packet's own ACK will take out of flight once the stack has seen it, 0 if it is old or absurd. */
 static __always_inline __u32 newly_acked(__u32 ack, __u32 snd_una, __u32 snd_nxt)
 {

@@ -77,4 +77,22 @@ __noinline int mps_ask_vrf(struct __sk_buff *skb, const struct mps_packet *pkt, 
 	return state;
 }
 
+/* The socket may be bound to the VRF: what the program there decides, as decide() would have. */
+static __always_inline struct mps_conn *ask_vrf(struct __sk_buff *skb, const struct mps_packet *pkt,
+						struct mps_pass *p, struct mps_counters *counters,
+						const struct mps_view *view, int *want)
+{
+	struct mps_vrf_call *call = get_vrf_call();
+	__u32 token, state = mps_ask_vrf(skb, pkt, p);
+
+	/* The clone did not get there: the VRF or our program is gone, or the packet has no link-layer header. */
+	if (state == VRF_ASKED)
+		COUNT(counters, NO_SOCKET);
+	if (!call || state != VRF_DECIDED)
+		return NULL;
+	*want = call->want;
+	token = view->token; /* the scratch memory is this CPU's: the VRF's program has filled it */
+	return bpf_map_lookup_elem(&mps_conns, &token);
+}
+
 #endif /* MPS_VRF_BPF_H */

@@ -27,6 +27,7 @@
 #include "maps.bpf.h"
 #include "view.bpf.h"
 #include "believe.bpf.h"
+#include "checksum.bpf.h"
 
 #define TC_ACT_UNSPEC (-1)
 #define TC_ACT_SHOT 2
@@ -340,15 +341,6 @@ struct wake_ipv6 {
 	struct wake_tcp t;
 };
 
-static __always_inline __u16 fold_csum(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (__u16)sum;
-}
-
 /* Writes TCP header and options; returns their length. */
 static __always_inline __u32 write_wake_tcp(struct wake_tcp *t, const struct mps_wake *w)
 {
@@ -573,6 +565,29 @@ __noinline int mps_receive_wake(struct __sk_buff *skb, struct mps_counters *coun
 stray:
 	COUNT(counters, WAKE_STRAY);
 	return TC_ACT_UNSPEC;
+}
+
+/* Wakes pass through TC ingress on every attached interface, whatever its mode. Returns true if `skb` was one. */
+static __always_inline bool handle_wakes(struct __sk_buff *skb, bool l3, int *verdict)
+{
+	__u64 ready = mps_wakes_ready;
+	__u32 mark = skb->mark;
+	struct mps_counters *counters;
+
+	*verdict = TC_ACT_UNSPEC;
+	if (mark && (mark & 0xffff0000) == mps_wake_magic) {
+		counters = get_counters();
+		if (counters)
+			*verdict = mps_receive_wake(skb, counters, l3);
+		return true;
+	}
+	/* Only IP can be turned into IP. */
+	if (ready && (skb->protocol == bpf_htons(ETH_P_IP) || skb->protocol == bpf_htons(ETH_P_IPV6))) {
+		counters = get_counters();
+		if (counters)
+			mps_send_wakes(skb, counters, l3);
+	}
+	return false;
 }
 
 #endif /* MPS_WAKE_BPF_H */

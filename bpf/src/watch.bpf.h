@@ -16,7 +16,9 @@
 
 #include "maps.bpf.h"
 #include "view.bpf.h"
-#include "wake.bpf.h"
+#include "paths.bpf.h"
+#include "policy.bpf.h"
+#include "act.bpf.h"
 
 #define WATCH_NS (1000 * 1000 * 1000ull)
 /* A wake waits for a packet almost until the next one is queued in its place. */
@@ -37,11 +39,51 @@ struct {
 	__type(value, struct mps_watch);
 } mps_watches SEC(".maps");
 
+static __noinline int view_by_time(struct mps_conn *conn, struct mps_view *view, struct mps_pass *p)
+{
+	struct mptcp_sock *msk = (struct mptcp_sock *)conn->msk;
+	struct mps_walk walk = {
+		.view = view,
+		.conn = conn,
+		.pass = p,
+		.msk = msk,
+	};
+
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		view->sf[i].flags = 0;
+	return mps_rdonly_cast ? walk_subflows_fast(&walk, &msk->conn_list)
+			       : walk_subflows_probing(&walk, &msk->conn_list);
+}
+
 /*
- * Holds the last verdict of a connection against what the kernel says now, without a packet (datapath.bpf.c). Returns whether there
- * is something to watch still.
+ * Holds the last verdict of a connection against what the kernel says now, without a packet. Returns whether there is something
+ * to watch still.
  */
-int mps_look_again(struct mps_conn *conn, __u64 now_ns);
+__noinline int mps_look_again(struct mps_conn *conn, __u64 now_ns)
+{
+	struct mps_counters *counters = get_counters();
+	struct mps_scratch *scratch = get_scratch();
+	struct mps_config *config = get_config();
+	struct mps_pass *p = get_pass(0);
+
+	if (!conn || !scratch || !config || !counters || !p)
+		return 0;
+	if (config->flags & MPS_CONFIG_LEAVING || conn->slot == MPS_SLOT_NONE)
+		return 0;
+	p->now_ns = now_ns;
+	p->self = MPS_MAX_SUBFLOWS;
+	p->patience_ns = WATCH_PATIENCE_NS;
+	if (!view_by_time(conn, &scratch->view, p))
+		return 1;
+	if (p->woken)
+		mps_account_wakes(conn, p, counters);
+	mps_add_paths(conn, &scratch->view, config, p);
+	p->restore = conn->restored;
+	scratch->verdict.allowed = conn->allowed;
+	p->allowed = p->restore ? 0 : safe_verdict(scratch, p, counters);
+	mps_apply_verdict(conn, &scratch->view, config, counters, p);
+	return parked_by_us(p) || !conn->settled;
+}
 
 static int watch_expired(void *map MPS_UNUSED, __u32 *token, struct mps_watch *watch)
 {
