@@ -99,19 +99,21 @@ SEC("xdp.frags") int bench_rewrite(struct xdp_md *ctx)
 		.tcp_off = TCP_AT,
 		.options_len = 24,
 	};
+	struct mps_plan *plan;
 
-	if (mps_edit_xdp(ctx, &pkt, turn++ & 1, 0) != EDIT_DONE)
+	plan = plan_prio(&pkt, turn++ & 1);
+	if (!plan || mps_edit_xdp(ctx, &pkt, plan, 0) != EDIT_DONE)
 		return XDP_ABORTED;
-	return bpf_xdp_adjust_head(ctx, PRIO_BYTES) ? XDP_ABORTED : XDP_PASS;
+	return bpf_xdp_adjust_head(ctx, INSERT_BYTES) ? XDP_ABORTED : XDP_PASS;
 }
 
 /* Without the rewrite, but with both moves of the packet's start. */
 SEC("xdp.frags") int bench_rewrite_twin(struct xdp_md *ctx)
 {
 	sink = turn++ & 1;
-	if (bpf_xdp_adjust_head(ctx, -PRIO_BYTES))
+	if (bpf_xdp_adjust_head(ctx, -INSERT_BYTES))
 		return XDP_ABORTED;
-	return bpf_xdp_adjust_head(ctx, PRIO_BYTES) ? XDP_ABORTED : XDP_PASS;
+	return bpf_xdp_adjust_head(ctx, INSERT_BYTES) ? XDP_ABORTED : XDP_PASS;
 }
 
 struct {

@@ -9,13 +9,8 @@
 #include "maps.bpf.h"
 #include "view.bpf.h"
 #include "wake.bpf.h"
+#include "plan.bpf.h"
 #include "edit.bpf.h"
-
-enum mps_want {
-	WANT_NOTHING = -1,
-	WANT_ACTIVE = 0,
-	WANT_BACKUP = 1,
-};
 
 /* Which wakes did what they were for: the kernel's bit tells, not that a packet was handed over. */
 __noinline int mps_account_wakes(struct mps_conn *conn, const struct mps_pass *p,
@@ -155,12 +150,9 @@ __noinline int mps_account_edit(struct mps_conn *conn, const struct mps_view *vi
 			COUNT(counters, REWRITTEN);
 		else if (mine->flip_ns && mine->flip_value == backup)
 			COUNT(counters, INSERTED_RETRY);
-		if (mine->woken)
-			COUNT(counters, WAKE_LOST);
+		note_flip(mine, counters, p->now_ns, backup);
 		mine->woken = 0;
 		remember_edit(mine, edit_print(p->print, p->has_prio ? p->prio_off : 0, backup, p->place));
-		mine->flip_ns = p->now_ns;
-		mine->flip_value = backup;
 		return 0;
 	case EDIT_NO_ROOM:
 		COUNT(counters, SKIP_ROOM);

@@ -67,6 +67,7 @@ static __always_inline int handle_xdp(struct xdp_md *ctx, bool l3)
 	struct mps_scratch *scratch;
 	struct mps_conn *conn;
 	struct mps_packet pkt;
+	struct mps_plan *plan;
 	struct mps_pass *p;
 	int want, parsed;
 
@@ -93,9 +94,9 @@ static __always_inline int handle_xdp(struct xdp_md *ctx, bool l3)
 		      scratch, &conn);
 	if (conn && !l3)
 		note_mac(conn, p, (void *)(long)ctx->data, (void *)(long)ctx->data_end);
-	if (conn && want >= 0 && (pkt.has_prio || !pkt.fin))
+	if (conn && (plan = plan_prio(&pkt, want)))
 		mps_account_edit(conn, &scratch->view, counters, p,
-				 mps_edit_xdp(ctx, &pkt, want, l3) << 1 | want);
+				 mps_edit_xdp(ctx, &pkt, plan, l3) << 1 | want);
 	return XDP_PASS;
 }
 
@@ -115,6 +116,7 @@ static __always_inline int handle_tc(struct __sk_buff *skb, bool l3)
 	struct mps_scratch *scratch;
 	struct mps_conn *conn;
 	struct mps_packet pkt;
+	struct mps_plan *plan;
 	struct mps_pass *p;
 	int want, verdict, parsed;
 
@@ -143,8 +145,9 @@ static __always_inline int handle_tc(struct __sk_buff *skb, bool l3)
 		return TC_ACT_UNSPEC;
 	if (!l3)
 		note_mac(conn, p, (void *)(long)skb->data, (void *)(long)skb->data_end);
-	if (want >= 0 && (pkt.has_prio || !pkt.fin))
-		mps_account_edit(conn, &scratch->view, counters, p, mps_edit_tc(skb, &pkt, want) << 1 | want);
+	plan = plan_prio(&pkt, want);
+	if (plan)
+		mps_account_edit(conn, &scratch->view, counters, p, mps_edit_tc(skb, &pkt, plan) << 1 | want);
 	if (mps_wakes_ready)
 		mps_send_wakes(skb, counters, l3);
 	return TC_ACT_UNSPEC;

@@ -137,6 +137,31 @@ struct {
 	__type(value, struct mps_edit);
 } mps_edits SEC(".maps");
 
+/* One run of octets among the TCP options that are changed where they stand. */
+struct mps_change {
+	__u8 off; /* of the first, from the first option on */
+	__u8 len;
+	__u8 mask;  /* of each octet these bits … */
+	__u8 value; /* … become those of this one */
+};
+
+#define MPS_PLAN_CHANGES 2
+
+/* See plan.bpf.h. */
+struct mps_plan {
+	__u8 nr_changes;
+	__u8 inserts; /* the four octets of `insert` */
+	__be16 insert[2];
+	struct mps_change change[MPS_PLAN_CHANGES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct mps_plan);
+} mps_plans SEC(".maps");
+
 /* Bit i: mps_wakes[i] is READY (pending) or SENT. One load tells a packet that there is nothing to do. */
 __u64 mps_wakes_ready = 0;
 __u64 mps_wakes_sent = 0;

@@ -115,6 +115,16 @@ __noinline int mps_address_wake(struct mps_wake *w, const struct mps_conn_subflo
 	return own || mine->has_mac;
 }
 
+/* The backup bit of a subflow is about to be changed anew, by a wake or in a packet: a wake before it came to nothing. */
+static __always_inline void note_flip(struct mps_conn_subflow *mine, struct mps_counters *counters,
+				      __u64 now_ns, __u32 backup)
+{
+	if (mine->woken)
+		COUNT(counters, WAKE_LOST);
+	mine->flip_ns = now_ns;
+	mine->flip_value = backup;
+}
+
 /* Queues a wake for sf[i]; returns true if it is under way. */
 __noinline int mps_queue_wake(struct mps_conn_subflow *mine, struct mps_counters *counters,
 			      const struct mps_wake_order *order)
@@ -190,11 +200,8 @@ __noinline int mps_queue_wake(struct mps_conn_subflow *mine, struct mps_counters
 		w->vlan_proto[i] = mine->vlan_proto[i];
 	}
 	w->when_ns = order->now_ns + order->patience_ns;
-	if (mine->woken)
-		COUNT(counters, WAKE_LOST);
+	note_flip(mine, counters, order->now_ns, order->backup);
 	mine->woken = 1;
-	mine->flip_ns = order->now_ns;
-	mine->flip_value = order->backup;
 	remember_edit(mine, edit_print(packet_print(w->seq, w->ack, w->has_tstamp ? w->tsval : 0),
 				       w->has_tstamp ? 12 : 0, order->backup, place_of(w->ifindex, false)));
 	swap_state(w, MPS_WAKE_FILLING, MPS_WAKE_READY);
