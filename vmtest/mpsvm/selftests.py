@@ -172,7 +172,7 @@ class Kept:
 
     def __init__(self, task: Task, seed: int, words: str, program: Path) -> None:
         facts = [cache.read_facts(folder) for folder in (cache.root() / task.kernel.name, task.folder.parents[3])]
-        binary = cache.sha256(program) if task.setup.policy else ""
+        binary = mpsched_files(program) if task.setup.policy else ""
         key = json.dumps([facts, seed, words, binary, guest_files()], sort_keys=True)
         name = f"{task.kernel.name}-{task.test}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
         self._path = cache.root() / "selftests" / "results" / name
@@ -201,6 +201,12 @@ class Kept:
         fresh = self._path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         fresh.write_text(json.dumps(document, indent=1) + "\n")
         fresh.rename(self._path)
+
+
+def mpsched_files(program: Path) -> str:
+    """A digest of mpsched and of its own library, where nearly all of it is."""
+    own = [library for library in guest.libraries([program]) if library.name.startswith("libmpsched")]
+    return hashlib.sha256("".join(cache.sha256(file) for file in (program, *own)).encode()).hexdigest()
 
 
 def guest_files() -> str:

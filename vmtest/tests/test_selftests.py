@@ -68,6 +68,9 @@ class Runs(unittest.TestCase):
         self.program = self.folder / "build" / "bin" / "mpsched"
         self.program.parent.mkdir(parents=True)
         self.program.write_text("one build")
+        self.library = self.folder / "build" / "lib" / "libmpsched.so.1"
+        self.library.parent.mkdir()
+        self.library.write_text("one build")
         self.booted: list[str] = []
         self.broken = ""
         self.stats = b'{"decided": 5}'
@@ -95,6 +98,7 @@ class Runs(unittest.TestCase):
             mock.patch.object(kselftest, "fetch", return_value=sources),
             mock.patch.object(selftests, "tools", return_value=[]),
             mock.patch.object(selftests.guest, "base"),
+            mock.patch.object(selftests.guest, "libraries", return_value=[self.library, Path("/lib/libc.so.6")]),
             mock.patch.object(selftests.guest, "built", return_value=[]),
             mock.patch.object(selftests.shutil, "which", return_value="/usr/bin/qemu"),
             contextlib.redirect_stdout(out),
@@ -127,7 +131,7 @@ class Runs(unittest.TestCase):
     def test_another_build_is_run_and_compared_with_what_was_kept_without_mpsched(self) -> None:
         self.run_selftests()
         self.booted.clear()
-        self.program.write_text("another build")
+        self.library.write_text("another build")
         self.broken = "yes"
         code, out = self.run_selftests()
         self.assertEqual(["with"], self.booted)
