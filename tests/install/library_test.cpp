@@ -129,7 +129,7 @@ with mpsched.Instance(sys.argv[1]) as m:
             print(change["interface"], change["now"])
             break
     m.path("lte", weight=3)
-    print(m.path("lte")["weight"], m.stats()["inserted"] > 0)
+    print(m.path("lte")["weight"], m.stats()["decided"] > 0)
     for call in (lambda: m.use("no-such"), lambda: m.path("lte", weight=0), lambda: m.path("nosuch0")):
         try:
             call()
