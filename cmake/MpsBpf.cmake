@@ -64,8 +64,8 @@ function(mps_bpf_object target)
         list(APPEND includes -I "${dir}")
     endforeach()
     list(TRANSFORM ARG_DEFINES PREPEND -D)
-    mps_bpf_target_flags(target_flags PROCESSOR "${CMAKE_SYSTEM_PROCESSOR}" SYSROOT "${CMAKE_SYSROOT}"
-        MULTIARCH "${CMAKE_LIBRARY_ARCHITECTURE}")
+    mps_bpf_target_flags(target_flags "${CMAKE_SYSTEM_PROCESSOR}" "${CMAKE_SYSROOT}"
+        "${CMAKE_LIBRARY_ARCHITECTURE}")
 
     set(object "${CMAKE_CURRENT_BINARY_DIR}/${ARG_OUTPUT_NAME}.bpf.o")
     set(strip "")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 # Copyright mpsched contributors
 #
-#   mps_bpf_target_flags(<variable> PROCESSOR name [SYSROOT dir] [MULTIARCH triplet])
+#   mps_bpf_target_flags(<variable> <processor> <sysroot> <multiarch triplet>)
 #       What clang has to be told about the machine that BPF objects will run on: --target=bpf says nothing of it. The values are
-#       CMake's: CMAKE_SYSTEM_PROCESSOR, CMAKE_SYSROOT, CMAKE_LIBRARY_ARCHITECTURE.
+#       CMake's: CMAKE_SYSTEM_PROCESSOR, CMAKE_SYSROOT, CMAKE_LIBRARY_ARCHITECTURE; the last two are often empty, which CMake 3.31
+#       warns of behind a keyword (CMP0174), so there are none.
 #       A file of its own, so that a test can ask without a compiler for that machine (tests/support/selftest/bpf_target.cmake).
 
 include_guard(GLOBAL)
@@ -30,23 +31,19 @@ function(_mps_bpf_register_set processor out)
     set(${out} "${name}" PARENT_SCOPE)
 endfunction()
 
-function(mps_bpf_target_flags out)
-    cmake_parse_arguments(PARSE_ARGV 1 ARG "" "PROCESSOR;SYSROOT;MULTIARCH" "")
-    if(NOT ARG_PROCESSOR OR ARG_UNPARSED_ARGUMENTS)
-        message(FATAL_ERROR "mps_bpf_target_flags: needs PROCESSOR, does not know '${ARG_UNPARSED_ARGUMENTS}'")
-    endif()
-    _mps_bpf_register_set("${ARG_PROCESSOR}" registers)
+function(mps_bpf_target_flags out processor sysroot multiarch)
+    _mps_bpf_register_set("${processor}" registers)
     set(flags "-D__TARGET_ARCH_${registers}")
     # Everything but clang's own headers comes from the sysroot.
-    if(ARG_SYSROOT)
+    if(sysroot)
         list(APPEND flags -nostdlibinc)
     endif()
     # asm/types.h of the target is in its multiarch directory, which clang does not search for --target=bpf.
-    if(ARG_MULTIARCH)
-        list(APPEND flags -idirafter "${ARG_SYSROOT}/usr/include/${ARG_MULTIARCH}")
+    if(multiarch)
+        list(APPEND flags -idirafter "${sysroot}/usr/include/${multiarch}")
     endif()
-    if(ARG_SYSROOT)
-        list(APPEND flags -idirafter "${ARG_SYSROOT}/usr/include")
+    if(sysroot)
+        list(APPEND flags -idirafter "${sysroot}/usr/include")
     endif()
     set(${out} "${flags}" PARENT_SCOPE)
 endfunction()
