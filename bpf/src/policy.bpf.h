@@ -51,7 +51,7 @@ static __always_inline __u64 *old_state(const struct mps_scratch *s)
 	return (__u64 *)((char *)s + MPS_STATE_OFFSET_4_0);
 }
 
-/* Global: the number of words would multiply with everything that follows. */
+/* Global, so that the verifier walks it once, and not everything behind it once for each number of words. */
 __noinline int mps_prepare_policy(struct mps_scratch *s, const struct mps_conn *conn, __u32 wants)
 {
 	if (!s || !conn)
@@ -164,7 +164,7 @@ __noinline int mps_conclude(struct mps_conn *conn, const struct mps_scratch *s,
 		return 0;
 	p->restore = 1;
 	p->allowed = 0;
-	if (config->flags & MPS_CONFIG_LEAVING || conn->slot == MPS_SLOT_NONE) {
+	if (!wants_policy(config, conn)) {
 		COUNT(counters, PASSED);
 	} else if (!s->decided) {
 		COUNT(counters, POLICY_FAILED);
