@@ -109,13 +109,6 @@ MPS_CORE __u32 mps_flag(__u32 flags, __u32 flag)
 	return (flags & flag) / flag;
 }
 
-/* Is the subflow at index i one that can carry data and shows no sign of being dead? */
-MPS_CORE int mps_is_healthy(const struct mps_view *v, __u32 i)
-{
-	return (v->sf[i].flags & (MPS_SF_PRESENT | MPS_SF_USABLE | MPS_SF_TROUBLED)) ==
-	       (MPS_SF_PRESENT | MPS_SF_USABLE);
-}
-
 /* Those of `among` that are in `better`, if there are any. */
 MPS_CORE __u32 mps_narrow(__u32 among, __u32 better)
 {

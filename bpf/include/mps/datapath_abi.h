@@ -187,8 +187,6 @@ enum mps_config_flag {
 };
 
 #define MPS_DEFAULT_DWELL_US 1000
-/* Below it an edit could be repeated before the stack has processed the packet that carries it. */
-#define MPS_MIN_DWELL_US 100
 #define MPS_MAX_DWELL_US 10000000
 
 /* Slot 0 never holds a program: it is the pass-through that works even when nothing else does. */
