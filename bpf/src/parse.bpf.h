@@ -12,27 +12,14 @@
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
 #include <bpf/bpf_endian.h>
+#include <mps/mptcp_options.h>
 #include "maps.bpf.h"
 
 #define ETH_VLAN_LEN 4
-#define TCPOPT_EOL 0
-#define TCPOPT_NOP 1
-#define TCPOPT_MPTCP 30 /* RFC 8684 section 3 */
-#define MPTCP_SUB_MP_JOIN 1
-#define MPTCP_SUB_DSS 2
-#define MPTCP_DSS_DATA_ACK 1 /* the A flag, RFC 8684 3.3 */
-#define MPTCP_SUB_ADD_ADDR 3
-#define MPTCP_ADD_ADDR_MIN 8 /* the echo of an IPv4 address */
-#define MPTCP_SUB_MP_PRIO 5
-#define MPTCP_PRIO_LEN 3 /* RFC 8684 3.3.8 */
-#define MPTCP_JOIN_SYN_LEN 12
-#define TCPOPT_TIMESTAMP 8
-#define TCPOLEN_TIMESTAMP 10
 /* NOP NOP kind 8 length 10: how Linux (and most others) start the options of an established connection. */
 #define TCPOPT_ALIGNED_TIMESTAMP bpf_htonl(0x0101080a)
 #define TCPOPT_ALIGNED_SACK bpf_htonl(0x01010500) /* NOP NOP kind 5, the length follows */
 #define TCPOPT_ALIGNED_SACK1 bpf_htonl(0x0101050a)
-#define TCP_OPTIONS_MAX 40
 #define IPV6_EXT_MAX 6
 /* Longest run of headers before the TCP options that we edit. */
 #define HEADERS_MAX 252
@@ -129,13 +116,13 @@ __noinline int mps_walk_options(struct mps_option_copy *copy, __u32 len)
 			return OPTIONS_BAD;
 		head = options[(off + 2) & 63];
 		mptcp = is_equal(kind, TCPOPT_MPTCP) & (1 - is_equal(size, 2));
-		prio = mptcp & is_equal(head >> 4, MPTCP_SUB_MP_PRIO) & is_equal(size, MPTCP_PRIO_LEN);
+		prio = mptcp & is_equal(head >> 4, MPTCP_SUB_MP_PRIO) & is_equal(size, MPTCP_LEN_prio);
 		acks = mptcp & is_equal(head >> 4, MPTCP_SUB_DSS) & (1 - is_equal(size, 3)) &
 		       options[(off + 3) & 63];
 		/* Also an echo, also one whose HMAC is wrong: check_fully_established(), net/mptcp/options.c. */
 		adds = mptcp & is_equal(head >> 4, MPTCP_SUB_ADD_ADDR) &
-		       (1 - is_equal(size / MPTCP_ADD_ADDR_MIN, 0));
-		join = mptcp & is_equal(head >> 4, MPTCP_SUB_MP_JOIN) & is_equal(size, MPTCP_JOIN_SYN_LEN);
+		       (1 - is_equal(size / MPTCP_LEN_add_addr4_echo, 0));
+		join = mptcp & is_equal(head >> 4, MPTCP_SUB_MP_JOIN) & is_equal(size, MPTCP_LEN_join_syn);
 		/*
 		 * The last MP_PRIO counts. The stack keeps the B bit of an MP_JOIN at the same place, even outside of a SYN
 		 * (mptcp_parse_option(), net/mptcp/options.c).
@@ -191,7 +178,7 @@ static __always_inline int ends_with_dss(void *at, void *data_end, __u32 len)
 
 	if (len >= 4 && (void *)(option + 4) <= data_end && option[0] == TCPOPT_MPTCP &&
 	    option[2] >> 4 == MPTCP_SUB_DSS && option[1] >= 4 && ((option[1] + 3u) & ~3u) == len)
-		return OPTIONS_MPTCP | (option[3] & MPTCP_DSS_DATA_ACK) * OPTIONS_COMPLETES;
+		return OPTIONS_MPTCP | (option[3] & MPTCP_DSS_A) * OPTIONS_COMPLETES;
 	return OPTIONS_PLAIN;
 }
 

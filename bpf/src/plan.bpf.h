@@ -77,7 +77,7 @@ static __always_inline struct mps_plan *plan_prio(const struct mps_packet *pkt, 
 	if (pkt->has_prio)
 		plan_replace(plan, pkt->prio_off + 2, 1, want);
 	else
-		plan_insert(plan, TCPOPT_MPTCP, MPTCP_PRIO_LEN, MPTCP_SUB_MP_PRIO << 4 | (want & 1),
+		plan_insert(plan, TCPOPT_MPTCP, MPTCP_LEN_prio, MPTCP_SUB_MP_PRIO << 4 | (want & 1),
 			    TCPOPT_NOP);
 	return plan;
 }

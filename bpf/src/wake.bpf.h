@@ -368,7 +368,7 @@ static __always_inline __u32 write_wake_tcp(struct wake_tcp *t, const struct mps
 		*(__be32 *)(o + 8) = bpf_htonl(w->tsecr);
 	}
 	prio[0] = TCPOPT_MPTCP;
-	prio[1] = MPTCP_PRIO_LEN;
+	prio[1] = MPTCP_LEN_prio;
 	prio[2] = MPTCP_SUB_MP_PRIO << 4 | (w->backup & 1);
 	prio[3] = TCPOPT_NOP;
 	len += 4 + sizeof(struct tcphdr);

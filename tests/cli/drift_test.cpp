@@ -216,6 +216,11 @@ TEST_CASE("docs/commands.md is what the table says", "[cli]") {
     CHECK(read_file(MPS_COMMANDS_DOC) == output_of({MPS_GENERATE, "markdown"}));
 }
 
+TEST_CASE("docs/options.md is what the description of the options says", "[cli]") {
+    INFO("after a change of mptcp_options.h: build/bin/tools/mpsched-generate options >docs/options.md");
+    CHECK(read_file(MPS_OPTIONS_DOC) == output_of({MPS_GENERATE, "options"}));
+}
+
 TEST_CASE("completion offers every verb and every option, and no other", "[cli]") {
     Names verbs;
     for (const std::string_view verb : mps::table::verbs())
@@ -246,6 +251,8 @@ TEST_CASE("completion offers values where they are due", "[cli]") {
     CHECK(completions("mpsched policy ") == Names{"list", "show", "build", "load", "unload"});
     CHECK(completions("mpsched attach lo --mode ") == Names{"auto", "native", "generic", "tc"});
     CHECK(completions("mpsched attach lo --mode n") == Names{"native"});
+    CHECK(completions("mpsched decode " MPS_SOURCE_DIR "/tests/codec/captures/n") ==
+          Names{MPS_SOURCE_DIR "/tests/codec/captures/none.pcap"});
     CHECK(completions("mpsched attach ").contains("lo"));
     CHECK(completions("mpsched path lo w") == Names{"weight="});
     // Readline replaces only what follows the last '='.

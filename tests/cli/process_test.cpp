@@ -68,6 +68,8 @@ const std::vector<Words> every_command{
     {"status"},
     {"conns"},
     {"doctor"},
+    // A capture without packets: its only document is the last one.
+    {"decode", MPS_SOURCE_DIR "/tests/codec/captures/none.pcap"},
     {"stats"},
     {"stats", "--all"},
     {"probe"},
@@ -93,7 +95,7 @@ const std::vector<Words> every_command{
 };
 
 bool asks_loader(const Words &words) {
-    return words[0] != "help" && words[0] != "version" && words[0] != "probe" &&
+    return words[0] != "help" && words[0] != "version" && words[0] != "probe" && words[0] != "decode" &&
            !(words[0] == "policy" && words[1] == "build");
 }
 
@@ -469,4 +471,83 @@ TEST_CASE("a second signal ends a change at once", "[cli]") {
     CHECK(outcome.signal == SIGINT);
     CHECK(outcome.out.empty());
     CHECK_FALSE(log.text().contains("attached"));
+}
+
+TEST_CASE("decode tells each packet with MPTCP options, to people and to programs", "[cli]") {
+    const std::string any = MPS_SOURCE_DIR "/tests/codec/captures/real-any.pcap";
+    const auto decode = [&](Words more) {
+        Words words{"decode", any};
+        words.insert(words.end(), more.begin(), more.end());
+        return fake(words);
+    };
+    const auto lines = [](const Outcome &outcome) {
+        std::vector<Json> all;
+        std::istringstream in(outcome.out);
+        for (std::string line; std::getline(in, line);)
+            all.push_back(Json::parse(line));
+        return all;
+    };
+    const Outcome text = decode({});
+    CHECK(text.err.empty());
+    CHECK(text.out.contains("192.0.2.2:8000 [SYN]  MP_CAPABLE SYN hmac\n"));
+    CHECK(text.out.contains("; MP_PRIO backup\n"));
+    CHECK(text.out.contains("ADD_ADDR echo address_id=1 ipv4=198.51.100.2 port=8001\n"));
+    CHECK(text.out.contains("3 subflows"));
+
+    std::ifstream file(MPS_JSON_SCHEMA);
+    Json schema_json = Json::parse(file);
+    schema_json["commands"]["packet"] = schema_json["definitions"]["packet"];
+    mps::test::Schema schema(schema_json, true);
+    const std::vector<Json> all = lines(decode({"--json=2"}));
+    REQUIRE(all.size() > 40);
+    for (const Json &one : all) {
+        INFO(one.dump());
+        CHECK(schema.check(one["event"] == "summary" ? "decode" : "packet", one).empty());
+    }
+    const Json &summary = all.back();
+    CHECK(summary["event"] == "summary");
+    CHECK(summary["with_mptcp"] == all.size() - 1);
+    const std::string token = summary["connections"][0]["server_token"];
+
+    // What is chosen is shown, and counted; from the first packet of the connection on.
+    CHECK(lines(decode({"--json", "--connection", token})).size() == all.size());
+    CHECK(lines(decode({"--json", "--connection", "0x00000001"})).size() == 1);
+    for (const auto &one : lines(decode({"--json", "--option", "mp_prio", "--option", "REMOVE_ADDR"}))) {
+        INFO(one.dump());
+        CHECK((one["event"] == "summary" || one["options"].size() == 2));
+    }
+    CHECK(lines(decode({"--json", "--option", "MP_PRIO"})).size() == 3);
+    CHECK(lines(decode({"--json", "--port", "8001", "--host", "198.51.100.1"})).size() > 3);
+    CHECK(lines(decode({"--json", "--host", "2001:db8::1"})).size() == 1);
+    // Through a pipe, from standard input.
+    std::ifstream capture(any, std::ios::binary);
+    const std::string octets{std::istreambuf_iterator<char>(capture), {}};
+    CHECK(fake({"decode", "-"}, {.input = octets}).out == text.out);
+    // Cut in the middle: what stands before, and a warning.
+    const Outcome cut = fake({"decode", "-"}, {.input = octets.substr(0, octets.size() - 5)});
+    CHECK(cut.exit_code == 0);
+    CHECK(cut.err.contains("ends within packet"));
+    CHECK(cut.out.contains("MP_CAPABLE SYN"));
+}
+
+TEST_CASE("decode refuses what is no capture and what cannot be asked for, and says what to do", "[cli]") {
+    const std::string none = MPS_SOURCE_DIR "/tests/codec/captures/none.pcap";
+    const std::vector<std::pair<Words, std::string>> cases{
+        {{"decode", "/nonexistent"}, "cannot be opened: No such file"},
+        {{"decode", MPS_SOURCE_DIR}, "cannot be read: Is a directory"},
+        {{"decode", MPS_JSON_SCHEMA}, "is neither pcap nor pcapng"},
+        {{"decode", "/dev/null"}, "is empty"},
+        {{"decode", none, "--option", "MP_FOO"}, "there is no MPTCP option 'MP_FOO'"},
+        {{"decode", none, "--connection", "xyz"}, "'xyz' is no token"},
+        {{"decode", none, "--host", "localhost"}, "'localhost' is no IP address"},
+        {{"decode", none, "--port", "65536"}, "'65536' is no port"},
+    };
+    for (const auto &[words, expected] : cases) {
+        const Outcome outcome = fake(words);
+        INFO(outcome.err);
+        CHECK(outcome.exit_code != 0);
+        CHECK(outcome.out.empty());
+        CHECK(outcome.err.contains(expected));
+        CHECK(outcome.err.contains("hint: "));
+    }
 }

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "codec/options.hpp"
+
 namespace mps::packet {
 namespace {
-
-constexpr std::uint8_t kind_mptcp = 30;
 
 class Writer {
   public:
@@ -37,11 +37,55 @@ void store(Bytes &data, std::size_t at, be16 value) {
     data.at(at + 1) = value.octets()[1];
 }
 
-// The length octet is filled in here, so no option below states its own length.
-TcpOption mptcp_option(std::string name, unsigned subtype, unsigned low_bits, Bytes rest) {
+struct Field {
+    mptcp_field id;
+    Bytes octets;
+};
+
+template <class T>
+Bytes octets_of(const T &value) {
+    return {value.octets().begin(), value.octets().end()};
+}
+
+// The form with these fields, whatever their order, and this head; nullptr if the RFC has none.
+const codec::FormInfo *find_form(unsigned subtype, unsigned head, const std::vector<Field> &fields) {
+    for (const codec::FormInfo &form : codec::forms()) {
+        std::size_t found = 0, implied = 0;
+        for (const mptcp_field id : form.fields) {
+            implied += id == MPTCP_FIELD_flags || id == MPTCP_FIELD_reserved;
+            found += std::ranges::find(fields, id, &Field::id) != fields.end();
+        }
+        if (form.subtype == subtype && (head & form.mask) == form.value && found == fields.size() &&
+            found + implied == form.fields.size())
+            return &form;
+    }
+    return nullptr;
+}
+
+// In the order and with the flags and reserved octets of the description; what is no form of the RFC's stands as given. The length octet is
+// filled in here, so no option below states its own length. `head`: twelve bits.
+TcpOption mptcp_option(std::string name, unsigned subtype, unsigned head, const std::vector<Field> &fields) {
+    Bytes rest;
+    const auto add = [&](const Bytes &octets) { rest.insert(rest.end(), octets.begin(), octets.end()); };
+
+    if (const codec::FormInfo *form = find_form(subtype, head, fields)) {
+        for (const mptcp_field id : form->fields)
+            if (id == MPTCP_FIELD_flags)
+                add({static_cast<std::uint8_t>(head)});
+            else if (id == MPTCP_FIELD_reserved)
+                add({0});
+            else
+                add(std::ranges::find(fields, id, &Field::id)->octets);
+    } else {
+        for (const Field &field : fields)
+            add(field.octets);
+    }
     Writer w;
 
-    w.u8(kind_mptcp).u8(static_cast<unsigned>(rest.size()) + 3).u8(subtype << 4 | low_bits).bytes(rest);
+    w.u8(TCPOPT_MPTCP)
+        .u8(static_cast<unsigned>(rest.size()) + MPTCP_HEAD_LEN)
+        .u8(subtype << 4 | head >> 8)
+        .bytes(rest);
     return {std::move(name), w.take()};
 }
 
@@ -91,105 +135,102 @@ TcpOption raw_option::option() const {
 }
 
 TcpOption mp_capable::option() const {
-    Writer w;
+    std::vector<Field> fields;
 
-    w.u8(flags);
     if (sender_key)
-        w.put(*sender_key);
+        fields.push_back({MPTCP_FIELD_sender_key, octets_of(*sender_key)});
     if (receiver_key)
-        w.put(*receiver_key);
+        fields.push_back({MPTCP_FIELD_receiver_key, octets_of(*receiver_key)});
     if (data_length)
-        w.put(*data_length);
+        fields.push_back({MPTCP_FIELD_data_length, octets_of(*data_length)});
     if (checksum)
-        w.put(*checksum);
-    return mptcp_option("mp_capable", 0, version, w.take());
+        fields.push_back({MPTCP_FIELD_checksum, octets_of(*checksum)});
+    return mptcp_option("mp_capable", MPTCP_SUB_MP_CAPABLE, static_cast<unsigned>(version << 8 | flags),
+                        fields);
 }
 
 TcpOption mp_join_syn::option() const {
-    Writer w;
-
-    w.u8(address_id).put(token).put(nonce);
-    return mptcp_option("mp_join_syn", 1, backup, w.take());
+    return mptcp_option("mp_join_syn", MPTCP_SUB_MP_JOIN, backup ? MPTCP_MP_JOIN_B : 0,
+                        {{MPTCP_FIELD_address_id, {address_id}},
+                         {MPTCP_FIELD_token, octets_of(token)},
+                         {MPTCP_FIELD_nonce, octets_of(nonce)}});
 }
 
 TcpOption mp_join_synack::option() const {
-    Writer w;
-
-    w.u8(address_id).put(truncated_hmac).put(nonce);
-    return mptcp_option("mp_join_synack", 1, backup, w.take());
+    return mptcp_option("mp_join_synack", MPTCP_SUB_MP_JOIN, backup ? MPTCP_MP_JOIN_B : 0,
+                        {{MPTCP_FIELD_address_id, {address_id}},
+                         {MPTCP_FIELD_truncated_hmac, octets_of(truncated_hmac)},
+                         {MPTCP_FIELD_nonce, octets_of(nonce)}});
 }
 
 TcpOption mp_join_ack::option() const {
-    Writer w;
-
-    w.u8(0).bytes(hmac);
-    return mptcp_option("mp_join_ack", 1, 0, w.take());
+    return mptcp_option("mp_join_ack", MPTCP_SUB_MP_JOIN, 0, {{MPTCP_FIELD_hmac, hmac}});
 }
 
 TcpOption dss::option() const {
-    unsigned flags = data_fin ? 0x10 : 0;
-    Writer w;
+    unsigned head = data_fin ? MPTCP_DSS_F : 0;
+    std::vector<Field> fields;
 
-    if (data_ack64)
-        flags |= 0x03;
-    else if (data_ack)
-        flags |= 0x01;
-    if (map)
-        flags |= map->dsn64 ? 0x0c : 0x04;
-    w.u8(flags);
-    if (data_ack64)
-        w.put(*data_ack64);
-    else if (data_ack)
-        w.put(*data_ack);
-    if (map) {
-        if (map->dsn64)
-            w.put(*map->dsn64);
-        else
-            w.put(map->dsn);
-        w.put(map->subflow_seq).put(map->length);
-        if (map->checksum)
-            w.put(*map->checksum);
+    if (data_ack64) {
+        head |= MPTCP_DSS_A | MPTCP_DSS_a;
+        fields.push_back({MPTCP_FIELD_data_ack64, octets_of(*data_ack64)});
+    } else if (data_ack) {
+        head |= MPTCP_DSS_A;
+        fields.push_back({MPTCP_FIELD_data_ack, octets_of(*data_ack)});
     }
-    return mptcp_option("dss", 2, 0, w.take());
+    if (map) {
+        head |= map->dsn64 ? MPTCP_DSS_M | MPTCP_DSS_m : MPTCP_DSS_M;
+        if (map->dsn64)
+            fields.push_back({MPTCP_FIELD_dsn64, octets_of(*map->dsn64)});
+        else
+            fields.push_back({MPTCP_FIELD_dsn, octets_of(map->dsn)});
+        fields.push_back({MPTCP_FIELD_subflow_seq, octets_of(map->subflow_seq)});
+        fields.push_back({MPTCP_FIELD_data_length, octets_of(map->length)});
+        if (map->checksum)
+            fields.push_back({MPTCP_FIELD_checksum, octets_of(*map->checksum)});
+    }
+    return mptcp_option("dss", MPTCP_SUB_DSS, head, fields);
 }
 
 TcpOption add_addr::option() const {
-    Writer w;
+    std::vector<Field> fields{{MPTCP_FIELD_address_id, {address_id}}};
 
-    w.u8(address_id);
     if (ipv6)
-        w.put(*ipv6);
+        fields.push_back({MPTCP_FIELD_ipv6, octets_of(*ipv6)});
     else
-        w.put(ipv4);
+        fields.push_back({MPTCP_FIELD_ipv4, octets_of(ipv4)});
     if (port)
-        w.put(*port);
+        fields.push_back({MPTCP_FIELD_port, octets_of(*port)});
     if (!echo)
-        w.put(truncated_hmac);
-    return mptcp_option("add_addr", 3, echo, w.take());
+        fields.push_back({MPTCP_FIELD_address_hmac, octets_of(truncated_hmac)});
+    return mptcp_option("add_addr", MPTCP_SUB_ADD_ADDR, echo ? MPTCP_ADD_ADDR_E : 0, fields);
 }
 
-TcpOption remove_addr::option() const { return mptcp_option("remove_addr", 4, 0, address_ids); }
+TcpOption remove_addr::option() const {
+    return mptcp_option("remove_addr", MPTCP_SUB_REMOVE_ADDR, 0, {{MPTCP_FIELD_address_id, address_ids}});
+}
 
 TcpOption mp_prio::option() const {
-    return mptcp_option("mp_prio", 5, static_cast<unsigned>(reserved_bits << 1) | backup,
-                        address_id ? Bytes{*address_id} : Bytes{});
+    const unsigned head = static_cast<unsigned>(reserved_bits << 9) | (backup ? MPTCP_MP_PRIO_B : 0U);
+
+    return address_id
+               ? mptcp_option("mp_prio", MPTCP_SUB_MP_PRIO, head, {{MPTCP_FIELD_address_id, {*address_id}}})
+               : mptcp_option("mp_prio", MPTCP_SUB_MP_PRIO, head, {});
 }
 
 TcpOption mp_fail::option() const {
-    Writer w;
-
-    w.u8(0).put(dsn);
-    return mptcp_option("mp_fail", 6, 0, w.take());
+    return mptcp_option("mp_fail", MPTCP_SUB_MP_FAIL, 0, {{MPTCP_FIELD_dsn64, octets_of(dsn)}});
 }
 
 TcpOption mp_fastclose::option() const {
-    Writer w;
-
-    w.u8(0).put(receiver_key);
-    return mptcp_option("mp_fastclose", 7, 0, w.take());
+    return mptcp_option("mp_fastclose", MPTCP_SUB_MP_FASTCLOSE, 0,
+                        {{MPTCP_FIELD_receiver_key, octets_of(receiver_key)}});
 }
 
-TcpOption mp_tcprst::option() const { return mptcp_option("mp_tcprst", 8, flags, {reason}); }
+TcpOption mp_tcprst::option() const {
+    return mptcp_option("mp_tcprst", MPTCP_SUB_MP_TCPRST, static_cast<unsigned>(flags) << 8,
+                        {{MPTCP_FIELD_reason, {reason}}});
+}
 
 std::uint16_t internet_checksum(ByteView data, std::uint32_t sum) {
     for (std::size_t i = 0; i < data.size(); i++)

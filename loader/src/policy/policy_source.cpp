@@ -14,8 +14,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "base/sha256.hpp"
 #include "base/try.hpp"
+#include "codec/sha256.hpp"
 #include "kernel/kernel_probe.hpp"
 #include "mpsched/nearest.hpp"
 

@@ -9,6 +9,7 @@ namespace mps::cli {
 
 void setup_attach(Binder &binder);
 void setup_conns(Binder &binder);
+void setup_decode(Binder &binder);
 void setup_detach(Binder &binder);
 void setup_doctor(Binder &binder);
 void setup_help(Binder &binder);
@@ -35,6 +36,7 @@ struct CommandCode {
 inline constexpr CommandCode command_codes[] = {
     {"attach", setup_attach},
     {"conns", setup_conns},
+    {"decode", setup_decode},
     {"detach", setup_detach},
     {"doctor", setup_doctor},
     {"help", setup_help},

@@ -88,6 +88,40 @@ std::span<const Command> commands() {
             .examples = {{"probe", "before the first attach"}},
         },
         {
+            .verb = "decode",
+            .group = Group::look,
+            .summary = "the MPTCP options in a capture file, a line for each packet that has some",
+            .description =
+                {
+                    "Reads pcap and pcapng files, also those with interfaces of different link types: Ethernet with VLANs, "
+                    "Linux 'cooked' (any), raw IP, BSD loopback. Needs no rights and asks the kernel nothing. Names are those of "
+                    "RFC 8684; docs/options.md has every form of every option, with Wireshark's names beside them.",
+                    "Each line has the packet's number, seconds since the first packet with such options, its connection "
+                    "(#0 is the first one; the last lines tell their tokens), both ends, TCP's flags, and the options. What "
+                    "cannot be read (a file that ends early, options that were not captured whole, fragments, other link types) is "
+                    "told at the end, and the rest is shown.",
+                    "With --json there is a document in a line for each packet, and a last one with the event 'summary'.",
+                },
+            .arguments = {{.name = "FILE",
+                           .complete = Complete::capture,
+                           .text = "a capture, or '-' for standard input"}},
+            .options =
+                {{.name = "--connection",
+                  .value = "TOKEN",
+                  .text =
+                      "only packets of the connection with this token, either host's (of a pipe: from where it is known on)"},
+                 {.name = "--option",
+                  .value = "OPTION",
+                  .repeats = true,
+                  .text = "only packets with this option, such as MP_PRIO; repeat for several"},
+                 {.name = "--host", .value = "ADDRESS", .text = "only packets from or to this address"},
+                 {.name = "--port", .value = "PORT", .text = "only packets from or to this port"}},
+            .examples = {{"decode session.pcapng", "all of it"},
+                         {"decode session.pcapng --option MP_PRIO --option MP_JOIN",
+                          "who asked for a backup, and when"},
+                         {"decode - --json", "live: tcpdump -i any -U -w - tcp | mpsched decode - --json"}},
+        },
+        {
             .verb = "attach",
             .group = Group::interfaces,
             .changes = true,

@@ -24,6 +24,7 @@ enum class Complete {
     loaded, // a policy that is loaded
     policy_or_file,
     file,           // a policy object
+    capture,        // a pcap or pcapng file
     parameter,      // key=value of a policy
     path_attribute, // key=value of `path`
     selector,

@@ -14,5 +14,7 @@ namespace mps::table {
 [[nodiscard]] std::string generate_zsh(std::string_view frame);
 [[nodiscard]] std::string generate_fish(std::string_view frame);
 [[nodiscard]] std::string generate_markdown();
+// docs/options.md: the formats of MPTCP options, from <mps/mptcp_options.h>.
+[[nodiscard]] std::string generate_options();
 
 } // namespace mps::table

@@ -80,6 +80,8 @@ std::string bash_offer(Complete kind, const std::vector<std::string_view> &allow
         return "_mpsched_policies; _mpsched_files";
     case Complete::file:
         return "_mpsched_files";
+    case Complete::capture:
+        return "_mpsched_captures";
     case Complete::parameter:
         return "_mpsched_parameters";
     case Complete::path_attribute:
@@ -213,6 +215,8 @@ std::string fish_offer(Complete kind, const std::vector<std::string_view> &allow
         return "(__mpsched_ask policy list --names; __fish_complete_suffix .o)";
     case Complete::file:
         return "(__fish_complete_suffix .o)";
+    case Complete::capture:
+        return "(__fish_complete_path (commandline -ct))";
     case Complete::parameter:
         return "(__mpsched_parameters)";
     case Complete::path_attribute:

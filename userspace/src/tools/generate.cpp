@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Build tool: writes what is made from the command table to standard output.
-//   mpsched-generate man | markdown | {bash|zsh|fish} FRAME
+//   mpsched-generate man | markdown | options | {bash|zsh|fish} FRAME
 
 #include <cstdio>
 #include <fstream>
@@ -18,6 +18,8 @@ int main(int argc, char **argv) {
         text = mps::table::generate_man(MPS_VERSION);
     } else if (what == "markdown") {
         text = mps::table::generate_markdown();
+    } else if (what == "options") {
+        text = mps::table::generate_options();
     } else if (argc == 3) {
         std::ifstream file(argv[2]);
         const std::string frame(std::istreambuf_iterator<char>(file), {});
@@ -29,7 +31,7 @@ int main(int argc, char **argv) {
             text = mps::table::generate_fish(frame);
     }
     if (text.empty()) {
-        std::fputs("usage: mpsched-generate man | markdown | {bash|zsh|fish} FRAME\n", stderr);
+        std::fputs("usage: mpsched-generate man | markdown | options | {bash|zsh|fish} FRAME\n", stderr);
         return 2;
     }
     return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0 ? 0

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "base/sha256.hpp"
+#include "codec/sha256.hpp"
 
 #include <array>
 #include <bit>
