@@ -14,14 +14,16 @@ find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(Threads REQUIRED)
+if(MPS_LAB OR MPS_SERVICE)
+    # Not its own target: that one links a library built with exceptions, and we parse without.
+    find_path(MPS_TOMLPLUSPLUS_DIR toml++/toml.h REQUIRED DOC "toml++, of Debian's libtomlplusplus-dev")
+    add_library(mps_tomlplusplus INTERFACE)
+    target_include_directories(mps_tomlplusplus SYSTEM INTERFACE "${MPS_TOMLPLUSPLUS_DIR}")
+    target_compile_definitions(mps_tomlplusplus INTERFACE TOML_HEADER_ONLY=1 TOML_EXCEPTIONS=0)
+endif()
+
 if(NOT MPS_LAB)
     return()
 endif()
 
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
-
-# Not its own target: that one links a library built with exceptions, and we parse without.
-find_path(MPS_TOMLPLUSPLUS_DIR toml++/toml.h REQUIRED DOC "toml++, of Debian's libtomlplusplus-dev")
-add_library(mps_tomlplusplus INTERFACE)
-target_include_directories(mps_tomlplusplus SYSTEM INTERFACE "${MPS_TOMLPLUSPLUS_DIR}")
-target_compile_definitions(mps_tomlplusplus INTERFACE TOML_HEADER_ONLY=1 TOML_EXCEPTIONS=0)

@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #include "catch.hpp"
+#include "config/keys.hpp"
+#include "mpsched/params.hpp"
 #include "process.hpp"
 #include "table/command_table.hpp"
 
@@ -219,6 +221,32 @@ TEST_CASE("docs/commands.md is what the table says", "[cli]") {
 TEST_CASE("docs/options.md is what the description of the options says", "[cli]") {
     INFO("after a change of mptcp_options.h: build/bin/tools/mpsched-generate options >docs/options.md");
     CHECK(read_file(MPS_OPTIONS_DOC) == output_of({MPS_GENERATE, "options"}));
+}
+
+TEST_CASE("docs/configuration.md and mpsched.toml(5) are what the table of keys says", "[cli]") {
+    INFO(
+        "after a change of the table: build/bin/tools/mpsched-generate settings-markdown >docs/configuration.md");
+    CHECK(read_file(MPS_SOURCE_DIR "/docs/configuration.md") ==
+          output_of({MPS_GENERATE, "settings-markdown"}));
+    const std::string page = plain(output_of({MPS_GENERATE, "settings-man"}));
+    for (const mps::config::Key &key : mps::config::keys()) {
+        INFO(key.name);
+        CHECK(page.contains("\n" + std::string(key.name) + " = "));
+    }
+    // Keys of the engine are those that the library has.
+    const auto engine = mps::config::key_names(mps::config::Part::engine);
+    REQUIRE(engine.size() == mps::engine_params().size());
+    CHECK(engine.front() == mps::engine_params().front().name);
+}
+
+TEST_CASE("mpschedd(8) has the options that mpschedd has", "[cli]") {
+    const std::string page = plain(output_of({MPS_GENERATE, "daemon-man"}));
+    const std::string help = output_of({MPS_DAEMON, "--help"});
+    CHECK(long_options_in(page) == long_options_in(help));
+    for (const std::string &name : long_options_in(help))
+        CHECK(mps::test::run(
+                  {MPS_DAEMON, name, name == "--help" || name == "--version" ? "" : "/nosuch/x", "--nosuch"})
+                  .exit_code == (name == "--help" || name == "--version" ? 0 : 2));
 }
 
 TEST_CASE("completion offers every verb and every option, and no other", "[cli]") {

@@ -19,6 +19,7 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include "mpsched/check.hpp"
 #include "mpsched/instance.hpp"
 #include "mpsched/log.hpp"
 
@@ -117,6 +118,16 @@ struct Instance::Impl {};
 
 std::unexpected<Error> fail(ErrorCode code, std::string what, std::string hint, std::string detail) {
     return std::unexpected(Error{code, std::move(what), std::move(hint), std::move(detail)});
+}
+
+std::unexpected<Error> fail(ErrorKind kind, std::string what, std::string hint, std::string detail) {
+    return fail(code_of(kind), std::move(what), std::move(hint), std::move(detail));
+}
+
+ErrorCode code_of(ErrorKind kind) { return kind == ErrorKind::usage ? ErrorCode::usage : ErrorCode::failed; }
+
+Error system_error(int err, std::string_view what, std::string hint) {
+    return {ErrorCode::failed, fmt::format("{}: error {}", what, err), std::move(hint)};
 }
 
 std::string_view to_string(ErrorKind kind) { return kind == ErrorKind::usage ? "usage" : "failed"; }
@@ -386,5 +397,26 @@ Result<std::vector<CounterValue>> Instance::stats() const {
         {.name = "seen", .text = "packets", .value = 1234567},
         {.name = "malformed", .text = "packets with impossible lengths", .value = 0}};
 }
+
+Result<std::vector<NetworkInterface>> Instance::interfaces(bool) const {
+    return std::vector<NetworkInterface>{{.name = "wan0", .ifindex = 2, .type = "ethernet", .up = true}};
+}
+
+Result<std::string> Instance::canonical_selector(const std::string &selector) const { return selector; }
+
+Result<PathStatus> Instance::set_path(const std::string &interface, const PathChange &) {
+    log_call(fmt::format("set_path [{}]", interface));
+    return path_of(interface, 2);
+}
+
+Result<PathChange> parse_path_settings(const std::vector<Setting> &) { return PathChange{.weight = 3}; }
+
+Result<CheckedPolicy> check_policy(const std::string &name, const std::vector<Setting> &) {
+    return CheckedPolicy{.name = name, .builtin = true, .params = {quantum()}};
+}
+
+Result<std::vector<Param>> check_engine(const std::vector<Setting> &) { return engine_params(); }
+Result<void> check_selector(std::string_view) { return {}; }
+Result<std::uint32_t> parse_max_connections(std::string_view) { return 16384; }
 
 } // namespace mps

@@ -198,7 +198,7 @@ TEST_CASE("command lines that are wrong", "[cli]") {
          "there is 'mpsched stats --all' and 'mpsched detach --all' and 'mpsched unuse --all'; 'status' has no options of its own"},
         {"a command that other tools have", {"top"}, "unknown command 'top'", "'watch mpsched conns'"},
         {"another one", {"trace"}, "unknown command 'trace'", "'stats' counts"},
-        {"a service", {"daemon"}, "unknown command 'daemon'", "there is no daemon: 'attach'"},
+        {"a service", {"daemon"}, "unknown command 'daemon'", "mpschedd is the service"},
         {"an option before its command",
          {"--all", "stats"},
          "option '--all' stands before its command",

@@ -12,12 +12,17 @@
 #include <iterator>
 #include <set>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <vector>
 
 #include <nlohmann/json.hpp>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "catch.hpp"
+#include "config/keys.hpp"
 #include "process.hpp"
 #include "schema.hpp"
 #include "table/command_table.hpp"
@@ -33,6 +38,58 @@ Outcome fake(Words words, const RunOptions &options = {}) {
     words.insert(words.begin(), MPS_FAKE_CLI);
     return mps::test::run(words, options);
 }
+
+// What `reload` and `status` talk to, at the place where an mpschedd for the fake loader's network namespace would be.
+class FakeService {
+  public:
+    FakeService() {
+        ::setenv("MPS_RUN_DIR", folder_.c_str(), 1);
+        ::setenv("MPS_CONFIG", (folder_ + "/mpsched.toml").c_str(), 1);
+        ::setenv("EDITOR", "true", 1);
+        ::unsetenv("VISUAL");
+        std::ofstream(folder_ + "/mpsched.toml") << mps::config::example();
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        (folder_ + "/7.sock").copy(address.sun_path, sizeof address.sun_path - 1);
+        socket_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        REQUIRE(::bind(socket_, reinterpret_cast<const sockaddr *>(&address), sizeof address) == 0);
+        REQUIRE(::listen(socket_, 8) == 0);
+        thread_ = std::thread([this] { serve(); });
+    }
+    ~FakeService() {
+        ::shutdown(socket_, SHUT_RDWR);
+        thread_.join();
+        ::close(socket_);
+        std::filesystem::remove_all(folder_);
+        for (const char *name : {"MPS_RUN_DIR", "MPS_CONFIG", "EDITOR"})
+            ::unsetenv(name);
+    }
+    FakeService(const FakeService &) = delete;
+    FakeService &operator=(const FakeService &) = delete;
+
+  private:
+    static std::string make_folder() {
+        std::string name = (std::filesystem::temp_directory_path() / "mpsched-cli-XXXXXX").string();
+        REQUIRE(::mkdtemp(name.data()) != nullptr);
+        return name;
+    }
+    void serve() const {
+        constexpr std::string_view answer =
+            R"({"pid": 9, "file": "/etc/x.toml", "revision": "abc", "files": ["/etc/x.toml"], "objects": [)"
+            R"({"object": "interface wan0", "state": "in force"},)"
+            R"({"object": "rule rport=1", "state": "waits", "why": "no"}]})";
+        for (int client = 0; (client = ::accept(socket_, nullptr, nullptr)) >= 0; ::close(client)) {
+            char request[256];
+            if (::read(client, request, sizeof request) > 0 &&
+                ::write(client, answer.data(), answer.size()) < 0)
+                std::perror("answering");
+        }
+    }
+
+    std::string folder_ = make_folder();
+    int socket_ = -1;
+    std::thread thread_;
+};
 
 // Exactly one document, or the test fails.
 Json document(const Outcome &outcome) {
@@ -89,6 +146,12 @@ const std::vector<Words> every_command{
     {"path"},
     {"path", "wan0"},
     {"path", "wan0", "weight=3"},
+    {"config", "check"},
+    {"config", "diff"},
+    {"config", "apply"},
+    {"config", "export"},
+    {"config", "edit"},
+    {"reload"},
     {"help"},
     {"help", "use"},
     {"version"},
@@ -96,7 +159,8 @@ const std::vector<Words> every_command{
 
 bool asks_loader(const Words &words) {
     return words[0] != "help" && words[0] != "version" && words[0] != "probe" && words[0] != "decode" &&
-           !(words[0] == "policy" && words[1] == "build");
+           !(words[0] == "policy" && words[1] == "build") &&
+           !(words[0] == "config" && (words[1] == "check" || words[1] == "edit"));
 }
 
 std::vector<Words> loader_commands() {
@@ -110,6 +174,7 @@ std::vector<Words> loader_commands() {
 } // namespace
 
 TEST_CASE("every command gives exactly one JSON document with --json", "[cli]") {
+    const FakeService service;
     for (Words words : every_command) {
         words.emplace_back("--json");
         INFO(words[0] << " " << words[1]);
@@ -130,6 +195,7 @@ TEST_CASE("every command gives exactly one JSON document with --json", "[cli]") 
 }
 
 TEST_CASE("every command's --json=2 document is what the schema describes, errors included", "[cli]") {
+    const FakeService service;
     std::ifstream file(MPS_JSON_SCHEMA);
     REQUIRE(file);
     // Not strict: who adds a member must not be kept from it here, only the real documents are to be described whole.
@@ -143,7 +209,8 @@ TEST_CASE("every command's --json=2 document is what the schema describes, error
     };
     for (Words words : every_command) {
         words.emplace_back("--json=2");
-        const std::string name = words[0] == "policy" ? words[0] + " " + words[1] : words[0];
+        const std::string name =
+            words[0] == "policy" || words[0] == "config" ? words[0] + " " + words[1] : words[0];
         seen.insert(name);
         check(name, document(fake(words)));
         if (asks_loader(words))
@@ -163,6 +230,7 @@ TEST_CASE("every command's --json=2 document is what the schema describes, error
 }
 
 TEST_CASE("every command writes text for people, without colours into a pipe", "[cli]") {
+    const FakeService service;
     for (const Words &words : every_command) {
         INFO(words[0]);
         const Outcome outcome = fake(words);
@@ -269,6 +337,7 @@ TEST_CASE("what was asked for reaches the loader as it was written", "[cli]") {
 }
 
 TEST_CASE("an error of the library is two lines for people and one document for scripts", "[cli]") {
+    const FakeService service;
     for (const int code : {1, 2, 3, 4}) {
         const RunOptions options{.environment = {"MPS_FAKE_ERROR=" + std::to_string(code) +
                                                  "|it went wrong|do this|R1 invalid\nR2 too"}};
@@ -402,6 +471,17 @@ TEST_CASE("a policy chosen while no interface is attached comes with a warning",
     CHECK(people.err.contains("mpsched: warning: no interface is attached"));
     CHECK(document(fake({"use", "weighted", "--json"}, options))["warnings"].size() == 1);
     CHECK(fake({"use", "weighted"}).err.empty());
+}
+
+TEST_CASE("status tells of mpschedd where one runs, and reload says where none does", "[cli]") {
+    const Outcome none = fake({"reload"});
+    CHECK(none.exit_code == 1);
+    CHECK(none.err.contains("no mpschedd runs"));
+    CHECK_FALSE(document(fake({"status", "--json"})).contains("service"));
+    const FakeService service;
+    CHECK(fake({"status"}).out.contains("mpschedd  process 9, revision abc"));
+    CHECK(document(fake({"status", "--json"}))["service"]["revision"] == "abc");
+    CHECK(fake({"reload"}).out.contains("rule rport=1    waits"));
 }
 
 TEST_CASE("zero counters are hidden unless asked for", "[cli]") {

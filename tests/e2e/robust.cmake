@@ -24,3 +24,5 @@ mps_add_test(robust_doctor TIER e2e TIMEOUT 120 SOURCES robust_doctor.cpp LIBS m
 mps_add_test(robust_policies TIER e2e TIMEOUT 180 SOURCES robust_policies.cpp
     LIBS mps_robust mps_robust_none mps_robust_abi mps_robust_info mps_robust_program mps_robust_unsafe)
 mps_add_test(robust_live TIER e2e TIMEOUT 240 SOURCES robust_live.cpp LIBS mps_robust mps_datapath_skel)
+mps_add_test(robust_service TIER e2e TIMEOUT 180 SOURCES robust_service.cpp LIBS mps_robust)
+add_dependencies(robust_service mpschedd)

@@ -150,6 +150,16 @@ struct PathEvent {
 };
 [[nodiscard]] MPS_API std::string_view to_string(PathEvent::Kind kind);
 
+// What can be told of an interface of the network namespace, whether or not mpsched has to do with it.
+struct NetworkInterface {
+    std::string name{};
+    std::uint32_t ifindex = 0;
+    std::string
+        type{}; // "ethernet", "wifi", "wwan", "ppp", "loopback", or the kernel's kind: "veth", "vlan", "bond" …
+    bool up = false;
+    bool default_route = false; // some table has a default route over it
+};
+
 struct RecoverResult {
     std::vector<PathEvent> events{};       // attached again, or why not
     std::vector<std::string> subflows{};   // that were left as backups, and are not any more
@@ -334,6 +344,27 @@ class MPS_API Watch {
     std::unique_ptr<Impl> impl_;
 };
 
+// Attaches interfaces again that are back, for who has other things to wait for than Instance::follow(). Valid as long as the
+// Instance that made it.
+class MPS_API Follower {
+  public:
+    Follower(Follower &&) noexcept;
+    Follower &operator=(Follower &&) noexcept;
+    ~Follower();
+
+    // Readable, for poll(2) and the like, when interfaces have come, gone or changed (or routes, if these were asked for).
+    [[nodiscard]] int fd() const;
+    // Sees to what there is to be done now, and tells what became of it; to be called when fd() is readable, and once a second
+    // in any case: what failed is tried again, and a parked subflow may need the packet that this lends. Each failure is told once.
+    [[nodiscard]] std::vector<PathEvent> look();
+
+  private:
+    friend class Instance;
+    struct Impl;
+    explicit Follower(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
 struct CounterValue {
     std::string_view name{};
     std::string_view text{}; // what it counts
@@ -450,6 +481,13 @@ class MPS_API Instance {
     // installation any more. Leaves everything as it is.
     [[nodiscard]] Result<void> follow(const std::function<void(const PathEvent &)> &on_event, int stop_fd);
 
+    // The same in single steps. There need not be an installation yet. `routes`: wakes up for routes and addresses as well.
+    [[nodiscard]] Result<Follower> follower(bool routes = false) const;
+
+    // Every interface of the network namespace, in the order of their index. `routes`: looks at the routing tables, which may
+    // be large; otherwise default_route is not known.
+    [[nodiscard]] Result<std::vector<NetworkInterface>> interfaces(bool routes = true) const;
+
     // Once and for all: attaches what is to be attached and is back, puts in order what killed commands left in this network
     // namespace, and gives subflows of interfaces that are not attached back the backup bit that their peer asked for.
     [[nodiscard]] Result<RecoverResult> recover();
@@ -489,6 +527,9 @@ class MPS_API Instance {
     // give way to it everywhere; a policy kept by load_policy(), or one from outside that is loaded, is used as it
     // is, with the given parameters set on it. Needs an installation.
     [[nodiscard]] Result<UseResult> use(const UseRequest &request);
+
+    // The selector as status() would write it. Interfaces and cgroups that it names must be there.
+    [[nodiscard]] Result<std::string> canonical_selector(const std::string &selector) const;
 
     // Removes the rule with this selector; false if there is none.
     [[nodiscard]] Result<bool> remove_rule(const std::string &selector);

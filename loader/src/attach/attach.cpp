@@ -8,11 +8,11 @@
 #include <fmt/ranges.h>
 
 #include "attach/interface.hpp"
-#include "base/amounts.hpp"
 #include "base/try.hpp"
 #include "instance_impl.hpp"
 #include "kernel/device_place.hpp"
 #include "kernel/netns.hpp"
+#include "mpsched/check.hpp"
 #include "mpsched/policy_names.hpp"
 #include "pins/bpffs.hpp"
 
@@ -115,12 +115,9 @@ Result<std::vector<NetDevice>> resolve(const std::vector<std::string> &names, st
 Result<std::optional<std::uint32_t>> parse_room(const std::string &text) {
     if (text.empty())
         return std::nullopt;
-    const auto amount = parse_amount(text, Unit{});
-    if (amount && *amount >= MPS_LEAST_CONNS && *amount <= MPS_MOST_CONNS)
-        return static_cast<std::uint32_t>(*amount);
-    return fail(ErrorCode::usage,
-                fmt::format("--max-connections={}: {}", text, amount ? "out of range" : amount.error()),
-                fmt::format("from {} to {}", MPS_LEAST_CONNS, MPS_MOST_CONNS));
+    const auto room = parse_max_connections(text);
+    MPS_TRY(room);
+    return *room;
 }
 
 Result<void> wait_for(Session &session, const std::string &name, Mode wish) {

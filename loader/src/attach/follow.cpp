@@ -49,22 +49,19 @@ Result<bool> is_work(const InstallationPaths &paths, const Pins &pins) {
 // The same failure is told once.
 class Reporter {
   public:
-    explicit Reporter(const std::function<void(const PathEvent &)> &on_event) : on_event_(on_event) {}
-
-    void report(const PathEvent &event) {
-        if (event.kind == PathEvent::Kind::failed) {
-            std::string &last = failures_[event.name];
-            if (last == event.why)
-                return;
-            last = event.why;
-        } else {
+    [[nodiscard]] bool is_news(const PathEvent &event) {
+        if (event.kind != PathEvent::Kind::failed) {
             failures_.erase(event.name);
+            return true;
         }
-        on_event_(event);
+        std::string &last = failures_[event.name];
+        if (last == event.why)
+            return false;
+        last = event.why;
+        return true;
     }
 
   private:
-    const std::function<void(const PathEvent &)> &on_event_;
     std::map<std::string, std::string> failures_;
 };
 
@@ -126,41 +123,78 @@ Result<std::vector<PathEvent>> attach_what_lacks(Session &session, bool tcx) {
     return events;
 }
 
+struct Follower::Impl {
+    const Instance::Impl &instance;
+    LinkMonitor monitor;
+    Reporter reporter{};
+};
+
+Follower::Follower(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Follower::Follower(Follower &&) noexcept = default;
+Follower &Follower::operator=(Follower &&) noexcept = default;
+Follower::~Follower() = default;
+
+int Follower::fd() const { return impl_->monitor.fd(); }
+
+std::vector<PathEvent> Follower::look() {
+    std::vector<PathEvent> news;
+    const auto tell = [&](const PathEvent &event) {
+        if (impl_->reporter.is_news(event))
+            news.push_back(event);
+    };
+    const auto fail = [&](const Error &error) { tell({.kind = PathEvent::Kind::failed, .why = error.what}); };
+    const auto call = impl_->instance.enter();
+    if (!call) {
+        fail(call.error());
+        return news;
+    }
+    // Before the look, so that nothing is missed.
+    impl_->monitor.drain();
+    // Commands of others at work are no reason to end: the next look comes in a second.
+    const auto pins = impl_->instance.installed() ? impl_->instance.open_for_reading()
+                                                  : Result<Pins>(std::unexpected(not_installed()));
+    const auto work = pins ? is_work(*impl_->instance.paths(), *pins) : Result<bool>(false);
+    if (work.value_or(false)) {
+        const auto events = see_to_it(impl_->instance);
+        for (const PathEvent &event : events.value_or(std::vector<PathEvent>{}))
+            tell(event);
+        if (!events)
+            fail(events.error());
+    }
+    if (const auto carried = pins ? carry_wakes(*pins) : Result<void>{}; !carried)
+        fail(carried.error());
+    return news;
+}
+
+Result<Follower> Instance::follower(bool routes) const {
+    const auto call = impl_->enter();
+    MPS_TRY(call);
+    auto monitor = LinkMonitor::open(routes);
+    MPS_TRY(monitor);
+    return Follower(std::make_unique<Follower::Impl>(*impl_, std::move(*monitor)));
+}
+
 Result<void> Instance::follow(const std::function<void(const PathEvent &)> &on_event, int stop_fd) {
     const auto call = impl_->enter();
     MPS_TRY(call);
-    // Before the first look, so that nothing is missed.
-    const auto monitor = LinkMonitor::open();
-    MPS_TRY(monitor);
+    auto follower = this->follower();
+    MPS_TRY(follower);
     MPS_TRY(impl_->open_for_reading());
-    Reporter reporter(on_event);
     pollfd waiting[] = {{.fd = stop_fd, .events = POLLIN, .revents = 0},
-                        {.fd = monitor->fd(), .events = POLLIN, .revents = 0}};
+                        {.fd = follower->fd(), .events = POLLIN, .revents = 0}};
     for (;;) {
         if (!impl_->installed()) {
-            reporter.report({.kind = PathEvent::Kind::detached});
+            on_event({.kind = PathEvent::Kind::detached});
             return {};
         }
-        // Commands of others at work are no reason to end: the next look comes in a second.
-        const auto pins = impl_->open_for_reading();
-        const auto work = pins ? is_work(*impl_->paths(), *pins) : Result<bool>(false);
-        if (work.value_or(false)) {
-            const auto events = see_to_it(*impl_);
-            for (const PathEvent &event : events.value_or(std::vector<PathEvent>{}))
-                reporter.report(event);
-            if (!events)
-                reporter.report({.kind = PathEvent::Kind::failed, .why = events.error().what});
-        }
-        if (const auto carried = pins ? carry_wakes(*pins) : Result<void>{}; !carried)
-            reporter.report({.kind = PathEvent::Kind::failed, .why = carried.error().what});
+        for (const PathEvent &event : follower->look())
+            on_event(event);
         if (::poll(waiting, std::size(waiting), static_cast<int>(patience.count())) < 0 && errno != EINTR)
             return std::unexpected(system_error(errno, "waiting for changes of interfaces"));
         if (waiting[0].revents)
             return {};
-        if (waiting[1].revents) {
+        if (waiting[1].revents)
             std::this_thread::sleep_for(settle_time);
-            monitor->drain();
-        }
     }
 }
 

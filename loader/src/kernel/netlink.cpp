@@ -279,11 +279,13 @@ Result<std::vector<NetDevice>> net_devices() {
     return devices;
 }
 
-Result<LinkMonitor> LinkMonitor::open() {
+Result<LinkMonitor> LinkMonitor::open(bool routes) {
     Fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
     sockaddr_nl address{};
     address.nl_family = AF_NETLINK;
     address.nl_groups = RTMGRP_LINK;
+    if (routes)
+        address.nl_groups |= RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
     if (!socket || ::bind(socket.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address))
         return std::unexpected(system_error(errno, "listening for changes of interfaces"));
     return LinkMonitor(std::move(socket));
@@ -294,6 +296,57 @@ void LinkMonitor::drain() const {
     // ENOBUFS is told once, then reading goes on.
     while (::recv(fd_.get(), buffer.data(), buffer.size(), 0) >= 0 || errno == ENOBUFS || errno == EINTR) {
     }
+}
+
+namespace {
+
+void note_default_route(const nlmsghdr *message, std::set<std::uint32_t> &found) {
+    const auto *header = static_cast<const rtmsg *>(mnl_nlmsg_get_payload(message));
+    if (message->nlmsg_type != RTM_NEWROUTE || header->rtm_dst_len != 0 || header->rtm_type != RTN_UNICAST ||
+        header->rtm_flags & RTM_F_CLONED)
+        return;
+    for_each_attribute(message, sizeof *header, [&](const nlattr *attribute) {
+        if (mnl_attr_get_type(attribute) == RTA_OIF)
+            found.insert(mnl_attr_get_u32(attribute));
+        if (mnl_attr_get_type(attribute) != RTA_MULTIPATH)
+            return;
+        const auto *hop = static_cast<const rtnexthop *>(mnl_attr_get_payload(attribute));
+        int left = mnl_attr_get_payload_len(attribute);
+        for (; RTNH_OK(hop, left); left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop))
+            found.insert(static_cast<std::uint32_t>(hop->rtnh_ifindex));
+    });
+}
+
+} // namespace
+
+Result<std::set<std::uint32_t>> default_route_interfaces() {
+    std::set<std::uint32_t> found;
+    for (const int family : {AF_INET, AF_INET6}) {
+        alignas(nlmsghdr) std::array<char, 256> buffer;
+        nlmsghdr *request = mnl_nlmsg_put_header(buffer.data());
+        request->nlmsg_type = RTM_GETROUTE;
+        request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+        auto *header = static_cast<rtmsg *>(mnl_nlmsg_put_extra_header(request, sizeof(rtmsg)));
+        header->rtm_family = static_cast<unsigned char>(family);
+        const int err = transact(NETLINK_ROUTE, request,
+                                 [&](const nlmsghdr *message) { note_default_route(message, found); });
+        // A kernel without IPv6 has no such routes.
+        if (err && err != EAFNOSUPPORT && err != EOPNOTSUPP)
+            return std::unexpected(system_error(err, "listing the routes"));
+    }
+    return found;
+}
+
+std::set<std::uint32_t> wireless_interfaces() {
+    // include/uapi/linux/nl80211.h
+    constexpr std::uint8_t nl80211_cmd_get_interface = 5;
+    constexpr std::uint16_t nl80211_attr_ifindex = 3;
+    std::set<std::uint32_t> found;
+    (void)ask_generic("nl80211", nl80211_cmd_get_interface, true, [&](const nlattr *attribute) {
+        if (mnl_attr_get_type(attribute) == nl80211_attr_ifindex)
+            found.insert(mnl_attr_get_u32(attribute));
+    });
+    return found;
 }
 
 std::optional<NetDevice> net_device(std::string_view name) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,7 +55,8 @@ struct NetDevice {
 // Tells that interfaces of the current network namespace come, go or change.
 class LinkMonitor {
   public:
-    [[nodiscard]] static Result<LinkMonitor> open();
+    // `routes`: addresses and routes as well.
+    [[nodiscard]] static Result<LinkMonitor> open(bool routes = false);
     // Readable when something has happened.
     [[nodiscard]] int fd() const { return fd_.get(); }
     // Takes what has come. What was lost because too much came counts as well: look at everything.
@@ -64,6 +66,12 @@ class LinkMonitor {
     explicit LinkMonitor(Fd fd) : fd_(std::move(fd)) {}
     Fd fd_;
 };
+
+// Indices of the interfaces over which some table has a default route, IPv4 or IPv6.
+[[nodiscard]] Result<std::set<std::uint32_t>> default_route_interfaces();
+
+// Indices of the interfaces that nl80211 knows; empty where the kernel has no such family.
+[[nodiscard]] std::set<std::uint32_t> wireless_interfaces();
 
 // One request without attributes to a generic netlink family of version 1; calls back for each attribute of each answer. 0
 // or an errno: ENOENT where the kernel has no such family.

@@ -8,6 +8,11 @@
 namespace mps::cli {
 
 void setup_attach(Binder &binder);
+void setup_config_apply(Binder &binder);
+void setup_config_check(Binder &binder);
+void setup_config_diff(Binder &binder);
+void setup_config_edit(Binder &binder);
+void setup_config_export(Binder &binder);
 void setup_conns(Binder &binder);
 void setup_decode(Binder &binder);
 void setup_detach(Binder &binder);
@@ -20,6 +25,7 @@ void setup_policy_load(Binder &binder);
 void setup_policy_show(Binder &binder);
 void setup_policy_unload(Binder &binder);
 void setup_probe(Binder &binder);
+void setup_reload(Binder &binder);
 void setup_repair(Binder &binder);
 void setup_set(Binder &binder);
 void setup_stats(Binder &binder);
@@ -35,6 +41,11 @@ struct CommandCode {
 
 inline constexpr CommandCode command_codes[] = {
     {"attach", setup_attach},
+    {"config apply", setup_config_apply},
+    {"config check", setup_config_check},
+    {"config diff", setup_config_diff},
+    {"config edit", setup_config_edit},
+    {"config export", setup_config_export},
     {"conns", setup_conns},
     {"decode", setup_decode},
     {"detach", setup_detach},
@@ -47,6 +58,7 @@ inline constexpr CommandCode command_codes[] = {
     {"policy show", setup_policy_show},
     {"policy unload", setup_policy_unload},
     {"probe", setup_probe},
+    {"reload", setup_reload},
     {"repair", setup_repair},
     {"set", setup_set},
     {"stats", setup_stats},

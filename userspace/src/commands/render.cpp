@@ -96,4 +96,26 @@ std::string heading(const output::Style &style, std::string_view text) {
     return style(Paint::bold, text) + "\n";
 }
 
+std::string service_text(const Json &service, const output::Style &style) {
+    std::string all = fmt::format("{}  process {}, revision {} of {}\n",
+                                  style(output::Paint::bold, "mpschedd"), service.value("pid", 0),
+                                  service.value("revision", ""), text::printable(service.value("file", "")));
+    output::Table table({{""}, {""}, {"", output::Align::left, true}});
+    for (const Json &object : service.value("objects", Json::array())) {
+        const std::string state = object.value("state", "");
+        const bool failed = state == "failed";
+        std::string why = object.value("why", "");
+        if (failed)
+            why += fmt::format(" (next try in {} s)", object.value("retry_in_s", 0));
+        table.add({object.value("object", ""),
+                   {state, failed ? output::Paint::bad : output::Paint::none},
+                   {why, output::Paint::dim}});
+    }
+    all += table.render(style, 2);
+    if (const auto refused = service.find("refused"); refused != service.end())
+        all += fmt::format("  {} {}\n", style(output::Paint::bad, "the files as they are now are refused:"),
+                           text::printable(refused->value("what", "")));
+    return all;
+}
+
 } // namespace mps::cli

@@ -33,4 +33,7 @@ namespace mps::cli {
 // A heading of the answer for people.
 [[nodiscard]] std::string heading(const output::Style &style, std::string_view text);
 
+// What mpschedd tells of itself, for `status` and `reload`.
+[[nodiscard]] std::string service_text(const Json &service, const output::Style &style);
+
 } // namespace mps::cli

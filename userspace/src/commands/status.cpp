@@ -7,6 +7,7 @@
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
 #include "output/text.hpp"
+#include "service/client.hpp"
 #include "json/documents.hpp"
 
 namespace mps::cli {
@@ -106,7 +107,15 @@ Result<Reply> run_status(const Context &context) {
     const auto status = instance->status();
     if (!status)
         return std::unexpected(status.error());
-    return Reply{.json = status_json(*status), .text = status_text(*status, context.style)};
+    Reply reply{.json = status_json(*status), .text = status_text(*status, context.style)};
+    const auto service = service::ask(status->netns_cookie, {{"do", "status"}});
+    if (!service)
+        reply.warnings.push_back(service.error().what);
+    if (service && *service) {
+        reply.json["service"] = **service;
+        reply.text += "\n" + service_text(**service, context.style);
+    }
+    return reply;
 }
 
 } // namespace

@@ -399,6 +399,85 @@ std::span<const Command> commands() {
                          {"path", "show all"}},
         },
         {
+            .verb = "config",
+            .sub_verb = "check",
+            .group = Group::service,
+            .summary = "is mpsched.toml right? Says where it is not, and what is allowed there",
+            .description =
+                {
+                    "Without FILE /etc/mpsched/mpsched.toml with its drop-ins, /etc/mpsched/mpsched.d/*.toml. Needs no rights "
+                    "and looks at nothing else; mpsched.toml(5) has every key.",
+                },
+            .arguments = {{.name = "FILE",
+                           .required = false,
+                           .complete = Complete::file,
+                           .text = "a file of settings, and drop-ins in the folder of that name with .d"}},
+            .examples = {{"config check", "before a reload"}},
+        },
+        {
+            .verb = "config",
+            .sub_verb = "diff",
+            .group = Group::service,
+            .summary = "in what the running state differs from mpsched.toml",
+            .arguments =
+                {{.name = "FILE", .required = false, .complete = Complete::file, .text = "as with check"}},
+            .examples = {{"config diff", "what 'config apply' or 'reload' would change"}},
+        },
+        {
+            .verb = "config",
+            .sub_verb = "apply",
+            .group = Group::service,
+            .changes = true,
+            .summary = "make what runs as mpsched.toml says, once and without mpschedd",
+            .description =
+                {
+                    "Changes what differs and nothing else. Interfaces that no [[interface]] is for are detached, rules that "
+                    "are not in the files removed; files that say nothing at all change nothing. Goes on behind what fails, "
+                    "and ends with 1 then.",
+                },
+            .arguments =
+                {{.name = "FILE", .required = false, .complete = Complete::file, .text = "as with check"}},
+            .examples = {{"config apply", "by hand, or from a script at the start of the machine"},
+                         {"config apply trial.toml",
+                          "try it; with mpschedd a reload puts its own files back"}},
+        },
+        {
+            .verb = "config",
+            .sub_verb = "export",
+            .group = Group::service,
+            .summary = "what runs now, as a file of settings",
+            .description = {"'config check' accepts it, and 'config apply' changes nothing by it."},
+            .examples = {{"config export", "with '>mpsched.toml' behind it, to keep what was typed by hand"}},
+        },
+        {
+            .verb = "config",
+            .sub_verb = "edit",
+            .group = Group::service,
+            .summary = "edit mpsched.toml; only what is right takes its place",
+            .description =
+                {
+                    "Starts $VISUAL, $EDITOR or 'editor' on a copy, checks that, and renames it into place. What is wrong is "
+                    "kept beside it, and the next 'config edit' goes on with it. A file that is not there yet begins as an "
+                    "example.",
+                },
+            .arguments =
+                {{.name = "FILE", .required = false, .complete = Complete::file, .text = "as with check"}},
+            .examples = {{"config edit", "then 'reload'"}},
+        },
+        {
+            .verb = "reload",
+            .group = Group::service,
+            .changes = true,
+            .summary = "have mpschedd read its files again, and tell what became of it",
+            .description =
+                {
+                    "Files with a mistake are refused as a whole, and what was in force stays. What was changed by hand "
+                    "is put back to what the files say. Exit code 1 where something of it could not be done; mpschedd tries "
+                    "that again.",
+                },
+            .examples = {{"reload", "after a change of mpsched.toml"}},
+        },
+        {
             .verb = "help",
             .summary = "help on a command",
             .arguments = {{.name = "COMMAND",
@@ -501,6 +580,9 @@ std::span<const Term> path_attributes() {
 std::span<const Term> environment() {
     static const std::vector<Term> all{
         {"NO_COLOR", "if set and not empty, no colours"},
+        {"MPS_CONFIG", "file of settings, instead of /etc/mpsched/mpsched.toml"},
+        {"MPS_RUN_DIR", "folder of mpschedd's sockets, instead of /run/mpsched"},
+        {"VISUAL, EDITOR", "editor of 'config edit'"},
         {"MPS_BPFFS", "mount point of the bpf file system to keep pins in, instead of /sys/fs/bpf"},
         {"MPS_POLICY", "policy that the first attach chooses, instead of auto"},
         {"MPS_CLANG", "compiler of 'policy build', instead of clang-19 or the next best"},
@@ -512,7 +594,8 @@ std::span<const Term> environment() {
 
 std::span<const Term> absent_commands() {
     constexpr std::string_view no_daemon =
-        "there is no daemon: 'attach' puts programs into the kernel, which go on by themselves";
+        "'attach' puts programs into the kernel, which go on by themselves; mpschedd is the service that keeps them as "
+        "mpsched.toml says";
     constexpr std::string_view rules = "'status' shows the rules, 'use --for' makes one, 'unuse' removes it";
     constexpr std::string_view connections = "'conns' shows the connections and their subflows";
     static const std::vector<Term> all{
@@ -550,6 +633,8 @@ std::string_view group_title(Group group) {
         return "Policies";
     case Group::paths:
         return "Paths";
+    case Group::service:
+        return "Service";
     case Group::other:
         return "Other";
     }

@@ -59,7 +59,7 @@ struct Example {
 };
 
 // Headings of the verbs in --help, in their order.
-enum class Group { look, interfaces, policies, paths, other };
+enum class Group { look, interfaces, policies, paths, service, other };
 
 struct Command {
     std::string_view verb;

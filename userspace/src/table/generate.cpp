@@ -7,7 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "config/keys.hpp"
 #include "output/text.hpp"
+#include "service/options.hpp"
 #include "table/command_table.hpp"
 #include "table/help.hpp"
 
@@ -141,7 +143,8 @@ std::string generate_man(std::string_view version) {
     all += ".SH EXAMPLES\n";
     for (const Example &example : examples())
         all += roff_item(fmt::format("{} {}", program, example.line), example.text);
-    all += ".SH \"SEE ALSO\"\n.BR ip\\-mptcp (8),\n.BR bpftool (8),\n.BR ss (8)\n";
+    all +=
+        ".SH \"SEE ALSO\"\n.BR mpschedd (8),\n.BR mpsched.toml (5),\n.BR ip\\-mptcp (8),\n.BR bpftool (8),\n.BR ss (8)\n";
     return all;
 }
 
@@ -195,6 +198,123 @@ std::string generate_markdown() {
     all += "\n## Exit codes\n\n| | |\n|---|---|\n";
     for (const ExitCode &code : exit_codes())
         all += fmt::format("| {} | {} |\n", code.code, code.text);
+    return all;
+}
+
+namespace {
+
+constexpr std::string_view settings_about =
+    "Read by mpschedd at its start and at each reload, and by 'mpsched config'. TOML. After it, in the order of their names, come "
+    "the drop-ins /etc/mpsched/mpsched.d/*.toml: a later [default] or [[rule]] takes the place of an earlier one, a later "
+    "[[interface]] adds to what the earlier ones say.";
+
+constexpr std::string_view settings_meaning =
+    "The files are the whole of what is desired: what they do not ask for is detached, removed, or as mpsched has it without "
+    "them. Files that say nothing at all manage nothing. A file with a mistake is refused as a whole, with every mistake's line "
+    "and column; what was in force stays.";
+
+std::string key_term(const config::Key &key) {
+    switch (key.form) {
+    case config::Form::settings:
+        return fmt::format("{} = {{ PARAMETER = VALUE, … }}", key.name);
+    case config::Form::texts:
+        return fmt::format("{} = \"…\" or [\"…\", …]", key.name);
+    case config::Form::text:
+        return fmt::format("{} = \"…\"", key.name);
+    case config::Form::flag:
+    case config::Form::amount:
+        break;
+    }
+    return fmt::format("{} = …", key.name);
+}
+
+std::string key_text(const config::Key &key) {
+    return sentence(fmt::format("{}: {}{}", key.text, key.allowed, key.required ? " (required)" : ""));
+}
+
+constexpr std::string_view daemon_about[] = {
+    "mpschedd reads mpsched.toml(5) and keeps the network namespace as that says: it attaches interfaces when they come, under "
+    "whatever index or, with a pattern, name; it sets their attributes, the policies and the rules. It only manages: what is "
+    "in force runs in the kernel, and goes on when mpschedd ends, is killed or is not there.",
+    "What fails is tried again, at first after a second, at last once a minute, and at once when interfaces have changed. What "
+    "somebody changes by hand meanwhile stays until the next reload or start, and 'mpsched status' tells of it.",
+    "One is at work in a network namespace; a second one is refused.",
+};
+
+constexpr Term daemon_signals[] = {
+    {"SIGHUP", "read the files again, as 'mpsched reload' does"},
+    {"SIGTERM, SIGINT", "end, and leave everything as it is"},
+};
+
+constexpr Term daemon_files[] = {
+    {"/etc/mpsched/mpsched.toml, /etc/mpsched/mpsched.d/*.toml", "what is desired"},
+    {"/run/mpsched/", "socket and lock, for each network namespace"},
+};
+
+} // namespace
+
+std::string generate_settings_man(std::string_view version) {
+    std::string all = ".\\\" Generated from mpsched's table of keys: do not edit.\n";
+    all += fmt::format(".TH MPSCHED.TOML 5 \"\" \"mpsched {}\" \"File Formats\"\n", version);
+    all += ".SH NAME\nmpsched.toml \\- what mpschedd keeps in force\n";
+    all += ".SH SYNOPSIS\n.I /etc/mpsched/mpsched.toml\n.br\n.I /etc/mpsched/mpsched.d/*.toml\n";
+    all += fmt::format(".SH DESCRIPTION\n{}\n.PP\n{}\n", roff(settings_about), roff(settings_meaning));
+    for (const config::PartText &part : config::parts()) {
+        all += fmt::format(".SH \"{}\"\n{}\n", roff(part.heading.empty() ? "TOP OF THE FILE" : part.heading),
+                           roff(part.text));
+        for (const config::Key &key : config::keys())
+            if (key.part == part.part)
+                all += roff_item(key_term(key), key_text(key));
+    }
+    all += ".SH EXAMPLE\n.nf\n";
+    for (const std::string &line : text::lines(config::example()))
+        all += roff(line) + "\n";
+    all += ".fi\n.SH \"SEE ALSO\"\n.BR mpschedd (8),\n.BR mpsched (1)\n";
+    return all;
+}
+
+std::string generate_daemon_man(std::string_view version) {
+    std::string all = ".\\\" Generated from mpschedd's options: do not edit.\n";
+    all += fmt::format(".TH MPSCHEDD 8 \"\" \"mpsched {}\" \"System Administration\"\n", version);
+    all += fmt::format(".SH NAME\nmpschedd \\- {}\n", roff(service::tagline));
+    all +=
+        fmt::format(".SH SYNOPSIS\n.B mpschedd\n{}\n.SH DESCRIPTION\n", roff(service::synopsis().substr(1)));
+    for (const std::string_view paragraph : daemon_about)
+        all += fmt::format("{}\n.PP\n", roff(paragraph));
+    all += ".SH OPTIONS\n";
+    for (const service::OptionText &option : service::options())
+        all += roff_item(fmt::format("{}{}{}", option.name, option.value.empty() ? "" : " ", option.value),
+                         sentence(option.text));
+    all += ".SH SIGNALS\n";
+    for (const Term &term : daemon_signals)
+        all += roff_item(term.term, sentence(term.text));
+    all += ".SH FILES\n";
+    for (const Term &term : daemon_files)
+        all += roff_item(term.term, sentence(term.text));
+    all += ".SH \"EXIT STATUS\"\n";
+    for (const ExitCode &code : exit_codes())
+        all += roff_item(std::to_string(code.code), code.text);
+    all += ".SH \"SEE ALSO\"\n.BR mpsched.toml (5),\n.BR mpsched (1),\n.BR systemd.service (5)\n";
+    return all;
+}
+
+std::string generate_settings_markdown() {
+    std::string all =
+        "<!-- Generated from userspace/src/config/keys.cpp. After a change there:\n"
+        "     build/bin/tools/mpsched-generate settings-markdown >docs/configuration.md -->\n\n# mpsched.toml\n\n";
+    all += fmt::format("{}\n\n{}\n\n[The service](service.md) tells how to use it.\n", settings_about,
+                       settings_meaning);
+    for (const config::PartText &part : config::parts()) {
+        all += fmt::format("\n## {}\n\n{}\n\n| | | |\n|---|---|---|\n",
+                           part.heading.empty() ? "Top of the file" : fmt::format("`{}`", part.heading),
+                           part.text);
+        for (const config::Key &key : config::keys())
+            if (key.part == part.part)
+                all += fmt::format("| `{}`{} | {} | {} |\n", key.name, key.required ? " (required)" : "",
+                                   cell(key.allowed), cell(key.text));
+        all += "\n<!-- no measurements -->\n";
+    }
+    all += fmt::format("\n## Example\n\n```toml\n{}```\n", config::example());
     return all;
 }
 

@@ -16,5 +16,9 @@ namespace mps::table {
 [[nodiscard]] std::string generate_markdown();
 // docs/options.md: the formats of MPTCP options, from <mps/mptcp_options.h>.
 [[nodiscard]] std::string generate_options();
+// mpsched.toml(5) and docs/configuration.md, from the table of keys; mpschedd(8).
+[[nodiscard]] std::string generate_settings_man(std::string_view version);
+[[nodiscard]] std::string generate_settings_markdown();
+[[nodiscard]] std::string generate_daemon_man(std::string_view version);
 
 } // namespace mps::table

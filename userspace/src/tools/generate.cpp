@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Build tool: writes what is made from the command table to standard output.
-//   mpsched-generate man | markdown | options | {bash|zsh|fish} FRAME
+//   mpsched-generate man | markdown | options | {bash|zsh|fish} FRAME | settings-man | settings-markdown | settings-example | daemon-man
 
 #include <cstdio>
 #include <fstream>
@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "config/keys.hpp"
 #include "table/generate.hpp"
 
 int main(int argc, char **argv) {
@@ -20,6 +21,14 @@ int main(int argc, char **argv) {
         text = mps::table::generate_markdown();
     } else if (what == "options") {
         text = mps::table::generate_options();
+    } else if (what == "settings-man") {
+        text = mps::table::generate_settings_man(MPS_VERSION);
+    } else if (what == "settings-markdown") {
+        text = mps::table::generate_settings_markdown();
+    } else if (what == "settings-example") {
+        text = mps::config::example();
+    } else if (what == "daemon-man") {
+        text = mps::table::generate_daemon_man(MPS_VERSION);
     } else if (argc == 3) {
         std::ifstream file(argv[2]);
         const std::string frame(std::istreambuf_iterator<char>(file), {});
@@ -31,7 +40,10 @@ int main(int argc, char **argv) {
             text = mps::table::generate_fish(frame);
     }
     if (text.empty()) {
-        std::fputs("usage: mpsched-generate man | markdown | options | {bash|zsh|fish} FRAME\n", stderr);
+        std::fputs(
+            "usage: mpsched-generate man | markdown | options | {bash|zsh|fish} FRAME | settings-man | settings-markdown | "
+            "settings-example | daemon-man\n",
+            stderr);
         return 2;
     }
     return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0 ? 0

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "catch.hpp"
+#include "config/plan.hpp"
+
+namespace {
+
+using namespace mps;
+using namespace mps::config;
+
+class Folder {
+  public:
+    Folder() {
+        std::string name = (std::filesystem::temp_directory_path() / "mpsched-config-XXXXXX").string();
+        REQUIRE(::mkdtemp(name.data()) != nullptr);
+        path_ = name;
+    }
+    ~Folder() { std::filesystem::remove_all(path_); }
+    Folder(const Folder &) = delete;
+    Folder &operator=(const Folder &) = delete;
+
+    [[nodiscard]] std::string main() const { return path_ + "/mpsched.toml"; }
+    void put(const std::string &name, std::string_view text) const {
+        const std::string file = path_ + "/" + name;
+        std::filesystem::create_directories(std::filesystem::path(file).parent_path());
+        std::ofstream(file) << text;
+        // Whatever the umask is here.
+        REQUIRE(::chmod(file.c_str(), 0644) == 0);
+    }
+
+  private:
+    std::string path_;
+};
+
+Desired right(std::string_view text) {
+    const Folder folder;
+    folder.put("mpsched.toml", text);
+    auto desired = load(folder.main());
+    if (!desired)
+        FAIL(desired.error().what << "\n" << desired.error().hint << "\n" << desired.error().detail);
+    return *desired;
+}
+
+Error wrong(std::string_view text) {
+    const Folder folder;
+    folder.put("mpsched.toml", text);
+    const auto desired = load(folder.main());
+    REQUIRE_FALSE(desired);
+    return desired.error();
+}
+
+NetworkInterface device(const std::string &name, std::uint32_t ifindex, const std::string &type = "ethernet",
+                        bool route = false) {
+    return {.name = name, .ifindex = ifindex, .type = type, .up = true, .default_route = route};
+}
+
+PathWish path(const Desired &desired, const NetworkInterface &interface) {
+    const auto wish = desired.path(interface);
+    REQUIRE(wish);
+    return *wish;
+}
+
+// What `apply` would have made of an empty namespace with these interfaces.
+Facts after(const Desired &desired, const std::vector<NetworkInterface> &interfaces) {
+    Facts facts{.interfaces = interfaces};
+    Status &status = facts.status;
+    status.installed = true;
+    status.max_connections = 16'384;
+    status.engine = desired.engine;
+    std::uint32_t slot = 0;
+    const auto load_policy = [&](const PolicyWish &wish) {
+        status.policies.push_back(
+            {.name = wish.checked.name, .builtin = true, .slot = ++slot, .params = wish.checked.params});
+        return slot;
+    };
+    status.default_policy = desired.fallback.checked.name;
+    status.default_slot = load_policy(desired.fallback);
+    for (const RuleWish &rule : desired.rules) {
+        facts.selectors.emplace_back(rule.selector);
+        status.rules.push_back(
+            {.selector = rule.selector, .policy = rule.use.checked.name, .slot = load_policy(rule.use)});
+    }
+    for (const PathWish &wish : desired.paths(interfaces)) {
+        status.paths.push_back({.name = wish.name,
+                                .ifindex = wish.ifindex,
+                                .attached = wish.attach,
+                                .wanted = wish.attach,
+                                .attributes = wish.attributes});
+        status.interfaces.push_back({.name = wish.name, .ifindex = wish.ifindex, .mode = Mode::tc});
+    }
+    return facts;
+}
+
+std::vector<std::string> actions(const Desired &desired, const Facts &facts) {
+    std::vector<std::string> texts;
+    for (const Action &action : make_plan(desired, facts).actions)
+        texts.push_back(action.text);
+    return texts;
+}
+
+using Texts = std::vector<std::string>;
+
+} // namespace
+
+TEST_CASE("a mistake is told with its file, line and column, and with what is allowed", "[config]") {
+    struct Case {
+        const char *text;
+        const char *where; // line and column
+        const char *what;
+        const char *hint;
+    };
+    const std::vector<Case> cases{
+        {"", ":1:1: ", "'version' is missing", "1"},
+        {"version = 2", ":1:11: ", "for a newer mpsched", "knows version = 1"},
+        {"version = 0", ":1:11: ", "there is no format '0'", "version = 1"},
+        {"version = \"one\"", ":1:11: ", "there is no format 'one'", "version = 1"},
+        {"version = 1\nversion = 1", ":2:", "cannot redefine", "a key stands once"},
+        {"version = 1\n[defaul", ":2:", "", "half written"},
+        {"version = 1\n[default]\npolicy = \"over", ":3:", "", "half written"},
+        {"version = 1\n\xff", ":1:12: ", "utf-8", "no TOML"},
+        {"version = 1\nspeed = 3", ":2:1: ", "unknown key 'speed'", "there are: version"},
+        {"version = 1\n[defaults]\npolicy = \"auto\"", ":2:2: ", "unknown key 'defaults'",
+         "did you mean 'default'"},
+        {"version = 1\n[interface]\nname = \"a\"", ":2:1: ", "'interface' is written [[interface]]",
+         "two brackets"},
+        {"version = 1\n[[default]]\npolicy = \"auto\"", ":2:1: ", "'default' is written [default]",
+         "one bracket"},
+        {"version = 1\ndefault = 3", ":2:11: ", "'default' is written [default]", "one bracket"},
+        {"version = 1\nmax_connections = 1", ":2:19: ", "out of range", "from "},
+        {"version = 1\n[default]", ":2:1: ", "'policy' is missing", "what all connections use"},
+        {"version = 1\n[default]\npolicy = \"weightd\"", ":3:10: ", "weightd", "did you mean 'weighted'"},
+        {"version = 1\n[default]\npolicy = \"redundant\"", ":3:10: ", "redundant", ""},
+        {"version = 1\n[default]\npolicy = \"./nosuch.o\"", ":3:10: ", "nosuch.o", ""},
+        {"version = 1\n[default]\npolicy = \"weighted\"\nset = { led = 1 }", ":4:15: ", "led", "lead_bytes"},
+        {"version = 1\n[default]\npolicy = \"weighted\"\nset = { lead_bytes = \"1x\" }",
+         ":4:22: ", "lead_bytes", ""},
+        {"version = 1\n[default]\npolicy = \"weighted\"\nset = { lead_bytes = 1.5 }",
+         ":4:22: ", "a number or a text", ""},
+        {"version = 1\n[engine]\ndwell = 3", ":3:1: ", "unknown key 'dwell' in [engine]",
+         "did you mean 'dwell_us'"},
+        {"version = 1\n[engine]\ndwell_us = \"1h\"", ":3:12: ", "dwell_us", "10000000"},
+        {"version = 1\n[[interface]]\nweight = 3", ":2:1: ", "'name' is missing", "which interfaces"},
+        {"version = 1\n[[interface]]\nname = \"a/b\"", ":3:8: ", "no interface can have the name 'a/b'",
+         "pattern"},
+        {"version = 1\n[[interface]]\nname = [\"a\", \"a\"]", ":3:8: ", "twice", "once"},
+        {"version = 1\n[[interface]]\nname = []", ":3:8: ", "empty", "pattern"},
+        {"version = 1\n[[interface]]\nname = [3]", ":3:9: ", "in its list", "texts in quotes"},
+        {"version = 1\n[[interface]]\nname = \"a\"\nweight = 0", ":4:10: ", "weight=0: out of range",
+         "1..10000"},
+        {"version = 1\n[[interface]]\nname = \"a\"\nweight = true", ":4:10: ", "a whole number", "1..10000"},
+        {"version = 1\n[[interface]]\nname = \"a\"\nweight = 2026-01-01", ":4:10: ", "a whole number",
+         "1..10000"},
+        {"version = 1\n[[interface]]\nname = \"a\"\nenergy = \"coal\"", ":4:10: ", "unknown class", "lte"},
+        {"version = 1\n[[interface]]\nname = \"a\"\nquota = \"5 elephants\"", ":4:9: ", "quota=5 elephants",
+         "bytes"},
+        {"version = 1\n[[interface]]\nname = \"a\"\nquota_period = \"fortnight\"", ":4:16: ", "quota_period",
+         "month; or "},
+        {"version = 1\n[[interface]]\nname = \"a\"\nquota_day = 3", ":4:13: ", "is for quota_period", "both"},
+        {"version = 1\n[[interface]]\nname = \"a\"\nquota_period = \"month\"\nquota_day = 32",
+         ":5:13: ", "quota_day=32", "1..31"},
+        {"version = 1\n[[interface]]\nname = \"a\"\nmode = \"fast\"", ":4:8: ", "fast", "native"},
+        {"version = 1\n[[interface]]\nname = \"a\"\ntype = \"wlan\"", ":4:8: ", "there is no type 'wlan'",
+         "wifi"},
+        {"version = 1\n[[interface]]\nname = \"a\"\nattach = \"yes\"", ":4:10: ", "true or false", ""},
+        {"version = 1\n[[interface]]\nname = \"a\"\n[[interface]]\nname = \"a\"", ":4:1: ", "already",
+         "line 2"},
+        {"version = 1\n[[rule]]\npolicy = \"auto\"", ":2:1: ", "'for' is missing", "selector"},
+        {"version = 1\n[[rule]]\nfor = \"rport=443\"", ":2:1: ", "'policy' is missing", "enabled = false"},
+        {"version = 1\n[[rule]]\nfor = \"rport=99999\"\npolicy = \"auto\"", ":3:7: ", "99999", "parts: "},
+        {"version = 1\n[[rule]]\nfor = \"dev=a/b\"\npolicy = \"auto\"", ":3:7: ", "a/b", ""},
+        {"version = 1\n[[rule]]\nfor = \"dev=a,dev=b\"\npolicy = \"auto\"", ":3:7: ", "twice", ""},
+        {"version = 1\n[[rule]]\nfor = \"rport=1\"\npolicy = \"auto\"\n[[rule]]\nfor = \"rport=1\"\npolicy = \"auto\"",
+         ":5:1: ", "a rule for 'rport=1' already", ""},
+    };
+    for (const Case &one : cases) {
+        const Error error = wrong(one.text);
+        INFO(one.text << "\n-> " << error.what << "\n   " << error.hint << "\n" << error.detail);
+        CHECK(error.code == ErrorCode::usage);
+        CHECK(error.what.contains("/mpsched.toml"));
+        CHECK(error.what.contains(one.where));
+        CHECK(error.what.contains(one.what));
+        CHECK(error.hint.contains(one.hint));
+    }
+}
+
+TEST_CASE("all mistakes are told at once, in their order", "[config]") {
+    const Error error = wrong(
+        "version = 1\n[[interface]]\nname = \"a\"\nwieght = 3\ncost = 0x7fffffff\n[[rule]]\nfor = \"x\"\n"
+        "policy = \"auto\"\n");
+    CHECK(error.what.contains(":4:1: unknown key 'wieght'"));
+    const auto second = error.detail.find(":5:8: ");
+    const auto third = error.detail.find(":7:7: ");
+    INFO(error.detail);
+    CHECK(second != error.detail.npos);
+    CHECK(third != error.detail.npos);
+    CHECK(second < third);
+}
+
+TEST_CASE("a file that others can write, that is missing, or that is no file is refused", "[config]") {
+    const Folder folder;
+    CHECK(load(folder.main()).error().what.contains("ENOENT"));
+    folder.put("mpsched.toml", "version = 1\n");
+    REQUIRE(load(folder.main()));
+    ::chmod(folder.main().c_str(), 0666);
+    CHECK(load(folder.main()).error().code == ErrorCode::not_permitted);
+    std::filesystem::remove(folder.main());
+    std::filesystem::create_directory(folder.main());
+    CHECK(load(folder.main()).error().what.contains("is not a file"));
+    std::filesystem::remove(folder.main());
+    folder.put("mpsched.toml", std::string(2 << 20, '#'));
+    CHECK(load(folder.main()).error().what.contains("larger than"));
+}
+
+TEST_CASE("the example is right, and what it asks for is what it says", "[config]") {
+    const Desired desired = right(example());
+    CHECK(desired.fallback.policy == "overflow");
+    CHECK_FALSE(path(desired, device("enp3s0", 2, "ethernet", true)).attributes.quota_bytes);
+    CHECK_FALSE(desired.path(device("enp3s0", 2, "ethernet", false)));
+    CHECK_FALSE(desired.path(device("enp3s0", 2, "wifi", true)));
+    const PathWish modem = path(desired, device("wwan7", 3, "wwan"));
+    CHECK(modem.attributes.priority == 1);
+    CHECK(modem.attributes.quota_bytes == 5'000'000'000);
+    CHECK(modem.period.month_day == 15);
+    REQUIRE(desired.rules.size() == 1);
+    CHECK(desired.rules[0].use.checked.params.front().value == 16'384);
+    CHECK(desired.revision.size() == 12);
+}
+
+TEST_CASE("of all sections that an interface matches the later ones decide, key by key", "[config]") {
+    const Desired desired = right("version = 1\n[[interface]]\nname = \"*\"\nweight = 2\ncost = 5\n"
+                                  "[[interface]]\nname = \"wwan*\"\nweight = 7\nattach = false\n");
+    CHECK(path(desired, device("eth0", 2)).attributes.weight == 2);
+    const PathWish modem = path(desired, device("wwan0", 3));
+    CHECK(modem.attributes.weight == 7);
+    CHECK(modem.attributes.cost == 5);
+    CHECK_FALSE(modem.attach);
+    // Loopback is meant only by its name.
+    CHECK_FALSE(desired.path(device("lo", 1, "loopback")));
+    CHECK(right("version = 1\n[[interface]]\nname = \"lo\"\n").path(device("lo", 1, "loopback")));
+}
+
+TEST_CASE("drop-ins come behind the file in the order of their names, and may say otherwise", "[config]") {
+    const Folder folder;
+    folder.put(
+        "mpsched.toml",
+        "version = 1\n[default]\npolicy = \"auto\"\n[[interface]]\nname = \"a\"\nweight = 2\n"
+        "[[rule]]\nfor = \"rport=1\"\npolicy = \"auto\"\n[[rule]]\nfor = \"rport=2\"\npolicy = \"auto\"\n");
+    const std::string before = load(folder.main())->revision;
+    folder.put("mpsched.d/20.toml", "version = 1\n[default]\npolicy = \"weighted\"\n");
+    folder.put(
+        "mpsched.d/10.toml",
+        "version = 1\n[default]\npolicy = \"overflow\"\n[[interface]]\nname = \"a\"\nweight = 9\n"
+        "[[rule]]\nfor = \"rport=1\"\nenabled = false\n[[rule]]\nfor = \"rport=2\"\npolicy = \"ecf\"\n");
+    folder.put("mpsched.d/ignored.txt", "rubbish");
+    folder.put("mpsched.d/.90.toml", "rubbish");
+    const auto desired = load(folder.main());
+    REQUIRE(desired);
+    CHECK(desired->fallback.policy == "weighted");
+    CHECK(path(*desired, device("a", 2)).attributes.weight == 9);
+    REQUIRE(desired->rules.size() == 1);
+    CHECK(desired->rules[0].use.policy == "ecf");
+    CHECK(desired->revision != before);
+    folder.put("mpsched.d/30.toml", "version = 1\nx = 1\n");
+    CHECK(load(folder.main()).error().what.contains("mpsched.d/30.toml:2:1: "));
+}
+
+TEST_CASE("what is in force already is left alone, and each difference is one change", "[config]") {
+    const std::string text =
+        "version = 1\n[default]\npolicy = \"overflow\"\n[[interface]]\nname = [\"wan0\", \"usb0\"]\nweight = 3\n"
+        "[[interface]]\nname = \"wwan*\"\nquota = \"1GB\"\nquota_period = \"month\"\n"
+        "[[rule]]\nfor = \"rport=1\"\npolicy = \"weighted\"\nset = { lead_bytes = \"32Ki\" }\n"
+        "[[rule]]\nfor = \"rport=2\"\npolicy = \"auto\"\n";
+    const Desired desired = right(text);
+    const std::vector<NetworkInterface> devices{device("lo", 1, "loopback"), device("wan0", 2),
+                                                device("wwan0", 3), device("other", 4)};
+    const Facts same = after(desired, devices);
+    CHECK(actions(desired, same).empty());
+    CHECK(same.status.paths.size() == 3); // usb0 is waited for
+
+    Facts facts = same;
+    facts.status.paths[0].attributes.weight = 5;
+    CHECK(actions(desired, facts) == Texts{"wan0: weight 5 → 3"});
+    facts = same;
+    facts.status.paths[1].wanted = false;
+    CHECK(actions(desired, facts) == Texts{"attach wwan0"});
+    facts = same;
+    facts.status.paths.push_back(
+        {.name = "other", .ifindex = 4, .wanted = true, .attributes = {.weight = 2}});
+    CHECK(actions(desired, facts) == Texts{"detach other", "other: default attributes"});
+    // A modem that is away may come back, and would be matched then.
+    facts = same;
+    facts.status.paths.push_back(
+        {.name = "wwan4", .ifindex = 0, .wanted = true, .attributes = {.weight = 2}});
+    CHECK(actions(desired, facts).empty());
+    facts = same;
+    std::swap(facts.status.rules[0], facts.status.rules[1]);
+    CHECK(actions(desired, facts) == Texts{"rule rport=1: to place 1"});
+    facts = same;
+    facts.status.rules.push_back({.selector = "rport=3", .policy = "auto", .slot = 1});
+    CHECK(actions(desired, facts) == Texts{"remove the rule for rport=3"});
+    facts = same;
+    facts.status.policies[1].params[0].value = 1;
+    REQUIRE(actions(desired, facts).size() == 1);
+    CHECK(make_plan(desired, facts).actions[0].only_parameters);
+    facts = same;
+    facts.status.engine[0].value = 7;
+    CHECK(actions(desired, facts) == Texts{"engine: dwell_us=1000"});
+    // Files that say nothing manage nothing.
+    CHECK(actions(right("version = 1\n"), same).empty());
+}
+
+TEST_CASE("what is exported is accepted, and asks for what runs", "[config]") {
+    const Desired desired = right(
+        "version = 1\n[default]\npolicy = \"weighted\"\nset = { lead_bytes = \"32Ki\" }\n"
+        "[engine]\ndwell_us = \"2ms\"\n"
+        "[[interface]]\nname = \"a\"\nweight = 3\ncost = 2\nenergy = \"lte\"\nquota = \"5GB\"\nquota_period = \"30d\"\n"
+        "[[interface]]\nname = \"b\"\nattach = false\npriority = 4\n"
+        "[[rule]]\nfor = \"remote=192.0.2.0/24:443\"\npolicy = \"ecf\"\n");
+    const Facts facts = after(desired, {device("a", 2), device("b", 3)});
+    const std::string text = write(exported(facts.status));
+    INFO(text);
+    CHECK(actions(right(text), facts).empty());
+}
+
+TEST_CASE("text that is hostile to TOML comes back as it was", "[config]") {
+    Section section{.part = Part::interface};
+    section.put("name", std::string("a\"\\\x01"
+                                    "b"));
+    const std::string text = "version = 1\n" + write({section});
+    std::vector<Problem> problems;
+    const File file = parse("x", text, problems);
+    CHECK(problems.empty());
+    REQUIRE(file.sections.size() == 2);
+    CHECK(file.sections[1].text("name") == "a\"\\\x01"
+                                           "b");
+}

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: MIT
+//
+// mpschedd with the real kernel: killed under traffic, modems that come and go, files that are wrong, a second one.
+#include <net/if.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include <fmt/format.h>
+
+#include "robust_rig.hpp"
+
+using namespace mps::robust;
+using namespace mps;
+using namespace std::chrono_literals;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::string daemon_binary() {
+    return (std::filesystem::path(e2e::Cli::default_binary()).parent_path() / "mpschedd").string();
+}
+
+// How often; more than once in a while by hand.
+int cycles(int usual) {
+    const char *text = std::getenv("MPS_TEST_CYCLES");
+    return text ? std::atoi(text) : usual;
+}
+
+// A namespace with its files, and mpschedd at work in it.
+class Service {
+  public:
+    explicit Service(Rig &rig, std::string_view settings) : rig_(rig) {
+        write(settings);
+        start();
+    }
+
+    const std::string &folder() const { return folder_.path(); }
+    std::string settings() const { return folder_ / "mpsched.toml"; }
+    void write(std::string_view text) const {
+        std::ofstream(settings()) << text;
+        REQUIRE(::chmod(settings().c_str(), 0644) == 0);
+    }
+    Environment environment() const {
+        return rig_.environment({{"MPS_RUN_DIR", folder_ / "run"}, {"MPS_CONFIG", settings()}});
+    }
+    Words command() const {
+        return {daemon_binary(), "--netns", rig_.here().name(), "--state", folder_ / "state"};
+    }
+
+    void start(const Environment &more = {}) {
+        Environment all = environment();
+        all.insert(all.end(), more.begin(), more.end());
+        process_.emplace(must(lab::Process::start(command(), {.environment = all})));
+        REQUIRE(eventually([&] { return state().contains("revision"); }, 10s));
+    }
+    void kill() {
+        must(process_->signal(SIGKILL));
+        (void)must(process_->wait(10s));
+    }
+    // What it said.
+    std::string end() {
+        must(process_->signal(SIGTERM));
+        const auto result = must(process_->wait(10s));
+        INFO(result.out << result.err);
+        CHECK(result.exit_code == 0);
+        return result.err;
+    }
+    lab::Process &process() { return *process_; }
+
+    lab::ProcessResult run(const Words &words) const { return rig_.run(words, environment()); }
+    Json state() const { return rig_.json({"status"}, environment()).value("service", Json::object()); }
+    std::string state_of(const std::string &object) const {
+        for (const Json &one : state().value("objects", Json::array()))
+            if (one["object"] == object)
+                return one["state"];
+        return "";
+    }
+
+  private:
+    Rig &rig_;
+    e2e::TemporaryFolder folder_;
+    std::optional<lab::Process> process_;
+};
+
+constexpr const char *both_paths = R"(version = 1
+[default]
+policy = "weighted"
+[[interface]]
+name = ["dsl", "lte"]
+weight = 2
+[[rule]]
+for = "rport=9"
+policy = "overflow"
+)";
+
+std::size_t open_files(pid_t pid) {
+    std::error_code error;
+    const std::filesystem::directory_iterator all(fmt::format("/proc/{}/fd", pid), error);
+    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+long resident_kib(pid_t pid) {
+    std::ifstream file(fmt::format("/proc/{}/status", pid));
+    for (std::string line; std::getline(file, line);)
+        if (line.starts_with("VmRSS:"))
+            return std::strtol(line.c_str() + 6, nullptr, 10);
+    return 0;
+}
+
+// Where there is tcx: the quickest way to see it.
+bool is_pinned(const Rig &rig, const std::string &device) {
+    const int ifindex =
+        must(rig.here().run([&] { return static_cast<int>(::if_nametoindex(device.c_str())); }));
+    return std::filesystem::exists(fmt::format("{}/links/{}-tc", rig.installation(), ifindex));
+}
+
+// Where systemd would listen.
+class NotifySocket {
+  public:
+    explicit NotifySocket(std::string path) : path_(std::move(path)) {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        path_.copy(address.sun_path, sizeof address.sun_path - 1);
+        fd_ = lab::Fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        REQUIRE(::bind(fd_.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) == 0);
+    }
+    const std::string &path() const { return path_; }
+    bool hears(std::string_view wanted) {
+        return eventually([&] {
+            char text[512];
+            for (ssize_t got = 0; (got = ::recv(fd_.get(), text, sizeof text, MSG_DONTWAIT)) > 0;)
+                heard_.append(text, static_cast<std::size_t>(got));
+            return heard_.contains(wanted);
+        });
+    }
+
+  private:
+    std::string path_;
+    lab::Fd fd_;
+    std::string heard_;
+};
+
+} // namespace
+
+TEST_CASE("mpschedd brings its file into force, and killing it at any time changes nothing on the wire",
+          "[robust][service]") {
+    Rig rig(two_paths(50));
+    Service service(rig, both_paths);
+    CHECK(rig.status()["default_policy"] == "weighted");
+    CHECK(rig.status()["rules"][0]["selector"] == "rport=9");
+    CHECK(rig.json({"path", "lte"})["weight"] == 2);
+    const auto dsl = rig.hooks("dsl");
+    const auto lte = rig.hooks("lte");
+    REQUIRE_FALSE(our_programs(rig.here(), "dsl").empty());
+
+    const auto server = e2e::serve(rig.network());
+    auto transfer = rig.transfer(server, {.connections = 4, .bytes = 6'000'000});
+    for (int i = 0; i < 3; i++) {
+        ::usleep(150'000 + static_cast<unsigned>(i) * 77'000);
+        service.kill();
+        CHECK(rig.hooks("dsl") == dsl);
+        const auto clock = Clock::now();
+        service.start();
+        CHECK(Clock::now() - clock < 1500ms);
+        // It finds everything as it is to be, and touches nothing.
+        CHECK(rig.hooks("dsl") == dsl);
+        CHECK(rig.hooks("lte") == lte);
+        CHECK(service.state_of("interface lte") == "in force");
+    }
+    e2e::check_clean(transfer.wait());
+    const std::string said = service.end();
+    CHECK_FALSE(said.contains("attach"));
+    CHECK(rig.hooks("lte") == lte);
+    rig.ok({"detach", "--all"});
+}
+
+TEST_CASE(
+    "a modem that goes, comes back, is renamed or numbered anew is attached within 200 ms as the file has it",
+    "[robust][service]") {
+    Rig rig;
+    Service service(rig, "version = 1\n[default]\npolicy = \"weighted\"\n[[interface]]\nname = \"dsl\"\n"
+                         "[[interface]]\nname = \"wwan*\"\nweight = 7\ncost = 5\n");
+    const auto here = [&](const std::string &lines) { must(rig.here().ip(lines)); };
+    std::vector<std::chrono::milliseconds> times;
+    // From the moment at which the interface has its name.
+    const auto attached = [&](const std::string &name, Clock::time_point since) {
+        CHECK(eventually([&] { return is_pinned(rig, name) || !our_programs(rig.here(), name).empty(); }));
+        times.push_back(std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - since));
+        CHECK(eventually([&] { return !our_programs(rig.here(), name).empty(); }));
+        CHECK(rig.json({"path", name})["weight"] == 7);
+        CHECK(rig.json({"path", name})["cost"] == 5);
+    };
+    const auto server = e2e::serve(rig.network());
+    auto transfer = rig.transfer(server, {});
+    std::optional<PinTree> before;
+    std::size_t maps = 0;
+    const int count = cycles(12);
+    for (int i = 0; i < count; i++) {
+        // Every third time under a number that it never had.
+        const std::string name = i % 3 == 2 ? fmt::format("wwan{}", 10 + i) : "wwan0";
+        const std::string first = i % 2 ? "usb0" : name;
+        auto since = Clock::now();
+        here(fmt::format("link add {} type veth peer name far", first));
+        if (first != name) {
+            since = Clock::now();
+            here(fmt::format("link set {} name {}", first, name));
+        }
+        here(fmt::format("link set {} up", name));
+        attached(name, since);
+        if (i == 2) {
+            before = rig.bpffs().tree();
+            maps =
+                std::ranges::count_if(*before, [](const auto &pin) { return pin.second.starts_with("map"); });
+        }
+        here(fmt::format("link del {}", name));
+    }
+    CHECK(eventually([&] { return rig.json({"path"}).size() <= 10; }));
+    if (before) {
+        here("link add wwan0 type veth peer name far\nlink set wwan0 up");
+        attached("wwan0", Clock::now());
+        const PinTree now = rig.bpffs().tree();
+        CHECK(now.size() == before->size());
+        CHECK(maps == static_cast<std::size_t>(std::ranges::count_if(
+                          now, [](const auto &p) { return p.second.starts_with("map"); })));
+        CHECK(pinned_programs(now) == pinned_programs(*before));
+    }
+    std::ranges::sort(times);
+    e2e::report(fmt::format("attached after {} ms in the middle, {} ms at most",
+                            times[times.size() / 2].count(), times.back().count()));
+    // Others at work on the machine make it slower, but not each time.
+    CHECK(times[times.size() / 4] <= 200ms);
+    transfer.stop();
+    e2e::check_clean(transfer.wait());
+    service.end();
+    rig.ok({"detach", "--all"});
+}
+
+TEST_CASE("a file with a mistake is refused as a whole by a reload, and what was in force stays",
+          "[robust][service]") {
+    Rig rig;
+    Service service(rig, both_paths);
+    const std::string revision = service.state()["revision"];
+    service.write("version = 1\n[default]\npolicy = \"ecf\"\n[[interface]]\nname = \"dsl\"\nweight = 0\n");
+    const auto refused = service.run({"reload"});
+    CHECK(refused.exit_code == 2);
+    CHECK(refused.err.contains("mpsched.toml:6:10: weight=0: out of range"));
+    must(service.process().signal(SIGHUP));
+    CHECK(eventually([&] { return service.state().contains("refused"); }));
+    CHECK(service.state()["revision"] == revision);
+    CHECK(rig.status()["default_policy"] == "weighted");
+    CHECK(rig.json({"path", "dsl"})["weight"] == 2);
+    // Half of it, and then all.
+    service.write("version = 1\n[default]\npolicy = \"e");
+    CHECK(service.run({"reload"}).exit_code == 2);
+    service.write("version = 1\n[default]\npolicy = \"ecf\"\n[[interface]]\nname = \"dsl\"\n");
+    CHECK(service.run({"reload"}).exit_code == 0);
+    CHECK_FALSE(service.state().contains("refused"));
+    CHECK(rig.status()["default_policy"] == "ecf");
+    CHECK(rig.status()["rules"].empty());
+    CHECK(our_programs(rig.here(), "lte").empty());
+    CHECK(rig.json({"path", "dsl"})["weight"] == 1);
+    service.end();
+    rig.ok({"detach", "--all"});
+}
+
+TEST_CASE("what is changed by hand stays until a reload, is told, and can be exported", "[robust][service]") {
+    Rig rig;
+    Service service(rig, both_paths);
+    rig.ok({"path", "dsl", "weight=9"});
+    rig.ok({"use", "auto"});
+    rig.ok({"unuse", "--all"});
+    CHECK(service.state_of("interface dsl") == "by hand");
+    CHECK(service.state_of("default policy") == "by hand");
+    const auto exported = rig.ok({"config", "export"}).out;
+    std::ofstream(service.folder() + "/other.toml") << exported;
+    CHECK(rig.json({"config", "diff", service.folder() + "/other.toml"})["same"] == true);
+    // An interface that comes is no reason to undo it.
+    must(rig.here().ip("link add other type veth peer name far"));
+    ::usleep(300'000);
+    CHECK(rig.json({"path", "dsl"})["weight"] == 9);
+    CHECK(rig.status()["default_policy"] == "auto");
+    CHECK(service.run({"reload"}).exit_code == 0);
+    CHECK(rig.json({"path", "dsl"})["weight"] == 2);
+    CHECK(rig.status()["default_policy"] == "weighted");
+    CHECK(rig.status()["rules"].size() == 1);
+    CHECK(rig.json({"config", "diff", service.settings()})["same"] == true);
+    service.end();
+    rig.ok({"detach", "--all"});
+}
+
+TEST_CASE("a second mpschedd and one without rights say what is wrong; systemd is told what it waits for",
+          "[robust][service]") {
+    Rig rig;
+    const e2e::TemporaryFolder folder;
+    NotifySocket systemd(folder / "notify");
+    Service service(rig, both_paths);
+    service.kill();
+    service.start({{"NOTIFY_SOCKET", systemd.path()}, {"WATCHDOG_USEC", "600000"}});
+    CHECK(systemd.hears("READY=1\nSTATUS="));
+    CHECK(systemd.hears("WATCHDOG=1"));
+    must(service.process().signal(SIGHUP));
+    CHECK(systemd.hears("RELOADING=1\nMONOTONIC_USEC="));
+
+    const auto second = must(lab::run_process(service.command(), {.environment = service.environment()}));
+    CHECK(second.exit_code == 1);
+    CHECK(second.err.contains(fmt::format(
+        "another mpschedd is at work in this network namespace (process {})", service.process().pid())));
+    service.end();
+    CHECK(systemd.hears("STOPPING=1"));
+
+    Words powerless{"setpriv", "--bounding-set=-all", "--inh-caps=-all"};
+    for (const std::string &word : service.command())
+        powerless.push_back(word);
+    const auto refused = must(lab::run_process(powerless, {.environment = service.environment()}));
+    CHECK(refused.exit_code == 4);
+    INFO(refused.err);
+    CHECK(refused.err.contains("CAP_"));
+    rig.ok({"detach", "--all"});
+}
+
+TEST_CASE("reloads under load leave nothing behind", "[robust][service]") {
+    Rig rig;
+    Service service(rig, both_paths);
+    const auto server = e2e::serve(rig.network());
+    auto transfer = rig.transfer(server, {.connections = 4});
+    const pid_t pid = service.process().pid();
+    const int count = cycles(8);
+    std::size_t files = 0;
+    std::size_t pins = 0;
+    long memory = 0;
+    for (int i = 0; i < count; i++) {
+        service.write(fmt::format(
+            "version = 1\n[default]\npolicy = \"{}\"\n[[interface]]\nname = [\"dsl\", \"lte\"]\nweight = {}\n",
+            i % 2 ? "weighted" : "ecf", 1 + i % 5));
+        REQUIRE(service.run({"reload"}).exit_code == 0);
+        if (i == 3) {
+            files = open_files(pid);
+            pins = rig.bpffs().tree().size();
+            memory = resident_kib(pid);
+        }
+    }
+    CHECK(open_files(pid) == files);
+    CHECK(rig.bpffs().tree().size() == pins);
+    e2e::report(fmt::format("{} reloads: {} KiB resident, after four {}", count, resident_kib(pid), memory));
+    CHECK(resident_kib(pid) < memory + 2048);
+    transfer.stop();
+    e2e::check_clean(transfer.wait());
+    service.end();
+    rig.ok({"detach", "--all"});
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MIT
+//
+// `mpsched config …` and `mpsched reload`: mpsched.toml beside what runs.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "commands/commands.hpp"
+#include "commands/render.hpp"
+#include "config/plan.hpp"
+#include "output/text.hpp"
+#include "service/client.hpp"
+
+namespace mps::cli {
+
+namespace {
+
+struct ConfigOptions {
+    std::optional<std::string> file;
+
+    [[nodiscard]] std::string path() const { return file.value_or(config::default_path()); }
+};
+
+using FileCommand = Result<Reply> (*)(const Context &, const ConfigOptions &);
+
+void bind_file(Binder &binder, FileCommand run) {
+    auto options = std::make_shared<ConfigOptions>();
+    binder.argument("FILE", options->file);
+    binder.run([options, run](const Context &context) { return run(context, *options); });
+}
+
+Result<std::optional<Json>> ask(const Instance &instance, std::string_view what) {
+    const auto status = instance.status();
+    if (!status)
+        return std::unexpected(status.error());
+    return service::ask(status->netns_cookie, {{"do", what}});
+}
+
+Result<Reply> run_check(const Context &, const ConfigOptions &options) {
+    const auto desired = config::load(options.path());
+    if (!desired)
+        return std::unexpected(desired.error());
+    return Reply{.json = {{"revision", desired->revision},
+                          {"files", desired->files},
+                          {"interfaces", desired->interfaces.size()},
+                          {"rules", desired->rules.size()}},
+                 .text =
+                     fmt::format("{} {} right: revision {}\n", text::printable(text::join(desired->files)),
+                                 desired->files.size() == 1 ? "is" : "are", desired->revision)};
+}
+
+std::string waiting_text(const std::vector<config::Waiting> &waiting) {
+    std::string all;
+    for (const config::Waiting &one : waiting)
+        all += fmt::format("  waits: {} ({})\n", text::printable(one.object), text::printable(one.why));
+    return all;
+}
+
+Json waiting_json(const std::vector<config::Waiting> &waiting) {
+    Json all = Json::array();
+    for (const config::Waiting &one : waiting)
+        all.push_back({{"object", one.object}, {"why", one.why}});
+    return all;
+}
+
+Result<Reply> run_diff(const Context &context, const ConfigOptions &options) {
+    const auto desired = config::load(options.path());
+    if (!desired)
+        return std::unexpected(desired.error());
+    auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    const auto facts = config::look(*instance, *desired);
+    if (!facts)
+        return std::unexpected(facts.error());
+    const config::Plan plan = config::make_plan(*desired, *facts);
+    Json changes = Json::array();
+    std::string lines;
+    for (const config::Action &action : plan.actions) {
+        changes.push_back({{"object", action.object}, {"change", action.text}});
+        lines += fmt::format("  {}\n", text::printable(action.text));
+    }
+    const std::string head = desired->empty  ? "the files ask for nothing, so nothing is managed\n"
+                             : lines.empty() ? "what runs is what the files say\n"
+                                             : "'mpsched config apply' would change:\n";
+    return Reply{.json = {{"revision", desired->revision},
+                          {"same", plan.actions.empty()},
+                          {"changes", changes},
+                          {"waiting", waiting_json(plan.waiting)}},
+                 .text = head + lines + waiting_text(plan.waiting)};
+}
+
+// What was done, and what was not.
+Reply applied(const config::Desired &desired, const std::vector<config::Outcome> &outcomes,
+              const std::vector<config::Waiting> &waiting) {
+    Reply reply{.json = {{"revision", desired.revision}, {"changes", Json::array()}}, .text = {}};
+    for (const config::Outcome &one : outcomes) {
+        Json change{{"object", one.action.object}, {"change", one.action.text}};
+        if (one.error) {
+            reply.exit_code = static_cast<int>(ErrorCode::failed);
+            change["error"] = error_json(*one.error);
+            reply.warnings.push_back(fmt::format("{}: {}", one.action.object, one.error->what));
+        }
+        reply.text += fmt::format("  {}{}\n", one.error ? "failed: " : "", text::printable(one.action.text));
+        reply.json["changes"].push_back(std::move(change));
+        for (const std::string &warning : one.warnings)
+            reply.warnings.push_back(fmt::format("{}: {}", one.action.object, warning));
+    }
+    reply.json["waiting"] = waiting_json(waiting);
+    reply.text = (outcomes.empty() ? std::string("nothing to change\n") : "changed:\n" + reply.text) +
+                 waiting_text(waiting);
+    return reply;
+}
+
+Result<Reply> run_apply(const Context &context, const ConfigOptions &options) {
+    const auto desired = config::load(options.path());
+    if (!desired)
+        return std::unexpected(desired.error());
+    auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    const auto done = config::reconcile(*instance, *desired);
+    if (!done)
+        return std::unexpected(done.error());
+    Reply reply = applied(*desired, done->outcomes, config::make_plan(*desired, done->facts).waiting);
+    // Its own files: from now on they are in force there as well.
+    if (!options.file)
+        (void)ask(*instance, "adopt");
+    return reply;
+}
+
+Result<Reply> run_export(const Context &context) {
+    const auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    const auto status = instance->status();
+    if (!status)
+        return std::unexpected(status.error());
+    const std::string toml = config::write(config::exported(*status));
+    return Reply{.json = {{"toml", toml}}, .text = toml};
+}
+
+std::string editor() {
+    for (const char *name : {"VISUAL", "EDITOR"})
+        if (const char *value = std::getenv(name); value && *value)
+            return value;
+    return "editor";
+}
+
+// As the shell would run it, since $EDITOR may hold options.
+Result<void> run_editor(const std::string &file) {
+    const std::string command = editor();
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::execl("/bin/sh", "sh", "-c", (command + " \"$1\"").c_str(), "sh", file.c_str(), nullptr);
+        ::_exit(127);
+    }
+    int status = 0;
+    if (child < 0 || ::waitpid(child, &status, 0) < 0)
+        return std::unexpected(system_error(errno, "starting the editor"));
+    if (!WIFEXITED(status) || WEXITSTATUS(status))
+        return fail(ErrorCode::failed,
+                    fmt::format("the editor '{}' did not succeed; nothing was changed", command),
+                    "$VISUAL or $EDITOR names another one");
+    return {};
+}
+
+Result<Reply> run_edit(const Context &context, const ConfigOptions &options) {
+    const std::string path = options.path();
+    const bool exists = ::access(path.c_str(), F_OK) == 0;
+    auto before = exists ? config::read_whole(path) : Result<std::string>(std::string(config::example()));
+    if (!before)
+        return std::unexpected(before.error());
+    // Beside it, so that what it names by a relative path is found; not ending in .toml, so that nobody reads it.
+    const std::string draft = path + ".edit";
+    if (::access(draft.c_str(), F_OK) != 0)
+        if (auto made = config::replace_file(draft, *before); !made)
+            return std::unexpected(made.error());
+    if (auto edited = run_editor(draft); !edited)
+        return std::unexpected(edited.error());
+    auto after = config::read_whole(draft);
+    if (!after)
+        return std::unexpected(after.error());
+    Reply reply{.json = {{"file", path}, {"changed", false}}, .text = "nothing was changed\n"};
+    if (!exists || *after != *before) {
+        std::vector<config::Problem> problems;
+        const config::File file = config::parse(draft, *after, problems);
+        if (problems.empty())
+            (void)config::build({file}, problems);
+        if (!problems.empty()) {
+            Error error = config::error_of(problems);
+            error.hint += fmt::format("; {} is kept: 'mpsched config edit' goes on with it", draft);
+            return std::unexpected(std::move(error));
+        }
+        if (auto written = config::replace_file(path, *after); !written)
+            return std::unexpected(written.error());
+        reply = {.json = {{"file", path}, {"changed", true}},
+                 .text = fmt::format(
+                     "{} is changed; 'mpsched reload' or 'mpsched config apply' puts it into force\n",
+                     text::printable(path))};
+    }
+    ::unlink(draft.c_str());
+    (void)context;
+    return reply;
+}
+
+Result<Reply> run_reload(const Context &context) {
+    const auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    const auto answer = ask(*instance, "reload");
+    if (!answer)
+        return std::unexpected(answer.error());
+    if (!*answer)
+        return fail(ErrorCode::failed, "no mpschedd runs for this network namespace",
+                    "'systemctl start mpschedd' starts it; 'mpsched config apply' does the same once");
+    if (auto error = service::error_in(**answer))
+        return std::unexpected(std::move(*error));
+    Reply reply{.json = **answer, .text = service_text(**answer, context.style)};
+    for (const Json &object : (*answer)->value("objects", Json::array()))
+        if (object.value("state", "") == "failed")
+            reply.exit_code = static_cast<int>(ErrorCode::failed);
+    return reply;
+}
+
+} // namespace
+
+void setup_config_check(Binder &binder) { bind_file(binder, run_check); }
+void setup_config_diff(Binder &binder) { bind_file(binder, run_diff); }
+void setup_config_apply(Binder &binder) { bind_file(binder, run_apply); }
+void setup_config_edit(Binder &binder) { bind_file(binder, run_edit); }
+void setup_config_export(Binder &binder) { binder.run(run_export); }
+void setup_reload(Binder &binder) { binder.run(run_reload); }
+
+} // namespace mps::cli

@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: MIT
+
+#include "config/desired.hpp"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <set>
+#include <span>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "codec/sha256.hpp"
+#include "mpsched/nearest.hpp"
+#include "mpsched/policy_names.hpp"
+
+namespace mps::config {
+
+namespace {
+
+constexpr std::uint32_t longest_month_s = 31 * 86'400;
+
+bool is_pattern(const std::string &name) { return name.find_first_of("*?[") != name.npos; }
+
+class Builder {
+  public:
+    explicit Builder(std::vector<Problem> &problems) : problems_(problems) {}
+
+    void add(const File &file);
+    Desired finish() {
+        if (!has_fallback_)
+            set_policy(desired_.fallback, {}, {});
+        if (desired_.engine.empty())
+            desired_.engine = engine_params();
+        return std::move(desired_);
+    }
+
+  private:
+    void complain(const Position &at, std::string what, std::string hint) {
+        problems_.push_back({at, std::move(what), std::move(hint)});
+    }
+    void complain(const Position &at, const Error &error) { complain(at, error.what, error.hint); }
+
+    void add_top(const Section &section);
+    void add_fallback(const Section &section);
+    void add_engine(const Section &section);
+    void add_interface(const Section &section);
+    void add_rule(const Section &section);
+    void add_names(const Entry &entry, InterfaceWish &wish);
+    void add_attribute(const Entry &entry, InterfaceWish &wish);
+    void add_period(const Section &section, InterfaceWish &wish);
+    void add_other(const Entry &entry, InterfaceWish &wish);
+    void refuse_double(const InterfaceWish &wish);
+    void set_policy(PolicyWish &wish, const Section &section, const Entry *settings);
+
+    std::vector<Problem> &problems_;
+    Desired desired_{};
+    bool has_fallback_ = false;
+    std::set<std::string> rules_of_file_{};
+    std::size_t interfaces_before_ = 0; // of earlier files
+    std::string folder_{};
+};
+
+void Builder::add(const File &file) {
+    rules_of_file_.clear();
+    interfaces_before_ = desired_.interfaces.size();
+    folder_ = std::filesystem::path(file.path).parent_path().string();
+    for (const Section &section : file.sections) {
+        switch (section.part) {
+        case Part::top:
+            add_top(section);
+            continue;
+        case Part::fallback:
+            add_fallback(section);
+            break;
+        case Part::engine:
+            add_engine(section);
+            break;
+        case Part::interface:
+            add_interface(section);
+            break;
+        case Part::rule:
+            add_rule(section);
+            break;
+        }
+        desired_.empty = false;
+    }
+}
+
+void Builder::add_top(const Section &section) {
+    if (const Entry *version = section.find("version"); version && version->texts.front() != "1") {
+        int number = 0;
+        const std::string &text = version->texts.front();
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+        const bool newer =
+            error == std::errc{} && end == text.data() + text.size() && number > format_version;
+        complain(version->at,
+                 newer ? fmt::format("the file is of format {}, which is for a newer mpsched", number)
+                       : fmt::format("there is no format '{}'", text),
+                 fmt::format("this mpsched knows version = {}", format_version));
+    }
+    if (const Entry *room = section.find("max_connections")) {
+        if (const auto parsed = parse_max_connections(room->texts.front()); !parsed)
+            complain(room->at,
+                     fmt::format("max_connections = {}: out of range or not a number", room->texts.front()),
+                     parsed.error().hint);
+        desired_.max_connections = room->texts.front();
+    }
+}
+
+// A policy and its parameters, with each mistake where it stands.
+void Builder::set_policy(PolicyWish &wish, const Section &section, const Entry *settings) {
+    const Entry *policy = section.find("policy");
+    if (policy)
+        wish.policy = policy->texts.front();
+    if (wish.policy.ends_with(".o") || wish.policy.find('/') != wish.policy.npos)
+        wish.policy =
+            std::filesystem::absolute(std::filesystem::path(folder_) / wish.policy).lexically_normal();
+    const auto known = check_policy(wish.policy, {});
+    if (!known)
+        return complain(policy ? policy->at : section.at, known.error());
+    std::set<std::string> seen;
+    for (const PlacedSetting &one : settings ? settings->settings : std::vector<PlacedSetting>{}) {
+        if (const auto good = check_policy(wish.policy, {one.setting}); !good)
+            complain(one.at, good.error());
+        else
+            wish.settings.push_back(one.setting);
+    }
+    if (auto checked = check_policy(wish.policy, wish.settings))
+        wish.checked = std::move(*checked);
+    else
+        complain(settings ? settings->at : section.at, checked.error());
+}
+
+void Builder::add_fallback(const Section &section) {
+    desired_.fallback = {.at = section.at};
+    has_fallback_ = true;
+    set_policy(desired_.fallback, section, section.find("set"));
+}
+
+void Builder::add_engine(const Section &section) {
+    std::vector<Setting> settings;
+    for (const Entry &entry : section.entries) {
+        const Setting setting{entry.key, entry.texts.front()};
+        if (const auto good = check_engine({setting}); !good)
+            complain(entry.at, good.error());
+        else
+            settings.push_back(setting);
+    }
+    if (auto params = check_engine(settings))
+        desired_.engine = std::move(*params);
+}
+
+void Builder::add_names(const Entry &entry, InterfaceWish &wish) {
+    constexpr std::size_t longest = 15;
+    for (const std::string &name : entry.texts) {
+        const bool good = !name.empty() && name != "." && name != ".." &&
+                          name.find_first_of("/: \t\n\v\f\r") == name.npos &&
+                          (is_pattern(name) || name.size() <= longest);
+        if (!good)
+            complain(entry.at, fmt::format("no interface can have the name '{}'", name),
+                     "a name of at most 15 characters, or a pattern with * ? [a-z]");
+        if (std::ranges::find(wish.names, name) != wish.names.end())
+            complain(entry.at, fmt::format("'{}' stands in the list twice", name), "once is enough");
+        wish.names.push_back(name);
+    }
+}
+
+// One of those that `mpsched path` sets, by its parser.
+void Builder::add_attribute(const Entry &entry, InterfaceWish &wish) {
+    const auto change = parse_path_settings({Setting{entry.key, entry.texts.front()}});
+    if (!change)
+        return complain(entry.at, change.error());
+    if (change->weight)
+        wish.attributes.weight = change->weight;
+    if (change->priority)
+        wish.attributes.priority = change->priority;
+    if (change->cost)
+        wish.attributes.cost = change->cost;
+    if (change->energy)
+        wish.attributes.energy = change->energy;
+    if (change->quota_bytes)
+        wish.attributes.quota_bytes = change->quota_bytes;
+}
+
+void Builder::add_period(const Section &section, InterfaceWish &wish) {
+    const Entry *period = section.find("quota_period");
+    const Entry *day = section.find("quota_day");
+    const bool month = period && period->texts.front() == "month";
+    if (day && !month)
+        complain(day->at, "quota_day is for quota_period = \"month\"", "say both, or none");
+    if (!period)
+        return;
+    if (month) {
+        std::uint32_t number = 1;
+        const std::string text = day ? day->texts.front() : "1";
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+        if (error != std::errc{} || end != text.data() + text.size() || number < 1 || number > 31)
+            complain(day->at, fmt::format("quota_day={}: out of range or not a number", text),
+                     "the range is 1..31");
+        wish.period = Period{.seconds = longest_month_s, .month_day = number};
+        return;
+    }
+    const auto change = parse_path_settings({Setting{"quota_period", period->texts.front()}});
+    if (!change)
+        return complain(period->at, change.error().what, "month; or " + change.error().hint);
+    wish.period = Period{.seconds = *change->quota_period_s};
+}
+
+void Builder::add_other(const Entry &entry, InterfaceWish &wish) {
+    const std::string &text = entry.texts.front();
+    if (entry.key == "mode") {
+        if (const auto mode = parse_mode(text))
+            wish.mode = *mode;
+        else
+            complain(entry.at, mode.error());
+    } else if (entry.key == "type") {
+        wish.type = text;
+        const std::vector<std::string> types(interface_types().begin(), interface_types().end());
+        if (std::ranges::find(types, text) == types.end())
+            complain(entry.at, fmt::format("there is no type '{}'", text),
+                     fmt::format("{}there are: {}", did_you_mean(text, types), fmt::join(types, ", ")));
+    } else if (entry.key == "default_route") {
+        wish.default_route = text == "true";
+    } else if (entry.key == "attach") {
+        wish.attach = text == "true";
+    }
+}
+
+// The same interfaces twice in one file are a slip; another file may well say more of them.
+void Builder::refuse_double(const InterfaceWish &wish) {
+    const std::span<const InterfaceWish> of_file = std::span(desired_.interfaces).subspan(interfaces_before_);
+    const auto same = std::ranges::find_if(of_file, [&](const InterfaceWish &other) {
+        return other.names == wish.names && other.type == wish.type &&
+               other.default_route == wish.default_route;
+    });
+    if (same != of_file.end())
+        complain(wish.at, fmt::format("there is an [[interface]] for {} already", wish.text()),
+                 fmt::format("it stands in line {}; put the two together", same->at.line));
+}
+
+void Builder::add_interface(const Section &section) {
+    InterfaceWish wish{.at = section.at};
+    for (const Entry &entry : section.entries) {
+        if (entry.texts.empty())
+            continue;
+        if (entry.key == "name")
+            add_names(entry, wish);
+        else if (entry.key == "mode" || entry.key == "type" || entry.key == "default_route" ||
+                 entry.key == "attach")
+            add_other(entry, wish);
+        else if (entry.key != "quota_period" && entry.key != "quota_day")
+            add_attribute(entry, wish);
+    }
+    add_period(section, wish);
+    refuse_double(wish);
+    desired_.interfaces.push_back(std::move(wish));
+}
+
+void Builder::add_rule(const Section &section) {
+    const Entry *selector = section.find("for");
+    if (!selector)
+        return;
+    const std::string &text = selector->texts.front();
+    if (const auto good = check_selector(text); !good)
+        return complain(selector->at, good.error());
+    if (!rules_of_file_.insert(text).second)
+        return complain(section.at, fmt::format("there is a rule for '{}' already", text),
+                        "a selector has one rule; the first would decide");
+    const auto earlier = std::ranges::find(desired_.rules, text, &RuleWish::selector);
+    if (section.text("enabled") == "false") {
+        if (earlier != desired_.rules.end())
+            desired_.rules.erase(earlier);
+        return;
+    }
+    if (!section.find("policy"))
+        return complain(section.at, "'policy' is missing", "what these connections use, or enabled = false");
+    RuleWish rule{.selector = text, .use = {.at = section.at}};
+    set_policy(rule.use, section, section.find("set"));
+    if (earlier != desired_.rules.end())
+        *earlier = std::move(rule);
+    else
+        desired_.rules.push_back(std::move(rule));
+}
+
+void apply(const InterfaceWish &wish, PathWish &path) {
+    const PathChange &change = wish.attributes;
+    path.attach = wish.attach.value_or(path.attach);
+    path.mode = wish.mode.value_or(path.mode);
+    path.attributes.weight = change.weight.value_or(path.attributes.weight);
+    path.attributes.priority = change.priority.value_or(path.attributes.priority);
+    path.attributes.cost = change.cost.value_or(path.attributes.cost);
+    path.attributes.energy = change.energy.value_or(path.attributes.energy);
+    if (change.quota_bytes)
+        path.attributes.quota_bytes = *change.quota_bytes ? change.quota_bytes : std::nullopt;
+    path.period = wish.period.value_or(path.period);
+    path.attributes.quota_period_s = path.period.seconds;
+}
+
+std::string revision_of(const std::vector<File> &files) {
+    std::string all;
+    for (const File &file : files)
+        all += fmt::format("{} {}\n{}", file.path, file.contents.size(), file.contents);
+    return sha256(std::as_bytes(std::span(all))).substr(0, 12);
+}
+
+} // namespace
+
+bool InterfaceWish::names_it(const std::string &name) const {
+    return std::ranges::any_of(
+        names, [&](const std::string &pattern) { return !::fnmatch(pattern.c_str(), name.c_str(), 0); });
+}
+
+bool InterfaceWish::matches(const NetworkInterface &interface) const {
+    const bool named = std::ranges::any_of(names, [&](const std::string &pattern) {
+        // "*" is hardly meant to attach the interface that no path leads over.
+        return pattern == interface.name ||
+               (interface.type != "loopback" && !::fnmatch(pattern.c_str(), interface.name.c_str(), 0));
+    });
+    return named && (type.empty() || type == interface.type) &&
+           (!default_route || *default_route == interface.default_route);
+}
+
+std::vector<std::string> InterfaceWish::plain_names() const {
+    std::vector<std::string> plain;
+    if (type.empty() && !default_route)
+        std::ranges::copy_if(names, std::back_inserter(plain),
+                             [](const auto &name) { return !is_pattern(name); });
+    return plain;
+}
+
+std::string InterfaceWish::text() const { return fmt::format("{}", fmt::join(names, ", ")); }
+
+bool Desired::asks_for_routes() const {
+    return std::ranges::any_of(interfaces,
+                               [](const InterfaceWish &w) { return w.default_route.has_value(); });
+}
+
+std::optional<PathWish> Desired::path(const NetworkInterface &interface) const {
+    std::optional<PathWish> path;
+    for (const InterfaceWish &wish : interfaces) {
+        if (!wish.matches(interface))
+            continue;
+        if (!path)
+            path = PathWish{.name = interface.name, .ifindex = interface.ifindex};
+        apply(wish, *path);
+    }
+    return path;
+}
+
+std::vector<PathWish> Desired::paths(const std::vector<NetworkInterface> &present) const {
+    std::vector<PathWish> all;
+    for (const NetworkInterface &interface : present)
+        if (auto wish = path(interface))
+            all.push_back(std::move(*wish));
+    std::set<std::string> names;
+    for (const NetworkInterface &interface : present)
+        names.insert(interface.name);
+    for (const InterfaceWish &wish : interfaces)
+        for (const std::string &name : wish.plain_names())
+            if (names.insert(name).second)
+                if (auto absent = path(NetworkInterface{.name = name}))
+                    all.push_back(std::move(*absent));
+    return all;
+}
+
+Desired build(const std::vector<File> &files, std::vector<Problem> &problems) {
+    Builder builder(problems);
+    for (const File &file : files)
+        builder.add(file);
+    Desired desired = builder.finish();
+    desired.revision = revision_of(files);
+    for (const File &file : files)
+        desired.files.push_back(file.path);
+    return desired;
+}
+
+Result<Desired> load(const std::string &path) {
+    std::vector<Problem> problems;
+    const auto files = read_set(path, problems);
+    if (!files)
+        return std::unexpected(files.error());
+    Desired desired;
+    // Of a file that is no TOML nothing is known.
+    if (std::ranges::none_of(*files, [](const File &file) { return file.sections.empty(); }))
+        desired = build(*files, problems);
+    if (problems.empty())
+        return desired;
+    std::ranges::stable_sort(
+        problems, {}, [](const Problem &one) { return std::tuple(one.at.file, one.at.line, one.at.column); });
+    return std::unexpected(error_of(problems));
+}
+
+} // namespace mps::config

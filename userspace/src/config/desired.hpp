@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+//
+// What mpsched.toml asks for, checked: every value has been through the parser that the command line uses.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/sections.hpp"
+#include "mpsched/check.hpp"
+#include "mpsched/instance.hpp"
+
+namespace mps::config {
+
+// What `quota_period` says.
+struct Period {
+    std::uint32_t seconds = 0; // 0: none
+    std::uint32_t month_day =
+        0; // 1..31: months that begin on this day; `seconds` are then those of the longest month
+};
+
+// One [[interface]].
+struct InterfaceWish {
+    Position at{};
+    std::vector<std::string> names{}; // or patterns
+    std::string type{};               // "": any
+    std::optional<bool> default_route{};
+    std::optional<bool> attach{};
+    std::optional<Mode> mode{};
+    PathChange attributes{};
+    std::optional<Period> period{};
+
+    // By its name alone.
+    [[nodiscard]] bool names_it(const std::string &name) const;
+    [[nodiscard]] bool matches(const NetworkInterface &interface) const;
+    // Names that are no patterns and need nothing but the interface's being there: these can be waited for.
+    [[nodiscard]] std::vector<std::string> plain_names() const;
+    // "wwan*", or "eth*, en*".
+    [[nodiscard]] std::string text() const;
+};
+
+struct PolicyWish {
+    Position at{};
+    std::string policy = "auto"; // as it was written; a file with its whole path
+    std::vector<Setting> settings{};
+    CheckedPolicy checked{};
+};
+
+struct RuleWish {
+    std::string selector{};
+    PolicyWish use{};
+};
+
+// What one interface is to be like: all [[interface]] that it matches, together.
+struct PathWish {
+    std::string name{};
+    std::uint32_t ifindex = 0; // 0: it is not there
+    bool attach = true;
+    Mode mode = Mode::automatic;
+    PathAttributes attributes{};
+    Period period{};
+};
+
+struct Desired {
+    std::string revision{}; // of all files together; "" where nothing was read
+    std::vector<std::string> files{};
+    std::string max_connections{};
+    PolicyWish fallback{};
+    std::vector<Param> engine{};
+    std::vector<InterfaceWish> interfaces{};
+    std::vector<RuleWish> rules{};
+    // The files say nothing at all: then nothing is managed.
+    bool empty = true;
+
+    [[nodiscard]] bool asks_for_routes() const;
+    // nullopt: no [[interface]] is for it.
+    [[nodiscard]] std::optional<PathWish> path(const NetworkInterface &interface) const;
+    // All interfaces that there are, and plain names that there are not.
+    [[nodiscard]] std::vector<PathWish> paths(const std::vector<NetworkInterface> &interfaces) const;
+};
+
+// Mistakes go to `problems`, all of them; what comes back is complete where there are none.
+[[nodiscard]] Desired build(const std::vector<File> &files, std::vector<Problem> &problems);
+
+// The set of files at `path`, or the error that names file, line and column.
+[[nodiscard]] Result<Desired> load(const std::string &path);
+
+} // namespace mps::config

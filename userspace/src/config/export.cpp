@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+//
+// What runs now, as a file.
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "config/plan.hpp"
+#include "mpsched/policy_names.hpp"
+
+namespace mps::config {
+
+namespace {
+
+constexpr std::uint32_t usual_connections = 16'384;
+
+void put_policy(Section &section, const std::string &name, const PolicyInfo *policy) {
+    section.put("policy", policy && !policy->file.empty() ? policy->file : name);
+    if (!policy)
+        return;
+    std::vector<Setting> settings;
+    for (const Param &param : policy->params)
+        if (param.value != param.default_value)
+            settings.emplace_back(param.name, param.value);
+    section.put("set", settings);
+}
+
+const PolicyInfo *in_slot(const Status &status, std::uint32_t slot) {
+    const auto it =
+        std::ranges::find_if(status.policies, [&](const PolicyInfo &p) { return p.slot == slot; });
+    return it == status.policies.end() ? nullptr : &*it;
+}
+
+Section interface_section(const Status &status, const PathStatus &path) {
+    Section section{.part = Part::interface};
+    section.put("name", path.name);
+    if (!path.wanted)
+        section.put("attach", "false");
+    const auto interface = std::ranges::find(status.interfaces, path.name, &InterfaceStatus::name);
+    if (path.wanted && interface != status.interfaces.end() && interface->mode != Mode::automatic)
+        section.put("mode", std::string(to_string(interface->mode)));
+    const PathAttributes none;
+    const PathAttributes &a = path.attributes;
+    const auto put = [&](const char *key, const auto &value, const auto &usual) {
+        if (value != usual)
+            section.put(key, fmt::format("{}", value));
+    };
+    put("weight", a.weight, none.weight);
+    put("priority", a.priority, none.priority);
+    put("cost", a.cost, none.cost);
+    put("energy", a.energy, none.energy);
+    if (a.quota_bytes) {
+        section.put("quota", fmt::to_string(*a.quota_bytes));
+        put("quota_period", a.quota_period_s, none.quota_period_s);
+    }
+    return section;
+}
+
+} // namespace
+
+std::vector<Section> exported(const Status &status) {
+    std::vector<Section> sections(1);
+    sections.front().put("version", fmt::to_string(format_version));
+    if (!status.installed)
+        return sections;
+    if (status.max_connections != usual_connections)
+        sections.front().put("max_connections", fmt::to_string(status.max_connections));
+    Section fallback{.part = Part::fallback};
+    put_policy(fallback, status.default_policy, in_slot(status, status.default_slot));
+    sections.push_back(std::move(fallback));
+    Section engine{.part = Part::engine};
+    for (const Param &param : status.engine)
+        if (param.value != param.default_value)
+            engine.put(param.name, fmt::to_string(param.value));
+    if (!engine.entries.empty())
+        sections.push_back(std::move(engine));
+    for (const PathStatus &path : status.paths)
+        sections.push_back(interface_section(status, path));
+    for (const RuleStatus &rule : status.rules) {
+        Section section{.part = Part::rule};
+        section.put("for", rule.selector);
+        put_policy(section, rule.policy, in_slot(status, rule.slot));
+        sections.push_back(std::move(section));
+    }
+    return sections;
+}
+
+} // namespace mps::config

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+
+#include "config/keys.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "mpsched/path_limits.hpp"
+
+namespace mps::config {
+
+namespace {
+
+constexpr std::array<std::string_view, 12> types{"ethernet", "wifi", "wwan",   "ppp",    "veth",      "vlan",
+                                                 "bond",     "team", "bridge", "ipvlan", "wireguard", "tun"};
+
+std::string range(const PathLimit &limit) { return fmt::format("{}..{}", limit.least, limit.most); }
+
+} // namespace
+
+std::span<const std::string_view> interface_types() { return types; }
+
+std::span<const PartText> parts() {
+    static const std::vector<PartText> all{
+        {Part::top, "", "", false, "What stands before the first heading."},
+        {Part::fallback, "[default]", "default", false,
+         "What all connections use that no rule names. Without it: policy auto."},
+        {Part::engine, "[engine]", "engine", false, "Parameters that belong to no policy."},
+        {Part::interface, "[[interface]]", "interface", true,
+         "Interfaces that are to be attached, and what policies know of them. May stand several times: of all that an "
+         "interface matches, the later ones decide, key by key."},
+        {Part::rule, "[[rule]]", "rule", true,
+         "Connections that are to have another policy. Tried in this order, the first that matches decides. One with the same "
+         "'for' in a later file takes the place of the earlier one."},
+    };
+    return all;
+}
+
+std::span<const Key> keys() {
+    static const std::string energies = fmt::format("{}", fmt::join(energy_names, ", "));
+    static const std::string type_names = fmt::format("{}", fmt::join(types, ", "));
+    static const std::string weight = range(path_weight);
+    static const std::string priority = range(path_priority);
+    static const std::string cost = range(path_cost);
+    constexpr bool required = true;
+    constexpr bool optional = false;
+    static const std::vector<Key> all{
+        {Part::top, "version", Form::amount, required, "1", "the format of the file"},
+        {Part::top, "max_connections", Form::amount, optional, "as attach --max-connections has it",
+         "room for so many connections of several subflows; counts when the first interface is attached"},
+        {Part::fallback, "policy", Form::text, required, "a policy's name, or the path of an object file",
+         "what all connections use"},
+        {Part::fallback, "set", Form::settings, optional, "parameters of that policy",
+         "those that are not named have their defaults"},
+        {Part::engine, "dwell_us", Form::amount, optional, "0..10000000",
+         "the least time between two edits of one subflow's backup bit"},
+        {Part::interface, "name", Form::texts, required, "a name or a pattern (* ? [a-z]), or a list of them",
+         "which interfaces; one that is not there is waited for. Patterns do not match loopback"},
+        {Part::interface, "type", Form::text, optional, type_names, "only interfaces of this type"},
+        {Part::interface, "default_route", Form::flag, optional, "true, false",
+         "only interfaces over which a default route leads, or none"},
+        {Part::interface, "attach", Form::flag, optional, "true, false",
+         "false: only set its attributes, and leave it alone; default true"},
+        {Part::interface, "mode", Form::text, optional, "auto, native, generic, tc",
+         "the hook; default auto"},
+        {Part::interface, "weight", Form::amount, optional, weight,
+         "share of the bytes, relative to the other paths; default 1"},
+        {Part::interface, "priority", Form::amount, optional, priority, "lower is preferred; default 0"},
+        {Part::interface, "cost", Form::amount, optional, cost,
+         "money per byte in a unit of your own; default 0"},
+        {Part::interface, "energy", Form::text, optional, energies, "kind of radio; default none"},
+        {Part::interface, "quota", Form::amount, optional, "none, or bytes: 10000000, \"5GB\", \"5GiB\"",
+         "what it may carry in a period; default none"},
+        {Part::interface, "quota_period", Form::amount, optional, "none, month, or a time: \"24h\", \"30d\"",
+         "after which the count starts over; default none"},
+        {Part::interface, "quota_day", Form::amount, optional, "1..31",
+         "day on which a month begins, at midnight; in shorter months the last one; default 1"},
+        {Part::rule, "for", Form::text, required, "a selector, as use --for has it", "which connections"},
+        {Part::rule, "policy", Form::text, optional, "a policy's name, or the path of an object file",
+         "what they use; required unless enabled = false"},
+        {Part::rule, "set", Form::settings, optional, "parameters of that policy",
+         "those that are not named have their defaults"},
+        {Part::rule, "enabled", Form::flag, optional, "true, false",
+         "false: there is no such rule, whatever an earlier file says; default true"},
+    };
+    return all;
+}
+
+const PartText &part_text(Part part) { return *std::ranges::find(parts(), part, &PartText::part); }
+
+const Key *find_key(Part part, std::string_view name) {
+    const auto all = keys();
+    const auto found =
+        std::ranges::find_if(all, [&](const Key &key) { return key.part == part && key.name == name; });
+    return found == all.end() ? nullptr : &*found;
+}
+
+std::vector<std::string> key_names(Part part) {
+    std::vector<std::string> names;
+    for (const Key &key : keys())
+        if (key.part == part)
+            names.emplace_back(key.name);
+    if (part == Part::top)
+        for (const PartText &text : parts())
+            if (!text.name.empty())
+                names.emplace_back(text.name);
+    return names;
+}
+
+std::string_view example() {
+    return R"(version = 1
+
+[default]
+policy = "overflow"
+
+[[interface]]
+name = ["eth*", "en*"]
+type = "ethernet"
+default_route = true
+
+[[interface]]
+name = "wwan*"
+priority = 1
+cost = 20
+energy = "lte"
+quota = "5GB"
+quota_period = "month"
+quota_day = 15
+
+[[rule]]
+for = "rport=443"
+policy = "weighted"
+set = { lead_bytes = "16Ki" }
+)";
+}
+
+} // namespace mps::config

@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: MIT
+
+#include "config/plan.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "mpsched/policy_names.hpp"
+
+namespace mps::config {
+
+namespace {
+
+using Kind = Action::Kind;
+
+template <class T>
+void note(std::vector<std::string> &texts, std::string_view name, const T &before, const T &now) {
+    texts.push_back(fmt::format("{} {} → {}", name, before, now));
+}
+
+// What makes `live` into `wanted`; nullopt if they are the same.
+std::optional<Action> change_of(const PathWish &wanted, const PathAttributes &live) {
+    Action action{.kind = Kind::attributes, .object = "interface " + wanted.name, .name = wanted.name};
+    const PathAttributes &wish = wanted.attributes;
+    std::vector<std::string> texts;
+    const auto compare = [&](std::string_view name, const auto &before, const auto &now, auto &target) {
+        if (before == now)
+            return;
+        target = now;
+        note(texts, name, before, now);
+    };
+    compare("weight", live.weight, wish.weight, action.change.weight);
+    compare("priority", live.priority, wish.priority, action.change.priority);
+    compare("cost", live.cost, wish.cost, action.change.cost);
+    compare("energy", live.energy, wish.energy, action.change.energy);
+    compare("quota", live.quota_bytes.value_or(0), wish.quota_bytes.value_or(0), action.change.quota_bytes);
+    // Without a quota a period means nothing.
+    if (wish.quota_bytes)
+        compare("quota_period", live.quota_period_s, wish.quota_period_s, action.change.quota_period_s);
+    if (texts.empty())
+        return std::nullopt;
+    action.text = fmt::format("{}: {}", wanted.name, fmt::join(texts, ", "));
+    return action;
+}
+
+bool is_default(const PathAttributes &a) {
+    const PathAttributes none;
+    return a.weight == none.weight && a.priority == none.priority && a.cost == none.cost &&
+           a.energy == none.energy && !a.quota_bytes;
+}
+
+std::string params_text(const std::vector<Setting> &settings) {
+    std::string all;
+    for (const Setting &one : settings)
+        all += fmt::format(" {}={}", one.key, one.value);
+    return all;
+}
+
+std::vector<Setting> all_values(const std::vector<Param> &params) {
+    std::vector<Setting> settings;
+    for (const Param &param : params)
+        settings.emplace_back(param.name, param.value);
+    return settings;
+}
+
+bool same_values(const std::vector<Param> &live, const std::vector<Param> &wanted) {
+    return std::ranges::all_of(wanted, [&](const Param &param) {
+        const auto it = std::ranges::find(live, param.name, &Param::name);
+        return it != live.end() && it->value == param.value;
+    });
+}
+
+class Planner {
+  public:
+    Planner(const Desired &desired, const Facts &facts)
+        : desired_(desired), status_(facts.status), facts_(facts) {}
+
+    Plan run() {
+        plan_paths();
+        if (status_.installed || is_attaching_) {
+            plan_fallback();
+            plan_engine();
+            plan_rules();
+        } else {
+            wait("default policy", "no interface is there yet that is to be attached");
+            for (const RuleWish &rule : desired_.rules)
+                wait("rule " + rule.selector, "no interface is there yet that is to be attached");
+        }
+        plan_rest();
+        return std::move(plan_);
+    }
+
+  private:
+    void wait(std::string object, std::string why) {
+        plan_.waiting.push_back({std::move(object), std::move(why)});
+    }
+    [[nodiscard]] const PathStatus *live_path(const std::string &name) const {
+        const auto it = std::ranges::find(status_.paths, name, &PathStatus::name);
+        return it == status_.paths.end() ? nullptr : &*it;
+    }
+    [[nodiscard]] const PolicyInfo *in_slot(std::uint32_t slot) const {
+        const auto it =
+            std::ranges::find_if(status_.policies, [&](const PolicyInfo &p) { return p.slot == slot; });
+        return it == status_.policies.end() ? nullptr : &*it;
+    }
+    void plan_paths();
+    void plan_attach(const PathWish &wish, const PathStatus *live);
+    void plan_fallback();
+    void plan_engine();
+    void plan_rules();
+    void plan_rest();
+    // What makes the policy in a slot the wished one; nullopt if it is that.
+    [[nodiscard]] std::optional<Action> policy_change(const PolicyWish &wish, std::uint32_t slot,
+                                                      const std::string &name) const;
+
+    const Desired &desired_;
+    const Status &status_;
+    const Facts &facts_;
+    Plan plan_{};
+    bool is_attaching_ = false;
+    std::set<std::string> kept_{}; // names of paths that stay
+};
+
+void Planner::plan_attach(const PathWish &wish, const PathStatus *live) {
+    const auto interface = std::ranges::find(status_.interfaces, wish.name, &InterfaceStatus::name);
+    const bool wanted = live && live->wanted;
+    const bool other_mode = wanted && wish.mode != Mode::automatic && interface != status_.interfaces.end() &&
+                            interface->mode != wish.mode;
+    if (wish.attach == wanted && !(wish.attach && other_mode))
+        return;
+    Action action{.kind = wish.attach ? Kind::attach : Kind::detach,
+                  .object = "interface " + wish.name,
+                  .name = wish.name,
+                  .mode = wish.mode};
+    action.text = !wish.attach ? fmt::format("detach {}", wish.name)
+                  : other_mode ? fmt::format("{}: mode {} → {}", wish.name, to_string(interface->mode),
+                                             to_string(wish.mode))
+                               : fmt::format("attach {}{}", wish.name, wish.ifindex ? "" : " when it comes");
+    is_attaching_ |= wish.attach;
+    plan_.actions.push_back(std::move(action));
+}
+
+void Planner::plan_paths() {
+    for (const PathWish &wish : desired_.paths(facts_.interfaces)) {
+        kept_.insert(wish.name);
+        plan_.objects.push_back("interface " + wish.name);
+        const PathStatus *live = live_path(wish.name);
+        auto change = change_of(wish, live ? live->attributes : PathAttributes{});
+        // Into an installation that is there the attributes come first, so that they count from the first packet on. Where
+        // there is none, attaching makes it as it is asked for.
+        if (change && status_.installed)
+            plan_.actions.push_back(*change);
+        plan_attach(wish, live);
+        if (change && !status_.installed)
+            plan_.actions.push_back(std::move(*change));
+    }
+    for (const InterfaceWish &wish : desired_.interfaces)
+        if (std::ranges::none_of(facts_.interfaces, [&](const auto &i) { return wish.matches(i); }) &&
+            wish.plain_names().empty())
+            wait("interface " + wish.text(), "no such interface is there");
+}
+
+std::optional<Action> Planner::policy_change(const PolicyWish &wish, std::uint32_t slot,
+                                             const std::string &name) const {
+    Action action{.policy = wish.policy, .settings = wish.settings};
+    action.text = fmt::format("{} → {}{}", name, wish.checked.name, params_text(wish.settings));
+    const PolicyInfo *live = in_slot(slot);
+    // An empty slot passes everything through.
+    if (!live)
+        return wish.checked.name == pass_through ? std::nullopt : std::optional(action);
+    const bool same = live->name == wish.checked.name && live->builtin == wish.checked.builtin &&
+                      (live->builtin || live->sha256 == wish.checked.sha256);
+    if (!same)
+        return action;
+    if (same_values(live->params, wish.checked.params))
+        return std::nullopt;
+    action.only_parameters = true;
+    action.settings = all_values(wish.checked.params);
+    action.text = fmt::format("parameters of {}: {}", live->name,
+                              params_text(wish.settings).empty() ? " defaults" : params_text(wish.settings));
+    return action;
+}
+
+void Planner::plan_fallback() {
+    plan_.objects.emplace_back("default policy");
+    auto action = policy_change(desired_.fallback, status_.default_slot, status_.default_policy);
+    if (!action)
+        return;
+    action->kind = Kind::fallback;
+    action->object = "default policy";
+    action->text = "default policy: " + action->text;
+    plan_.actions.push_back(std::move(*action));
+}
+
+void Planner::plan_engine() {
+    plan_.objects.emplace_back("engine");
+    const std::vector<Param> live = status_.engine.empty() ? engine_params() : status_.engine;
+    if (same_values(live, desired_.engine))
+        return;
+    const auto settings = all_values(desired_.engine);
+    plan_.actions.push_back({.kind = Kind::engine,
+                             .object = "engine",
+                             .text = "engine:" + params_text(settings),
+                             .settings = settings});
+}
+
+// The rules as they will be while one after the other is put into its place.
+void Planner::plan_rules() {
+    std::vector<std::string> wanted;
+    for (std::size_t i = 0; i < desired_.rules.size(); i++) {
+        const Result<std::string> &selector = facts_.selectors[i];
+        if (selector)
+            wanted.push_back(*selector);
+        else
+            wait("rule " + desired_.rules[i].selector, selector.error().what);
+    }
+    std::vector<RuleStatus> rules;
+    for (const RuleStatus &rule : status_.rules) {
+        if (std::ranges::find(wanted, rule.selector) != wanted.end())
+            rules.push_back(rule);
+        else
+            plan_.actions.push_back({.kind = Kind::unrule,
+                                     .object = "rule " + rule.selector,
+                                     .text = fmt::format("remove the rule for {}", rule.selector),
+                                     .name = rule.selector});
+    }
+    std::size_t place = 0;
+    for (std::size_t i = 0; i < desired_.rules.size(); i++) {
+        if (!facts_.selectors[i])
+            continue;
+        const std::string &selector = *facts_.selectors[i];
+        const PolicyWish &wish = desired_.rules[i].use;
+        plan_.objects.push_back("rule " + selector);
+        const auto live = std::ranges::find(rules, selector, &RuleStatus::selector);
+        std::optional<Action> action;
+        if (live == rules.end())
+            action = Action{.text = fmt::format("{}{}", wish.checked.name, params_text(wish.settings)),
+                            .policy = wish.policy,
+                            .settings = wish.settings};
+        else
+            action = policy_change(wish, live->slot, live->policy);
+        const bool moves = live == rules.end() || live != rules.begin() + static_cast<std::ptrdiff_t>(place);
+        if (moves && !action)
+            action = Action{.text = fmt::format("to place {}", place + 1),
+                            .policy = wish.policy,
+                            .settings = wish.settings};
+        const RuleStatus now = live == rules.end() ? RuleStatus{.selector = selector} : *live;
+        if (moves) {
+            if (live != rules.end())
+                rules.erase(live);
+            rules.insert(rules.begin() + static_cast<std::ptrdiff_t>(place), now);
+        }
+        place++;
+        if (!action)
+            continue;
+        action->kind = Kind::rule;
+        action->object = "rule " + selector;
+        action->name = selector;
+        action->text = fmt::format("rule {}: {}", selector, action->text);
+        if (moves) {
+            action->only_parameters = false;
+            action->settings = wish.settings;
+            action->position = static_cast<std::uint32_t>(place);
+        }
+        plan_.actions.push_back(std::move(*action));
+    }
+}
+
+// What is there and nothing asks for; last, so that there is never less than before.
+void Planner::plan_rest() {
+    for (const PathStatus &path : status_.paths) {
+        if (kept_.contains(path.name))
+            continue;
+        // It may come back, and be matched then.
+        if (path.ifindex == 0 &&
+            std::ranges::any_of(desired_.interfaces, [&](const auto &w) { return w.names_it(path.name); }))
+            continue;
+        Action action{.object = "interface " + path.name, .name = path.name};
+        if (path.wanted) {
+            action.kind = Kind::detach;
+            action.text = fmt::format("detach {}", path.name);
+            plan_.actions.push_back(action);
+        }
+        if (!is_default(path.attributes)) {
+            action.kind = Kind::forget;
+            action.text = fmt::format("{}: default attributes", path.name);
+            plan_.actions.push_back(action);
+        }
+    }
+}
+
+std::vector<std::string> detached_warnings(const DetachResult &result) {
+    std::vector<std::string> warnings = result.warnings;
+    for (const std::string &one : result.unrestored)
+        warnings.push_back("not restored: " + one);
+    return warnings;
+}
+
+// The policy is chosen with the first interface; should it not load, the kernel schedules as always, and the action for the
+// policy itself tells why.
+Result<std::vector<std::string>> attach(Instance &instance, const Desired &desired, const Action &action) {
+    AttachRequest request{.interfaces = {action.name}, .mode = action.mode, .absent_too = true};
+    request.policy = desired.fallback.policy;
+    request.policy_only_if_first = true;
+    if (!instance.installed())
+        request.max_connections = desired.max_connections;
+    auto done = instance.attach(request);
+    if (!done)
+        return std::unexpected(done.error());
+    return std::move(done->warnings);
+}
+
+Result<std::vector<std::string>> use(Instance &instance, const Action &action) {
+    const std::optional<std::string> selector =
+        action.kind == Action::Kind::rule ? std::optional(action.name) : std::nullopt;
+    if (action.only_parameters) {
+        const auto done = instance.set(action.settings, {.selector = selector});
+        if (!done)
+            return std::unexpected(done.error());
+        return std::vector<std::string>{};
+    }
+    auto done = instance.use({.policy = action.policy,
+                              .params = action.settings,
+                              .selector = selector,
+                              .position = action.position});
+    if (!done)
+        return std::unexpected(done.error());
+    return std::move(done->warnings);
+}
+
+template <class T>
+Result<std::vector<std::string>> nothing_more(const Result<T> &done) {
+    if (!done)
+        return std::unexpected(done.error());
+    return std::vector<std::string>{};
+}
+
+bool is_interface(const Action &action) {
+    return action.kind == Action::Kind::attach || action.kind == Action::Kind::attributes;
+}
+
+} // namespace
+
+Result<Facts> look(const Instance &instance, const Desired &desired) {
+    auto status = instance.status();
+    if (!status)
+        return std::unexpected(status.error());
+    auto interfaces = instance.interfaces(desired.asks_for_routes());
+    if (!interfaces)
+        return std::unexpected(interfaces.error());
+    Facts facts{.status = std::move(*status), .interfaces = std::move(*interfaces)};
+    std::set<std::string> seen;
+    for (const RuleWish &rule : desired.rules) {
+        auto selector = instance.canonical_selector(rule.selector);
+        if (selector && !seen.insert(*selector).second)
+            selector = fail(ErrorCode::usage, fmt::format("an earlier rule is for {} as well", *selector));
+        facts.selectors.push_back(std::move(selector));
+    }
+    return facts;
+}
+
+Plan make_plan(const Desired &desired, const Facts &facts) {
+    if (desired.empty)
+        return {};
+    return Planner(desired, facts).run();
+}
+
+Result<std::vector<std::string>> perform(Instance &instance, const Desired &desired, const Action &action) {
+    switch (action.kind) {
+    case Action::Kind::attach:
+        return attach(instance, desired, action);
+    case Action::Kind::attributes:
+        return nothing_more(instance.set_path(action.name, action.change));
+    case Action::Kind::fallback:
+    case Action::Kind::rule:
+        return use(instance, action);
+    case Action::Kind::engine:
+        return nothing_more(instance.set(action.settings));
+    case Action::Kind::unrule:
+        return nothing_more(instance.remove_rule(action.name));
+    case Action::Kind::forget:
+        return nothing_more(instance.forget_path(action.name));
+    case Action::Kind::detach:
+        break;
+    }
+    const auto done = instance.detach({.interfaces = {action.name}});
+    if (!done)
+        return std::unexpected(done.error());
+    return detached_warnings(*done);
+}
+
+Result<Reconciled> reconcile(Instance &instance, const Desired &desired, const Consider &consider) {
+    Reconciled result;
+    const auto act = [&](Action &action) {
+        if (consider && !consider(action))
+            return false;
+        Outcome outcome{.action = action};
+        if (auto done = perform(instance, desired, action))
+            outcome.warnings = std::move(*done);
+        else
+            outcome.error = done.error();
+        result.outcomes.push_back(std::move(outcome));
+        return true;
+    };
+    auto facts = look(instance, desired);
+    // Attaching may choose the default policy, so the rest is planned anew behind it.
+    for (const bool interfaces : {true, false}) {
+        if (!facts)
+            return std::unexpected(facts.error());
+        bool acted = false;
+        for (Action &action : make_plan(desired, *facts).actions)
+            if (is_interface(action) == interfaces && (interfaces || instance.installed()))
+                acted |= act(action);
+        // Looking is what costs here: only where something was done.
+        if (acted)
+            facts = look(instance, desired);
+    }
+    if (!facts)
+        return std::unexpected(facts.error());
+    result.facts = std::move(*facts);
+    return result;
+}
+
+} // namespace mps::config

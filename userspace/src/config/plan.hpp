@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+//
+// From what is desired and what there is to what is to be done. `config diff` shows it, `config apply` and mpschedd do it.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/desired.hpp"
+#include "mpsched/instance.hpp"
+
+namespace mps::config {
+
+struct Action {
+    enum class Kind { attach, attributes, fallback, engine, rule, unrule, detach, forget };
+    Kind kind = Kind::attach;
+    std::string object{}; // what it is about: "interface lte0", "default policy", "engine", "rule rport=443"
+    std::string text{};   // what is to change, for people
+    std::string name{};   // of the interface, or the selector of the rule
+    Mode mode = Mode::automatic;
+    PathChange change{};
+    // Only the parameters differ: the policy stays where it is.
+    bool only_parameters = false;
+    std::string policy{};
+    std::vector<Setting> settings{};
+    std::optional<std::uint32_t> position{}; // of a rule
+};
+
+// What is desired but cannot be done yet.
+struct Waiting {
+    std::string object{};
+    std::string why{};
+};
+
+struct Plan {
+    std::vector<Action> actions{};
+    std::vector<Waiting> waiting{};
+    std::vector<std::string> objects{}; // everything that is desired and can be had now
+};
+
+struct Facts {
+    Status status{};
+    std::vector<NetworkInterface> interfaces{};
+    // Of each rule that is desired: its selector as status has it, or why it cannot be had.
+    std::vector<Result<std::string>> selectors{};
+};
+
+[[nodiscard]] Result<Facts> look(const Instance &instance, const Desired &desired);
+[[nodiscard]] Plan make_plan(const Desired &desired, const Facts &facts);
+
+// Does one; the warnings that came of it.
+[[nodiscard]] Result<std::vector<std::string>> perform(Instance &instance, const Desired &desired,
+                                                       const Action &action);
+
+struct Outcome {
+    Action action{};
+    std::optional<Error> error{};
+    std::vector<std::string> warnings{};
+};
+// What the caller may have to say to an action before it is done: false leaves it out.
+using Consider = std::function<bool(Action &)>;
+struct Reconciled {
+    std::vector<Outcome> outcomes{};
+    Facts facts{}; // as they are now
+};
+// Plans and does, interfaces first. Goes on behind what fails.
+[[nodiscard]] Result<Reconciled> reconcile(Instance &instance, const Desired &desired,
+                                           const Consider &consider = {});
+
+// What runs now as the sections of a file.
+[[nodiscard]] std::vector<Section> exported(const Status &status);
+
+} // namespace mps::config

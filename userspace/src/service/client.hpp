@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+//
+// How commands talk to the mpschedd of a network namespace: one line of JSON there and one back, through a socket that only
+// root can open.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "mpsched/error.hpp"
+#include "json/documents.hpp"
+
+namespace mps::service {
+
+// "/run/mpsched", or $MPS_RUN_DIR.
+[[nodiscard]] std::string run_folder();
+// Of the mpschedd for the network namespace with this cookie.
+[[nodiscard]] std::string socket_path(std::uint64_t netns_cookie);
+[[nodiscard]] std::string lock_path(std::uint64_t netns_cookie);
+
+// nullopt: none runs there. Requests: {"do": "status" | "reload" | "adopt"}.
+[[nodiscard]] Result<std::optional<Json>> ask(std::uint64_t netns_cookie, const Json &request);
+
+// An error that the service answered with, as JSON has it.
+[[nodiscard]] std::optional<Error> error_in(const Json &answer);
+
+} // namespace mps::service

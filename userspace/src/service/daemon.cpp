@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: MIT
+
+#include "service/daemon.hpp"
+
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <optional>
+#include <set>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "base/fd.hpp"
+#include "config/desired.hpp"
+#include "service/client.hpp"
+#include "service/control.hpp"
+#include "service/keeper.hpp"
+#include "service/notify.hpp"
+
+namespace mps::service {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// An interface that comes is told of several times: created, named, brought up.
+constexpr auto settle_time = 10ms;
+constexpr auto follow_interval = 1000ms;
+constexpr auto resync_interval = 30s;
+
+void say(std::string_view text) { fmt::print(stderr, "mpschedd: {}\n", text); }
+
+// SIGTERM and SIGINT end it, SIGHUP reloads; all are read from here.
+Fd open_signals() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP})
+        sigaddset(&set, signal);
+    sigprocmask(SIG_BLOCK, &set, nullptr);
+    return Fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+bool is_stopping() {
+    sigset_t pending;
+    sigpending(&pending);
+    return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
+}
+
+std::string event_line(const PathEvent &event) {
+    switch (event.kind) {
+    case PathEvent::Kind::renamed:
+        return fmt::format("{} is called {} now", event.before, event.name);
+    case PathEvent::Kind::attached:
+        return fmt::format("{} is attached again: {} ({})", event.name, to_string(event.mode), event.why);
+    case PathEvent::Kind::failed:
+        return fmt::format("{}{}cannot be attached: {}", event.name, event.name.empty() ? "" : " ",
+                           event.why);
+    default:
+        return fmt::format("{} is {}", event.name, to_string(event.kind));
+    }
+}
+
+class Daemon {
+  public:
+    Daemon(const Options &options, Instance instance, Control control, Fd signals)
+        : options_(options),
+          instance_(std::move(instance)),
+          control_(std::move(control)),
+          signals_(std::move(signals)),
+          keeper_(instance_) {}
+
+    Result<void> run(config::Desired desired);
+
+  private:
+    Result<void> reload();
+    void follow();
+    void look_after_new();
+    void tell_news();
+    Json answer(const Json &request);
+    Json describe();
+    // False: it is to end.
+    bool take_signals();
+    [[nodiscard]] std::optional<std::set<std::string>> interfaces_now() const;
+    [[nodiscard]] int patience_ms() const;
+
+    Options options_;
+    Instance instance_;
+    Control control_;
+    Fd signals_;
+    Keeper keeper_;
+    Notify notify_{};
+    std::optional<Follower> follower_{};
+    bool follows_routes_ = false;
+    std::set<std::string> interfaces_{}; // as they were when they were last looked at
+    std::optional<Error> refused_{};     // why the files as they are now are not in force
+    Clock::time_point resync_{};
+};
+
+void Daemon::tell_news() {
+    for (const std::string &line : keeper_.news())
+        say(line);
+}
+
+// What there is to attach depends on these; nullopt: it cannot be told now.
+std::optional<std::set<std::string>> Daemon::interfaces_now() const {
+    const auto interfaces = instance_.interfaces(keeper_.desired().asks_for_routes());
+    if (!interfaces)
+        return std::nullopt;
+    std::set<std::string> all;
+    for (const NetworkInterface &one : *interfaces)
+        all.insert(fmt::format("{} {} {} {}", one.ifindex, one.name, one.type, one.default_route));
+    return all;
+}
+
+Result<void> Daemon::reload() {
+    auto desired = config::load(options_.config);
+    if (!desired) {
+        refused_ = desired.error();
+        say(fmt::format("{}; what was in force stays so", desired.error().what));
+        return std::unexpected(desired.error());
+    }
+    refused_.reset();
+    keeper_.enforce(std::move(*desired), {});
+    tell_news();
+    say(fmt::format("revision {}: {}", keeper_.desired().revision, keeper_.summary()));
+    return {};
+}
+
+void Daemon::look_after_new() {
+    const auto now = Clock::now();
+    auto interfaces = interfaces_now();
+    // One that is gone asks for nothing, and the next that comes shall not have to wait.
+    const bool more = !interfaces || !std::ranges::includes(interfaces_, *interfaces);
+    if (interfaces)
+        interfaces_ = std::move(*interfaces);
+    const auto next = keeper_.next_try();
+    if (!more && now < resync_ && (!next || now < *next))
+        return;
+    keeper_.keep_up(more, {});
+    tell_news();
+    resync_ = now + resync_interval;
+}
+
+void Daemon::follow() {
+    const bool routes = keeper_.desired().asks_for_routes();
+    if (!follower_ || routes != follows_routes_) {
+        auto follower = instance_.follower(routes);
+        if (!follower) {
+            say(follower.error().what);
+            return;
+        }
+        follower_ = std::move(*follower);
+        follows_routes_ = routes;
+    }
+    for (const PathEvent &event : follower_->look()) {
+        say(event_line(event));
+        if (event.kind == PathEvent::Kind::renamed) {
+            keeper_.reopen(event.name);
+            keeper_.reopen(event.before);
+        }
+    }
+}
+
+Json Daemon::describe() {
+    Json all{{"pid", ::getpid()}, {"file", options_.config}, {"revision", keeper_.desired().revision}};
+    all["files"] = keeper_.desired().files;
+    all["objects"] = keeper_.objects();
+    if (refused_)
+        all["refused"] = error_json(*refused_);
+    return all;
+}
+
+Json Daemon::answer(const Json &request) {
+    const std::string what = request.is_object() ? request.value("do", "") : "";
+    if (what == "status")
+        return describe();
+    if (what == "reload") {
+        notify_.reloading();
+        const auto done = reload();
+        notify_.ready(keeper_.summary());
+        return done ? describe() : Json{{"error", error_json(done.error())}};
+    }
+    if (what == "adopt") {
+        auto desired = config::load(options_.config);
+        if (!desired)
+            return Json{{"error", error_json(desired.error())}};
+        keeper_.adopt(std::move(*desired));
+        return describe();
+    }
+    return Json{{"error", error_json({.what = "mpschedd does not know this request"})}};
+}
+
+bool Daemon::take_signals() {
+    signalfd_siginfo info;
+    bool reload_wanted = false;
+    while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
+        if (info.ssi_signo != SIGHUP)
+            return false;
+        reload_wanted = true;
+    }
+    if (reload_wanted) {
+        notify_.reloading();
+        (void)reload();
+        notify_.ready(keeper_.summary());
+    }
+    return true;
+}
+
+int Daemon::patience_ms() const {
+    auto patience = follow_interval;
+    if (notify_.watchdog() > 0ms)
+        patience = std::min(patience, notify_.watchdog() / 3);
+    if (const auto next = keeper_.next_try())
+        patience = std::clamp(std::chrono::duration_cast<std::chrono::milliseconds>(*next - Clock::now()),
+                              10ms, patience);
+    return static_cast<int>(patience.count());
+}
+
+Result<void> Daemon::run(config::Desired desired) {
+    // Listening before the first look, so that nothing is missed.
+    keeper_.adopt(desired);
+    follow();
+    interfaces_ = interfaces_now().value_or(std::set<std::string>{});
+    keeper_.enforce(std::move(desired), {});
+    tell_news();
+    const std::string summary = keeper_.summary();
+    say(fmt::format("revision {}: {}", keeper_.desired().revision, summary));
+    notify_.ready(summary);
+    resync_ = Clock::now() + resync_interval;
+    for (;;) {
+        pollfd waiting[] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
+                            {.fd = control_.fd(), .events = POLLIN, .revents = 0},
+                            {.fd = follower_ ? follower_->fd() : -1, .events = POLLIN, .revents = 0}};
+        if (::poll(waiting, std::size(waiting), patience_ms()) < 0 && errno != EINTR)
+            return std::unexpected(system_error(errno, "waiting"));
+        notify_.alive();
+        if (waiting[0].revents && !take_signals())
+            break;
+        if (waiting[2].revents)
+            std::this_thread::sleep_for(settle_time);
+        follow();
+        look_after_new();
+        if (waiting[1].revents)
+            control_.serve([&](const Json &request) { return answer(request); });
+    }
+    notify_.stopping();
+    say("ends; what is in force stays so");
+    return {};
+}
+
+} // namespace
+
+Result<void> run(const Options &options) {
+    std::signal(SIGPIPE, SIG_IGN);
+    Fd signals = open_signals();
+    auto desired = config::load(options.config);
+    if (!desired)
+        return std::unexpected(desired.error());
+    auto instance = Instance::open({.netns = options.netns, .give_up = is_stopping});
+    if (!instance)
+        return std::unexpected(instance.error());
+    const auto status = instance->status();
+    if (!status)
+        return std::unexpected(status.error());
+    auto control = Control::open(status->netns_cookie);
+    if (!control)
+        return std::unexpected(control.error());
+    return Daemon(options, std::move(*instance), std::move(*control), std::move(signals))
+        .run(std::move(*desired));
+}
+
+} // namespace mps::service

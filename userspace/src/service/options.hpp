@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+//
+// The options of mpschedd: parser, --help and mpschedd(8) are made from these.
+#pragma once
+
+#include <cstdlib>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace mps::service {
+
+struct OptionText {
+    std::string_view name;
+    std::string_view value;
+    std::string_view text;
+};
+
+inline constexpr std::string_view tagline =
+    "keeps a network namespace as mpsched.toml says, across reboots, modems that come back, and quota periods";
+
+[[nodiscard]] inline std::span<const OptionText> options() {
+    static constexpr OptionText all[] = {
+        {"--config", "FILE",
+         "instead of /etc/mpsched/mpsched.toml; its drop-ins are in the folder of that name with .d"},
+        {"--netns", "NAME", "work in this network namespace (name, path or process id)"},
+        {"--state", "DIR", "folder for what outlives a reboot, instead of /var/lib/mpsched"},
+        {"--help", "", "this help"},
+        {"--version", "", "the version"},
+    };
+    return all;
+}
+
+[[nodiscard]] inline std::string synopsis() {
+    std::string text;
+    for (const OptionText &option : options()) {
+        text += " [";
+        text += option.name;
+        if (!option.value.empty()) {
+            text += ' ';
+            text += option.value;
+        }
+        text += ']';
+    }
+    return text;
+}
+
+// As systemd tells it (StateDirectory=), or the usual place.
+[[nodiscard]] inline std::string state_folder() {
+    const char *folder = std::getenv("STATE_DIRECTORY");
+    return folder && *folder ? folder : "/var/lib/mpsched";
+}
+
+} // namespace mps::service
