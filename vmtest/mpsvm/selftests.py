@@ -3,7 +3,8 @@
 """The kernel's own MPTCP selftests with mpsched on every interface, against the same without it.
 
 What passes without mpsched must pass with it, for each policy and mode; a difference that has a reason stands in
-selftests.toml. Not part of `run test`: emulated, all of it takes hours.
+selftests.toml. Not part of `run test`: emulated, all of it takes hours. On this machine's own kernel (here.py) it takes minutes a
+script, and real time makes the scripts' limits a matter of luck: what gets worse there is run once more.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import cache, catalog, cli, guest, kselftest, runner, status, store
+from . import cache, catalog, cli, guest, here, kselftest, runner, status, store
 from .catalog import Catalog, Kernel, TestRule
 from .kselftest import Report
 from .status import VmError
@@ -62,6 +63,11 @@ class Setup:
 
     def __str__(self) -> str:
         return f"{self.policy}, {self.mode}" if self.policy else "without mpsched"
+
+    @property
+    def attach(self) -> str:
+        """The options of 'mpsched attach'."""
+        return f"--policy {self.policy} --mode {self.mode}" if self.policy else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,11 +117,10 @@ def tools() -> list[guest.Extra]:
 
 def script(test: str, setup: Setup) -> str:
     """The guest's side: one script of the kernel, its output and its status to a file of ours."""
-    attach = f"--policy {setup.policy} --mode {setup.mode}" if setup.policy else ""
     return "\n".join(
         (
             f"mkdir -p {LOG} /run/bpf && mount -t bpf -o mode=0700 bpf /run/bpf",
-            f"export MPS_BPFFS=/run/bpf MPS_SELFTEST_LOG={LOG} MPS_SELFTEST_ATTACH={shlex.quote(attach)}",
+            f"export MPS_BPFFS=/run/bpf MPS_SELFTEST_LOG={LOG} MPS_SELFTEST_ATTACH={shlex.quote(setup.attach)}",
             "sysctl -qw net.ipv4.tcp_congestion_control=cubic",
             f"cd {PLACE}/mptcp",
             f"bash ./{test}.sh >{LOG}/output 2>&1",
@@ -148,6 +153,22 @@ class Task:
     folder: Path  # of the scripts
     test: str
     setup: Setup
+
+
+def _log_name(task: Task) -> str:
+    return f"{task.kernel.name}-{task.test}-{str(task.setup).replace(', ', '-').replace(' ', '-')}.log"
+
+
+def _read_run(outcome: here.Outcome, started: float) -> Run:
+    """What a script left behind, understood."""
+    output = outcome.output.decode(errors="replace")
+    return Run(
+        Report(kselftest.parse(output), outcome.status),
+        outcome.failures.decode(errors="replace").splitlines(),
+        _counted(outcome.stats, "decided"),
+        _counted(outcome.stats, "single"),
+        time.monotonic() - started,
+    )
 
 
 def _counted(stats: bytes, name: str) -> int:
@@ -233,6 +254,10 @@ class Selftests:
 
     def run_one(self, task: Task) -> Run:
         """One script's result, run or kept from before, and a line about it. Raises VmError if the VM cannot be prepared."""
+        if self._options.here:
+            run = self._run_here(task)
+            self._tell(task, run)
+            return run
         words = script(task.test, task.setup)
         kept = Kept(task, self._options.seed, words, self._build / "bin" / "mpsched")
         run = None if self._options.fresh else kept.read()
@@ -244,7 +269,6 @@ class Selftests:
 
     def _boot(self, task: Task, words: str) -> Run:
         """Runs one script in a VM."""
-        name = f"{task.kernel.name}-{task.test}-{str(task.setup).replace(', ', '-').replace(' ', '-')}.log"
         wanted = [extra for extra in guest.built(self._build) if extra.name.endswith("/bin/mpsched")]
         wrapper = guest.Extra(guest.HERE / "guest" / "selftest-ip.sh", "/usr/local/bin/ip")
         job = runner.Job(
@@ -258,20 +282,34 @@ class Selftests:
             path=[str(self._build / "bin")],
         )
         started = time.monotonic()
-        with open(self._logs / name, "wb", buffering=0) as file:
+        with open(self._logs / _log_name(task), "wb", buffering=0) as file:
             result = runner.run(
                 job, self._catalog, output=file.write, error=file.write, say=lambda text: None, stop=self._stop
             )
-        output = result.files.get("output", b"").decode(errors="replace")
         ended = [note[2] for note in result.notes if note[:1] == ("ended",) and len(note) == 3]
-        run = Run(Report(kselftest.parse(output), int(ended[0]) if ended else None), [])
-        run.trouble += result.files.get("failures", b"").decode(errors="replace").splitlines()
+        files = (result.files.get(file, b"") for file in ("output", "failures", "stats"))
+        run = _read_run(here.Outcome(*files, int(ended[0]) if ended else None), started)
         if result.verdict.status != status.OK:
             run.trouble.append(f"vmtest status {result.verdict.status}: {'; '.join(result.verdict.messages[:2])}")
-        stats = result.files.get("stats", b"")
-        run.decisions, run.single = _counted(stats, "decided"), _counted(stats, "single")
-        run.wall_s = time.monotonic() - started
         return run
+
+    def _run_here(self, task: Task) -> Run:
+        """Runs one script on this machine's kernel."""
+        started = time.monotonic()
+        outcome = here.run(task.folder, task.test, task.setup.attach, self._build, self._options.timeout, self._stop)
+        (self._logs / _log_name(task)).write_bytes(outcome.output)
+        return _read_run(outcome, started)
+
+    def _worse(self, task: Task, before: Run, run: Run) -> list[str]:
+        """What got worse; in real time a script with such a thing is run once more, and what is worse in both counts."""
+        worse = kselftest.worse(before.report, run.report)
+        if not worse or not self._options.here:
+            return worse
+        self._total += 1
+        second = self.run_one(task)
+        run.trouble += second.trouble
+        worse_again = kselftest.worse(before.report, second.report)
+        return [line for line in worse if line in worse_again]
 
     def _tell(self, task: Task, run: Run) -> None:
         verdicts = list(run.report.subtests.values())
@@ -289,15 +327,16 @@ class Selftests:
         with store.ready(kernel, self._logs) as files:
             return [name for name in MODULES if name in files.tree]
 
-    def compare(self, kernel: Kernel, test: str, setup: Setup, before: Run, after: Run) -> None:
+    def compare(self, task: Task, before: Run, after: Run) -> None:
         """Adds to the sums what a run with mpsched shows against the one without."""
+        kernel, test, setup = task.kernel, task.test, task.setup
         where = f"{kernel.name}: {test} ({setup})"
+        worse = self._worse(task, before, after)
         for line in after.trouble:
             self.failures.append(f"{where}: {line}")
         met = after.single if test in ONE_SUBFLOW else after.decisions
         if not met and test not in WITHOUT_TRAFFIC:
             self.failures.append(f"{where}: mpsched met no connection, so this says nothing")
-        worse = kselftest.worse(before.report, after.report)
         for line in worse:
             excuse = next((d for d in self._differences if d.excuses(kernel.name, setup, line.rpartition(": ")[0])), None)
             if excuse:
@@ -319,8 +358,10 @@ class Selftests:
             for setup in (Setup(), *setups)
         ]
         self._total = len(tasks)
-        print(f"{self._total} runs in VMs, {options.jobs} side by side; logs in {self._logs}", flush=True)
-        guest.base()
+        where = "on this machine's kernel" if options.here else "in VMs"
+        print(f"{self._total} runs {where}, {options.jobs} side by side; logs in {self._logs}", flush=True)
+        if not options.here:
+            guest.base()
         self._judge(tasks, self._run_all(tasks))
         for title, lines in (("Listed differences", self.skips), ("Worse with mpsched", self.failures)):
             if lines:
@@ -346,7 +387,7 @@ class Selftests:
         before = runs[0]
         for task, run in zip(tasks, runs, strict=True):
             if task.setup.policy:
-                self.compare(task.kernel, task.test, task.setup, before, run)
+                self.compare(task, before, run)
                 continue
             before = run
             if not run.report.subtests or run.trouble:
@@ -360,12 +401,14 @@ def parser() -> argparse.ArgumentParser:
         description="Runs the kernel's own MPTCP selftests, from Debian's kernel sources, in a VM: once without mpsched, then with "
         "it on every interface, with each policy in each mode. What passes without must pass with it. The last line is "
         "'N passed, N failed, N skipped': subtests, what got worse, and differences that selftests.toml gives a reason for.",
-        epilog=f"tests: {' '.join(TESTS)}. One script takes from half a minute to an hour of an emulated CPU.",
+        epilog=f"tests: {' '.join(TESTS)}. One script takes from half a minute to an hour of an emulated CPU, with --here up to ten minutes.",
         allow_abbrev=False,
     )
     add = made.add_argument
     add("tests", nargs="*", metavar="TEST", help="only these scripts (default: all that are listed below)")
     add("-k", "--kernel", action="append", metavar="KERNEL", help="a kernel of kernels.toml; may be repeated (default 7.2)")
+    add("--here", action="store_true", help="on this machine's own kernel instead of in VMs, as root: minutes a script instead of hours (-k says "
+        "whose scripts)")
     add("--policy", action="append", metavar="NAME", help=f"may be repeated (default: {', '.join(POLICIES)})")
     add("--mode", action="append", choices=[*MODES, "auto"], help=f"may be repeated (default: {', '.join(MODES)})")
     add("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="VMs side by side (default: one a CPU)")
@@ -373,7 +416,7 @@ def parser() -> argparse.ArgumentParser:
     add("--build", type=Path, default=guest.REPOSITORY / "build", metavar="DIR", help="the build folder")
     add("--logs", type=Path, metavar="DIR", help="where the scripts' outputs go (default: selftests/ in the build folder)")
     add("--seed", type=int, default=1, metavar="N", help="of what is random in virtual time (default 1)")
-    add("--timeout", type=float, default=7200.0, metavar="S", help="seconds of CPU time for one script (default 7200)")
+    add("--timeout", type=float, default=7200.0, metavar="S", help="seconds of CPU time for one script (default 7200); with --here of real time")
     add("--differences", type=Path, default=DIFFERENCES, metavar="FILE", help="instead of selftests.toml")
     return made
 
@@ -387,7 +430,9 @@ def main(words: Sequence[str] | None = None) -> int:
         parser().error(f"there is no test '{unknown[0]}'; there are: {' '.join(TESTS)}")
     try:
         with cli.interruptible():
-            if not shutil.which("qemu-system-x86_64"):
+            if options.here:
+                here.check()
+            elif not shutil.which("qemu-system-x86_64"):
                 raise VmError("qemu-system-x86_64 is missing.", "./run setup selftests")
             return Selftests(options, catalog.load()).run()
     except VmError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from mpsvm import catalog, kselftest, runner, selftests, status, store, verdict
+from mpsvm import catalog, here, kselftest, runner, selftests, status, store, verdict
 from mpsvm.catalog import TestRule
 from mpsvm.kselftest import Report
 from mpsvm.status import VmError
@@ -127,6 +127,20 @@ class Runs(unittest.TestCase):
             self.assertEqual("2 passed, 1 failed, 0 skipped", self.run_selftests("--fresh", test=test)[1][-1])
             self.stats = enough
             self.assertEqual("2 passed, 0 failed, 0 skipped", self.run_selftests("--fresh", test=test)[1][-1])
+
+    def test_on_this_machine_what_got_worse_is_run_once_more_and_fails_if_it_is_worse_again(self) -> None:
+        for worse_runs, expected in ((1, "1 passed, 0 failed, 0 skipped"), (2, "1 passed, 1 failed, 0 skipped")):
+            attached: list[str] = []
+
+            def run(_: Path, __: str, attach: str, *___: Any) -> here.Outcome:
+                attached.extend([attach] if attach else [])
+                bad = attach and len(attached) <= worse_runs
+                return here.Outcome(f"ok 1 - a\n{'not ok' if bad else 'ok'} 2 - b\n".encode(), b"", self.stats, 1 if bad else 0)
+
+            with mock.patch.object(here, "run", run), mock.patch.object(here, "check"):
+                self.assertEqual(expected, self.run_selftests("--here", "--jobs", "1")[1][-1])
+            self.assertEqual(["--policy auto --mode tc"] * 2, attached)
+            self.assertEqual([], self.booted)
 
     def test_another_build_is_run_and_compared_with_what_was_kept_without_mpsched(self) -> None:
         self.run_selftests()
