@@ -20,18 +20,42 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/io.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
 #define CONTROL_PORT "/dev/hvc2"
-#define EXIT_IO_PORT 0xf4
 // QEMU ends with (this << 1) | 1 (mpsvm/qemu.py knows it too). Not 0, since QEMU's own troubles end in 1.
 #define EXIT_VALUE 42
 
-static const char *const ports[] = {"/dev/ttyS0", "/dev/hvc0", "/dev/hvc1", CONTROL_PORT};
+#if defined(__x86_64__)
+#include <sys/io.h>
+#define SERIAL_PORT "/dev/ttyS0"
+#define EXIT_IO_PORT 0xf4
+
+static void end_qemu(void)
+{
+	if (ioperm(EXIT_IO_PORT, 4, 1) == 0)
+		outb(EXIT_VALUE, EXIT_IO_PORT);
+}
+#elif defined(__aarch64__)
+#define SERIAL_PORT "/dev/ttyAMA0"
+
+// SYS_EXIT of ARM's semihosting, which QEMU offers to programs as well (userspace=on).
+static void end_qemu(void)
+{
+	unsigned long block[] = {0x20026 /* ADP_Stopped_ApplicationExit */, EXIT_VALUE << 1 | 1};
+	register unsigned long operation __asm__("x0") = 0x18;
+	register unsigned long *parameters __asm__("x1") = block;
+
+	__asm__ volatile("hlt #0xf000" : "+r"(operation) : "r"(parameters) : "memory");
+}
+#else
+#error "How does QEMU end on this architecture?"
+#endif
+
+static const char *const ports[] = {SERIAL_PORT, "/dev/hvc0", "/dev/hvc1", CONTROL_PORT};
 
 static int trouble(const char *what)
 {
@@ -194,8 +218,7 @@ static void end_vm(void)
 			close(fd);
 		}
 	}
-	if (ioperm(EXIT_IO_PORT, 4, 1) == 0)
-		outb(EXIT_VALUE, EXIT_IO_PORT);
+	end_qemu();
 	reboot(RB_POWER_OFF);
 	for (;;)
 		pause();

@@ -7,13 +7,12 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import tempfile
 import time
 from pathlib import Path
 
 from . import cache, cpio, guest, qemu
-from .status import VmError
+from .arch import AMD64
 
 PROBE_LIMIT_S = 20.0
 DEVICE = Path("/dev/kvm")
@@ -25,9 +24,7 @@ def kvm_works(vmlinux: Path) -> tuple[bool, str]:
         return False, f"there is no {DEVICE}"
     if not os.access(DEVICE, os.R_OK | os.W_OK):
         return False, f"{DEVICE} is not open to this user"
-    program = shutil.which(qemu.PROGRAM)
-    if program is None:
-        raise VmError(f"{qemu.PROGRAM} is missing.", "Install the package qemu-system-x86, or: ./run setup vmtest")
+    program = qemu.find(AMD64)
     key = [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), program, os.stat(program).st_mtime_ns, 1]
     memory = cache.root() / "tools" / "kvm.json"
     with cache.lock(cache.root() / "tools" / "kvm.lock"):

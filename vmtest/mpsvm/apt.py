@@ -111,7 +111,7 @@ def _newer(left: str, right: str) -> bool:
 class Apt:
     """A private apt that sees one suite, with its state in `folder`."""
 
-    def __init__(self, folder: Path, suite: str, sources: Archives | None = None) -> None:
+    def __init__(self, folder: Path, suite: str, sources: Archives | None = None, arch: str = "amd64") -> None:
         self._folder = folder
         self._suite = suite
         for tool in ("apt-get", "apt-cache", "dpkg", "dpkg-deb"):
@@ -130,7 +130,7 @@ class Apt:
         etc = folder / "etc"
         for part in (etc / "parts", folder / "lists" / "partial", folder / "archives" / "partial"):
             part.mkdir(parents=True, exist_ok=True)
-        (etc / "sources.list").write_text(f"deb [signed-by={keyring()} arch=amd64] {address} {suite} main\n")
+        (etc / "sources.list").write_text(f"deb [signed-by={keyring()} arch={arch}] {address} {suite} main\n")
         (folder / "dpkg-status").touch()
         # The hooks belong to the machine's own package state. "#clear" is apt's way to empty a list.
         (etc / "private.conf").write_text(
@@ -142,7 +142,7 @@ class Apt:
             f'Dir::State::status "{folder}/dpkg-status";\nDir::Cache "{folder}";\n'
             f'Dir::Cache::archives "{folder}/archives";\n'
             'Dir::Cache::pkgcache "";\nDir::Cache::srcpkgcache "";\n'
-            'APT::Architecture "amd64";\nAPT::Architectures { "amd64"; };\n'
+            f'APT::Architecture "{arch}";\nAPT::Architectures {{ "{arch}"; }};\n'
             'Acquire::Languages "none";\nAcquire::Retries "3";\n'
             'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";\n'
             # A folder in somebody's home is closed to the user _apt; what is fetched is verified all the same.
@@ -227,9 +227,30 @@ class Apt:
         if len(archives_found) != len(packages):
             raise VmError(f"apt-get download left {len(archives_found)} packages, not {len(packages)}.")
         for archive in archives_found:
+            self._extract(archive, destination)
+
+    def unpack_whole(self, names: list[str], destination: Path) -> None:
+        """Downloads (verified) and unpacks these packages and all that they depend on."""
+        archives_folder = self._folder / "archives"
+        for old in archives_folder.glob("*.deb"):
+            old.unlink()
+        self._run("apt-get", "-y", "--no-install-recommends", "--download-only", "install", *names)
+        # Where /bin is a link, packages that still say /bin/x must land behind it.
+        for name in ("bin", "sbin", "lib"):
+            (destination / "usr" / name).mkdir(parents=True, exist_ok=True)
+            (destination / name).symlink_to(f"usr/{name}")
+        for archive in sorted(archives_folder.glob("*.deb")):
+            self._extract(archive, destination)
+
+    @staticmethod
+    def _extract(archive: Path, destination: Path) -> None:
+        destination.mkdir(parents=True, exist_ok=True)
+        # Through tar, since dpkg-deb puts a folder where a link to one is.
+        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(archive)], stdout=subprocess.PIPE) as contents:
             done = subprocess.run(
-                ["dpkg-deb", "-x", str(archive), str(destination)], capture_output=True, text=True, check=False
-            )
-            archive.unlink()
-            if done.returncode != 0:
-                raise VmError(f"{archive.name} could not be unpacked: {done.stderr.strip()}")
+                ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", str(destination)],
+                stdin=contents.stdout, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+        archive.unlink()
+        if done.returncode != 0 or contents.returncode != 0:
+            raise VmError(f"{archive.name} could not be unpacked: {done.stderr.strip()}")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .arch import ALL, AMD64, Arch
 from .status import VmError
 
 DEFAULT_FILE = Path(__file__).resolve().parent.parent / "kernels.toml"
@@ -31,6 +32,7 @@ class Kernel:
     expect: tuple[str, ...] = ()
     expect_missing: tuple[str, ...] = ()
     core: tuple[str, ...] = ()  # as that of the catalog, for this kernel only
+    arch: Arch = AMD64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +84,10 @@ class Catalog:
     skip: tuple[TestRule, ...] = ()
     exclude: tuple[TestRule, ...] = ()
     smoke: Smoke = Smoke()
+
+    def of(self, arch: Arch) -> tuple[Kernel, ...]:
+        """Those of an architecture."""
+        return tuple(kernel for kernel in self.kernels if kernel.arch == arch)
 
     def kernel(self, name: str) -> Kernel:
         """The kernel of that name. Raises VmError, which names those there are."""
@@ -154,6 +160,7 @@ def _kernel(table: _Table) -> Kernel:
         expect=table.texts("expect", []),
         expect_missing=table.texts("expect_missing", []),
         core=table.texts("core", []),
+        arch=_arch(table),
     )
     table.done()
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", kernel.name):
@@ -168,6 +175,13 @@ def _kernel(table: _Table) -> Kernel:
     if both:
         raise table.fail(f"{', '.join(sorted(both))} is both in 'expect' and in 'expect_missing'")
     return kernel
+
+
+def _arch(table: _Table) -> Arch:
+    name = table.take("arch", str, AMD64.name)
+    if name not in ALL:
+        raise table.fail(f"'arch' is one of {', '.join(ALL)}, not '{name}'")
+    return ALL[name]
 
 
 def _check_pattern(table: _Table, pattern: str) -> None:

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from . import cache, catalog, guest, runner, status, store
+from .arch import ALL, AMD64
 from .status import VmError
 
 
@@ -105,7 +106,10 @@ def parser() -> argparse.ArgumentParser:
     add("-q", "--quiet", action="store_true", help="say nothing when all is well")
     add("--shell", action="store_true", help="a shell in the guest, in real time; Ctrl-a x ends the VM")
     add("--list", action="store_true", help="list the kernels, and which are in the cache")
-    add("--prepare", action="store_true", help="fetch what is not in the cache (of all kernels, without -k), and run "
+    add("--arch", choices=list(ALL), help="with --list: only those of this architecture")
+    add("--tools", choices=[arch for arch in ALL if arch != AMD64.name], metavar="ARCH",
+        help="print the folder with the guests' tools of another architecture, fetched if it is not there")  # fmt: skip
+    add("--prepare", action="store_true", help="fetch what is not in the cache (of all kernels of this machine's architecture, without -k), and run "
         "nothing")  # fmt: skip
     add("--fetch", action="store_true", help="fetch the kernel anew (all, without -k), and run nothing")
     add("words", nargs="*", metavar="COMMAND", help=argparse.SUPPRESS)
@@ -169,15 +173,15 @@ def make_job(options: argparse.Namespace, kernels: catalog.Catalog) -> runner.Jo
     )
 
 
-def list_kernels(kernels: catalog.Catalog) -> None:
+def list_kernels(kernels: catalog.Catalog, arch: str | None) -> None:
     """Prints what --list shows."""
-    for kernel in kernels.kernels:
+    for kernel in kernels.of(ALL[arch]) if arch else kernels.kernels:
         if kernel.image:
             where = kernel.image
         else:
             facts = cache.read_facts(cache.root() / kernel.name)
             where = f"suite {kernel.suite}, " + (f"in the cache: {facts['release']}" if facts else "not fetched yet")
-        print(f"{kernel.name:<8} {where}")
+        print(f"{kernel.name:<10} {where}")
 
 
 @contextlib.contextmanager
@@ -220,11 +224,14 @@ def run(options: argparse.Namespace) -> int:
     """Does what the options say; returns the status to exit with. Raises VmError."""
     kernels = catalog.load(options.kernels)
     if options.list:
-        list_kernels(kernels)
+        list_kernels(kernels, options.arch)
+        return status.OK
+    if options.tools:
+        print(guest.tools_root(ALL[options.tools]))
         return status.OK
     if options.fetch or options.prepare:
         failed: list[VmError] = []
-        for kernel in [kernels.kernel(options.kernel)] if options.kernel else kernels.kernels:
+        for kernel in [kernels.kernel(options.kernel)] if options.kernel else kernels.of(AMD64):
             if kernel.packages:
                 # One that an archive does not offer any more must not keep the others from us.
                 try:
@@ -232,7 +239,7 @@ def run(options: argparse.Namespace) -> int:
                 except VmError as error:
                     say(f"kernel {kernel.name} cannot be had: {error}")
                     failed.append(error)
-        guest.base()
+            guest.base(kernel.arch)
         return failed[0].status if failed else status.OK
     with terminal_kept():
         result = runner.run(

@@ -14,12 +14,14 @@ import os
 import re
 import shlex
 import shutil
+import struct
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from . import cache, cpio
+from . import cache, cpio, userland
+from .arch import AMD64, Arch
 from .modules import ModuleTree
 from .status import VmError
 
@@ -45,9 +47,9 @@ NEEDED_MODULES = ("virtio_pci", "virtio_console")
 FILES = ("/etc/ld.so.cache", "/etc/protocols", "/etc/services", "/etc/iproute2/rt_dsfield")
 
 
-def find_tool(name: str, package: str) -> Path:
+def find_tool(name: str, package: str, search: str = SEARCH) -> Path:
     """Path of a program on this machine. Raises VmError that names the package."""
-    found = shutil.which(name, path=SEARCH)
+    found = shutil.which(name, path=search)
     if not found:
         raise VmError(f"{name} is missing on this machine.", f"Install the package {package}, or: ./run setup vmtest")
     return Path(found)
@@ -63,10 +65,26 @@ def is_elf(path: Path) -> bool:
     return head[:4] == b"\x7fELF" and head[16:17] in (b"\x02", b"\x03")  # ET_EXEC, ET_DYN
 
 
-def libraries(programs: Sequence[Path]) -> list[Path]:
-    """The libraries programs need, as ldd names them, the loader included. Raises VmError if one is missing."""
+def is_static(path: Path) -> bool:
+    """Whether a program has no interpreter (PT_INTERP) and no dynamic section (PT_DYNAMIC), read as 64-bit little-endian ELF."""
+    with open(path, "rb") as file:
+        head = file.read(64)
+        table, size, count = *struct.unpack_from("<Q", head, 0x20), *struct.unpack_from("<HH", head, 0x36)
+        file.seek(table)
+        entries = file.read(size * count)
+    return not any(struct.unpack_from("<I", entries, i * size)[0] in (2, 3) for i in range(count))
+
+
+def libraries(programs: Sequence[Path], arch: Arch = AMD64, root: Path = Path("/")) -> list[Path]:
+    """The libraries programs need, as ldd names them, the loader included. Raises VmError if one is missing.
+
+    For another architecture its own loader is asked, which takes what is in `root` for what is below /.
+    """
     if not programs:
         return []
+    if arch.loader:
+        needed = [one for program in programs for one in _ask_loader(program, arch, root)]
+        return list(dict.fromkeys([Path(arch.loader), *needed]))
     done = subprocess.run(
         ["ldd", *map(str, programs)], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
@@ -84,20 +102,34 @@ def libraries(programs: Sequence[Path]) -> list[Path]:
     return [Path(path) for path in found]
 
 
-def _add_programs(writer: cpio.Writer, programs: Iterable[tuple[str, Path]]) -> None:
+def _ask_loader(program: Path, arch: Arch, root: Path) -> list[Path]:
+    """What ldd(1) does, for a program of another architecture."""
+    words = [*arch.runner, "-L", str(root), arch.loader, "--list", str(program)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if "not a dynamic executable" in done.stderr or "statically linked" in done.stdout + done.stderr:
+        return []
+    if done.returncode != 0:
+        raise VmError(f"The libraries of {program} could not be told: {done.stderr.strip()}", f"./run setup {arch.name}")
+    return [Path(match[1]) for match in re.finditer(r"=> (/\S+) \(0x", done.stdout)]
+
+
+def _add_programs(
+    writer: cpio.Writer, programs: Iterable[tuple[str, Path]], arch: Arch = AMD64, root: Path = Path("/")
+) -> None:
     listed = list(programs)
     for name, source in listed:
         writer.file(name, source, 0o755)
-    for library in libraries([source for _, source in listed if is_elf(source)]):
-        writer.file(library, library, 0o755)
+    for library in libraries([source for _, source in listed if is_elf(source) and not is_static(source)], arch, root):
+        own = root / str(library).lstrip("/")
+        writer.file(library, own if own.exists() else library, 0o755)
 
 
-def helper() -> Path:
+def helper(arch: Arch = AMD64) -> Path:
     """The compiled guest/vmctl.c, from the cache. Raises VmError if it cannot be compiled."""
     source = HERE / "guest" / "vmctl.c"
 
     def compile_it(destination: Path) -> None:
-        compiler = next((found for name in ("cc", "gcc", "clang-19") if (found := shutil.which(name))), None)
+        compiler = next((found for name in arch.compilers if (found := shutil.which(name))), None)
         if compiler is None:
             raise VmError("There is no C compiler for the guest's helper.", "./run setup")
         line = [compiler, "-Os", "-static", "-Wall", "-o", str(destination), str(source)]
@@ -105,37 +137,53 @@ def helper() -> Path:
         if done.returncode != 0:
             raise VmError(f"The guest's helper could not be compiled:\n{done.stderr.strip()}", "./run setup")
 
-    return cache.file(cache.root() / "tools" / f"vmctl-{cache.sha256(source)[:16]}", compile_it)
+    return cache.file(cache.root() / "tools" / f"vmctl-{arch.name}-{cache.sha256(source)[:16]}", compile_it)
 
 
-def base() -> Path:
-    """The archive with everything that is the same for every run, made anew when one of its sources changed."""
-    programs = [(f"/usr/bin/{name}", find_tool(name, package)) for name, package in TOOLS.items()]
+def tools_root(arch: Arch) -> Path:
+    """The folder that is / to the guest's tools. Raises VmError if they cannot be had."""
+    return Path("/") if arch == AMD64 else userland.root(arch, list(TOOLS.values()))
+
+
+def _tools(arch: Arch) -> tuple[list[tuple[str, Path]], Path]:
+    """The guest's tools and the folder that is their root."""
+    root = tools_root(arch)
+    search = SEARCH if arch == AMD64 else ":".join(str(root / folder) for folder in ("usr/bin", "usr/sbin"))  # in usr/sbin some are links to /bin
+    programs = [(f"/usr/bin/{name}", find_tool(name, package, search)) for name, package in TOOLS.items()]
     for name in MORE_TOOLS:
-        found = shutil.which(name, path=SEARCH)
+        found = shutil.which(name, path=search)
         if found and is_elf(Path(found)):
             programs.append((f"/usr/bin/{name}", Path(found)))
-    programs.append(("/usr/bin/vmctl", helper()))
+    return programs, root
+
+
+def base(arch: Arch = AMD64) -> Path:
+    """The archive with everything that is the same for every run, made anew when one of its sources changed."""
+    programs, root = _tools(arch)
+    programs.append(("/usr/bin/vmctl", helper(arch)))
     init = HERE / "guest" / "init.sh"
-    files = [Path(name) for name in FILES if os.path.isfile(name)]
+    # The loader's cache is of this machine's own libraries.
+    files = [Path(name) for name in FILES if os.path.isfile(name) and (arch == AMD64 or "ld.so" not in name)]
 
     state = [
         (name, str(source), os.stat(source).st_size, os.stat(source).st_mtime_ns)
         for name, source in [*programs, ("/init", init), *((str(file), file) for file in files)]
     ]
     own = cache.sha256(Path(__file__)) + cache.sha256(Path(cpio.__file__))
-    digest = hashlib.sha256(repr((state, own)).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(repr((state, own, arch.name)).encode()).hexdigest()[:16]
 
     def make(destination: Path) -> None:
         with open(destination, "wb") as out:
-            _write_base(out, programs, files, init)
+            _write_base(out, programs, files, init, arch, root)
         for old in sorted(destination.parent.glob("base-*.cpio"), key=lambda path: path.stat().st_mtime)[:-8]:
             old.unlink(missing_ok=True)
 
     return cache.file(cache.root() / "tools" / f"base-{digest}.cpio", make)
 
 
-def _write_base(out: BinaryIO, programs: Sequence[tuple[str, Path]], files: Sequence[Path], init: Path) -> None:
+def _write_base(
+    out: BinaryIO, programs: Sequence[tuple[str, Path]], files: Sequence[Path], init: Path, arch: Arch, root: Path
+) -> None:
     writer = cpio.Writer(out)
     for name in ("bin", "sbin", "lib", "lib64"):
         writer.folder(f"/usr/{name}")
@@ -158,7 +206,7 @@ def _write_base(out: BinaryIO, programs: Sequence[tuple[str, Path]], files: Sequ
     writer.data("etc/group", b"root:x:0:\nnogroup:x:65534:\n")
     writer.data("etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n")
     writer.file("init", init, 0o755)
-    _add_programs(writer, programs)
+    _add_programs(writer, programs, arch, root)
     for file in files:
         writer.file(file, file, 0o644)
     writer.finish()
@@ -193,7 +241,7 @@ def built(build: Path) -> list[Extra]:
     return [Extra(path, str(path)) for path in found]
 
 
-def add_extras(writer: cpio.Writer, extras: Iterable[Extra]) -> None:
+def add_extras(writer: cpio.Writer, extras: Iterable[Extra], arch: Arch = AMD64) -> None:
     """Adds files and folders, and the libraries of the programs among them."""
     programs: list[tuple[str, Path]] = []
     for extra in extras:
@@ -211,7 +259,7 @@ def add_extras(writer: cpio.Writer, extras: Iterable[Extra]) -> None:
                 programs.append((name, path))
             else:
                 writer.file(name, path)
-    _add_programs(writer, programs)
+    _add_programs(writer, programs, arch)
 
 
 def command_script(words: Sequence[str], folder: str, environment: dict[str, str], path: Sequence[str]) -> bytes:

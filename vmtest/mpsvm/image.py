@@ -15,6 +15,8 @@ from pathlib import Path
 from .status import VmError
 
 ELF_MAGIC = b"\x7fELF"
+# Documentation/arch/arm64/booting.rst: at 0x38. QEMU starts such an image as it is.
+ARM64_MAGIC = b"ARM\x64"
 # Magic number, tool; None: the standard library can do it.
 COMPRESSIONS: tuple[tuple[bytes, str | None], ...] = (
     (b"\xfd7zXZ\x00", None),
@@ -27,6 +29,10 @@ COMPRESSIONS: tuple[tuple[bytes, str | None], ...] = (
 def extract_elf(image: bytes, name: str) -> bytes:
     """The ELF kernel inside a bzImage (`name` is for messages). An ELF file is returned as it is."""
     if image.startswith(ELF_MAGIC):
+        return image
+    if image.startswith(b"\x1f\x8b"):
+        image = _decompress(image, f"{name} is no usable kernel image: ")
+    if image[0x38:0x3C] == ARM64_MAGIC:
         return image
     broken = f"{name} is no usable kernel image: "
     # Documentation/arch/x86/boot.rst: setup_sects at 0x1f1, "HdrS" at 0x202, payload_offset and _length at 0x248.

@@ -35,6 +35,7 @@ class Report:
 
     subtests: dict[str, str]  # name -> "ok", "not ok" or "skip"
     status: int | None = None  # None: it never ended
+    checks: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # what failed within a subtest, where the script tells
 
 
 # Measured values and the duration stand behind names, and subtests of a name that repeats are told apart by their order.
@@ -56,6 +57,23 @@ def parse(output: str) -> dict[str, str]:
             number += 1
             unique = f"{name} ({number})"
         found[unique] = verdict
+    return found
+
+
+_TITLE = re.compile(r"^\d{3} (.*?)(?:\s{2,}.*)?$")
+_FAILED_CHECK = re.compile(r"^\s+(\S.*?)\s*\[FAIL\]")
+
+
+def failed_checks(test: str, output: str) -> dict[str, list[str]]:
+    """By subtest the checks that failed within it, as mptcp_join prints them for people; "" is one without a name."""
+    found: dict[str, list[str]] = {}
+    title = ""
+    for line in output.replace("\r", "").splitlines():
+        if match := _TITLE.match(line):
+            title = f"{test}: {' '.join(match[1].split())}"
+        elif "[FAIL]" in line and title:
+            match = _FAILED_CHECK.match(line)
+            found.setdefault(title, []).append(match[1] if match else "")
     return found
 
 

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import cache, catalog, cli, guest, results, runner, status, store
+from .arch import ALL, AMD64, Arch
 from .catalog import Catalog, Kernel
 from .results import Tally, TestBinary
 from .status import VmError
@@ -66,12 +67,12 @@ class Outcome:
     log: Path | None = None
 
 
-def case_names(binary: Path) -> list[str]:
+def case_names(binary: Path, arch: Arch) -> list[str]:
     """The test cases of a binary, asked for here. Raises VmError."""
     # Catch2 2 and 3 spell it differently; 2 ends with the number of cases as its status.
     for words in (["--list-test-names-only"], ["--list-tests", "--verbosity", "quiet"]):
         try:
-            done = subprocess.run([binary, *words], capture_output=True, text=True, timeout=60, check=False)
+            done = subprocess.run([*arch.runner, binary, *words], capture_output=True, text=True, timeout=60, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise VmError(f"{binary.name} could not list its test cases: {error}") from None
         names = [line.strip() for line in done.stdout.splitlines() if line.strip()]
@@ -122,6 +123,7 @@ class Matrix:
         self._options = options
         self._catalog = kernels
         self._build: Path = options.build.absolute()
+        self._arch = ALL[options.arch]
         self._stop = threading.Event()
         self._print_lock = threading.Lock()
         self._logs: Path = options.logs or self._build / "vmtest"
@@ -157,10 +159,10 @@ class Matrix:
 
     def units(self, names: Sequence[str], tests: Sequence[TestBinary]) -> tuple[list[Unit], Tally]:
         """What the VMs do, and the tests that no VM gets. Raises VmError."""
-        chosen = [self._catalog.kernel(name) for name in names] if names else list(self._catalog.kernels)
+        chosen = [self._catalog.kernel(name) for name in names] if names else list(self._catalog.of(self._arch))
         exclude, smoke = self._catalog.exclude, self._catalog.smoke
         everything = self._everything = self._options.all or bool(self._options.filter) or not self._catalog.core
-        cases = {test.name: case_names(self._build / "bin" / "tests" / test.name) for test in tests}
+        cases = {test.name: case_names(self._build / "bin" / "tests" / test.name, self._arch) for test in tests}
         found: list[Unit] = []
         left_out = Tally()
         used = set()
@@ -360,7 +362,7 @@ class Matrix:
             raise
         started = time.monotonic()
         units = self._with_kernels(units, left_out)
-        guest.base()
+        guest.base(self._arch)
         self.say(f"{len(units)} VMs, {self._options.jobs} side by side; logs in {self._logs}")
         if self._left_to_all:
             self.say(f"the core of the tests (kernels.toml); --all runs {self._left_to_all} test cases more")
@@ -447,6 +449,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = made.add_argument
     add("kernels", nargs="*", metavar="KERNEL")
+    add("--arch", choices=list(ALL), default=AMD64.name, help="of the kernels and of the build (default %(default)s)")
     add("--build", type=Path, default=guest.REPOSITORY / "build", metavar="DIR", help="the build folder")
     add("--tier", action="append", metavar="TIER", help="unit, bpf or e2e; may be repeated (default bpf and e2e)")
     add("--filter", metavar="TEXT", help="part of a binary's name, or else of a test case's")

@@ -14,15 +14,15 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from .arch import AMD64, Arch
 from .status import VmError
 
-PROGRAM = "qemu-system-x86_64"
-# guest/vmctl.c writes 42 to the isa-debug-exit device. 0: the guest powered off or was reset; 1: QEMU's own trouble.
+# guest/vmctl.c writes 42 to the isa-debug-exit device, or ends with this status. 0: the guest powered off or was reset; 1: QEMU's own
+# trouble.
 DONE_STATUS = 42 << 1 | 1
 MIB = 1 << 20
 
 KERNEL_PARAMETERS = (
-    "console=ttyS0",
     "loglevel=5",  # warnings and worse reach the console at once; the rest is read from the log at the end
     "log_buf_len=4M",
     "panic=-1",
@@ -30,8 +30,6 @@ KERNEL_PARAMETERS = (
     "oops=panic",
     "norandmaps",
     "cryptomgr.notests",
-    "no_timer_check",
-    "tsc=reliable",
 )
 
 
@@ -44,6 +42,7 @@ class Machine:
     smp: int = 1
     seed: int = 1
     memory_mib: int = 512
+    arch: Arch = AMD64
 
     def describe(self) -> str:
         """One line for people."""
@@ -71,38 +70,45 @@ def memory_for(initramfs_bytes: int) -> int:
     return max(512, 256 + 3 * initramfs_bytes // MIB)
 
 
+def find(arch: Arch) -> str:
+    """The program. Raises VmError that names the package."""
+    program = shutil.which(arch.qemu)
+    if not program:
+        raise VmError(f"{arch.qemu} is missing.", f"Install the package {arch.package}, or: ./run setup {'vmtest' if arch == AMD64 else arch.name}")
+    return program
+
+
 def command(machine: Machine, kernel: Path, initramfs: Path, ports: Ports) -> list[str]:
     """The command line."""
-    program = shutil.which(PROGRAM)
-    if not program:
-        raise VmError(f"{PROGRAM} is missing.", "Install the package qemu-system-x86, or: ./run setup vmtest")
+    arch = machine.arch
+    program = find(arch)
+    parameters = (f"console={arch.console}", *KERNEL_PARAMETERS, *arch.parameters)
     # Files, not pipes: QEMU drops bytes for a pipe that is full, and its timing would depend on the reader.
     output = f"file,id=output,path={_quoted(ports.output)}" if ports.output else "stdio,id=output,mux=on,signal=off"
     line = [
         program, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none",
-        "-machine", "pc", "-m", f"{machine.memory_mib}M",
-        "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+        "-m", f"{machine.memory_mib}M",
         # The kernel's console is a serial port, which works also in a panic. The rest are virtio consoles, some
         # hundred times as fast; without ioeventfd a write is over when the guest's instruction is, so that virtual
         # time repeats and nothing that was written before a panic is lost.
-        "-chardev", f"file,id=console,path={_quoted(ports.console)}", "-device", "isa-serial,chardev=console,index=0",
+        "-chardev", f"file,id=console,path={_quoted(ports.console)}", *arch.board,
         "-device", "virtio-serial-pci,max_ports=4,ioeventfd=off",
         "-chardev", output, "-device", "virtconsole,nr=0,chardev=output",
         "-chardev", f"file,id=error,path={_quoted(ports.error)}", "-device", "virtconsole,nr=1,chardev=error",
         "-chardev", f"file,id=control,path={_quoted(ports.control)}", "-device", "virtconsole,nr=2,chardev=control",
-        "-kernel", str(kernel), "-initrd", str(initramfs), "-append", " ".join(KERNEL_PARAMETERS),
+        "-kernel", str(kernel), "-initrd", str(initramfs), "-append", " ".join(parameters),
     ]  # fmt: skip
     if machine.virtual_time:
         # One instruction takes 1 ns; idle time is skipped. More CPUs would neither repeat nor, on 6.1, boot.
         line += [
-            "-cpu", "qemu64,+rdrand", "-smp", "1", "-accel", "tcg,thread=single",
+            "-cpu", arch.cpu, "-smp", "1", "-accel", "tcg,thread=single",
             "-icount", "shift=0,sleep=off,align=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm",
             "-seed", str(machine.seed),
         ]  # fmt: skip
     elif machine.kvm:
         line += ["-cpu", "host", "-smp", str(machine.smp), "-accel", "kvm"]
     else:
-        line += ["-cpu", "qemu64,+rdrand", "-smp", str(machine.smp), "-accel", "tcg,thread=multi"]
+        line += ["-cpu", arch.cpu, "-smp", str(machine.smp), "-accel", "tcg,thread=multi"]
     return line
 
 

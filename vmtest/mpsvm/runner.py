@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from . import accel, cache, cpio, guest, qemu, store, verdict
+from .arch import AMD64
 from .catalog import Catalog, Kernel
 from .control import Reader, Record
 
@@ -162,7 +163,7 @@ def time_environment(job: Job) -> dict[str, str]:
 def _initramfs(job: Job, files: store.KernelFiles, work: Path) -> Path:
     destination = work / "initramfs"
     with open(destination, "wb") as out:
-        with open(guest.base(), "rb") as base:
+        with open(guest.base(job.kernel.arch), "rb") as base:
             shutil.copyfileobj(base, out, 1 << 20)
         guest.write_modules(out, files.tree, job.modules)
         writer = cpio.Writer(out)
@@ -173,7 +174,7 @@ def _initramfs(job: Job, files: store.KernelFiles, work: Path) -> Path:
         else:
             writer.data("vm/command", guest.command_script(job.words, job.folder, environment, job.path), 0o755)
         writer.folder(job.folder)
-        guest.add_extras(writer, job.extras)
+        guest.add_extras(writer, job.extras, job.kernel.arch)
         writer.finish()
     return destination
 
@@ -212,10 +213,13 @@ def _run(
 ) -> Result:
     with work_folder() as work, store.ready(job.kernel, work) as files:
         initramfs = _initramfs(job, files, work)
-        kvm, why = (False, "") if job.virtual_time else accel.kvm_works(files.vmlinux)
+        kvm, why = (False, "")
+        if not job.virtual_time and job.kernel.arch == AMD64:
+            kvm, why = accel.kvm_works(files.vmlinux)
         machine = qemu.Machine(
             virtual_time=job.virtual_time,
             kvm=kvm,
+            arch=job.kernel.arch,
             smp=job.smp,
             seed=job.seed,
             memory_mib=job.memory_mib or qemu.memory_for(initramfs.stat().st_size),

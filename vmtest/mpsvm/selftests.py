@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import dataclasses
+import fnmatch
 import hashlib
 import json
 import os
@@ -77,9 +78,12 @@ class Difference:
     rule: TestRule
     policies: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
+    check: str = ""  # shell pattern: only if nothing else in the subtest failed
 
-    def excuses(self, kernel: str, setup: Setup, name: str) -> bool:
-        """Whether it is meant for this subtest in this run."""
+    def excuses(self, kernel: str, setup: Setup, name: str, failed: Sequence[str] = ()) -> bool:
+        """Whether it is meant for this subtest in this run, in which these checks failed."""
+        if self.check and not (failed and all(fnmatch.fnmatchcase(check, self.check) for check in failed)):
+            return False
         return (
             self.rule.matches(kernel, name)
             and (not self.policies or setup.policy in self.policies)
@@ -96,6 +100,7 @@ def read_differences(path: Path) -> list[Difference]:
                 TestRule(row["test"], row["reason"], tuple(row.get("kernels", ()))),
                 tuple(row.get("policies", ())),
                 tuple(row.get("modes", ())),
+                row.get("check", ""),
             )
             for row in rows
         ]
@@ -159,11 +164,11 @@ def _log_name(task: Task) -> str:
     return f"{task.kernel.name}-{task.test}-{str(task.setup).replace(', ', '-').replace(' ', '-')}.log"
 
 
-def _read_run(outcome: here.Outcome, started: float) -> Run:
+def _read_run(test: str, outcome: here.Outcome, started: float) -> Run:
     """What a script left behind, understood."""
     output = outcome.output.decode(errors="replace")
     return Run(
-        Report(kselftest.parse(output), outcome.status),
+        Report(kselftest.parse(output), outcome.status, kselftest.failed_checks(test, output)),
         outcome.failures.decode(errors="replace").splitlines(),
         _counted(outcome.stats, "decided"),
         _counted(outcome.stats, "single"),
@@ -203,7 +208,7 @@ class Kept:
         try:
             kept = json.loads(self._path.read_text())
             counted = (kept["decisions"], kept["single"])
-            return Run(Report(kept["subtests"], kept["status"]), [], *counted, kept["wall_s"], earlier=True)
+            return Run(Report(kept["subtests"], kept["status"], kept.get("checks", {})), [], *counted, kept["wall_s"], earlier=True)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -215,6 +220,7 @@ class Kept:
         document = {
             "subtests": run.report.subtests,
             "status": run.report.status,
+            "checks": run.report.checks,
             "decisions": run.decisions,
             "single": run.single,
             "wall_s": run.wall_s,
@@ -288,7 +294,7 @@ class Selftests:
             )
         ended = [note[2] for note in result.notes if note[:1] == ("ended",) and len(note) == 3]
         files = (result.files.get(file, b"") for file in ("output", "failures", "stats"))
-        run = _read_run(here.Outcome(*files, int(ended[0]) if ended else None), started)
+        run = _read_run(task.test, here.Outcome(*files, int(ended[0]) if ended else None), started)
         if result.verdict.status != status.OK:
             run.trouble.append(f"vmtest status {result.verdict.status}: {'; '.join(result.verdict.messages[:2])}")
         return run
@@ -298,7 +304,7 @@ class Selftests:
         started = time.monotonic()
         outcome = here.run(task.folder, task.test, task.setup.attach, self._build, self._options.timeout, self._stop)
         (self._logs / _log_name(task)).write_bytes(outcome.output)
-        return _read_run(outcome, started)
+        return _read_run(task.test, outcome, started)
 
     def _worse(self, task: Task, before: Run, run: Run) -> list[str]:
         """What got worse; in real time a script with such a thing is run once more, and what is worse in both counts."""
@@ -338,7 +344,9 @@ class Selftests:
         if not met and test not in WITHOUT_TRAFFIC:
             self.failures.append(f"{where}: mpsched met no connection, so this says nothing")
         for line in worse:
-            excuse = next((d for d in self._differences if d.excuses(kernel.name, setup, line.rpartition(": ")[0])), None)
+            name = line.rpartition(": ")[0]
+            failed = after.report.checks.get(name, ())
+            excuse = next((d for d in self._differences if d.excuses(kernel.name, setup, name, failed)), None)
             if excuse:
                 self.skips.append(f"{where}: {line}: {excuse.rule.reason}")
             else:

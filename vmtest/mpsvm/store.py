@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import apt, cache, image
+from .arch import AMD64
 from .catalog import Kernel
 from .modules import ModuleTree
 from .status import VmError
@@ -36,7 +37,7 @@ def _say(text: str) -> None:
 
 
 def _wanted(kernel: Kernel) -> dict[str, Any]:
-    return {"layout": LAYOUT, "suite": kernel.suite, "packages": list(kernel.packages)}
+    return {"layout": LAYOUT, "suite": kernel.suite, "packages": list(kernel.packages)}  # the name says the architecture
 
 
 def _trouble(kernel: Kernel, folder: Path) -> str:
@@ -61,8 +62,9 @@ def _fetch(kernel: Kernel, folder: Path) -> None:
     def make(fresh: Path) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix=f".new-{kernel.name}-", dir=folder.parent) as work_name:
             work = Path(work_name)
-            source = apt.Apt(cache.root() / "apt" / kernel.suite, kernel.suite)
-            with cache.lock(cache.root() / "apt" / f"{kernel.suite}.lock"):
+            own = kernel.suite if kernel.arch == AMD64 else f"{kernel.suite}-{kernel.arch.name}"
+            source = apt.Apt(cache.root() / "apt" / own, kernel.suite, arch=kernel.arch.name)
+            with cache.lock(cache.root() / "apt" / f"{own}.lock"):
                 source.update()
                 packages = source.select(kernel.packages)
                 _say(f"kernel {kernel.name}: " + ", ".join(f"{p.name} {p.version}" for p in packages))

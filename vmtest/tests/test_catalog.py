@@ -6,6 +6,7 @@ import datetime
 import unittest
 
 from mpsvm import catalog
+from mpsvm.arch import AMD64, ARM64
 from mpsvm.status import VmError
 
 GOOD = """
@@ -29,7 +30,8 @@ reason = "no such thing"
 class Parsing(unittest.TestCase):
     def test_the_real_file_is_right(self) -> None:
         real = catalog.load()
-        self.assertEqual(["6.1", "6.12", "7.2"], [kernel.name for kernel in real.kernels])
+        self.assertEqual(["6.1", "6.12", "7.2"], [kernel.name for kernel in real.of(AMD64)])
+        self.assertEqual(["6.12-arm64"], [kernel.name for kernel in real.of(ARM64)])
         self.assertTrue(all(kernel.expect for kernel in real.kernels))
 
     def test_no_allowance_of_the_real_file_has_expired(self) -> None:
@@ -50,6 +52,7 @@ class Parsing(unittest.TestCase):
 
     def test_what_is_wrong_is_named(self) -> None:
         for change, complaint in (
+            (('name = "6.12"', 'name = "6.12"\narch = "vax"'), "'arch' is one of amd64, arm64, not 'vax'"),
             (("suite =", "siute ="), r"unknown key 'siute'; there are: name, suite"),
             (('suite = "bookworm-security"\n', ""), r"'suite' is missing"),
             (('name = "6.12"', 'name = "6.12"\ncolour = "red"'), r"\[\[kernel\]\] number 1: unknown key 'colour'"),

@@ -41,6 +41,11 @@ class Extraction(unittest.TestCase):
     def test_an_elf_file_is_taken_as_it_is(self) -> None:
         self.assertEqual(ELF, extract_elf(ELF, "vmlinux"))
 
+    def test_an_arm64_image_is_taken_as_it_is_and_unpacked_first_if_it_is_packed(self) -> None:
+        image = b"MZ" + bytes(0x36) + b"ARM\x64" + ELF
+        self.assertEqual(image, extract_elf(image, "vmlinuz"))
+        self.assertEqual(image, extract_elf(gzip.compress(image), "vmlinuz"))
+
     def test_broken_images_are_refused_with_a_reason(self) -> None:
         good = boot_image(gzip.compress(ELF) + bytes(4))
         for broken, reason in (

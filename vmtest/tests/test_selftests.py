@@ -169,6 +169,26 @@ class Differences(unittest.TestCase):
         self.assertFalse(one.excuses("7.2", selftests.Setup("weighted", "native"), name))
         self.assertFalse(one.excuses("7.2", selftests.Setup("weighted", "tc"), "simult_flows: balanced bwidth"))
 
+    def test_one_for_a_check_excuses_nothing_where_another_failed_as_well(self) -> None:
+        output = (
+            "072 single address, backup\n      mp_prio rx client    [FAIL] got 1 MP_PRIO[s] RX expected 0\n"
+            "073 single address\n      mp_prio rx client    [FAIL] got 2\n      join Rx    [FAIL] see above\n"
+            "074 other  with port\n[FAIL] client exit code 2, server 2\n"
+        )
+        failed = kselftest.failed_checks("mptcp_join", output)
+        self.assertEqual(
+            {
+                "mptcp_join: single address, backup": ["mp_prio rx client"],
+                "mptcp_join: single address": ["mp_prio rx client", "join Rx"],
+                "mptcp_join: other": [""],
+            },
+            failed,
+        )
+        one = selftests.Difference(TestRule("mptcp_join: *", "it counts ours"), check="mp_prio rx *")
+        excused = [name for name, checks in failed.items() if one.excuses("7.2", selftests.Setup("auto", "tc"), name, checks)]
+        self.assertEqual(["mptcp_join: single address, backup"], excused)
+        self.assertFalse(one.excuses("7.2", selftests.Setup("auto", "tc"), "mptcp_join: single address", ()))
+
     def test_one_without_a_reason_is_refused(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "selftests.toml"

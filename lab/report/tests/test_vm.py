@@ -38,8 +38,8 @@ esac
 
 class Vms(unittest.TestCase):
     def setUp(self) -> None:
-        if not shutil.which(qemu.PROGRAM):
-            self.skipTest(f"there is no {qemu.PROGRAM}")
+        if not shutil.which(qemu.AMD64.qemu):
+            self.skipTest(f"there is no {qemu.AMD64.qemu}")
         if cache.read_facts(cache.root() / session.DEFAULT_KERNEL) is None:
             self.skipTest(f"kernel {session.DEFAULT_KERNEL} is not in the cache")
         folder = tempfile.TemporaryDirectory(prefix="mps-lab-test-")
@@ -104,7 +104,7 @@ class OwnPolicy(unittest.TestCase):
     """With the real programs."""
 
     def setUp(self) -> None:
-        if not shutil.which(qemu.PROGRAM) or cache.read_facts(cache.root() / session.DEFAULT_KERNEL) is None:
+        if not shutil.which(qemu.AMD64.qemu) or cache.read_facts(cache.root() / session.DEFAULT_KERNEL) is None:
             self.skipTest("there is no QEMU or no kernel for it")
         self.build = guest.REPOSITORY / "build"
         if not all((self.build / "bin" / name).exists() for name in ("mpsched", "mpsched-lab")):
