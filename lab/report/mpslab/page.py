@@ -206,7 +206,9 @@ def _timelines(group: Group, colours: Mapping[str, str]) -> Markup | None:
     bins = charts.BURST_BINS if bursts else charts.MAX_BINS
     top_mbit = max(charts.peak_mbit(run.series, bins) for _, run in typical if run.series)
     rates = [path.rate_mbit for path in typical[0][1].paths]
-    changing = any(event.kind == "rate" for _, run in typical for event in run.events)
+    changing = any(event.kind == "rate" for _, run in typical for event in run.events) or any(
+        path.trace for path in typical[0][1].paths
+    )
     capacity = None if changing or None in rates else sum(rate for rate in rates if rate is not None)
     if capacity is not None and capacity < 2 * top_mbit:
         top_mbit = max(top_mbit, capacity * 1.04)

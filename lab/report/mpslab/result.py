@@ -34,6 +34,7 @@ class Path:
     delay_ms: float | None
     loss: float | None
     share: float | None
+    trace: str = ""  # the name of what its rate follows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,6 +182,7 @@ def parse(document: Any) -> Run:
                 delay_ms=number(one.get("delay_ms")),
                 loss=number(one.get("loss")),
                 share=number(one.get("share")),
+                trace=_text(one.get("trace")),
             )
             for one in _tables(document.get("paths"))
         ),

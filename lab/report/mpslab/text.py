@@ -182,6 +182,7 @@ def paths(group: Group) -> str:
     described = []
     for path in run.paths:
         facts = [f"{significant(path.rate_mbit)} Mbit/s"] if path.rate_mbit is not None else []
+        facts = [f"as in {path.trace},"] if path.trace else facts
         facts += [f"{significant(path.delay_ms)} ms"] if path.delay_ms is not None else []
         facts += [f"{significant(path.loss * 100)} % loss"] if path.loss else []
         described.append(f"{path.name} {' '.join(facts)}".rstrip() + (" (first)" if path.first else ""))

@@ -60,6 +60,7 @@ Json paths_json(const Harvest &harvest, const Network &network) {
                          {"delay_ms", rounded(path.start.delay_ms)},
                          {"jitter_ms", rounded(path.start.jitter_ms)},
                          {"loss", rounded(path.start.loss)},
+                         {"trace", path.trace.name},
                          {"used", used},
                          {"subflows", subflows_json(harvest, network, i)},
                          {"tx_bytes", device.tx_bytes},

@@ -31,12 +31,29 @@ struct PathState {
     bool operator==(const PathState &) const = default;
 };
 
+/// What a trace makes of a path from one moment on.
+struct TraceStep {
+    double at_s = 0;
+    double rate_mbit = 0; ///< link layer, as in PathState; not 0, since netem takes that for no limit
+    double down_rate_mbit = 0;
+    std::optional<double> delay_ms = {}; ///< one way, if the trace has delays
+    bool dead = false;                   ///< the trace has no rate: whatever is sent is lost
+};
+
+/// Both directions of a path over time; after `length_s` it begins again.
+struct PathTrace {
+    std::string name = {}; ///< of the file, or of both: "up.csv, down.csv"
+    std::vector<TraceStep> steps = {}; ///< by time, the first at 0; empty: no trace
+    double length_s = 0;
+};
+
 struct ScenarioPath {
     std::string name;
     PathState start;
     unsigned mtu = 1500;
     unsigned queue_packets = 0; ///< beyond those under way
     bool backup = false;
+    PathTrace trace = {};
     std::map<std::string, std::string> attributes = {}; ///< for `mpsched path`, as typed
 
     /// Of the path when it is like that, except for rates and blackhole.
@@ -129,6 +146,9 @@ struct ScenarioFile {
 };
 /// Those that are built in, by id: S1, S2, ... S10.
 std::vector<ScenarioFile> builtin_scenarios();
+
+/// Traces that are built in, by the names of their files (lab/traces/).
+std::vector<ScenarioFile> builtin_traces();
 
 /// "S17" is all its variants, "S17/rcvbuf-1M" one of them, "./my.toml" a file of one's own.
 Result<std::vector<Scenario>> find_scenarios(std::string_view name, std::uint64_t seed = 1);
