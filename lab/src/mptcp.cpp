@@ -51,9 +51,13 @@ SubflowSample make_subflow(std::uint32_t id, const abi::mptcp_subflow_addrs &add
     s.local = endpoint_text(addrs.local);
     s.remote = endpoint_text(addrs.remote);
     s.local_address = address_text(addrs.local);
+    s.remote_address = address_text(addrs.remote);
     s.tcp_state = info.tcpi_state;
     s.rtt_us = info.tcpi_rtt;
     s.cwnd = info.tcpi_snd_cwnd;
+    s.ssthresh = info.tcpi_snd_ssthresh;
+    s.rto_us = info.tcpi_rto;
+    s.idle_ms = info.tcpi_last_data_sent;
     s.bytes_sent = info.tcpi_bytes_sent;
     s.bytes_acked = info.tcpi_bytes_acked;
     s.bytes_received = info.tcpi_bytes_received;

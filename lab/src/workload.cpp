@@ -235,6 +235,8 @@ class End {
         return offset;
     }
 
+    int fd() const { return fd_; }
+
     bool wait_until(Clock::time_point when) const {
         while (!abort_ && Clock::now() < when) {
             std::this_thread::sleep_for(std::min<Clock::duration>(when - Clock::now(), abort_check));
@@ -266,6 +268,37 @@ class End {
     const std::atomic<bool> &abort_;
     std::array<std::uint8_t, piece_bytes> buffer_{};
 };
+
+/// The port of one end of a socket, as getsockname() or getpeername() tells it; 0 if it does not.
+std::uint16_t port_of(int fd, int (*ask)(int, sockaddr *, socklen_t *)) {
+    sockaddr_storage address{};
+    socklen_t size = sizeof(address);
+    // It has the same place in both families.
+    return ask(fd, reinterpret_cast<sockaddr *>(&address), &size) == 0
+               ? ntohs(reinterpret_cast<const sockaddr_in &>(address).sin_port)
+               : std::uint16_t{0};
+}
+
+/// Empty if some path has several subflows, which share it in a way that no bound knows.
+std::vector<PathWindow> path_windows(const Network &network, const ConnectionSample &sample, bool client) {
+    std::vector<PathWindow> found;
+    for (const auto &subflow : sample.subflows) {
+        // The server may have one address for all paths.
+        const auto path = network.path_of(client ? subflow.local_address : subflow.remote_address);
+        if (subflow.tcp_state != TCP_ESTABLISHED || !path) {
+            continue;
+        }
+        if (std::ranges::find(found, *path, &PathWindow::path) != found.end()) {
+            return {};
+        }
+        found.push_back({*path,
+                         {.cwnd_segs = static_cast<double>(subflow.cwnd),
+                          .ssthresh_segs = static_cast<double>(subflow.ssthresh),
+                          .idle_s = subflow.idle_ms / 1e3,
+                          .rto_s = subflow.rto_us / 1e6}});
+    }
+    return found;
+}
 
 /// An open connection that others look at. Its counts stay when it is gone.
 struct Watched {
@@ -349,6 +382,8 @@ struct WorkloadRun::Impl {
     std::int64_t longest_gap_ns = 0;
     double stall_s = 0;
     std::uint64_t delivered_in_time = 0;
+
+    std::map<std::uint16_t, int> server_ends; // the server's sockets, by the client's port
 
     Fd listener;
     std::thread acceptor;
@@ -502,8 +537,28 @@ struct WorkloadRun::Impl {
         }
     }
 
+    /// For as long as it lives, the client may ask for the windows of this socket.
+    class Served {
+      public:
+        Served(Impl &impl, int fd) : impl_(impl), port_(port_of(fd, ::getpeername)) {
+            std::lock_guard lock(impl_.mutex);
+            impl_.server_ends[port_] = fd;
+        }
+        ~Served() {
+            std::lock_guard lock(impl_.mutex);
+            impl_.server_ends.erase(port_);
+        }
+        Served(const Served &) = delete;
+        Served &operator=(const Served &) = delete;
+
+      private:
+        Impl &impl_;
+        std::uint16_t port_;
+    };
+
     Result<void> serve(int fd) {
         Watch watch(*this, fd, upload());
+        Served served_socket(*this, fd);
         End end(fd, abort);
         GapMeter gaps;
         auto served = serve_orders(end, gaps);
@@ -688,6 +743,21 @@ struct WorkloadRun::Impl {
         bool concluded = false;
     };
 
+    /// The windows of the connection's sender, before it is told to send.
+    std::vector<PathWindow> windows(int client) {
+        std::lock_guard lock(mutex);
+        int fd = client;
+        if (!upload()) {
+            const auto found = server_ends.find(port_of(client, ::getsockname));
+            if (found == server_ends.end()) {
+                return {};
+            }
+            fd = found->second;
+        }
+        const auto sample = sample_connection(fd);
+        return sample ? path_windows(network, *sample, upload()) : std::vector<PathWindow>{};
+    }
+
     /// One request and its answer on a connection.
     Result<Exchange> exchange(End &end, GapMeter &gaps, std::uint64_t up, std::uint64_t down,
                               Clock::time_point start) {
@@ -789,10 +859,12 @@ struct WorkloadRun::Impl {
                         return connected;
                     }
                     // A new connection for each request is part of what the request takes.
-                    start = settling ? Clock::now() : start;
                     connects = !settling;
                 }
                 first = false;
+                // Asking takes time of its own, which belongs to no request.
+                auto known = connects ? std::vector<PathWindow>{} : windows(end->fd());
+                start = connects ? start : Clock::now();
                 auto done = exchange(*end, client.gaps, upload() ? size : workload.other_bytes,
                                      upload() ? workload.other_bytes : size, start);
                 if (!done) {
@@ -800,7 +872,8 @@ struct WorkloadRun::Impl {
                 }
                 done->group = group;
                 done->connects = connects;
-                client.done.push_back(*done);
+                done->windows = std::move(known);
+                client.done.push_back(std::move(*done));
                 // Not always in step with timers and queues, and different for each seed.
                 const double part =
                     0.95 + 0.1 * static_cast<double>(client.random() >> 11) / 9007199254740992.0;

@@ -18,8 +18,15 @@
 #include <mpsched/lab/mptcp.hpp>
 #include <mpsched/lab/network.hpp>
 #include <mpsched/lab/scenario.hpp>
+#include <mpsched/lab/tcp_bound.hpp>
 
 namespace mps::lab {
+
+/// The window of a path's subflow, in the direction of the workload.
+struct PathWindow {
+    std::size_t path = 0;
+    TcpWindow window;
+};
 
 /// A request, a message of a stream or a chunk of a video, when its last byte had arrived.
 struct Exchange {
@@ -30,6 +37,8 @@ struct Exchange {
     std::uint64_t down_bytes = 0;
     double video_mbit = 0;
     bool connects = false; ///< its time includes that of a new connection
+    std::vector<PathWindow> windows =
+        {}; ///< requests: before it was written; empty if the kernel did not tell
 };
 
 struct WorkloadResult {

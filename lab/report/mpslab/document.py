@@ -55,6 +55,8 @@ def everything(command: str, made: datetime.datetime, outcomes: Sequence[Outcome
             "p50_ms": row.p50_ms,
             "p90_ms": row.p90_ms,
             "of_bound": row.of_bound,
+            "of_tcp_bound": row.of_tcp,
+            "of_burst_bound": row.of_bursts,
             "of_default": row.of_baseline,
             "shares": row.shares,
             "sizes": [
@@ -65,6 +67,10 @@ def everything(command: str, made: datetime.datetime, outcomes: Sequence[Outcome
                     "p50_ms_over_seeds": {"least": size.spread_ms[0], "greatest": size.spread_ms[1]},
                     "bound_ms": size.bound_ms,
                     "of_bound": stats.ratio(size.p50_ms, size.bound_ms),
+                    "tcp_bound_ms": size.tcp_bound_ms,
+                    "of_tcp_bound": size.of_tcp,
+                    "burst_bound_ms": size.burst_bound_ms,
+                    "of_burst_bound": size.of_bursts,
                     "of_default": row.size_of_baseline.get(size.size_bytes),
                 }
                 for size in row.sizes
@@ -103,6 +109,7 @@ def grid_document(one: grid.Grid) -> dict[str, Any]:
         "policy": one.policy,
         "pairs": len(one.pairs),
         "failed": one.failed,
+        "mean_of_tcp_bound": {first: one.mean_of_tcp(first) for first in grid.FIRSTS},
         "mean_of_bound": {first: one.mean_of_bound(first) for first in grid.FIRSTS},
         "mean_of_default": {first: one.mean_of_default(first) for first in grid.FIRSTS},
         "worst_of_bound": cell(one.worst_of_bound),

@@ -103,6 +103,7 @@ class Cell:
     p50_ms: float | None
     bound_ms: float | None
     default_ms: float | None
+    tcp_bound_ms: float | None = None
 
     @property
     def of_bound(self) -> float | None:
@@ -137,6 +138,12 @@ class Grid:
     def mean_of_bound(self, first: str) -> float | None:
         """The geometric mean of the ratio to the bound where that path is first."""
         return stats.geometric_mean(cell.of_bound for cell in self.cells if cell.first == first)
+
+    def mean_of_tcp(self, first: str) -> float | None:
+        """The geometric mean of the ratio to what TCP's windows allowed where that path is first."""
+        return stats.geometric_mean(
+            stats.ratio(cell.p50_ms, cell.tcp_bound_ms) for cell in self.cells if cell.first == first
+        )
 
     def mean_of_default(self, first: str) -> float | None:
         """The geometric mean of the ratio to default where that path is first."""
@@ -173,7 +180,7 @@ def grids(groups: Sequence[Group]) -> list[Grid]:
             mine = found.setdefault((group.kernel, row.policy), Grid(group.kernel, row.policy, [], 0))
             mine.failed += row.failed
             mine.cells += [
-                Cell(pair, first, size.size_bytes, size.p50_ms, size.bound_ms, base.get(size.size_bytes))
+                Cell(pair, first, size.size_bytes, size.p50_ms, size.bound_ms, base.get(size.size_bytes), size.tcp_bound_ms)
                 for size in row.sizes
             ]
     return list(found.values())

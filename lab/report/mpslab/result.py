@@ -22,6 +22,8 @@ class Requests:
     size_bytes: int
     times_ms: tuple[float, ...]
     bound_ms: float | None
+    tcp_bound_ms: float | None = None
+    burst_bound_ms: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +172,8 @@ def parse(document: Any) -> Run:
                 size_bytes=int(number(one.get("bytes")) or 0),
                 times_ms=tuple(t for v in one.get("times_ms") or [] if (t := number(v)) is not None),
                 bound_ms=number(one.get("bound_ms")),
+                tcp_bound_ms=number(one.get("tcp_bound_ms")),
+                burst_bound_ms=number(one.get("burst_bound_ms")),
             )
             for one in _tables(document.get("requests"))
             if isinstance(one.get("times_ms") or [], list)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from .plan import DEFAULT
-from .result import Run
+from .result import Requests, Run
 
 BASELINE = DEFAULT
 LESS = 0.95  # of the baseline: a scenario in which a policy is not as good
@@ -91,6 +91,18 @@ class Size:
     p50_ms: float | None
     p90_ms: float | None
     spread_ms: tuple[float, float]  # least and greatest p50 of a seed
+    tcp_bound_ms: float | None = None  # with the windows that there were: any segment on any path …
+    burst_bound_ms: float | None = None  # … or in the kernel's bursts
+
+    @property
+    def of_tcp(self) -> float | None:
+        """How many times what TCP's windows allowed."""
+        return ratio(self.p50_ms, self.tcp_bound_ms)
+
+    @property
+    def of_bursts(self) -> float | None:
+        """How many times what they allowed in bursts."""
+        return ratio(self.p50_ms, self.burst_bound_ms)
 
 
 @dataclasses.dataclass
@@ -107,6 +119,8 @@ class Row:
     p90_ms: float | None
     of_bound: float | None
     of_baseline: float | None = None
+    of_tcp: float | None = None  # over the sizes: geometric means; None if one of them has none
+    of_bursts: float | None = None
     sizes: tuple[Size, ...] = ()
     size_of_baseline: dict[int, float] = dataclasses.field(default_factory=dict)
     shares: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -167,19 +181,21 @@ def _main(runs: Sequence[Run]) -> Metric | None:
 
 def _sizes(runs: Sequence[Run]) -> tuple[Size, ...]:
     pooled: dict[int, list[float]] = {}
-    bounds: dict[int, list[float | None]] = {}
+    asked: dict[int, list[Requests]] = {}
     middles: dict[int, list[float]] = {}
     for run in runs:
         for one in run.requests:
             if (middle := percentile(one.times_ms, 50)) is not None:
                 middles.setdefault(one.size_bytes, []).append(middle)
             pooled.setdefault(one.size_bytes, []).extend(one.times_ms)
-            bounds.setdefault(one.size_bytes, []).append(one.bound_ms)
+            asked.setdefault(one.size_bytes, []).append(one)
     return tuple(
         Size(
             size_bytes=size,
             times_ms=tuple(times),
-            bound_ms=median(bounds[size]),
+            bound_ms=median(one.bound_ms for one in asked[size]),
+            tcp_bound_ms=median(one.tcp_bound_ms for one in asked[size]),
+            burst_bound_ms=median(one.burst_bound_ms for one in asked[size]),
             p50_ms=percentile(times, 50),
             p90_ms=percentile(times, 90),
             spread_ms=(min(middles[size]), max(middles[size])),
@@ -187,6 +203,10 @@ def _sizes(runs: Sequence[Run]) -> tuple[Size, ...]:
         for size, times in sorted(pooled.items())
         if times
     )
+
+
+def _mean_of_all(ratios: Sequence[float | None]) -> float | None:
+    return None if not ratios or None in ratios else geometric_mean(ratios)
 
 
 def row(policy: str, runs: Sequence[Run], failed: int) -> Row:
@@ -217,6 +237,8 @@ def row(policy: str, runs: Sequence[Run], failed: int) -> Row:
         p50_ms=p50_ms,
         p90_ms=p90_ms,
         of_bound=median(run.ratios.get(main.key) for run in runs) if main else None,
+        of_tcp=_mean_of_all([size.of_tcp for size in sizes]),
+        of_bursts=_mean_of_all([size.of_bursts for size in sizes]),
         sizes=sizes,
         shares=shares,
     )

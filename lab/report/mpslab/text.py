@@ -125,6 +125,8 @@ def columns(group: Group) -> list[tuple[str, list[str]]]:
             # What the others are medians of.
             add(f"{main.label} by seed", [spread(main, row.spread) for row in group.rows])
         add("of bound", [factor(row.of_bound) for row in group.rows])
+        add("of B1", [factor(row.of_tcp) for row in group.rows])
+        add("of B2", [factor(row.of_bursts) for row in group.rows])
         add("of default", [factor(row.of_baseline) for row in group.rows])
     add("share %", [shares(row) for row in group.rows])
     add("flips/s", [per_second(row.values.get("flips_per_s")) for row in group.rows])
@@ -205,6 +207,9 @@ def grid_columns(grids: Sequence[Grid]) -> list[tuple[str, list[str]]]:
     found.append(("cells", [f"{len(one.cells)}" + (f", {one.failed} failed" * bool(one.failed)) for one in grids]))
     for first in grid.FIRSTS:
         found.append((f"of bound, {first} first", [factor(one.mean_of_bound(first)) for one in grids]))
+    if any(one.mean_of_tcp(first) for one in grids for first in grid.FIRSTS):
+        for first in grid.FIRSTS:
+            found.append((f"of B1, {first} first", [factor(one.mean_of_tcp(first)) for one in grids]))
     found.append(("worst of bound", worst_bound))
     if any(others):
         for first in grid.FIRSTS:
@@ -285,4 +290,8 @@ def report(groups: Sequence[Group]) -> str:
             "of bound, of default: the scenario's main metric as a ratio, for times less is better, for rates more.",
             "p50, p90: over the requests of all seeds; the rest: medians over seeds; by seed: the least and the greatest.",
         ]
+    if any(row.of_tcp for group in groups for row in group.rows):
+        lines.append(
+            "of B1, of B2: of the earliest that the windows before each write allow, segment by segment and in the kernel's bursts of 64 KiB."
+        )
     return "\n".join(lines).lstrip("\n")

@@ -74,6 +74,18 @@ class Rows(unittest.TestCase):
         self.assertEqual(row.spread, (1.0, 9.0))
         self.assertEqual(row.typical.seed if row.typical else None, 2)
 
+    def test_ratios_to_what_windows_allow_are_means_over_the_sizes_and_need_all_of_them(self) -> None:
+        def row(*bounds: float | None) -> stats.Row:
+            requests = [
+                {"bytes": 1000 * n, "times_ms": [8.0], "bound_ms": 1.0, "tcp_bound_ms": bound, "burst_bound_ms": 4.0}
+                for n, bound in enumerate(bounds, 1)
+            ]
+            return stats.row("default", [run(requests=requests, metrics={"completion_ms": 8.0})], 0)
+
+        self.assertAlmostEqual(row(2.0, 8.0).of_tcp or 0, 2.0)  # 4 and 1
+        self.assertAlmostEqual(row(2.0, 8.0).of_bursts or 0, 2.0)
+        self.assertIsNone(row(2.0, None).of_tcp)
+
     def test_a_policy_whose_runs_all_failed_is_an_empty_row(self) -> None:
         row = stats.row("default", [], 3)
         self.assertEqual((row.main, row.value, row.p50_ms, row.typical, row.failed), (None, None, None, None, 3))

@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
 #include <utility>
 
 #include <mpsched/lab/bound.hpp>
+#include <mpsched/lab/tcp_bound.hpp>
 
 #include "statistics.hpp"
 
@@ -70,8 +73,68 @@ std::optional<double> bound_s(const Harvest &harvest, const Exchange &exchange) 
     return rest ? std::optional(*rest + handshake) : std::nullopt;
 }
 
+/// The paths with their subflows' windows; none if rates change or something waits for a handshake: it would be another sum.
+std::optional<std::vector<TcpPath>> tcp_paths(const Scenario &scenario, const Exchange &exchange) {
+    if (!scenario.changes.empty() || exchange.windows.empty()) {
+        return std::nullopt;
+    }
+    const bool upload = scenario.workload.direction == Direction::upload;
+    std::vector<TcpPath> paths;
+    for (const auto &[index, window] : exchange.windows) {
+        const auto &path = scenario.paths[index];
+        const auto &now = path.start;
+        paths.push_back({.mbit = upload ? now.rate_mbit : now.down_rate_mbit,
+                         .back_mbit = upload ? now.down_rate_mbit : now.rate_mbit,
+                         .delay_s = std::max(0.0, now.delay_ms - now.jitter_ms) / 1e3,
+                         .mtu = path.mtu,
+                         .ipv6 = scenario.family == Family::ipv6,
+                         .hystart = scenario.congestion_control == "cubic",
+                         .window = window});
+    }
+    return paths;
+}
+
+/// With windows: the message, and the short question or answer the other way, which takes the quickest path.
+std::optional<double> tcp_bound_s(const Harvest &harvest, const Exchange &exchange, double burst_bytes) {
+    const auto &scenario = harvest.scenario;
+    const auto paths = tcp_paths(scenario, exchange);
+    const bool upload = scenario.workload.direction == Direction::upload;
+    const auto bytes = static_cast<double>(upload ? exchange.up_bytes : exchange.down_bytes);
+    const auto other = static_cast<double>(upload ? exchange.down_bytes : exchange.up_bytes);
+    if (!paths || other > segment_bytes(paths->front())) {
+        return std::nullopt;
+    }
+    double back_s = std::numeric_limits<double>::infinity();
+    for (const auto &path : *paths) {
+        const double wire_bytes = path.mtu + 14 - segment_bytes(path) + other;
+        back_s = std::min(back_s, path.delay_s + wire_bytes * 8 / 1e6 / path.back_mbit);
+    }
+    const auto there_s = tcp_transfer_s(*paths, bytes, burst_bytes);
+    return there_s ? std::optional(*there_s + back_s) : std::nullopt;
+}
+
+/// What a group of requests is compared with, in milliseconds: medians over its requests, none if one of them has none.
+struct Bounds {
+    std::optional<double> fluid;
+    std::optional<double> tcp;
+    std::optional<double> bursts;
+};
+
+std::optional<double> median_of_all(const std::vector<const Exchange *> &exchanges,
+                                    const std::function<std::optional<double>(const Exchange &)> &bound) {
+    std::vector<double> all_ms;
+    for (const auto *exchange : exchanges) {
+        const auto one = bound(*exchange);
+        if (!one) {
+            return std::nullopt;
+        }
+        all_ms.push_back(*one * 1e3);
+    }
+    return median(all_ms);
+}
+
 Json times_json(std::uint64_t bytes, std::uint64_t other, const std::vector<double> &times_ms,
-                std::optional<double> bound_ms) {
+                const Bounds &bounds) {
     auto sorted = times_ms;
     std::ranges::sort(sorted);
     Json times = Json::array();
@@ -79,7 +142,7 @@ Json times_json(std::uint64_t bytes, std::uint64_t other, const std::vector<doub
         times.push_back(rounded(time));
     }
     const double p50 = percentile(sorted, 50);
-    const double bound = bound_ms.value_or(0);
+    const double bound = bounds.fluid.value_or(0);
     return {{"bytes", bytes},
             {"answer_bytes", other},
             {"count", times_ms.size()},
@@ -90,7 +153,9 @@ Json times_json(std::uint64_t bytes, std::uint64_t other, const std::vector<doub
             {"p90_ms", rounded(percentile(sorted, 90))},
             {"p99_ms", rounded(percentile(sorted, 99))},
             {"max_ms", rounded(sorted.back())},
-            {"bound_ms", number(bound_ms)},
+            {"bound_ms", number(bounds.fluid)},
+            {"tcp_bound_ms", number(bounds.tcp)},
+            {"burst_bound_ms", number(bounds.bursts)},
             {"ratio", number(bound > 0 ? std::optional(p50 / bound) : std::nullopt)}};
 }
 
@@ -102,10 +167,12 @@ void take_times(const Harvest &harvest, Numbers &numbers) {
     std::vector<double> p50s;
     std::vector<double> bounds;
     for (std::size_t group = 0; group < groups; ++group) {
+        std::vector<const Exchange *> mine;
         std::vector<double> times_ms;
         std::vector<double> bounds_ms;
         for (const auto &exchange : harvest.workload.exchanges) {
             if (exchange.group == group) {
+                mine.push_back(&exchange);
                 times_ms.push_back(exchange.seconds * 1e3);
                 if (const auto bound = bound_s(harvest, exchange)) {
                     bounds_ms.push_back(*bound * 1e3);
@@ -117,13 +184,19 @@ void take_times(const Harvest &harvest, Numbers &numbers) {
         }
         const bool bounded = bounds_ms.size() == times_ms.size() && workload.kind != Workload::Kind::video;
         const auto bound_ms = bounded ? median(bounds_ms) : std::nullopt;
+        const auto with_windows = [&](double burst_bytes) {
+            return median_of_all(mine,
+                                 [&](const Exchange &one) { return tcp_bound_s(harvest, one, burst_bytes); });
+        };
         p50s.push_back(*median(times_ms));
         if (bound_ms) {
             bounds.push_back(*bound_ms);
         }
         // Chunks of a video differ in size; message_bytes is 0 then.
-        numbers.requests.push_back(times_json(requests ? workload.sizes_bytes[group] : workload.message_bytes,
-                                              requests ? workload.other_bytes : 0, times_ms, bound_ms));
+        numbers.requests.push_back(times_json(
+            requests ? workload.sizes_bytes[group] : workload.message_bytes,
+            requests ? workload.other_bytes : 0, times_ms,
+            {.fluid = bound_ms, .tcp = with_windows(0), .bursts = with_windows(mptcp_burst_bytes)}));
         if (workload.kind == Workload::Kind::stream) {
             numbers.metrics["message_delay_ms"] = {mean(times_ms),
                                                    bounded ? std::optional(mean(bounds_ms)) : std::nullopt};
