@@ -14,14 +14,14 @@ struct SubflowSample {
     std::uint32_t id = 0; ///< the kernel's subflow id, starting at 1; before 6.5 the position in its list
     std::string local;    ///< "198.51.100.1:40000", "[2001:db8::a]:40000"
     std::string remote;   ///< likewise
-    std::string local_address;        ///< without the port: what Network::path_of() takes
-    std::string remote_address;       ///< likewise
-    std::uint8_t tcp_state = 0;       ///< TCP_ESTABLISHED is 1
-    std::uint32_t rtt_us = 0;         ///< smoothed
-    std::uint32_t cwnd = 0;           ///< segments
-    std::uint32_t ssthresh = 0;       ///< segments
+    std::string local_address;  ///< without the port: what Network::path_of() takes
+    std::string remote_address; ///< likewise
+    std::uint8_t tcp_state = 0; ///< TCP_ESTABLISHED is 1
+    std::uint32_t rtt_us = 0;   ///< smoothed
+    std::uint32_t cwnd = 0;     ///< segments
+    std::uint32_t ssthresh = 0; ///< segments
     std::uint32_t rto_us = 0;
-    std::uint32_t idle_ms = 0; ///< since it last sent data
+    std::uint32_t idle_ms = 0;        ///< since it last sent data
     std::uint64_t bytes_sent = 0;     ///< TCP payload, retransmissions included
     std::uint64_t bytes_acked = 0;    ///< TCP payload
     std::uint64_t bytes_received = 0; ///< TCP payload

@@ -42,7 +42,7 @@ struct TraceStep {
 
 /// Both directions of a path over time; after `length_s` it begins again.
 struct PathTrace {
-    std::string name = {}; ///< of the file, or of both: "up.csv, down.csv"
+    std::string name = {};             ///< of the file, or of both: "up.csv, down.csv"
     std::vector<TraceStep> steps = {}; ///< by time, the first at 0; empty: no trace
     double length_s = 0;
 };
