@@ -71,6 +71,7 @@ static __always_inline bool read_connection(struct mps_conn *conn, struct bpf_so
 	view->window_bytes = (__s64)(wnd_end - snd_nxt) > 0 ? wnd_end - snd_nxt : 0;
 	view->now_us = p->now_ns / 1000;
 	view->last_allowed = conn->allowed;
+	view->direction = MPS_DIRECTION_TX;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		view->sf[i].flags = 0;
 		view->known[i] = 0;
@@ -140,7 +141,7 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 		bpf_sk_release(sk);
 		return NULL;
 	}
-	mps_follow_choice(conn, config, counters, p->ifindex);
+	mps_follow_choice(conn, config, counters, p->ifindex, 0);
 	p->wants = config->slot_wants[conn->slot & (MPS_MAX_SLOTS - 1)];
 	complete = read_connection(conn, sk, msk, pkt, p, view);
 	bpf_sk_release(sk);

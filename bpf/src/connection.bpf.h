@@ -36,9 +36,12 @@ static __always_inline struct mps_conn *find_conn(struct mps_counters *counters,
 	return conn;
 }
 
-/* The connection follows the present choice of policies; a refilled slot is another policy too. */
+/*
+ * The connection follows the present choice of policies; a refilled slot is another policy too. With `rx` it is the record of
+ * what its peer is to send.
+ */
 __noinline int mps_follow_choice(struct mps_conn *conn, const struct mps_config *config,
-				 struct mps_counters *counters, __u32 ifindex)
+				 struct mps_counters *counters, __u32 ifindex, __u32 rx)
 {
 	__u32 epoch, slot, serial;
 	__u64 choice;
@@ -49,7 +52,8 @@ __noinline int mps_follow_choice(struct mps_conn *conn, const struct mps_config 
 	epoch = choice >> 32;
 	slot = conn->slot;
 	if (conn->rule_epoch != epoch) {
-		slot = mps_choose_slot(conn->msk, config->nr_rules, (__u32)choice, ifindex);
+		slot = mps_choose_slot(conn->msk, config->nr_rules, rx ? config->rx_slot : (__u32)choice,
+				       ifindex, rx);
 		conn->rule_epoch = epoch;
 	}
 	slot &= MPS_MAX_SLOTS - 1;
@@ -63,7 +67,8 @@ __noinline int mps_follow_choice(struct mps_conn *conn, const struct mps_config 
 		conn->sf[i].fresh = 1;
 	conn->slot = slot;
 	conn->slot_serial = serial;
-	COUNT(counters, SWITCHED);
+	if (!rx)
+		COUNT(counters, SWITCHED);
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #include "act.bpf.h"
 #include "watch.bpf.h"
 #include "wake.bpf.h"
+#include "departure.bpf.h"
 #include "levers.bpf.h"
 #include "netns.bpf.h"
 #include "dump.bpf.h"
@@ -197,6 +198,39 @@ SEC("tc") int mps_wake_l3(struct __sk_buff *skb)
 
 	handle_wakes(skb, true, &verdict);
 	return verdict;
+}
+
+/* On the way out of every attached interface: what the peer is to send. */
+SEC("tc") int mps_out_eth(struct __sk_buff *skb)
+{
+	return handle_departure(skb, false);
+}
+
+SEC("tc") int mps_out_l3(struct __sk_buff *skb)
+{
+	return handle_departure(skb, true);
+}
+
+/*
+ * Run by commands, with the token of a connection in cb[0] and a mask of its subflows in cb[1]: its peer gets to know again what our
+ * endpoints say of them, although no packet of the connection leaves. Returns the mask of those to which that was sent.
+ */
+SEC("tc") int mps_take_back(struct __sk_buff *skb)
+{
+	__u32 token = skb->cb[0], todo = skb->cb[1], done = 0;
+	struct mps_peer *peer = bpf_map_lookup_elem(&mps_peers, &token);
+	struct mps_counters *counters = get_counters();
+
+	if (!peer || !counters)
+		return 0;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		struct mps_conn_subflow *mine = &peer->conn.sf[i];
+
+		if (todo >> i & 1 && mine->sk)
+			done |= (mps_send_notice(skb, peer, counters, i << 1 | (mine->peer_backup & 1)) & 1)
+				<< i;
+	}
+	return done;
 }
 
 /* Carries forged ACKs from user space: `detach` has no packets of its own to edit. */

@@ -68,6 +68,7 @@ SEC("iter/tcp") int mps_dump(struct bpf_iter__tcp *it)
 	ref.tp = (__u64)tp;
 	read_subflow(&rec.view, &ref, false);
 	rec.view.ifindex = rec.rx_ifindex;
+	rec.bytes_received = tp->bytes_received;
 	rec.notsent_lowat = tp->notsent_lowat;
 	rec.max_pacing_rate = sk->sk_max_pacing_rate;
 	bpf_seq_write(it->meta->seq, &rec, sizeof(rec));

@@ -90,7 +90,7 @@ struct inet_connection_sock {
 struct tcp_options_received {
 	__u32 ts_recent;
 	__u32 rcv_tsecr;
-	__u16 tstamp_ok : 1, snd_wscale : 4;
+	__u16 tstamp_ok : 1, snd_wscale : 4, rcv_wscale : 4;
 };
 
 struct minmax_sample {
@@ -103,6 +103,10 @@ struct minmax {
 
 struct tcp_rack {
 	__u32 rtt_us;
+};
+
+struct tcp_rcv_rtt {
+	__u32 rtt_us; /* << 3 */
 };
 
 struct tcp_sock {
@@ -140,6 +144,11 @@ struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 rcv_wup;
 	__u32 rcv_wnd;
+	struct tcp_rcv_rtt rcv_rtt_est;
+	__u32 tsoffset;
+	__u64 tcp_wstamp_ns;
+	__u64 tcp_clock_cache; /* ns */
+	__u8 tcp_usec_ts : 1;  /* 6.7 (commit 614e8316aa4c) */
 	__u32 notsent_lowat;
 	__u8 bpf_sock_ops_cb_flags;
 	struct minmax rtt_min;

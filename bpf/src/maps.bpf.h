@@ -74,6 +74,23 @@ struct {
 /* Where the next search for a place begins. */
 __u32 mps_places_hand = 0;
 
+/* What peers are to send; see peer.bpf.h. A record of a connection that is gone makes room as those of mps_conns do. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MPS_DEFAULT_CONNS);
+	__type(key, __u32); /* token */
+	__type(value, struct mps_peer);
+} mps_peers SEC(".maps");
+
+/* What a new one starts from. Never written. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct mps_peer);
+} mps_blank_peer SEC(".maps");
+
 /* Connections that found no place, by the low bits of their tokens. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

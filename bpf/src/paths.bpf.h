@@ -18,6 +18,16 @@ static __always_inline __u32 age_us(__u64 now_ns, __u64 then_ns)
 	return age_ns >> 32 ? age_ns / 1000 : age_ns * 274877907 >> 38;
 }
 
+static __always_inline void show_path(struct mps_subflow_view *sf, const struct mps_path *path, __u32 ifindex)
+{
+	sf->ifindex = ifindex;
+	sf->weight = path->weight ? path->weight : 1;
+	sf->priority = path->priority;
+	sf->cost = path->cost;
+	sf->energy_class = path->energy_class;
+	sf->quota_left_bytes = MPS_NO_QUOTA;
+}
+
 /*
  * Path attributes of one subflow, and its bits in the masks of `p`. Global, and the masks in memory: 6.1 takes every
  * number of a program with subprograms for precise (before 6.3), so that what is added up over a loop multiplies
@@ -46,12 +56,7 @@ __noinline int mps_add_path(struct mps_conn *conn, struct mps_view *view, struct
 	path = bpf_map_lookup_elem(&mps_paths, &index);
 	if (!path)
 		return 0;
-	sf->ifindex = mine->ifindex;
-	sf->weight = path->weight ? path->weight : 1;
-	sf->priority = path->priority;
-	sf->cost = path->cost;
-	sf->energy_class = path->energy_class;
-	sf->quota_left_bytes = MPS_NO_QUOTA;
+	show_path(sf, path, mine->ifindex);
 	if (path->quota_bytes)
 		mps_meter(mine, sf, path);
 	flags = path->flags;

@@ -60,8 +60,10 @@ __noinline __u32 mps_claim_place(__u32 token)
 			continue;
 		if (__sync_val_compare_and_swap(place, there, (__u64)token) != there)
 			continue;
-		if (old)
+		if (old) {
+			bpf_map_delete_elem(&mps_peers, &old);
 			bpf_map_delete_elem(&mps_conns, &old);
+		}
 		return index;
 	}
 	return NO_PLACE;

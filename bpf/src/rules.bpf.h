@@ -10,7 +10,7 @@
 struct mps_match {
 	struct mps_rule want; /* the connection itself in the form of a rule */
 	__u64 cgroup_ids[CGROUP_DEPTH_MAX];
-	__u32 nr_rules;
+	__u32 rx; /* for what the peer sends */
 	__u32 slot;
 };
 
@@ -65,12 +65,14 @@ static int try_rule(__u32 index, void *arg MPS_UNUSED)
 	__u32 zero = 0;
 	struct mps_match *m = bpf_map_lookup_elem(&mps_matches, &zero);
 	struct mps_rule *rule = bpf_map_lookup_elem(&mps_rules, &index);
+	__u32 slot;
 
 	if (!m || !rule)
 		return 1;
-	if (!rule->fields || !rule_matches(rule, m))
+	slot = m->rx ? rule->rx_slot : rule->slot;
+	if (!rule->fields || slot == MPS_SLOT_OPEN || !rule_matches(rule, m))
 		return 0;
-	m->slot = rule->slot;
+	m->slot = slot;
 	return 1;
 }
 
@@ -89,8 +91,8 @@ static __always_inline void put_address(__u8 *to, bool is_ipv6, const __be32 *wo
 	}
 }
 
-/* Returns the slot for the connection at this address. */
-__noinline int mps_choose_slot(__u64 msk, __u32 nr_rules, __u32 dflt, __u32 ifindex)
+/* Returns the slot for the connection at this address: for what it sends, or with `rx` for what its peer sends. */
+__noinline int mps_choose_slot(__u64 msk, __u32 nr_rules, __u32 dflt, __u32 ifindex, __u32 rx)
 {
 	__u32 zero = 0;
 	struct mps_match *m = bpf_map_lookup_elem(&mps_matches, &zero);
@@ -102,6 +104,7 @@ __noinline int mps_choose_slot(__u64 msk, __u32 nr_rules, __u32 dflt, __u32 ifin
 	if (!m || !nr_rules)
 		return dflt;
 	m->slot = dflt;
+	m->rx = rx;
 	bpf_core_read(&family, sizeof(family), &sk->__sk_common.skc_family);
 	m->want.ifindex = ifindex;
 	bpf_core_read(&m->want.mark, sizeof(m->want.mark), &sk->sk_mark);

@@ -13,6 +13,8 @@ namespace {
 // What the kernel has where nobody has set one.
 constexpr std::uint32_t no_limit = 0xffffffff;
 
+Json named(const std::string &name) { return name.empty() ? Json(nullptr) : Json(name); }
+
 Json subflow_json(const SubflowStatus &one, const ConnectionStatus &connection) {
     return {{"id", one.id},
             {"ifname", one.ifname},
@@ -38,6 +40,10 @@ Json subflow_json(const SubflowStatus &one, const ConnectionStatus &connection) 
             {"queued_bytes", one.queued_bytes},
             {"notsent_bytes", one.notsent_bytes},
             {"bytes_acked", one.bytes_acked},
+            {"bytes_received", one.bytes_received},
+            {"told", one.told},
+            {"rx_allowed", one.rx_allowed},
+            {"rx_ignored", one.rx_ignored},
             {"acked_bytes_s", one.acked_bytes_s ? Json(*one.acked_bytes_s) : Json(nullptr)},
             {"pacing_rate", one.pacing_rate},
             {"max_pacing_rate", one.max_pacing_rate >= no_limit ? Json(nullptr) : Json(one.max_pacing_rate)},
@@ -58,6 +64,7 @@ Json interface_json(const InterfaceStatus &one) {
             {"layer3", one.layer3},
             {"xdp_prog_id", one.xdp_prog_id},
             {"tc_prog_id", one.tc_prog_id},
+            {"out_prog_id", one.out_prog_id},
             {"weight", one.attributes.weight},
             {"priority", one.attributes.priority},
             {"cost", one.attributes.cost},
@@ -101,6 +108,8 @@ Json policy_json(const PolicyInfo &policy) {
             {"file_now", policy.file_now.empty() ? Json(nullptr) : Json(policy.file_now)},
             {"slot", policy.slot ? Json(*policy.slot) : Json(nullptr)},
             {"is_default", policy.is_default},
+            {"is_rx_default", policy.is_rx_default},
+            {"rx", policy.rx},
             {"kept", policy.kept},
             {"rules", policy.rules},
             {"connections", policy.connections},
@@ -144,6 +153,7 @@ Json status_json(const Status &status) {
              {"interfaces", Json::array()},
              {"default_policy", status.default_policy},
              {"default_slot", status.default_slot},
+             {"rx_default_policy", status.rx_default_policy},
              {"policies", Json::array()},
              {"rules", Json::array()},
              {"new_only", status.new_only},
@@ -158,7 +168,10 @@ Json status_json(const Status &status) {
     for (const PolicyInfo &policy : status.policies)
         all["policies"].push_back(policy_json(policy));
     for (const RuleStatus &rule : status.rules)
-        all["rules"].push_back({{"selector", rule.selector}, {"policy", rule.policy}, {"slot", rule.slot}});
+        all["rules"].push_back({{"selector", rule.selector},
+                                {"policy", named(rule.policy)},
+                                {"slot", rule.slot},
+                                {"rx_policy", named(rule.rx_policy)}});
     for (const PathStatus &path : status.paths)
         all["paths"].push_back(path_json(path));
     return all;
@@ -166,9 +179,9 @@ Json status_json(const Status &status) {
 
 Json connection_json(const ConnectionStatus &connection) {
     Json one{{"token", connection.token},     {"policy", connection.policy},
-             {"slot", connection.slot},       {"tracked", connection.tracked},
-             {"pending", connection.pending}, {"plain_tcp", connection.plain},
-             {"subflows", Json::array()}};
+             {"slot", connection.slot},       {"rx_policy", connection.rx_policy},
+             {"tracked", connection.tracked}, {"pending", connection.pending},
+             {"plain_tcp", connection.plain}, {"subflows", Json::array()}};
     for (const SubflowStatus &subflow : connection.subflows)
         one["subflows"].push_back(subflow_json(subflow, connection));
     return one;
@@ -205,6 +218,7 @@ Json detach_json(const DetachResult &result) {
 Json use_json(const UseResult &result, const std::optional<std::string> &selector, bool new_only) {
     return {{"policy", result.policy},
             {"slot", result.slot},
+            {"rx_policy", named(result.rx_policy)},
             {"previous", result.previous.empty() ? Json(nullptr) : Json(result.previous)},
             {"for", selector ? Json(*selector) : Json(nullptr)},
             {"new_only", new_only},

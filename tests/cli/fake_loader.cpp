@@ -310,11 +310,18 @@ Result<void> Instance::unload_policy(const std::string &name) {
 }
 
 Result<UseResult> Instance::use(const UseRequest &request) {
-    log_call(fmt::format("use [{}]{} for=[{}] new_only={}", request.policy, settings_text(request.params),
-                         request.selector.value_or("none"), request.new_only));
+    const char *direction = request.direction == Direction::tx   ? " tx"
+                            : request.direction == Direction::rx ? " rx"
+                                                                 : "";
+    log_call(fmt::format("use [{}]{} for=[{}] new_only={}{}", request.policy, settings_text(request.params),
+                         request.selector.value_or("none"), request.new_only, direction));
     hold();
-    return UseResult{
-        .policy = request.policy, .slot = 2, .previous = "default", .params = {quantum()}, .warnings = {}};
+    return UseResult{.policy = request.policy,
+                     .slot = 2,
+                     .rx_policy = request.policy,
+                     .previous = "default",
+                     .params = {quantum()},
+                     .warnings = {}};
 }
 
 Result<bool> Instance::remove_rule(const std::string &selector) {

@@ -169,7 +169,7 @@ TEST_CASE("only programs that an interface needs are loaded, and the others when
     };
     SECTION("first tc") {
         REQUIRE(instance.attach({.interfaces = {"v0"}, .mode = Mode::tc, .policy = "weighted"}));
-        are_loaded({"mps_tc_eth", "mps_policy_tc"});
+        are_loaded({"mps_tc_eth", "mps_policy_tc", "mps_out_eth", "mps_take_back"});
         // What was set belongs to both programs of a policy.
         REQUIRE(instance.set({{"lead_bytes", "20000"}}));
         REQUIRE(instance.attach({.interfaces = {"v1"}, .mode = Mode::native}));
@@ -178,29 +178,31 @@ TEST_CASE("only programs that an interface needs are loaded, and the others when
         CHECK(instance.status()->policies.at(0).params.at(0).value == 20000);
         CHECK(instance.status()->policies.at(0).sha256.size() == 64);
         REQUIRE(instance.attach({.interfaces = {"t0"}}));
-        are_loaded({"mps_tc_l3"});
+        are_loaded({"mps_tc_l3", "mps_out_l3"});
         // One that is used now is needed for both.
         REQUIRE(instance.use({.policy = "smallest-delay"}));
         are_loaded({});
     }
     SECTION("first native, and another mode for the same interface") {
         REQUIRE(instance.attach({.interfaces = {"v0"}, .mode = Mode::native, .policy = "weighted"}));
-        are_loaded({"mps_xdp_eth", "mps_wake_eth", "mps_policy_xdp"});
-        REQUIRE(instance.load_policy("active-standby"));
+        // It decides about what peers send at TC egress.
+        are_loaded({"mps_xdp_eth", "mps_wake_eth", "mps_policy_xdp", "mps_out_eth", "mps_take_back",
+                    "mps_policy_tc"});
+        REQUIRE(instance.load_policy("smallest-delay"));
         are_loaded({"mps_policy_xdp"});
         REQUIRE(instance.attach({.interfaces = {"v0"}, .mode = Mode::tc}));
-        are_loaded({"mps_tc_eth", "mps_policy_tc", "mps_policy_tc"});
+        are_loaded({"mps_tc_eth", "mps_policy_tc"});
     }
     SECTION("nothing is there to be attached yet") {
         REQUIRE(instance.path("v0", {{"weight", "2"}}));
         are_loaded({});
         REQUIRE(instance.attach({.interfaces = {"v0"}, .mode = Mode::generic, .policy = "auto"}));
-        are_loaded({"mps_xdp_eth", "mps_wake_eth", "mps_policy_xdp"});
+        are_loaded({"mps_xdp_eth", "mps_wake_eth", "mps_policy_xdp", "mps_out_eth", "mps_take_back"});
         REQUIRE(instance.detach({.interfaces = {"v0"}}));
     }
     SECTION("a policy from a file, which may be gone when the other program is needed") {
         REQUIRE(instance.attach({.interfaces = {"v0"}, .mode = Mode::tc, .policy = "default"}));
-        are_loaded({"mps_tc_eth"});
+        are_loaded({"mps_tc_eth", "mps_out_eth", "mps_take_back"});
         REQUIRE(instance.use({.policy = MPS_OUTSIDE_DIR "/outside_1.bpf.o"}));
         are_loaded({"mps_policy_tc", "mps_policy_xdp"});
     }
@@ -209,8 +211,9 @@ TEST_CASE("only programs that an interface needs are loaded, and the others when
         run("rm " + scratch.installation() + "/links/" + std::to_string(if_nametoindex("v0")) + "-xdp");
         REQUIRE(instance.set({{"lead_bytes", "20000"}}));
         // The next command goes on in mode tc, with the policy.
-        expected.insert({"mps_xdp_eth", "mps_wake_eth", "mps_policy_xdp"});
-        are_loaded({"mps_tc_eth", "mps_policy_tc"});
+        expected.insert({"mps_xdp_eth", "mps_wake_eth", "mps_policy_xdp", "mps_out_eth", "mps_take_back",
+                         "mps_policy_tc"});
+        are_loaded({"mps_tc_eth"});
         CHECK(instance.status()->interfaces.at(0).mode == Mode::tc);
     }
 }
@@ -328,9 +331,14 @@ TEST_CASE(
     Instance instance = scratch.instance();
     const auto attached = instance.attach({.interfaces = {"v0", "v1"}});
     REQUIRE(attached);
-    REQUIRE(attached->warnings.size() == 1);
-    CHECK(attached->warnings[0].starts_with("v1: this kernel has no tcx"));
+    REQUIRE(attached->warnings.size() == 2);
+    CHECK(attached->warnings[0].starts_with("v0: what peers send is not steered: v0 has an ingress qdisc"));
+    CHECK(attached->warnings[1].starts_with("v1: this kernel has no tcx"));
     CHECK(instance.status()->problems.empty());
+    const auto seen = instance.status();
+    REQUIRE(seen);
+    for (const InterfaceStatus &one : seen->interfaces)
+        CHECK((one.out_prog_id == 0) == (one.name == "v0"));
     run("tc qdisc show dev v0 | grep -q 'qdisc ingress'");
     run("tc filter show dev v0 ingress | grep -q bytecode");
     // As sqm-scripts do it.
@@ -338,7 +346,11 @@ TEST_CASE(
     REQUIRE(instance.detach({.all = true}));
     run("tc filter show dev v0 ingress | grep -q bytecode");
     run("tc qdisc add dev v1 handle ffff: ingress");
-    REQUIRE(instance.attach({.interfaces = {"v0", "v1"}})->warnings.empty());
+    // No clsact of ours, but neither of them has an egress.
+    const auto both = instance.attach({.interfaces = {"v0", "v1"}});
+    REQUIRE(both);
+    REQUIRE(both->warnings.size() == 2);
+    CHECK(both->warnings[1].starts_with("v1: what peers send is not steered"));
     REQUIRE(instance.detach({.all = true}));
 }
 

@@ -141,6 +141,45 @@ struct mps_conn {
 	struct mps_state state;
 };
 
+/* What the peer believes of a subflow of ours. */
+enum mps_told {
+	MPS_TOLD_NOTHING = 0, /* by MP_PRIO: what MP_JOIN said holds */
+	MPS_TOLD_ACTIVE = 1,
+	MPS_TOLD_BACKUP = 2,
+};
+
+/* What was told to the peer about one subflow, and what came of it. */
+struct mps_peer_subflow {
+	__u64 told_ns;     /* when MP_PRIO last left on it, ours or the kernel's */
+	__u64 check_ns;    /* when to look whether the peer follows, if its bit in `checks` is set */
+	__u64 check_bytes; /* what had been received on it at the last look … */
+	__u64 check_total; /* … and on all subflows */
+	__u64 rate_ns;     /* since when its rate is measured … */
+	__u64 rate_bytes;  /* … and what had been received on it then */
+	__u64 grown_ns;    /* when what was received on it was last seen to grow … */
+	__u32 grown_bytes; /* … and what it was then, modulo 2^32 */
+	__u32 rate;        /* bytes/ms, of the last measurement */
+	__u8 told;         /* enum mps_told */
+	__u8 tries;        /* how often it was told the same again */
+	__u8 looks;        /* since it was told something else */
+	__u8 given_up;     /* the peer uses it all the same */
+	__u8 pad[4];
+};
+
+/*
+ * Value of mps_peers, keyed by the connection's token: what the peer is to send. `conn` is as in mps_conns, with the policy of this
+ * direction, its state and its verdict; of its subflows `peer_backup` is our endpoint's flag, `flip_ns` and `flip_value` what we
+ * told last, `seen_ns` when a pure ACK last left, `ifindex` where its packets leave, and `mac` as they do.
+ */
+struct mps_peer {
+	struct mps_conn conn;
+	__u16 pending; /* bit i: the peer is to be told something about sf[i] … */
+	__u16 want;    /* … namely that it is to be a backup, or not */
+	__u16 told;    /* bit i: the peer believes something else than our endpoints say */
+	__u16 checks;  /* bit i: it is to be looked at whether the peer follows */
+	struct mps_peer_subflow sf[MPS_SUBFLOW_ROWS];
+};
+
 /* How many connections have room, unless `attach --max-connections` says otherwise, and what it may say. */
 #define MPS_DEFAULT_CONNS 16384
 #define MPS_LEAST_CONNS 16
@@ -167,6 +206,8 @@ struct mps_config {
 	__u32 slot_wants
 		[MPS_MAX_SLOTS]; /* enum mps_extra and enum mps_slot_want: what the slot's policy was built for */
 	__u64 changed_ns; /* CLOCK_MONOTONIC of the last command that changed what policies wish; for mps_apply */
+	__u32 rx_slot; /* the default slot for what peers send; goes with `choice`, before which it is written */
+	__u32 pad;
 };
 
 /* Beside the bits of enum mps_extra. */
@@ -184,6 +225,8 @@ enum mps_config_flag {
 	MPS_CONFIG_LEVERS = 1u << 2,
 	/* The last switch left the connections there were with what they had (--new-only). For `status` alone. */
 	MPS_CONFIG_NEW_ONLY = 1u << 3,
+	/* Some policy in use decides about what peers send. Without it they are told what our endpoints say. */
+	MPS_CONFIG_RX = 1u << 4,
 };
 
 #define MPS_DEFAULT_DWELL_US 1000
@@ -191,6 +234,8 @@ enum mps_config_flag {
 
 /* Slot 0 never holds a program: it is the pass-through that works even when nothing else does. */
 #define MPS_SLOT_NONE 0
+/* Of a rule: it says nothing about this direction, the next one that matches does. */
+#define MPS_SLOT_OPEN 0xffffffffu
 
 enum mps_rule_field {
 	MPS_RULE_LOCAL = 1u << 0,
@@ -220,7 +265,7 @@ struct mps_rule {
 	__u32 mark;
 	__u32 mark_mask;
 	__u32 ifindex;
-	__u32 pad2;
+	__u32 rx_slot;   /* for what the peer sends */
 	__u64 cgroup_id; /* of the cgroup itself or any ancestor */
 };
 
@@ -322,7 +367,18 @@ struct mps_wake {
 	X(CONN_NEW, "conn_new", "connections first seen")                                                    \
 	X(CONN_FULL, "conn_full", "connections that found no room in the table: not steered until there is") \
 	X(POLICY_FAILED, "policy_failed", "tail calls that ran no policy: treated as pass-through")          \
-	X(SWITCHED, "switched", "connections that moved to another policy")
+	X(SWITCHED, "switched", "connections that moved to another policy")                                  \
+	X(RX_DECIDED, "rx_decided", "decisions made by a policy about what the peer sends")                  \
+	X(TOLD, "told", "MP_PRIO sent to a peer: how it is to treat a subflow")                              \
+	X(TOLD_BACKUP, "told_backup", "of these with B=1: it is to avoid the subflow")                       \
+	X(TOLD_ALONE, "told_alone", "of these in a packet of their own: the subflow had none to send")       \
+	X(TOLD_AGAIN, "told_again", "of these because what the peer sends does not show that it knows")      \
+	X(TOLD_BY_KERNEL, "told_by_kernel", "MP_PRIO that the local path manager sent: an endpoint's flag")  \
+	X(TELL_IN_VAIN, "tell_in_vain", "subflows that a peer uses although it was told not to: given up")   \
+	X(TELL_NO_ROOM, "tell_no_room", "put off: no room for 4 more option bytes, or the MTU")              \
+	X(TELL_FAILED, "tell_failed", "the kernel's helper refused; the packet passed unmodified")           \
+	X(TELL_UNREACHABLE, "tell_unreachable",                                                              \
+	  "packets of their own not possible: the next hop's link-layer address is not known")
 
 enum mps_counter {
 #define MPS_COUNTER_ENUM(id, name, text) MPS_C_##id,
@@ -362,6 +418,7 @@ struct mps_subflow_record {
 	__u64 max_pacing_rate; /* bytes/s, sk_max_pacing_rate; 2^64-1 = no limit */
 	__u32 notsent_lowat;   /* bytes, tcp_sock.notsent_lowat; 0 = the sysctl's, 2^32-1 = no limit */
 	__u32 plain;           /* the peer did not agree to MPTCP: the socket speaks TCP */
+	__u64 bytes_received;  /* contents that arrived on it */
 };
 
 /* ---------------------------------------------------------------- levers */
@@ -385,6 +442,8 @@ struct mps_lever_memory {
 #define MPS_MAP_RULES "mps_rules"
 #define MPS_MAP_CONNS "mps_conns"
 #define MPS_MAP_PLACES "mps_places"
+#define MPS_MAP_PEERS "mps_peers"
+#define MPS_PROG_TAKE_BACK "mps_take_back"
 #define MPS_MAP_COUNTERS "mps_counters"
 #define MPS_MAP_WAKES "mps_wakes"
 #define MPS_MAP_XDP_SLOTS "mps_xdp_slots"

@@ -32,7 +32,7 @@
 
 /* 4.0 is what was called ABI 4 when pins and policies had one version. */
 #define MPS_POLICY_ABI_MAJOR 4
-#define MPS_POLICY_ABI_MINOR 1
+#define MPS_POLICY_ABI_MINOR 2
 #define MPS_POLICY_ABI (MPS_POLICY_ABI_MINOR << 16 | MPS_POLICY_ABI_MAJOR)
 
 /*
@@ -149,7 +149,23 @@ struct mps_subflow_extra {
 	char cc[MPS_CC_LEN];  /* its congestion control's name */
 };
 
-/* Whose sending is to be decided on. So far it is always this host's. */
+/*
+ * Whose sending is to be decided on. From 4.2 a policy with MPS_POLICY_RX is asked about what the peer sends as well, with a state of its
+ * own for that. The verdict means the same; what is to be parked is told to the peer by MP_PRIO. The view is what a receiver knows:
+ *
+ *   bytes_acked            contents received on the subflow, so that what counts bytes needs no other rule
+ *   pacing_rate            bytes/s, measured: what arrived in the last while; 0 = nothing lately
+ *   srtt_us, rttvar_us, min_rtt_us   of this host's own segments; srtt_us by the receiver's estimate where there are none
+ *   last_rcv_age_us        since contents were last seen to arrive on it
+ *   MPS_SF_BACKUP          what the peer was told last, or else our endpoint's flag
+ *   MPS_SF_PEER_BACKUP     our endpoint's flag: what holds if nobody steers, and can be overridden
+ *   MPS_SF_LOCAL_BACKUP    the peer itself asked for the subflow to be a backup, and will treat it as one
+ *   MPS_SF_USABLE, MPS_SF_STALE, MPS_SF_TROUBLED   as this host sees the path when it sends
+ *   path attributes, quota, last_allowed   as ever
+ *
+ * Queues and windows are the sender's secret: cwnd_segs, ssthresh_segs, in_flight_segs, outstanding_bytes, notsent_bytes, queued_bytes,
+ * snd_wnd_bytes, delivered_segs, lost_segs and retransmits are 0, and so are unsent_bytes, unacked_bytes and window_bytes. Levers have no effect.
+ */
 enum mps_direction {
 	MPS_DIRECTION_TX = 0, /* what this host sends */
 	MPS_DIRECTION_RX = 1, /* what the peer sends */
@@ -290,6 +306,8 @@ struct mps_scratch {
 enum mps_policy_flag {
 	/* Its verdicts may have MPS_VERDICT_LEVERS: the programs that set them are needed. */
 	MPS_POLICY_LEVERS = 1u << 0,
+	/* From 4.2: its rule makes sense for what the peer sends, too (MPS_DIRECTION_RX). Others are never asked about that. */
+	MPS_POLICY_RX = 1u << 1,
 };
 
 /* Lives in the policy object's section .rodata.mps; read back from the kernel to tell what a slot holds. */

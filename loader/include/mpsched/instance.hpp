@@ -92,6 +92,8 @@ struct InterfaceStatus {
     bool layer3 = false;           // no link-layer header
     std::uint32_t xdp_prog_id = 0; // 0 in mode tc
     std::uint32_t tc_prog_id = 0;
+    std::uint32_t out_prog_id =
+        0; // by which peers are told what to send; 0: there is none, and they send as they like
     PathAttributes attributes{};
     std::string problem{}; // "" or what is wrong: half attached, program replaced
 };
@@ -191,9 +193,11 @@ struct PolicyInfo {
     std::string file_now{}; // "" the same, "changed", "gone"
     std::optional<std::uint32_t> slot{}; // where it is loaded; the same policy may be loaded more than once
     bool is_default = false;             // new connections without a rule get it
+    bool is_rx_default = false;          // … for what their peers send
     bool kept = false;                   // loaded by `policy load`: stays until `policy unload`
     std::uint32_t rules = 0;             // rules that refer to this slot
     std::uint32_t connections = 0;       // live connections on this slot
+    bool rx = false;                     // it has a rule for what peers send
     std::uint32_t state_bytes = 0;       // memory it uses for each connection
     std::vector<Param> params{};         // live values if loaded, else defaults
     std::vector<std::string> aliases{};  // further names, see policy_names.hpp
@@ -202,9 +206,13 @@ struct PolicyInfo {
 
 struct RuleStatus {
     std::string selector{}; // text that `--for` accepts
-    std::string policy{};
+    std::string policy{};   // "" if it leaves open what this host sends
     std::uint32_t slot = 0;
+    std::string rx_policy{}; // for what the peer sends; "" if it leaves that open
 };
+
+// Whose sending: what this host sends, or what its peers send to it.
+enum class Direction { tx, rx, both };
 
 struct UseRequest {
     std::string policy{}; // name (loaded or built-in), or path of an object file (contains '/' or ends in .o)
@@ -215,11 +223,16 @@ struct UseRequest {
     // Where the rule stands among the others; else one that is there stays where it is, and a new one comes last.
     std::optional<std::string> before{};     // the selector of another rule
     std::optional<std::uint32_t> position{}; // from 1
+    // The other one stays as it was. `both` is tx alone where the policy has no rule for what peers send, who then
+    // send as their kernels like; rx is refused there.
+    Direction direction = Direction::both;
 };
 
 struct UseResult {
     std::string policy{};
     std::uint32_t slot = 0;
+    std::string
+        rx_policy{}; // what decides from now on about what peers send; "" where a rule leaves that open
     std::string
         previous{}; // policy that was the default (or the rule's) before, "" if there was no such rule
     std::vector<Param> params{}; // of the policy, as read back
@@ -286,6 +299,11 @@ struct SubflowStatus {
     std::uint32_t notsent_lowat = 0;       // bytes, TCP_NOTSENT_LOWAT; 0: the sysctl's, 2^32-1: no limit
     std::uint32_t lost = 0, delivered = 0; // segments, cumulative
     std::optional<SubflowReason> reason{}; // not every policy gives one
+    // What the peer sends on it, and was told about it.
+    std::uint64_t bytes_received = 0;
+    std::string told = "nothing"; // by MP_PRIO, ours or the path manager's: "nothing", "active", "backup"
+    bool rx_allowed = true;       // by the last verdict about what the peer sends
+    bool rx_ignored = false;      // the peer uses it although it was told not to, again and again
 };
 
 // What is to become of a subflow. What nobody steers the kernel uses as it likes, whatever a policy said.
@@ -297,6 +315,7 @@ struct ConnectionStatus {
     std::uint32_t token = 0; // RFC 8684 token of this host
     std::string policy{};    // "default" when nothing steers it
     std::uint32_t slot = 0;
+    std::string rx_policy = "default"; // which decides about what the peer sends
     bool tracked = false; // the data path has seen it; otherwise policy and allowed are not decided yet
     // There was a switch since its last packet: at the next one it chooses anew. `policy` is then the default one, unless there
     // are rules, which may say otherwise: then it is still the last one, if that is loaded yet.
@@ -393,8 +412,9 @@ struct Status {
     std::vector<PathStatus> paths{}; // also of interfaces that are not attached
     std::string default_policy = "default";
     std::uint32_t default_slot = 0;
-    std::vector<PolicyInfo> policies{}; // loaded ones, by slot
-    std::vector<RuleStatus> rules{};    // in the order in which they are tried
+    std::string rx_default_policy = "default"; // for what peers send
+    std::vector<PolicyInfo> policies{};        // loaded ones, by slot
+    std::vector<RuleStatus> rules{};           // in the order in which they are tried
     bool new_only = false;         // the last switch left the connections there were with the policy they had
     std::vector<Param> engine{};   // live values of engine_params()
     std::uint32_t connections = 0; // MPTCP connections of this network namespace

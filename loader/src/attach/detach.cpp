@@ -14,6 +14,7 @@
 
 #include "attach/hooks.hpp"
 #include "attach/levers.hpp"
+#include "attach/peers.hpp"
 #include "attach/presence.hpp"
 #include "attach/restore.hpp"
 #include "attach/vrf.hpp"
@@ -217,6 +218,13 @@ Result<void> announce(Session &session, const Leave &leave, DetachResult &result
 Result<void> carry_out(Session &session, const Leave &leave, DetachResult &result) {
     Restored restored;
     MPS_TRY(restore(session.pins, leave.to_restore, 1, std::chrono::milliseconds(1000), restored));
+    const auto left = take_back(
+        session.pins, [&](std::uint32_t ifindex) { return leave.to_restore.contains(ifindex); },
+        std::chrono::milliseconds(1000));
+    MPS_TRY(left);
+    for (const std::string &subflow : *left)
+        result.warnings.push_back(
+            fmt::format("the peer of {} still avoids it: it could not be told", subflow));
     for (const std::uint32_t ifindex : leave.leaving) {
         result.interfaces.push_back(ifname_of(ifindex));
         MPS_TRY(remove_interface(session, ifindex));

@@ -4,12 +4,14 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/if_link.h>
+#include <mps/abi.h>
 
 #include <cerrno>
 
 #include <fmt/format.h>
 
 #include "base/log.hpp"
+#include "policy/variants.hpp"
 
 namespace mps {
 
@@ -144,6 +146,13 @@ Result<Hooks> read_hooks(const InstallationPaths &paths, const Pins &pins, std::
     hooks.tcx = *tcx;
     if (const std::uint32_t id = filter_program(ifindex); !pins.program_name(id).empty())
         hooks.filter_prog_id = id;
+    const auto out = read_link(paths.out_link(ifindex));
+    if (!out)
+        return std::unexpected(out.error());
+    hooks.out = *out;
+    const std::uint32_t out_id = filter_program(ifindex, BPF_TC_EGRESS);
+    if (steers_peers(pins.program_name(out_id)))
+        hooks.out_filter_prog_id = out_id;
     const auto mark = open_pin(paths.clsact_mark(ifindex));
     if (!mark)
         return std::unexpected(mark.error());
@@ -212,11 +221,54 @@ Result<void> put_tc(const InstallationPaths &paths, const Pins &pins, const NetD
     return {};
 }
 
-Result<void> remove_tc(const InstallationPaths &paths, const Pins &pins, std::uint32_t ifindex) {
-    if (auto done = remove_link(paths.tc_link(ifindex)); !done)
+std::string out_program_name(bool layer3) { return layer3 ? "mps_out_l3" : "mps_out_eth"; }
+
+std::set<std::string> out_programs_of(const NetDevice &device) {
+    return {out_program_name(device.layer3()), MPS_PROG_TAKE_BACK};
+}
+
+bool has_egress(const NetDevice &device) { return device.port_kind != "vrf"; }
+
+bool lacks_egress(const Hooks &hooks, std::uint32_t ifindex) {
+    return hooks.filter_prog_id && filter_program(ifindex, BPF_TC_EGRESS) == *hooks.filter_prog_id;
+}
+
+Result<void> put_out(const InstallationPaths &paths, const Pins &pins, const NetDevice &device, bool tcx) {
+    const std::string program = out_program_name(device.layer3());
+    const auto hooks = read_hooks(paths, pins, device.ifindex);
+    if (!hooks)
+        return std::unexpected(hooks.error());
+    if (pins.program_name(hooks->out_prog_id()) == program)
+        return {};
+    if (lacks_egress(*hooks, device.ifindex)) {
+        return fail(ErrorCode::unsupported,
+                    fmt::format("{} has an ingress qdisc, which has no egress", device.name),
+                    "a clsact qdisc in its place has both");
+    }
+    if (!tcx)
+        return put_filter(paths.clsact_mark(device.ifindex), pins, device, program, BPF_TC_EGRESS);
+    // A dead link of an earlier attachment.
+    const std::string path = paths.out_link(device.ifindex);
+    if (auto done = remove_link(path); !done)
         return done;
+    const Fd link(bpf_link_create(pins.program(program), as_int(device.ifindex),
+                                  static_cast<bpf_attach_type>(attach_type_tcx_egress), nullptr));
+    if (!link)
+        return std::unexpected(system_error(errno, fmt::format("attaching to TC egress of {}", device.name)));
+    return pin(link.get(), path);
+}
+
+Result<void> remove_tc(const InstallationPaths &paths, const Pins &pins, std::uint32_t ifindex) {
+    for (const std::string &link : {paths.tc_link(ifindex), paths.out_link(ifindex)}) {
+        if (auto done = remove_link(link); !done)
+            return done;
+    }
     if (auto done = remove_filter(pins, ifindex, BPF_TC_INGRESS); !done)
         return done;
+    if (steers_peers(pins.program_name(filter_program(ifindex, BPF_TC_EGRESS)))) {
+        if (auto done = remove_filter(pins, ifindex, BPF_TC_EGRESS); !done)
+            return done;
+    }
     return remove_clsact(paths.clsact_mark(ifindex), ifindex);
 }
 
@@ -266,7 +318,8 @@ bool remove_filter_by_name(std::uint32_t ifindex) {
         const std::uint32_t id = filter_program(ifindex, point);
         const auto program = id ? prog_by_id(id) : std::unexpected(Error{});
         const auto info = program ? prog_info(program->get()) : std::unexpected(Error{});
-        if (!info || !(info->name.starts_with("mps_tc_") || info->name.starts_with("mps_wake_")))
+        if (!info || !(info->name.starts_with("mps_tc_") || info->name.starts_with("mps_wake_") ||
+                       steers_peers(info->name)))
             continue;
         const LibbpfMessages messages;
         const bpf_tc_hook hook = tc_hook(ifindex, point);

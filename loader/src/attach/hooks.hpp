@@ -22,13 +22,21 @@ struct Hooks {
     std::optional<LinkInfo> xdp{};
     std::optional<LinkInfo> tcx{};
     std::optional<std::uint32_t> filter_prog_id{}; // of our cls_bpf filter
+    std::optional<LinkInfo> out{};                 // at TC egress
+    std::optional<std::uint32_t> out_filter_prog_id{};
     bool clsact_is_ours = false;
 
-    [[nodiscard]] bool any() const { return xdp || tcx || filter_prog_id || clsact_is_ours; }
+    [[nodiscard]] bool any() const {
+        return xdp || tcx || filter_prog_id || out || out_filter_prog_id || clsact_is_ours;
+    }
     [[nodiscard]] bool has_xdp() const { return xdp && xdp->ifindex; }
     // 0: no TC program of ours.
     [[nodiscard]] std::uint32_t tc_prog_id() const {
         return tcx && tcx->ifindex ? tcx->prog_id : filter_prog_id.value_or(0);
+    }
+    // 0: none of ours at egress.
+    [[nodiscard]] std::uint32_t out_prog_id() const {
+        return out && out->ifindex ? out->prog_id : out_filter_prog_id.value_or(0);
     }
 };
 
@@ -50,6 +58,16 @@ enum class TcRole {
 // one.
 [[nodiscard]] Result<void> put_tc(const InstallationPaths &paths, const Pins &pins, const NetDevice &device,
                                   TcRole role, bool tcx);
+// The program at TC egress by which peers are told what to send (bpf/src/departure.bpf.h), and what it takes.
+[[nodiscard]] std::string out_program_name(bool layer3);
+[[nodiscard]] std::set<std::string> out_programs_of(const NetDevice &device);
+// A VRF's egress has another one of ours; what leaves by its members passes theirs.
+[[nodiscard]] bool has_egress(const NetDevice &device);
+// Without tcx: the device has an ingress qdisc, which has no egress. What is put there would take the place of our program at ingress.
+[[nodiscard]] bool lacks_egress(const Hooks &hooks, std::uint32_t ifindex);
+[[nodiscard]] Result<void> put_out(const InstallationPaths &paths, const Pins &pins, const NetDevice &device,
+                                   bool tcx);
+// At ingress and at egress.
 [[nodiscard]] Result<void> remove_tc(const InstallationPaths &paths, const Pins &pins, std::uint32_t ifindex);
 
 // The program of the filter that stands where ours would, 0 if there is none.

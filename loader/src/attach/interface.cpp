@@ -66,6 +66,18 @@ Result<void> switch_to_tc(const Session &session, const Before &before, bool tcx
     return remove_xdp(session.paths, before.device.ifindex);
 }
 
+// What peers send is steered as well where that can be; where not, all the rest works as it did before.
+void steer_peers(Session &session, const NetDevice &device, bool tcx, std::vector<std::string> &warnings) {
+    if (!has_egress(device))
+        return;
+    auto done = provide(session, out_programs_of(device), warnings);
+    if (done)
+        done = put_out(session.paths, session.pins, device, tcx);
+    if (!done)
+        warnings.push_back(
+            fmt::format("{}: what peers send is not steered: {}", device.name, done.error().what));
+}
+
 // The last step: from now on wakes may be sent here.
 Result<void> mark_attached(Session &session, const Before &before, Mode wish) {
     mps_path path = before.path.value_or(default_path(before.device.ifindex, before.device.name));
@@ -95,6 +107,9 @@ Result<AttachedInterface> stay_attached(Session &session, const Before &before, 
     // It may have joined a VRF meanwhile.
     MPS_TRY(provide(session, programs_of(device, *before.mode), warnings));
     MPS_TRY(follow_vrf(session.paths, session.pins, device, *before.mode, tcx));
+    // What does not go was said when it was attached, and `status` tells.
+    std::vector<std::string> said;
+    steer_peers(session, device, tcx, said);
     return AttachedInterface{.name = device.name,
                              .ifindex = device.ifindex,
                              .mode = *before.mode,
@@ -193,6 +208,7 @@ Result<AttachedInterface> attach_one(Session &session, Before &before, const Att
         MPS_TRY(session.path_table().put(default_path(device.ifindex, device.name)));
     MPS_TRY(put_programs(session, before, wish, tcx, result, warnings));
     MPS_TRY(follow_vrf(session.paths, session.pins, device, result.mode, tcx));
+    steer_peers(session, device, tcx, warnings);
     if (!tcx)
         warn_of_clsact(session, device, warnings);
     MPS_TRY(mark_attached(session, before, wish.mode));

@@ -8,6 +8,7 @@
 //   the path of a vanished interface        says so, see presence.hpp
 //   pins of a vanished interface            removed
 //   an attached interface without TC        its TC program is attached again
+//   an attached interface without its program at TC egress   it is attached again
 //   an attached interface without XDP       whose TC program only does wakes: goes on in mode tc
 //   XDP and a whole TC program together     a change of mode: TC goes back to wakes
 //   a whole TC program and a pinned XDP link that is attached nowhere     the pin is removed
@@ -42,6 +43,18 @@ Result<void> provide_for(Session &session, const NetDevice &device, Mode mode) {
     return done;
 }
 
+// Where that does not go, `status` tells of it.
+void put_out_again(Session &session, const NetDevice &device, bool tcx) {
+    std::vector<std::string> warnings;
+    auto done = provide(session, out_programs_of(device), warnings);
+    if (done)
+        done = put_out(session.paths, session.pins, device, tcx);
+    if (!done)
+        warnings.push_back(done.error().what);
+    for (const std::string &warning : warnings)
+        log_lines(warning);
+}
+
 Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx) {
     const auto entry = session.path_table().find(ifindex);
     MPS_TRY(entry);
@@ -71,6 +84,8 @@ Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx)
         }
         MPS_TRY(done);
     }
+    if (attached && has_egress(*device))
+        put_out_again(session, *device, tcx);
     if (!attached && hooks->any()) {
         MPS_TRY(remove_xdp(session.paths, ifindex));
         MPS_TRY(remove_tc(session.paths, session.pins, ifindex));

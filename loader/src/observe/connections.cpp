@@ -26,6 +26,20 @@ std::optional<SubflowReason> reason_of(const KnownSubflow &subflow, const KnownC
     return reason;
 }
 
+// What the peer sends on it. The peer believes what it was told last, whoever told it.
+void add_receipt(SubflowStatus &status, const KnownSubflow &subflow, const KnownConnection &connection) {
+    status.bytes_received = subflow.record.bytes_received;
+    if (!subflow.rx_position)
+        return;
+    const mps_peer &peer = *connection.peer;
+    const mps_peer_subflow &told = peer.sf[*subflow.rx_position];
+    status.told = told.told == MPS_TOLD_BACKUP   ? "backup"
+                  : told.told == MPS_TOLD_ACTIVE ? "active"
+                                                 : "nothing";
+    status.rx_allowed = !peer.conn.allowed || (peer.conn.allowed >> *subflow.rx_position & 1);
+    status.rx_ignored = told.given_up != 0;
+}
+
 SubflowStatus subflow_status(const KnownSubflow &subflow, const KnownConnection &connection,
                              const std::set<std::uint32_t> &attached) {
     const mps_subflow_record &record = subflow.record;
@@ -94,8 +108,11 @@ ConnectionStatus connection_status(const KnownConnection &connection, const std:
             status.slot = default_slot(config);
         status.policy = policy_in_slot(slots, status.slot);
     }
+    if (connection.peer)
+        status.rx_policy = policy_in_slot(slots, connection.peer->conn.slot);
     for (const KnownSubflow &subflow : connection.subflows) {
         status.subflows.push_back(subflow_status(subflow, connection, attached));
+        add_receipt(status.subflows.back(), subflow, connection);
         status.plain |= subflow.record.plain != 0;
     }
     return status;

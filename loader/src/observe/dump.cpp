@@ -50,6 +50,9 @@ Result<std::vector<KnownConnection>> known_connections(const Pins &pins) {
             auto known = read_value<mps_conn>(pins.map(MPS_MAP_CONNS), record.token);
             MPS_TRY(known);
             connection.known = *known;
+            auto peer = read_value<mps_peer>(pins.map(MPS_MAP_PEERS), record.token);
+            MPS_TRY(peer);
+            connection.peer = *peer;
         }
         KnownSubflow subflow{.record = record};
         for (std::uint32_t i = 0; connection.known && i < MPS_MAX_SUBFLOWS; i++) {
@@ -57,6 +60,10 @@ Result<std::vector<KnownConnection>> known_connections(const Pins &pins) {
                 continue;
             subflow.known = connection.known->sf[i];
             subflow.position = i;
+        }
+        for (std::uint32_t i = 0; connection.peer && i < MPS_MAX_SUBFLOWS; i++) {
+            if (record.sk && connection.peer->conn.sf[i].sk == record.sk)
+                subflow.rx_position = i;
         }
         connection.subflows.push_back(std::move(subflow));
     }

@@ -22,6 +22,7 @@ struct KnownSubflow {
     mps_subflow_record record{};
     std::optional<mps_conn_subflow> known{}; // nullopt: the data path has not seen it
     std::uint32_t position = 0; // index into mps_conn.sf and bit of mps_conn.allowed; only if known
+    std::optional<std::uint32_t> rx_position{}; // index into those of mps_peer, if it is there
 
     // The kernel's own bit, as it is now.
     [[nodiscard]] bool backup() const { return record.view.flags & MPS_SF_BACKUP; }
@@ -37,10 +38,11 @@ struct KnownSubflow {
 struct KnownConnection {
     std::uint32_t token = 0;
     std::optional<mps_conn> known{}; // the data path's entry, if there is one
+    std::optional<mps_peer> peer{};  // and that for what the peer sends
     std::vector<KnownSubflow> subflows{};
 };
 
-// The dump joined with mps_conns, by token.
+// The dump joined with mps_conns and mps_peers, by token.
 [[nodiscard]] Result<std::vector<KnownConnection>> known_connections(const Pins &pins);
 
 // "established", "close-wait" …; net/tcp_states.h.

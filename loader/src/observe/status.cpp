@@ -41,6 +41,7 @@ Result<InterfaceStatus> interface_status(const InstallationPaths &paths, const P
     status.mode = xdp->own_mode.value_or(Mode::tc);
     status.tc_hook = hooks->tcx ? "tcx" : "clsact";
     status.tc_prog_id = hooks->tc_prog_id();
+    status.out_prog_id = hooks->out_prog_id();
     if (xdp->own_mode)
         status.xdp_prog_id = hooks->xdp->prog_id;
 
@@ -62,6 +63,8 @@ Result<InterfaceStatus> interface_status(const InstallationPaths &paths, const P
         status.problem = fmt::format("TC runs {} instead of {}", tc, wanted);
     } else if (path->flags & MPS_PATH_LEAVING) {
         status.problem = "half detached";
+    } else if (has_egress(*device) && !status.out_prog_id && !lacks_egress(*hooks, ifindex)) {
+        status.problem = "what peers send is not steered: our program at TC egress is missing";
     } else {
         auto vrf = vrf_problem(paths, pins, *device, status.mode);
         MPS_TRY(vrf);
@@ -147,6 +150,12 @@ Result<void> see_interfaces(const InstallationPaths &where, const Pins &pins, St
         // diagnose() tells of one that is there and not attached.
         if (!one->problem.empty() && one->state == InterfaceState::attached)
             add_problem(status, "interface", fmt::format("{}: {}", one->name, one->problem), "", one->name);
+        if (one->problem.empty() && one->state == InterfaceState::attached && !one->out_prog_id) {
+            status.findings.push_back(
+                {Diagnosis::Severity::note, "peers", one->name,
+                 fmt::format("{}: what peers send is not steered: it has no egress of its own", one->name),
+                 "", ""});
+        }
         status.interfaces.push_back(std::move(*one));
     }
     for (const PathEntry &entry : entries) {
@@ -180,11 +189,18 @@ Result<void> see_policies(const InstallationPaths &where, const Pins &pins, cons
     status.new_only = (config.flags & MPS_CONFIG_NEW_ONLY) != 0;
     status.default_slot = default_slot(config);
     status.default_policy = policy_in_slot(*slots, status.default_slot);
+    status.rx_default_policy = policy_in_slot(*slots, config.rx_slot);
+    const auto name_of = [&](std::uint32_t slot) {
+        return slot == MPS_SLOT_OPEN ? std::string() : policy_in_slot(*slots, slot);
+    };
     const auto rules = table.rules();
     MPS_TRY(rules);
     for (const mps_rule &rule : *rules) {
         if (rule.fields)
-            status.rules.push_back({format_selector(rule), policy_in_slot(*slots, rule.slot), rule.slot});
+            status.rules.push_back({.selector = format_selector(rule),
+                                    .policy = name_of(rule.slot),
+                                    .slot = rule.slot,
+                                    .rx_policy = name_of(rule.rx_slot)});
     }
     return {};
 }

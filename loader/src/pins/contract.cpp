@@ -50,7 +50,8 @@ std::string pin_name(const bpf_map *map) {
 
 // Attached to interfaces, and so loaded only when one needs it.
 bool is_on_demand(std::string_view program) {
-    return called_by(program).any() || program.starts_with("mps_wake_");
+    return called_by(program).any() || program.starts_with("mps_wake_") || steers_peers(program) ||
+           program == MPS_PROG_TAKE_BACK;
 }
 
 // What the object says about one map or program, for comparing with a pin.
@@ -131,7 +132,8 @@ Result<void> open_program(Pins &pins, const InstallationPaths &paths, const std:
 // Else the program that runs could not be told from somebody else's.
 Result<void> check_that_links_run_pins(const Pins &pins, const InstallationPaths &paths) {
     for (const std::uint32_t ifindex : pinned_interfaces(paths)) {
-        for (const std::string &path : {paths.xdp_link(ifindex), paths.tc_link(ifindex)}) {
+        for (const std::string &path :
+             {paths.xdp_link(ifindex), paths.tc_link(ifindex), paths.out_link(ifindex)}) {
             const auto link = open_pin(path);
             // What is no link is told by who reads it.
             if (!link || !*link || object_kind((*link)->get()) != ObjectKind::link)
@@ -189,10 +191,12 @@ std::string Pins::program_name(std::uint32_t id) const {
     return {};
 }
 
-Variants Pins::called() const {
+Variants Pins::called(bool rx) const {
     Variants result;
-    for (const auto &[name, fd] : programs)
+    for (const auto &[name, fd] : programs) {
         result = result | called_by(name);
+        result.tc |= rx && steers_peers(name);
+    }
     return result;
 }
 
@@ -229,7 +233,7 @@ Result<Pins> open_pins(const InstallationPaths &paths) {
                 path, fmt::format("values of {} bytes instead of {}", info->value_size, want.value_size));
         }
         // Their size was the operator's choice.
-        const bool sized = name == MPS_MAP_CONNS || name == MPS_MAP_PLACES;
+        const bool sized = name == MPS_MAP_CONNS || name == MPS_MAP_PLACES || name == MPS_MAP_PEERS;
         if (!sized && info->max_entries != want.max_entries) {
             return not_ours(path,
                             fmt::format("{} entries instead of {}", info->max_entries, want.max_entries));
@@ -262,7 +266,8 @@ Result<void> load_data_path(const InstallationPaths &paths, bool rdonly_cast,
 
     (*skeleton)->rodata->mps_rdonly_cast = rdonly_cast;
     (*skeleton)->rodata->mps_max_conns = max_connections;
-    for (bpf_map *sized : {(*skeleton)->maps.mps_conns, (*skeleton)->maps.mps_places}) {
+    for (bpf_map *sized :
+         {(*skeleton)->maps.mps_conns, (*skeleton)->maps.mps_places, (*skeleton)->maps.mps_peers}) {
         if (const int err = bpf_map__set_max_entries(sized, max_connections))
             return std::unexpected(system_error(-err, "sizing the table of connections"));
     }

@@ -29,8 +29,8 @@ struct Pins {
     [[nodiscard]] int program(std::string_view name) const;
     // Name of ours among the pinned programs, "" if the id is none of them.
     [[nodiscard]] std::string program_name(std::uint32_t id) const;
-    // What policies must be loaded as.
-    [[nodiscard]] Variants called() const;
+    // What a policy must be loaded as; `rx`: it can decide about what peers send.
+    [[nodiscard]] Variants called(bool rx) const;
 };
 
 // For how many connections the table has room.

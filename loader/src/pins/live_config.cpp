@@ -55,6 +55,7 @@ Result<void> LiveConfig::update(const std::function<void(mps_config &)> &change)
         store_if_changed(live->flags, wanted->flags);
         store_if_changed(live->path_epoch, wanted->path_epoch);
         store_if_changed(live->changed_ns, wanted->changed_ns);
+        store_if_changed(live->rx_slot, wanted->rx_slot);
         store_if_changed(live->choice, wanted->choice);
     } else if (auto done = write_value(fd_, 0, *wanted, MPS_MAP_CONFIG); !done) {
         return done;

@@ -93,6 +93,9 @@ std::string InstallationPaths::xdp_link(std::uint32_t ifindex) const {
 std::string InstallationPaths::tc_link(std::uint32_t ifindex) const {
     return fmt::format("{}/links/{}-tc", base, ifindex);
 }
+std::string InstallationPaths::out_link(std::uint32_t ifindex) const {
+    return fmt::format("{}/links/{}-out", base, ifindex);
+}
 std::string InstallationPaths::vrf_link(std::uint32_t ifindex) const {
     return fmt::format("{}/links/vrf-{}", base, ifindex);
 }

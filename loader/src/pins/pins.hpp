@@ -46,6 +46,7 @@ struct InstallationPaths {
     [[nodiscard]] std::string program(std::string_view name) const;
     [[nodiscard]] std::string xdp_link(std::uint32_t ifindex) const;
     [[nodiscard]] std::string tc_link(std::uint32_t ifindex) const;
+    [[nodiscard]] std::string out_link(std::uint32_t ifindex) const;
     // Of mps_tc_vrf, on the way out of a VRF, and that the clsact qdisc there was made by us. Not among
     // pinned_interfaces(): nothing is attached to a VRF but for its members.
     [[nodiscard]] std::string vrf_link(std::uint32_t ifindex) const;

@@ -17,6 +17,7 @@ namespace {
 PolicyInfo describe(const Slot &slot, const SlotUse &use) {
     PolicyInfo info{.slot = slot.number,
                     .is_default = use.is_default,
+                    .is_rx_default = use.is_rx_default,
                     .kept = use.kept,
                     .rules = static_cast<std::uint32_t>(use.rules.size()),
                     .connections = use.connections};
@@ -25,6 +26,7 @@ PolicyInfo describe(const Slot &slot, const SlotUse &use) {
         info.doc = slot.policy->header.doc;
         info.aliases = aliases_of(info.name);
         info.state_bytes = slot.policy->header.state_bytes;
+        info.rx = slot.policy->header.rx;
         info.params = values_of(slot.policy->params);
         info.builtin = find_builtin(info.name) != nullptr;
         if (slot.origin) {
@@ -44,6 +46,7 @@ PolicyInfo describe(const OpenedPolicy &opened) {
                       .builtin = opened.builtin(),
                       .file = opened.origin.file,
                       .sha256 = opened.origin.sha256,
+                      .rx = opened.object.header().rx,
                       .state_bytes = opened.object.header().state_bytes,
                       .params = values_of(opened.object.params()),
                       .aliases = opened.builtin() ? aliases_of(opened.name()) : std::vector<std::string>{}};

@@ -88,6 +88,7 @@ Result<PolicyHeader> parse_policy_header(std::span<const std::byte> section, con
                         .doc = std::string(info.doc, strnlen(info.doc, sizeof info.doc)),
                         .state_bytes = info.state_bytes,
                         .levers = (info.flags & MPS_POLICY_LEVERS) != 0,
+                        .rx = minor >= 2 && (info.flags & MPS_POLICY_RX) != 0,
                         .wants =
                             minor ? info.wants & ~static_cast<std::uint32_t>(MPS_SLOT_4_0) : MPS_SLOT_4_0};
 }

@@ -28,6 +28,7 @@ struct PolicyHeader {
     std::string doc{};
     std::uint32_t state_bytes = 0;
     bool levers = false;     // MPS_POLICY_LEVERS
+    bool rx = false;         // MPS_POLICY_RX
     std::uint32_t wants = 0; // for mps_config.slot_wants
 };
 

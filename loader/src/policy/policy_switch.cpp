@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "attach/levers.hpp"
+#include "attach/peers.hpp"
 #include "base/try.hpp"
 #include "policy/selector.hpp"
 
@@ -36,7 +37,7 @@ std::vector<Setting> carried_over(const LivePolicy &old, const OpenedPolicy &ope
 Variants wanted_of(const OpenedPolicy &opened, const Pins &pins) {
     if (!opened.builtin())
         return {.xdp = true, .tc = true};
-    const Variants called = pins.called();
+    const Variants called = pins.called(opened.object.header().rx);
     // While no interface was attached: something that shows what the slot holds.
     return called.any() ? called : Variants{.tc = true};
 }
@@ -58,12 +59,18 @@ Result<void> keep_replacements(Session &session, const Switch &change) {
     return {};
 }
 
+std::uint32_t instead_of(std::uint32_t slot, const Switch &change) {
+    const auto to = change.replaced.find(slot);
+    return to == change.replaced.end() ? slot : to->second;
+}
+
 Result<void> write_rules(RuleTable &table, const Switch &change) {
     for (std::uint32_t i = 0; i < table.rules().size(); i++) {
-        const auto to = change.replaced.find(table.rules()[i].slot);
-        if (to == change.replaced.end())
+        const mps_rule &rule = table.rules()[i];
+        const std::uint32_t slot = instead_of(rule.slot, change), rx_slot = instead_of(rule.rx_slot, change);
+        if (slot == rule.slot && rx_slot == rule.rx_slot)
             continue;
-        MPS_TRY(table.set_slot(i, to->second));
+        MPS_TRY(table.set_slots(i, slot, rx_slot));
     }
     return change.rule ? table.place(*change.rule, change.place) : Result<void>{};
 }
@@ -77,6 +84,7 @@ Result<void> make_ready(Session &session, const Switch &change, RuleTable &table
         slots.push_back(*change.default_slot);
     if (change.rule)
         slots.push_back(change.rule->slot);
+    std::erase(slots, MPS_SLOT_OPEN);
     for (const std::uint32_t slot : slots) {
         MPS_TRY(prepare_levers(session, slot, warnings));
     }
@@ -176,7 +184,7 @@ Result<std::map<std::uint32_t, std::uint32_t>> replacements(Session &session, co
             continue;
         const SlotUse use = own.without(uses->at(slot.number));
         // Connections alone: they were to keep what they have (--new-only), or choose anew at their next packet.
-        if (!use.is_default && use.rules.empty() && !use.kept)
+        if (!use.is_default && !use.is_rx_default && use.rules.empty() && !use.kept)
             continue;
         auto again = open_again(opened);
         MPS_TRY(again);
@@ -191,6 +199,8 @@ Result<std::map<std::uint32_t, std::uint32_t>> replacements(Session &session, co
 SlotUse Referrer::without(SlotUse use) const {
     if (is_default)
         use.is_default = false;
+    if (is_rx_default)
+        use.is_rx_default = false;
     if (rule)
         std::erase(use.rules, *rule);
     return use;
@@ -205,6 +215,8 @@ Result<std::vector<std::string>> referrers(Session &session, std::uint32_t slot,
     std::vector<std::string> result;
     if (use.is_default)
         result.emplace_back("the default policy");
+    else if (use.is_rx_default)
+        result.emplace_back("the default policy for what peers send");
     for (const std::uint32_t rule : use.rules)
         result.push_back(fmt::format("the rule {}", format_selector((*rules)[rule])));
     return result;
@@ -228,9 +240,9 @@ Result<void> perform(Session &session, const Switch &change, std::vector<std::st
         c.flags &= ~static_cast<std::uint32_t>(MPS_CONFIG_NEW_ONLY);
         if (change.new_only)
             c.flags |= MPS_CONFIG_NEW_ONLY;
-        std::uint32_t slot = default_slot(c);
-        if (const auto to = change.replaced.find(slot); to != change.replaced.end())
-            slot = to->second;
+        const std::uint32_t slot = instead_of(default_slot(c), change);
+        c.rx_slot = change.rx_slot.value_or(instead_of(c.rx_slot, change));
+        note_rx(c, table->rules());
         const std::uint32_t epoch = rule_epoch(c) + (change.new_only ? 0 : 1);
         c.choice = std::uint64_t{epoch} << 32 | change.default_slot.value_or(slot);
     });
@@ -240,6 +252,8 @@ Result<void> perform(Session &session, const Switch &change, std::vector<std::st
         if (auto done = unpin(session.paths.kept_policy(old)); !done)
             warnings.push_back(fmt::format("slot {} stays loaded: {}", old, done.error().what));
     }
+    if (auto told = settle_peers(session); !told)
+        warnings.push_back(fmt::format("the policy is in use, but {}", told.error().what));
     // What nobody refers to any more goes now and not at some later command.
     if (auto collected = session.slots().collect(); !collected) {
         warnings.push_back(fmt::format("the policy is in use, but cleaning up after the old one failed: {}",

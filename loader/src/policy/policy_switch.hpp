@@ -41,6 +41,7 @@ struct SplitSettings {
 // What a command is about: the default policy, the rule with this index, or neither.
 struct Referrer {
     bool is_default = false;
+    bool is_rx_default = false;
     std::optional<std::uint32_t> rule{};
 
     [[nodiscard]] SlotUse without(SlotUse use) const;
@@ -63,6 +64,7 @@ struct Referrer {
 struct Switch {
     std::map<std::uint32_t, std::uint32_t> replaced{}; // who refers to the first shall refer to the second
     std::optional<std::uint32_t> default_slot{};
+    std::optional<std::uint32_t> rx_slot{}; // the default for what peers send
     std::optional<mps_rule> rule{};
     std::optional<std::uint32_t> place{}; // of the rule; see RuleTable::place
     std::optional<std::uint32_t> dwell_us{};

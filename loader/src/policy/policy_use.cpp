@@ -20,6 +20,7 @@ struct Prepared {
     std::string name = std::string(pass_through);
     std::vector<Param> params{};
     std::map<std::uint32_t, std::uint32_t> replaced{};
+    bool rx = false; // it can decide about what peers send
 };
 
 // Of several slots that hold a policy: the one that the switch would leave where it is, else the one loaded last. Programs
@@ -60,7 +61,7 @@ Result<Prepared> take_loaded(Session &session, Slot &slot, const Referrer &own,
                             fmt::join(*others, ", ")));
     }
     MPS_TRY(set_live(*slot.policy, *checked));
-    return Prepared{slot.number, name, values_of(slot.policy->params)};
+    return Prepared{slot.number, name, values_of(slot.policy->params), {}, slot.policy->header.rx};
 }
 
 Result<Prepared> take_object(Session &session, OpenedPolicy &opened, const Referrer &own,
@@ -69,7 +70,7 @@ Result<Prepared> take_object(Session &session, OpenedPolicy &opened, const Refer
         return std::unexpected(*taken);
     const auto slot = load_into_slot(session, opened, settings);
     MPS_TRY(slot);
-    Prepared prepared{*slot, opened.name(), values_of(opened.object.params())};
+    Prepared prepared{*slot, opened.name(), values_of(opened.object.params()), {}, opened.object.header().rx};
     // One name, one object: whoever uses another build of it follows.
     auto replaced = replacements(session, opened, own, warnings);
     if (!replaced) {
@@ -122,6 +123,30 @@ std::string slot_name(const std::vector<Slot> &slots, std::uint32_t number) {
     return it->policy ? it->policy->header.name : fmt::format("slot {}", number);
 }
 
+// The slots that the request changes.
+struct DirectionSlots {
+    std::optional<std::uint32_t> tx{};
+    std::optional<std::uint32_t> rx{};
+};
+
+Result<DirectionSlots> choose_directions(const UseRequest &request, const Prepared &prepared) {
+    // The kernel's own scheduling is one at both ends.
+    const bool can = prepared.rx || prepared.name == pass_through;
+    switch (request.direction) {
+    case Direction::tx:
+        return DirectionSlots{.tx = prepared.slot};
+    case Direction::rx:
+        if (!can)
+            return fail(ErrorCode::usage,
+                        fmt::format("the policy '{}' has no rule for what peers send", prepared.name),
+                        "'mpsched policy list' shows those that have one");
+        return DirectionSlots{.rx = prepared.rx ? prepared.slot : MPS_SLOT_NONE};
+    case Direction::both:
+        break;
+    }
+    return DirectionSlots{.tx = prepared.slot, .rx = prepared.rx ? prepared.slot : MPS_SLOT_NONE};
+}
+
 // Who else gets the new object.
 Result<std::vector<std::string>> followers(Session &session, const Prepared &prepared, const Referrer &own) {
     std::vector<std::string> result;
@@ -158,13 +183,18 @@ Result<UseResult> use_policy(Session &session, const UseRequest &request) {
         return std::unexpected(*refused);
 
     UseResult result;
-    const Referrer own{.is_default = !rule, .rule = rule ? table->find(*rule) : std::nullopt};
+    const bool rx_alone = request.direction == Direction::rx;
+    const Referrer own{.is_default = !rule && !rx_alone,
+                       .is_rx_default = !rule && request.direction != Direction::tx,
+                       .rule = rule ? table->find(*rule) : std::nullopt};
+    const std::optional<mps_rule> rule_before =
+        own.rule ? std::optional(table->rules()[*own.rule]) : std::nullopt;
     std::optional<std::uint32_t> present;
-    if (own.is_default)
-        present = default_slot(*config);
-    else if (own.rule)
-        present = table->rules()[*own.rule].slot;
-    if (present)
+    if (!rule)
+        present = rx_alone ? config->rx_slot : default_slot(*config);
+    else if (rule_before)
+        present = rx_alone ? rule_before->rx_slot : rule_before->slot;
+    if (present && *present != MPS_SLOT_OPEN)
         result.previous = slot_name(*slots_before, *present);
     const auto prepared =
         prepare(session, request, settings->policy, own, present.value_or(MPS_SLOT_NONE), result.warnings);
@@ -180,13 +210,24 @@ Result<UseResult> use_policy(Session &session, const UseRequest &request) {
                   .place = *place,
                   .dwell_us = settings->dwell_us,
                   .new_only = request.new_only};
+    const auto slots = choose_directions(request, *prepared);
+    if (!slots) {
+        (void)session.slots().collect();
+        return std::unexpected(slots.error());
+    }
     if (rule) {
-        rule->slot = prepared->slot;
+        rule->slot = slots->tx.value_or(rule_before ? rule_before->slot : MPS_SLOT_OPEN);
+        rule->rx_slot = slots->rx.value_or(rule_before ? rule_before->rx_slot : MPS_SLOT_OPEN);
         change.rule = rule;
     } else {
-        change.default_slot = prepared->slot;
+        change.default_slot = slots->tx;
+        change.rx_slot = slots->rx;
     }
     MPS_TRY(perform(session, change, result.warnings));
+    const auto slots_now = session.slots().read();
+    MPS_TRY(slots_now);
+    const std::uint32_t rx_slot = rule ? rule->rx_slot : change.rx_slot.value_or(config->rx_slot);
+    result.rx_policy = rx_slot == MPS_SLOT_OPEN ? "" : slot_name(*slots_now, rx_slot);
     if (settings->dwell_us) {
         result.engine = engine_params();
         result.engine.front().value = *settings->dwell_us;

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "attach/levers.hpp"
+#include "attach/peers.hpp"
 #include "base/try.hpp"
 #include "policy/selector.hpp"
 
@@ -18,18 +19,30 @@ namespace {
 void bump_rule_epoch(mps_config &config) { config.choice += std::uint64_t{1} << 32; }
 
 // After rules have gone: connections choose anew, and what nobody refers to any more goes.
-Result<void> let_choose_anew(Session &session) {
-    if (auto done = session.config.update([](mps_config &c) {
+Result<void> let_choose_anew(Session &session, const RuleTable &table) {
+    if (auto done = session.config.update([&](mps_config &c) {
             bump_rule_epoch(c);
+            note_rx(c, table.rules());
             c.flags &= ~static_cast<std::uint32_t>(MPS_CONFIG_NEW_ONLY);
         });
         !done)
         return done;
+    MPS_TRY(settle_peers(session));
     MPS_TRY(session.slots().collect());
     return settle_levers(session);
 }
 
 } // namespace
+
+void note_rx(mps_config &config, const std::vector<mps_rule> &rules) {
+    const auto decides = [](std::uint32_t slot) { return slot != MPS_SLOT_NONE && slot != MPS_SLOT_OPEN; };
+    const bool any = decides(config.rx_slot) || std::ranges::any_of(rules, [&](const mps_rule &r) {
+                         return r.fields && decides(r.rx_slot);
+                     });
+    config.flags &= ~static_cast<std::uint32_t>(MPS_CONFIG_RX);
+    if (any)
+        config.flags |= MPS_CONFIG_RX;
+}
 
 Result<RuleTable> RuleTable::open(Session &session) {
     auto rules = session.slots().rules();
@@ -96,8 +109,9 @@ Result<void> RuleTable::clear() {
     return {};
 }
 
-Result<void> RuleTable::set_slot(std::uint32_t index, std::uint32_t slot) {
+Result<void> RuleTable::set_slots(std::uint32_t index, std::uint32_t slot, std::uint32_t rx_slot) {
     rules_[index].slot = slot;
+    rules_[index].rx_slot = rx_slot;
     return write(index, rules_[index]);
 }
 
@@ -178,7 +192,7 @@ Result<bool> Instance::remove_rule(const std::string &selector) {
     if (!index)
         return false;
     MPS_TRY(table->erase(*index));
-    MPS_TRY(let_choose_anew(*session));
+    MPS_TRY(let_choose_anew(*session, *table));
     return true;
 }
 
@@ -195,7 +209,7 @@ Result<std::vector<std::string>> Instance::remove_all_rules() {
     if (removed.empty())
         return removed;
     MPS_TRY(table->clear());
-    MPS_TRY(let_choose_anew(*session));
+    MPS_TRY(let_choose_anew(*session, *table));
     return removed;
 }
 

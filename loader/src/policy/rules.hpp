@@ -28,7 +28,7 @@ class RuleTable {
     // In the place of one with the same selector or behind the last, or at `index` if that is given. The rule that is new at
     // the end is not yet looked at: that takes nr_rules, which the caller writes with the rule epoch.
     [[nodiscard]] Result<void> place(const mps_rule &rule, std::optional<std::uint32_t> index);
-    [[nodiscard]] Result<void> set_slot(std::uint32_t index, std::uint32_t slot);
+    [[nodiscard]] Result<void> set_slots(std::uint32_t index, std::uint32_t slot, std::uint32_t rx_slot);
     [[nodiscard]] Result<void> erase(std::uint32_t index);
     [[nodiscard]] Result<void> clear();
 
@@ -41,6 +41,9 @@ class RuleTable {
     Session *session_;
     std::vector<mps_rule> rules_;
 };
+
+// Whether anything decides about what peers send is written beside the rules: MPS_CONFIG_RX.
+void note_rx(mps_config &config, const std::vector<mps_rule> &rules);
 
 // Which place --before and --position mean among these rules; nullopt: neither was said. A usage error where there is none.
 [[nodiscard]] Result<std::optional<std::uint32_t>> wanted_place(const UseRequest &request,

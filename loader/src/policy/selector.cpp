@@ -291,6 +291,7 @@ bool same_selector(const mps_rule &a, const mps_rule &b) {
     mps_rule left = a;
     mps_rule right = b;
     left.slot = right.slot = 0;
+    left.rx_slot = right.rx_slot = 0;
     return std::memcmp(&left, &right, sizeof left) == 0;
 }
 

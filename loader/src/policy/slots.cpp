@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 #include <thread>
 
 #include <fmt/format.h>
@@ -68,13 +69,13 @@ Result<std::vector<Slot>> Slots::read() const {
             continue;
         Slot slot{.number = number};
         slot.held = {*xdp != 0, *tc != 0};
-        slot.lacking = pins_.called().without(slot.held);
         auto fd = prog_by_id(first_of(*xdp, *tc));
         if (!fd)
             return std::unexpected(fd.error());
         auto policy = live_policy(fd->get());
         if (policy) {
             slot.policy = std::move(*policy);
+            slot.lacking = pins_.called(slot.policy->header.rx).without(slot.held);
             slot.origin = read_origin(paths_, number, slot.policy->prog_id);
         } else {
             slot.trouble = policy.error().what;
@@ -113,13 +114,25 @@ Result<std::map<std::uint32_t, SlotUse>> Slots::uses() const {
     for (std::uint32_t number = 0; number < MPS_MAX_SLOTS; number++)
         uses[number];
     uses[default_slot(*config)].is_default = true;
+    uses[config->rx_slot].is_rx_default = true;
     for (std::uint32_t i = 0; i < all_rules->size(); i++) {
-        if ((*all_rules)[i].fields)
-            uses[(*all_rules)[i].slot].rules.push_back(i);
+        const mps_rule &rule = (*all_rules)[i];
+        if (!rule.fields)
+            continue;
+        for (const std::uint32_t slot : std::set{rule.slot, rule.rx_slot}) {
+            if (slot < MPS_MAX_SLOTS)
+                uses[slot].rules.push_back(i);
+        }
     }
+    const auto follows = [&](const mps_conn &one) { return one.rule_epoch == rule_epoch(*config); };
     for (const KnownConnection &connection : *connections) {
-        if (connection.known && connection.known->rule_epoch == rule_epoch(*config))
-            uses[connection.known->slot].connections++;
+        std::set<std::uint32_t> slots;
+        if (connection.known && follows(*connection.known))
+            slots.insert(connection.known->slot);
+        if (connection.peer && follows(connection.peer->conn))
+            slots.insert(connection.peer->conn.slot);
+        for (const std::uint32_t slot : slots)
+            uses[slot].connections++;
     }
     for (const std::uint32_t slot : pinned_policies(paths_))
         uses[slot].kept = true;

@@ -21,12 +21,15 @@ namespace mps {
 // Who refers to a slot. Connections count if they would use it again: those that choose anew at their next
 // packet do not.
 struct SlotUse {
-    bool is_default = false;
+    bool is_default = false;            // for what this host sends
+    bool is_rx_default = false;         // for what peers send
     std::vector<std::uint32_t> rules{}; // indices
     std::uint32_t connections = 0;
     bool kept = false;
 
-    [[nodiscard]] bool referred() const { return is_default || !rules.empty() || connections || kept; }
+    [[nodiscard]] bool referred() const {
+        return is_default || is_rx_default || !rules.empty() || connections || kept;
+    }
 };
 
 struct Slot {

@@ -22,4 +22,9 @@ struct Variants {
     return {program.starts_with("mps_xdp_"), program.starts_with("mps_tc_")};
 }
 
+// Decides about what peers send, and calls policies that can do that, as TC programs.
+[[nodiscard]] constexpr bool steers_peers(std::string_view program) {
+    return program.starts_with("mps_out_");
+}
+
 } // namespace mps

@@ -38,6 +38,8 @@ std::string notes(const SubflowStatus &one, const ConnectionStatus &connection) 
         all.emplace_back("peer asked for backup");
     if (one.local_backup)
         all.emplace_back("backup endpoint");
+    if (one.told == "backup")
+        all.emplace_back(one.rx_ignored ? "peer told to avoid it, and does not" : "peer told to avoid it");
     // The verdict and the kernel's bit differ while an edit is under way, or where nothing decides.
     if (one.backup && one.allowed && !one.peer_backup)
         all.emplace_back("kernel: backup");
@@ -53,10 +55,14 @@ output::Table::Cell verdict_cell(const SubflowStatus &one, const ConnectionStatu
 std::string steered_by(const ConnectionStatus &connection) {
     if (connection.plain)
         return "plain TCP: the peer did not agree to MPTCP";
-    return text::printable(connection.policy) + (!connection.tracked ? " (not decided yet)"
-                                                 : connection.pending
-                                                     ? " (from its next packet on)"
-                                                     : fmt::format(" (slot {})", connection.slot));
+    const std::string rx = connection.rx_policy == connection.policy
+                               ? ""
+                               : ", what the peer sends: " + text::printable(connection.rx_policy);
+    return text::printable(connection.policy) +
+           (!connection.tracked  ? " (not decided yet)"
+            : connection.pending ? " (from its next packet on)"
+                                 : fmt::format(" (slot {})", connection.slot)) +
+           rx;
 }
 
 std::string connection_text(const ConnectionStatus &connection, const output::Style &style) {
@@ -72,6 +78,7 @@ std::string connection_text(const ConnectionStatus &connection, const output::St
                          {"in flight", Align::right},
                          {"queued", Align::right},
                          {"acked", Align::right},
+                         {"received", Align::right},
                          {"throughput", Align::right},
                          {"pacing rate", Align::right},
                          {"", Align::left, true}});
@@ -87,6 +94,7 @@ std::string connection_text(const ConnectionStatus &connection, const output::St
              fmt::to_string(one.in_flight),
              text::bytes(one.queued_bytes),
              text::bytes(one.bytes_acked),
+             text::bytes(one.bytes_received),
              one.acked_bytes_s ? text::bit_rate(*one.acked_bytes_s) : "-",
              one.pacing_rate == 0 ? "-" : text::bit_rate(one.pacing_rate),
              {notes(one, connection), Paint::dim}});

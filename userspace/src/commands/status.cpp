@@ -53,6 +53,14 @@ std::string policy_text(const Status &status, const output::Style &style) {
     return all;
 }
 
+std::string rule_notes(const RuleStatus &rule) {
+    std::string all = rule.policy.empty() ? "" : fmt::format("slot {}", rule.slot);
+    if (rule.rx_policy != rule.policy)
+        all += fmt::format("{}what the peer sends: {}", all.empty() ? "" : ", ",
+                           rule.rx_policy.empty() ? "left open" : rule.rx_policy);
+    return all;
+}
+
 std::string status_text(const Status &status, const output::Style &style) {
     std::string all = heading(style, "interfaces") + interface_text(status, style);
     if (status.installed) {
@@ -60,6 +68,8 @@ std::string status_text(const Status &status, const output::Style &style) {
                            status.default_slot == 0 && status.default_policy == "default"
                                ? "default (the kernel's own scheduling)"
                                : text::printable(status.default_policy));
+        if (status.rx_default_policy != status.default_policy)
+            all += fmt::format("  for what peers send: {}\n", text::printable(status.rx_default_policy));
         if (status.new_only)
             all += "  for new connections: the last switch was --new-only, older ones keep what they had\n";
         if (!status.rules.empty()) {
@@ -69,8 +79,8 @@ std::string status_text(const Status &status, const output::Style &style) {
             for (const RuleStatus &rule : status.rules)
                 rules.add({fmt::to_string(++position),
                            rule.selector,
-                           {rule.policy, Paint::bold},
-                           {fmt::format("slot {}", rule.slot), Paint::dim}});
+                           {rule.policy.empty() ? "-" : rule.policy, Paint::bold},
+                           {rule_notes(rule), Paint::dim}});
             all += rules.render(style, 2);
         }
         if (!status.policies.empty())

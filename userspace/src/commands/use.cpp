@@ -21,6 +21,7 @@ struct UseOptions {
     std::optional<std::string> selector;
     std::optional<std::string> before;
     std::optional<std::string> position;
+    std::string direction;
     bool new_only = false;
 };
 
@@ -35,6 +36,11 @@ Result<std::optional<std::uint32_t>> parse_position(const std::optional<std::str
     return number;
 }
 
+// The table allows no other words.
+Direction direction_of(std::string_view word) {
+    return word == "tx" ? Direction::tx : word == "rx" ? Direction::rx : Direction::both;
+}
+
 Reply use_reply(const UseOptions &options, const UseResult &result, const output::Style &style) {
     Reply reply{.json = use_json(result, options.selector, options.new_only),
                 .text = {},
@@ -46,6 +52,10 @@ Reply use_reply(const UseOptions &options, const UseResult &result, const output
     reply.text = fmt::format(
         "{} now use {}{}\n", whose, style(output::Paint::bold, text::printable(result.policy)),
         result.previous.empty() ? "" : fmt::format(" (before: {})", text::printable(result.previous)));
+    if (result.rx_policy != result.policy)
+        reply.text += fmt::format("  what their peers send: {}\n", result.rx_policy.empty()
+                                                                       ? "as other rules or the default say"
+                                                                       : text::printable(result.rx_policy));
     if (!result.params.empty())
         reply.text += param_lines(result.params, style, 2);
     if (!result.engine.empty())
@@ -72,7 +82,8 @@ Result<Reply> run_use(const Context &context, const UseOptions &options) {
                               .selector = options.selector,
                               .new_only = options.new_only,
                               .before = options.before,
-                              .position = *position});
+                              .position = *position,
+                              .direction = direction_of(options.direction)});
     }();
     if (!result)
         return std::unexpected(result.error());
@@ -136,6 +147,7 @@ void setup_use(Binder &binder) {
     binder.option("--for", options->selector);
     binder.option("--before", options->before);
     binder.option("--position", options->position);
+    binder.option("--direction", options->direction);
     binder.flag("--new-only", options->new_only);
     binder.run([options](const Context &context) { return run_use(context, *options); });
 }

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A packet on its way out: is it one by which the peer can be told what it is to send, and what is there to tell? */
+#ifndef MPS_DEPARTURE_BPF_H
+#define MPS_DEPARTURE_BPF_H
+
+#include "maps.bpf.h"
+#include "parse.bpf.h"
+#include "peer.bpf.h"
+#include "peer_tell.bpf.h"
+
+/* The packet as parsed; not on the stack, of which the chain of calls has all 512 bytes in use on 6.1. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct mps_packet);
+} mps_departures SEC(".maps");
+
+/* Blank. */
+static __always_inline struct mps_packet *get_departure(void)
+{
+	__u32 zero = 0;
+	struct mps_packet *pkt = bpf_map_lookup_elem(&mps_departures, &zero);
+
+	if (pkt)
+		__builtin_memset(pkt, 0, sizeof(*pkt));
+	return pkt;
+}
+
+/* Global, so that the many ways through a packet's headers do not multiply with what follows. */
+__noinline int mps_parse_out(struct __sk_buff *skb, struct mps_packet *pkt, __u32 l3)
+{
+	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
+
+	if (!pkt)
+		return PARSE_NOT_OURS;
+	return l3 ? parse_packet(data, data_end, skb->len, true, pkt)
+		  : parse_packet(data, data_end, skb->len, false, pkt);
+}
+
+/* Only what has changed, or that a millisecond has passed, asks for a decision. */
+static __always_inline bool peer_is_due(const struct mps_peer *peer, const struct mptcp_sock *msk,
+					const struct mps_config *config)
+{
+	const struct mps_conn *conn = &peer->conn;
+
+	return conn->last_node != (__u64)msk->conn_list.prev || conn->path_epoch != config->path_epoch ||
+	       conn->rule_epoch != config->choice >> 32 ||
+	       conn->slot_serial != config->slot_serial[conn->slot & (MPS_MAX_SLOTS - 1)] ||
+	       (__s64)(bpf_ktime_get_coarse_ns() - conn->decided_ns) >= (__s64)PEER_DECIDE_NS;
+}
+
+/* Nothing to decide, nothing to take back, nothing to look after. */
+static __always_inline bool peer_is_left_alone(const struct mps_peer *peer, const struct mps_config *config)
+{
+	return !(config->flags & MPS_CONFIG_RX) && !(peer->told | peer->pending | peer->checks);
+}
+
+/* The record of the connection; NULL if there is nothing to do for it. */
+static __always_inline struct mps_peer *find_peer(struct mptcp_sock *msk, const struct mps_config *config,
+						  struct mps_counters *counters)
+{
+	__u32 token = msk->token;
+	struct mps_peer *peer = bpf_map_lookup_elem(&mps_peers, &token);
+
+	if (!peer || peer->conn.msk != (__u64)msk) {
+		if (!(config->flags & MPS_CONFIG_RX))
+			return NULL;
+		if (!find_conn(counters, msk))
+			return NULL;
+		mps_make_peer(token);
+		peer = bpf_map_lookup_elem(&mps_peers, &token);
+		if (!peer || peer->conn.msk != (__u64)msk)
+			return NULL;
+	}
+	return peer_is_left_alone(peer, config) ? NULL : peer;
+}
+
+/* What the kernel says now. Returns false if the list of subflows changed meanwhile. */
+static __always_inline bool read_peer(struct mps_peer *peer, void *ssk, struct mptcp_sock *msk,
+				      struct mps_pass *p, struct mps_view *view)
+{
+	struct list_head *head = &msk->conn_list;
+	struct mps_walk walk;
+
+	p->now_ns = bpf_ktime_get_ns();
+	p->self = MPS_MAX_SUBFLOWS;
+	peer->conn.decided_ns = p->now_ns;
+	peer->conn.last_node = (__u64)msk->conn_list.prev;
+	view->token = msk->token;
+	view->unsent_bytes = 0;
+	view->unacked_bytes = 0;
+	view->window_bytes = 0;
+	view->now_us = p->now_ns / 1000;
+	view->last_allowed = peer->conn.allowed;
+	view->direction = MPS_DIRECTION_RX;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		view->sf[i].flags = 0;
+		view->sf[i].bytes_acked = 0;
+		view->known[i] = 0;
+	}
+	walk.view = view;
+	walk.conn = NULL;
+	walk.pass = p;
+	walk.msk = msk;
+	walk.self_sk = ssk;
+	walk.ack = 0;
+	walk.completes = 0;
+	return mps_rdonly_cast ? walk_peer_fast(&walk, peer, head) : walk_peer_probing(&walk, peer, head);
+}
+
+static __always_inline bool is_pure_ack(const struct mps_packet *pkt)
+{
+	return !pkt->payload_len && !pkt->fin;
+}
+
+/* The packet's own subflow sends here, with these tags and addresses. */
+__noinline int mps_note_departure(struct __sk_buff *skb, struct mps_peer *peer, const struct mps_packet *pkt,
+				  struct mps_pass *p)
+{
+	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
+	struct mps_conn_subflow *mine;
+	__u32 *mac, *frame = data;
+
+	if (!peer || !pkt || !p || p->self >= MPS_MAX_SUBFLOWS)
+		return 0;
+	mine = &peer->conn.sf[p->self & (MPS_SUBFLOW_ROWS - 1)];
+	if (mine->ifindex != p->ifindex) {
+		mine->ifindex = p->ifindex;
+		peer->conn.path_epoch = 0;
+	}
+	if (is_pure_ack(pkt))
+		mine->seen_ns = p->now_ns;
+	mine->nr_vlans = 0;
+	if (skb->vlan_present) {
+		mine->nr_vlans = 1;
+		mine->vlan_tci[0] = skb->vlan_tci;
+		mine->vlan_proto[0] = skb->vlan_proto;
+	}
+	mine->has_mac = 0;
+	if (pkt->net_off == sizeof(struct ethhdr) && data + MPS_MACS_LEN <= data_end) {
+		mac = (__u32 *)mine->mac;
+		mac[0] = frame[0];
+		mac[1] = frame[1];
+		mac[2] = frame[2];
+		mine->has_mac = 1;
+	}
+	return 0;
+}
+
+static __always_inline void decide_peer(struct __sk_buff *skb, struct mps_peer *peer, struct mptcp_sock *msk,
+					void *ssk, const struct mps_packet *pkt, struct mps_pass *p,
+					const struct mps_config *config, struct mps_counters *counters,
+					struct mps_scratch *scratch)
+{
+	mps_follow_choice(&peer->conn, config, counters, p->ifindex, 1);
+	p->wants = config->slot_wants[peer->conn.slot & (MPS_MAX_SLOTS - 1)];
+	if (!read_peer(peer, ssk, msk, p, &scratch->view)) {
+		COUNT(counters, LIST_RACED);
+		p->self = MPS_MAX_SUBFLOWS;
+		return;
+	}
+	if (peer->conn.known != p->seen || p->unplaced)
+		mps_forget_gone(&peer->conn, p->seen);
+	scratch->view.present = p->seen;
+	scratch->view.self = p->self;
+	mps_note_departure(skb, peer, pkt, p);
+	mps_add_peer_paths(peer, &scratch->view, config, p);
+	if (wants_policy(config, &peer->conn)) {
+		mps_prepare_policy(scratch, &peer->conn, p->wants);
+		run_tc_policy(skb, peer->conn.slot);
+	}
+	mps_conclude_peer(peer, scratch, config, counters, p);
+	mps_compare_peer(peer, &scratch->view, counters, p);
+}
+
+/* The index of the packet's own subflow without a decision. */
+static __noinline int own_index(const struct mps_peer *peer, __u64 ssk)
+{
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		if (peer->conn.sf[i].sk == ssk)
+			return i;
+	return MPS_MAX_SUBFLOWS;
+}
+
+/* Left to the attached device above, as which IP sends for this socket. */
+static __always_inline bool departs_above(struct tcp_sock *tp, __u32 ifindex)
+{
+	__u32 above = socket_tx_ifindex((struct sock *)tp), *index;
+	struct mps_path *path;
+
+	if (!above || above == ifindex)
+		return false;
+	index = bpf_map_lookup_elem(&mps_path_index, &above);
+	if (!index)
+		return false;
+	path = bpf_map_lookup_elem(&mps_paths, index);
+	return path && path->flags & MPS_PATH_ATTACHED;
+}
+
+static __always_inline int handle_departure(struct __sk_buff *skb, bool l3)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct mps_counters *counters;
+	struct mps_scratch *scratch;
+	struct mps_config *config;
+	struct mptcp_sock *msk;
+	struct mps_packet *pkt;
+	struct mps_peer *peer;
+	struct tcp_sock *tp;
+	struct mps_pass *p;
+	__u32 self, bit;
+	bool due;
+
+	if (!sk)
+		return receive_notice(skb, l3);
+	msk = bpf_skc_to_mptcp_sock(sk);
+	if (!msk || msk->conn_list.prev == msk->conn_list.next)
+		return TC_ACT_UNSPEC;
+	config = get_config();
+	counters = get_counters();
+	peer = config && counters ? find_peer(msk, config, counters) : NULL;
+	if (!peer)
+		return TC_ACT_UNSPEC;
+	due = peer_is_due(peer, msk, config);
+	if (!due && !peer->pending)
+		return TC_ACT_UNSPEC;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp || departs_above(tp, skb->ifindex))
+		return TC_ACT_UNSPEC;
+	pkt = get_departure();
+	if (!pkt || mps_parse_out(skb, pkt, l3) != PARSE_MPTCP)
+		return TC_ACT_UNSPEC;
+	scratch = get_scratch();
+	p = get_pass(skb->ifindex);
+	if (!scratch || !p)
+		return TC_ACT_UNSPEC;
+	if (due) {
+		decide_peer(skb, peer, msk, tp, pkt, p, config, counters, scratch);
+	} else {
+		p->now_ns = bpf_ktime_get_ns();
+		p->self = own_index(peer, (__u64)tp);
+		mps_note_departure(skb, peer, pkt, p);
+	}
+	self = p->self;
+	if (self >= MPS_MAX_SUBFLOWS)
+		return TC_ACT_UNSPEC;
+	barrier_var(self);
+	self &= MPS_SUBFLOW_ROWS - 1;
+	bit = 1u << self;
+	if (is_pure_ack(pkt) && peer->pending & bit && !pkt->has_prio &&
+	    p->now_ns - peer->conn.sf[self].flip_ns >= (__u64)config->dwell_us * 1000) {
+		__u32 backup = peer->want >> self & 1;
+		int result = mps_append_prio(skb, pkt, backup);
+
+		mps_account_append(peer, counters, self, p->now_ns, (__u32)result << 1 | backup);
+	}
+	if (peer->pending && mps_can_lend(skb, pkt, l3))
+		mps_send_notices(skb, peer, counters, config, p);
+	return TC_ACT_UNSPEC;
+}
+
+#endif /* MPS_DEPARTURE_BPF_H */
