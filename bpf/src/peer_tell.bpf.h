@@ -58,7 +58,7 @@ static __always_inline struct mps_notice *get_notice(void)
 
 static __always_inline __be32 prio_option(__u32 backup)
 {
-	return bpf_htonl(TCPOPT_MPTCP << 24 | MPTCP_PRIO_LEN << 16 |
+	return bpf_htonl(TCPOPT_MPTCP << 24 | MPTCP_LEN_prio << 16 |
 			 (MPTCP_SUB_MP_PRIO << 4 | (backup & 1)) << 8 | TCPOPT_NOP);
 }
 
