@@ -22,6 +22,7 @@
 #include "mpsched/check.hpp"
 #include "mpsched/instance.hpp"
 #include "mpsched/log.hpp"
+#include "mpsched/trace.hpp"
 
 namespace mps {
 
@@ -425,5 +426,59 @@ Result<CheckedPolicy> check_policy(const std::string &name, const std::vector<Se
 Result<std::vector<Param>> check_engine(const std::vector<Setting> &) { return engine_params(); }
 Result<void> check_selector(std::string_view) { return {}; }
 Result<std::uint32_t> parse_max_connections(std::string_view) { return 16384; }
+
+std::string_view to_string(TracePacket::Ours ours) {
+    return ours == TracePacket::Ours::inserted ? "inserted" : "";
+}
+
+// Tells, with MPS_FAKE_TRACE, one packet and one verdict, once.
+struct Trace::Impl {
+    std::vector<std::string> interfaces;
+    bool told = std::getenv("MPS_FAKE_TRACE") == nullptr;
+};
+
+Trace::Trace(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Trace::Trace(Trace &&) noexcept = default;
+Trace &Trace::operator=(Trace &&) noexcept = default;
+Trace::~Trace() = default;
+int Trace::fd() const { return -1; }
+Result<std::uint64_t> Trace::lost() const { return std::getenv("MPS_FAKE_TRACE") ? 3 : 0; }
+const std::vector<std::string> &Trace::interfaces() const { return impl_->interfaces; }
+
+Result<void> Trace::read(const TraceHandlers &handlers) {
+    // An ACK with MP_PRIO and a NOP.
+    static constexpr std::uint8_t packet[] = {
+        0x45, 0,    0, 44, 0, 0, 0x40, 0, 64, 6, 0,    0,    192, 0, 2, 1, 198, 51, 100, 1, 0xc0, 0,
+        0x01, 0xbb, 0, 0,  0, 1, 0,    0, 0,  2, 0x60, 0x10, 0,   1, 0, 0, 0,   0,  30,  3, 0x51, 1};
+    if (impl_->told)
+        return {};
+    impl_->told = true;
+    handlers.packet({.time_ns = 1700000000123456789,
+                     .ifindex = 2,
+                     .interface = "wan0",
+                     .token = 0xdef48bf1,
+                     .subflow = 2,
+                     .ours = TracePacket::Ours::inserted,
+                     .wire_bytes = sizeof packet,
+                     .octets = packet});
+    handlers.verdict({.time_ns = 1700000000123456789,
+                      .token = 0xdef48bf1,
+                      .policy = "weighted",
+                      .subflows = {{.id = 1, .ifindex = 2, .interface = "wan0"},
+                                   {.id = 2,
+                                    .ifindex = 3,
+                                    .interface = "lte0",
+                                    .allowed = false,
+                                    .told_backup = true,
+                                    .by_wake = true}}});
+    return {};
+}
+
+Result<Trace> start_trace(const Instance &, const TraceRequest &request) {
+    auto impl = std::make_unique<Trace::Impl>();
+    impl->interfaces =
+        request.interfaces.empty() ? std::vector<std::string>{"wan0", "lte0"} : request.interfaces;
+    return Trace(std::move(impl));
+}
 
 } // namespace mps

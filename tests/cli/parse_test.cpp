@@ -197,7 +197,7 @@ TEST_CASE("command lines that are wrong", "[cli]") {
          "unknown option '--all' of 'status'",
          "there is 'mpsched stats --all' and 'mpsched detach --all' and 'mpsched unuse --all'; 'status' has no options of its own"},
         {"a command that other tools have", {"top"}, "unknown command 'top'", "'watch mpsched conns'"},
-        {"another one", {"trace"}, "unknown command 'trace'", "'stats' counts"},
+        {"another one", {"log"}, "unknown command 'log'", "'trace' tells"},
         {"a service", {"daemon"}, "unknown command 'daemon'", "mpschedd is the service"},
         {"an option before its command",
          {"--all", "stats"},

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -23,6 +24,7 @@
 
 #include "catch.hpp"
 #include "config/keys.hpp"
+#include "output/bounded_file.hpp"
 #include "process.hpp"
 #include "schema.hpp"
 #include "table/command_table.hpp"
@@ -127,6 +129,7 @@ const std::vector<Words> every_command{
     {"doctor"},
     // A capture without packets: its only document is the last one.
     {"decode", MPS_SOURCE_DIR "/tests/codec/captures/none.pcap"},
+    {"trace", "wan0", "--seconds", "0"},
     {"stats"},
     {"stats", "--all"},
     {"probe"},
@@ -587,7 +590,8 @@ TEST_CASE("decode tells each packet with MPTCP options, to people and to program
     const Json &summary = all.back();
     CHECK(summary["event"] == "summary");
     CHECK(summary["with_mptcp"] == all.size() - 1);
-    const std::string token = summary["connections"][0]["server_token"];
+    const std::string token =
+        fmt::format("{:08x}", summary["connections"][0]["server_token"].get<std::uint32_t>());
 
     // What is chosen is shown, and counted; from the first packet of the connection on.
     CHECK(lines(decode({"--json", "--connection", token})).size() == all.size());
@@ -628,6 +632,84 @@ TEST_CASE("decode refuses what is no capture and what cannot be asked for, and s
         CHECK(outcome.exit_code != 0);
         CHECK(outcome.out.empty());
         CHECK(outcome.err.contains(expected));
+        CHECK(outcome.err.contains("hint: "));
+    }
+}
+
+TEST_CASE(
+    "trace tells packets and verdicts, and what was lost, to people, to programs and into files that stay small",
+    "[cli]") {
+    const RunOptions faked{.environment = {"MPS_FAKE_TRACE=1"}};
+    const Outcome text = fake({"trace", "--seconds", "0"}, faked);
+    CHECK(text.exit_code == 0);
+    CHECK(text.out.contains(
+        "wan0 in def48bf1/2  192.0.2.1:49152 > 198.51.100.1:443 [ACK]  MP_PRIO backup (MP_PRIO is ours)\n"));
+    CHECK(text.out.contains("def48bf1  weighted: 1 wan0 allowed, 2 lte0 parked (made a backup by a wake)\n"));
+    CHECK(text.out.ends_with("1 packet and 1 verdict on wan0, lte0; 3 lost\n"));
+    CHECK(text.err.contains("3 packets and verdicts were lost"));
+
+    std::ifstream file(MPS_JSON_SCHEMA);
+    Json schema_json = Json::parse(file);
+    for (const char *name : {"trace_packet", "trace_verdict"})
+        schema_json["commands"][name] = schema_json["definitions"][name];
+    mps::test::Schema schema(schema_json, true);
+    std::istringstream lines(fake({"trace", "--json=2", "--seconds", "0"}, faked).out);
+    std::vector<std::string> events;
+    for (std::string line; std::getline(lines, line);) {
+        const Json one = Json::parse(line);
+        const std::string event = one["event"];
+        INFO(line);
+        CHECK(schema.check(event == "summary" ? "trace" : "trace_" + event, one).empty());
+        events.push_back(event);
+    }
+    CHECK(events == Words{"packet", "verdict", "summary"});
+    // Of packets only those that were asked for; verdicts all the same.
+    CHECK(fake({"trace", "--seconds", "0", "--option", "DSS"}, faked)
+              .out.contains("\n0 packets and 1 verdict on"));
+    CHECK(fake({"trace", "--seconds", "0", "--count", "1"}, faked)
+              .out.contains("\n1 packet and 0 verdicts on"));
+
+    const std::string path =
+        (std::filesystem::temp_directory_path() / ("mpsched-trace-" + std::to_string(getpid()))).string();
+    const Outcome written = fake({"trace", "--seconds", "0", "--write", path}, faked);
+    std::ifstream in(path);
+    const std::string content{std::istreambuf_iterator<char>(in), {}};
+    CHECK(written.out.starts_with("1 packet and 1 verdict"));
+    CHECK(std::ranges::count(content, '\n') == 2);
+    std::filesystem::remove(path);
+}
+
+TEST_CASE("a file of bounded size keeps the newest lines, in itself and in one older half", "[cli]") {
+    const std::string path =
+        (std::filesystem::temp_directory_path() / ("mpsched-bounded-" + std::to_string(getpid()))).string();
+    auto file = mps::output::BoundedFile::open(path, 1000);
+    REQUIRE(file);
+    for (int i = 0; i < 500; i++)
+        REQUIRE(file->write(fmt::format("line {:04}\n", i)));
+    REQUIRE(file->flush());
+    CHECK(file->turned());
+    const auto size = std::filesystem::file_size(path), older = std::filesystem::file_size(path + ".1");
+    CHECK((size > 0 && size + older <= 1000));
+    std::ifstream in(path);
+    const std::string content{std::istreambuf_iterator<char>(in), {}};
+    CHECK(content.ends_with("line 0499\n"));
+    std::filesystem::remove(path);
+    std::filesystem::remove(path + ".1");
+    CHECK_FALSE(mps::output::BoundedFile::open("/nonexistent/file", 1000));
+}
+
+TEST_CASE("trace refuses sizes and numbers that are none, and says what they look like", "[cli]") {
+    for (const Words &words :
+         {Words{"--max-size", "1"}, Words{"--max-size", "10Q"}, Words{"--max-size", "99999999999999999999"},
+          Words{"--count", "x"}, Words{"--seconds", "1.5"}, Words{"--write", "/nonexistent/x"}}) {
+        Words all{"trace", "--seconds", "0"};
+        if (words[0] == "--seconds")
+            all.resize(1);
+        all.insert(all.end(), words.begin(), words.end());
+        const Outcome outcome = fake(all);
+        INFO(words[0] << " " << words[1] << outcome.err);
+        CHECK(outcome.exit_code != 0);
+        CHECK(outcome.out.empty());
         CHECK(outcome.err.contains("hint: "));
     }
 }

@@ -112,7 +112,7 @@ struct mps_conn_subflow {
 	__u8 deaf;        /* the kernel receives packets of it that are not met here */
 	__u8 woken; /* a wake with flip_value was queued, and the kernel's bit has not been seen to follow */
 	__u8 next_edit;
-	__u32 edit[MPS_EDITS_KEPT]; /* fingerprints of our last edits, see believe.bpf.h */
+	__u32 edit[MPS_EDITS_KEPT]; /* fingerprints of our last edits, see fingerprint.bpf.h */
 	__u8 mac[MPS_MACS_LEN];     /* of its last packet on an Ethernet interface */
 	__u8 has_mac;
 	__u8 pad[3];

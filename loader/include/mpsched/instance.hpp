@@ -465,6 +465,9 @@ struct OpenOptions {
     LogSink log{};
 };
 
+class Trace;
+struct TraceRequest;
+
 class MPS_API Instance {
   public:
     // Looks what is there in the network namespace; nothing is created or changed, and "nothing
@@ -575,6 +578,7 @@ class MPS_API Instance {
     struct Impl;
 
   private:
+    friend Result<Trace> start_trace(const Instance &instance, const TraceRequest &request); // trace.hpp
     explicit Instance(std::unique_ptr<Impl> impl);
     std::unique_ptr<Impl> impl_;
 };

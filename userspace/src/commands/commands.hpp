@@ -30,6 +30,7 @@ void setup_repair(Binder &binder);
 void setup_set(Binder &binder);
 void setup_stats(Binder &binder);
 void setup_status(Binder &binder);
+void setup_trace(Binder &binder);
 void setup_unuse(Binder &binder);
 void setup_use(Binder &binder);
 void setup_version(Binder &binder);
@@ -63,6 +64,7 @@ inline constexpr CommandCode command_codes[] = {
     {"set", setup_set},
     {"stats", setup_stats},
     {"status", setup_status},
+    {"trace", setup_trace},
     {"unuse", setup_unuse},
     {"use", setup_use},
     {"version", setup_version},

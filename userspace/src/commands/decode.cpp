@@ -189,9 +189,7 @@ void add_warnings(Totals &totals, const std::string &name, const CaptureReader &
             fmt::format("{} with impossible lengths or options", text::count(totals.malformed, "packet")));
 }
 
-Json token_json(const std::optional<std::uint32_t> &token) {
-    return token ? Json(fmt::format("{:08x}", *token)) : Json(nullptr);
-}
+Json token_json(const std::optional<std::uint32_t> &token) { return token ? Json(*token) : Json(nullptr); }
 
 Json summary_json(const Totals &totals, const codec::Connections &connections) {
     Json all{{"event", "summary"},

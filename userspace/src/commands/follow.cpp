@@ -4,15 +4,13 @@
 
 #include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <ctime>
 
 #include <fmt/format.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include "cli/signals.hpp"
+#include "cli/stop_signal.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -20,39 +18,6 @@ namespace mps::cli {
 namespace {
 
 using output::Paint;
-
-// Readable when the user wants us to end. Signals that were ignored stay ignored (nohup).
-class StopSignal {
-  public:
-    StopSignal() {
-        sigset_t set;
-        sigemptyset(&set);
-        for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
-            struct sigaction now = {};
-            sigaction(signal, nullptr, &now);
-            if (now.sa_handler != SIG_IGN)
-                sigaddset(&set, signal);
-        }
-        sigprocmask(SIG_BLOCK, &set, &before_);
-        fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    }
-    ~StopSignal() {
-        // What came is done with: it ended the following, and that is all it should.
-        signalfd_siginfo info;
-        while (read(fd_, &info, sizeof info) > 0) {
-        }
-        close(fd_);
-        sigprocmask(SIG_SETMASK, &before_, nullptr);
-    }
-    StopSignal(const StopSignal &) = delete;
-    StopSignal &operator=(const StopSignal &) = delete;
-
-    [[nodiscard]] int fd() const { return fd_; }
-
-  private:
-    sigset_t before_;
-    int fd_ = -1;
-};
 
 // "14:03:05.123" here, "2026-11-28T14:03:05.123Z" for programs.
 std::string clock_text(bool for_programs) {

@@ -122,6 +122,55 @@ std::span<const Command> commands() {
                          {"decode - --json", "live: tcpdump -i any -U -w - tcp | mpsched decode - --json"}},
         },
         {
+            .verb = "trace",
+            .group = Group::look,
+            .summary = "MPTCP options and decisions as they happen, a line each",
+            .description =
+                {
+                    "Tells every packet with MPTCP options, in both directions, as it leaves mpsched's programs: with the interface, the "
+                    "connection's token, the subflow's id, and whether mpsched has written or changed an MP_PRIO in it or made all of it (a "
+                    "wake). And every verdict that differs from the last one of its connection or after which something was "
+                    "done, with the policy's reasons. Options are told as by 'decode'.",
+                    "Its programs stand behind those of 'attach' on the interfaces named, or on all that are attached, and only while it "
+                    "runs; an interface that is attached later has its edits in front of nobody, so begin again then. Needs tcx "
+                    "(kernel 6.6). Without anything attached, packets of named interfaces are told. In mode native and generic, several "
+                    "decisions that come before TC sees a packet are told as one.",
+                    "Ctrl-C ends it, and a last line tells how much there was, and what was lost because more came than could be "
+                    "written. With --json there is a document in a line for each, and a last one with the event 'summary'.",
+                },
+            .arguments = {{.name = "IFACE",
+                           .required = false,
+                           .many = true,
+                           .complete = Complete::interface,
+                           .text = "network interface; none: all that are attached"}},
+            .options =
+                {{.name = "--connection",
+                  .value = "TOKEN",
+                  .text = "only this connection, by its token in 'conns'"},
+                 {.name = "--option",
+                  .value = "OPTION",
+                  .repeats = true,
+                  .text = "of packets only those with this option, such as MP_PRIO; repeat for several"},
+                 {.name = "--host",
+                  .value = "ADDRESS",
+                  .text = "of packets only those from or to this address"},
+                 {.name = "--port", .value = "PORT", .text = "of packets only those from or to this port"},
+                 {.name = "--write",
+                  .value = "FILE",
+                  .text = "write the lines there; what it held before is gone"},
+                 {.name = "--max-size",
+                  .value = "SIZE",
+                  .default_value = "64M",
+                  .text = "FILE and FILE.1, where its older half goes, take no more than this"},
+                 {.name = "--count", .value = "NUMBER", .text = "end after so many lines"},
+                 {.name = "--seconds", .value = "NUMBER", .text = "end after so many seconds"}},
+            .examples = {{"trace", "everything on the attached interfaces"},
+                         {"trace --option MP_PRIO --option MP_JOIN",
+                          "who changes which subflow, and the verdicts"},
+                         {"trace wan0 lte0 --json --write trace.json --max-size 10M",
+                          "for hours, into files that stay small"}},
+        },
+        {
             .verb = "attach",
             .group = Group::interfaces,
             .changes = true,
@@ -612,8 +661,8 @@ std::span<const Term> absent_commands() {
     static const std::vector<Term> all{
         {"top", "'conns' shows the connections; 'watch mpsched conns' again and again"},
         {"monitor", "'conns' shows the connections; 'watch mpsched conns' again and again"},
-        {"trace", "'stats' counts what was decided and why not, 'conns' shows the last verdicts"},
-        {"log", "'stats' counts what was decided and why not, 'conns' shows the last verdicts"},
+        {"log",
+         "'trace' tells packets and decisions as they happen, 'stats' counts what was decided and why not"},
         {"daemon", no_daemon},
         {"start", no_daemon},
         {"run", no_daemon},
