@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT
+#include "properties.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size) {
+    mps::fuzz::check_capture(data, size);
+    return 0;
+}

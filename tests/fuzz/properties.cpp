@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+
+#include "properties.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "codec/capture.hpp"
+#include "codec/connections.hpp"
+#include "codec/text.hpp"
+#include "datapath_host.h"
+#include "decode.hpp"
+
+namespace mps::fuzz {
+
+namespace {
+
+void must(bool holds, const char *what) {
+    if (holds)
+        return;
+    std::fprintf(stderr, "does not hold: %s\n", what);
+    std::abort();
+}
+
+// What the decoder finds of a packet: the last MP_PRIO counts, as in the data path. `odd`: of the usual layouts the data path does not look at the up to
+// three octets behind a DSS, which are padding unless the DSS has a length that the RFC does not know.
+struct Seen {
+    bool tcp = false, mptcp = false, odd = false, handshake = false, prio = false, backup = false;
+    std::size_t prio_off = 0;
+};
+
+Seen decode(packet::ByteView data, codec::LinkType link) {
+    const auto dissected = codec::dissect(data, data.size(), link);
+    Seen seen;
+    if (dissected.content != codec::Content::tcp || dissected.segment.first_fragment)
+        return seen;
+    const auto &segment = dissected.segment;
+    const auto list = codec::split_options(segment.options, segment.options_length);
+    seen.tcp = true;
+    seen.odd = list.malformed;
+    seen.handshake = segment.has(codec::TcpFlag::syn) || segment.has(codec::TcpFlag::rst);
+    for (const codec::TcpOption &one : list.options) {
+        if (one.kind != TCPOPT_MPTCP)
+            continue;
+        const codec::MptcpOption option(one);
+        (void)codec::option_text(option);
+        seen.mptcp |= option.has_subtype();
+        seen.odd |=
+            option.has_subtype() && option.subtype() == MPTCP_SUB_DSS && option.form() == MPTCP_FORM_UNKNOWN;
+        if (option.form() == MPTCP_FORM_prio) {
+            seen.prio = true;
+            seen.backup = option.flag(MPTCP_MP_PRIO_B);
+            seen.prio_off = static_cast<std::size_t>(one.octets.data() - segment.options.data());
+        }
+    }
+    return seen;
+}
+
+bool check_edit(packet::ByteView data, bool l3, bool backup, std::uint32_t mtu) {
+    const auto link = l3 ? packet::Link::raw_ip : packet::Link::ethernet;
+    const std::uint8_t *edited = nullptr;
+    std::size_t size = 0;
+    const enum host_edit what = ::host_edit(data.data(), data.size(), l3, backup, mtu, &edited, &size);
+    const packet::ByteView after(edited, size);
+    const auto change = packet::classify_change(data, after, link);
+    if (change.kind == packet::Change::Kind::forbidden)
+        std::fprintf(stderr, "%s\n%s%s", change.why.c_str(), packet::explain(data, link).c_str(),
+                     packet::explain(after, link).c_str());
+    must(change.kind != packet::Change::Kind::forbidden, "an edit is right, checksums included, or none");
+    if (change.kind == packet::Change::Kind::none)
+        return false;
+    must(what == HOST_DONE, "what is not called done changes nothing");
+    must(change.backup == backup, "the B bit is the one that was wanted");
+    // Pure ACKs are short enough for every MTU.
+    const auto layout = packet::find_tcp(data, link);
+    if (size > data.size() && layout && layout->end > layout->payload)
+        must(size <= mtu + 14, "no packet with contents grows beyond the MTU");
+    return true;
+}
+
+} // namespace
+
+void check_capture(const std::uint8_t *data, std::size_t size) {
+    std::size_t at = 0, octets = 0;
+    auto reader = codec::CaptureReader::open([&](std::span<std::uint8_t> to) -> std::ptrdiff_t {
+        const std::size_t some = std::min(to.size(), size - at);
+        std::copy_n(data + at, some, to.begin());
+        at += some;
+        return static_cast<std::ptrdiff_t>(some);
+    });
+    if (!reader) {
+        must(!reader.error().what.empty(), "what is no capture is refused with a reason");
+        return;
+    }
+    codec::Connections connections;
+    while (const auto packet = reader->next()) {
+        octets += packet->data.size();
+        must(octets <= size, "no packet is longer than the file");
+        const auto dissected = codec::dissect(packet->data, packet->wire_length, packet->link);
+        if (dissected.content != codec::Content::tcp)
+            continue;
+        const auto list = codec::split_options(dissected.segment.options, dissected.segment.options_length);
+        const auto options = codec::mptcp_options(list);
+        for (const codec::MptcpOption &option : options)
+            must(!codec::option_text(option).empty(), "every option is told");
+        connections.learn(dissected.segment, options);
+    }
+}
+
+bool check_packet(const std::uint8_t *data, std::size_t size) {
+    if (size < 2 || size > HOST_MOST)
+        return false;
+    const bool l3 = (data[0] & 1) != 0, backup = (data[0] & 2) != 0;
+    const std::uint32_t mtu = (data[0] & 4) != 0 ? static_cast<std::uint32_t>(size - 1) : 1500;
+    const packet::ByteView packet(data + 1, size - 1);
+    const host_packet parsed = host_parse(packet.data(), packet.size(), l3);
+    const Seen seen = decode(packet, l3 ? codec::LinkType::raw : codec::LinkType::ethernet);
+
+    must(!(parsed.leaves_early && parsed.parsed == HOST_MPTCP),
+         "what leaves early has nothing for the whole parser");
+    if (parsed.parsed == HOST_MPTCP) {
+        must(seen.tcp && seen.mptcp && !seen.handshake, "the decoder sees what the data path takes");
+        must(seen.odd || (parsed.has_prio != 0) == seen.prio, "both see the same MP_PRIO");
+        if (seen.prio && !seen.odd)
+            must((parsed.prio_backup != 0) == seen.backup && parsed.prio_off == seen.prio_off,
+                 "both go by the last one");
+    }
+    return check_edit(packet, l3, backup, mtu);
+}
+
+} // namespace mps::fuzz
