@@ -13,10 +13,10 @@ extern "C" {
 enum host_parse { HOST_NOT_OURS = 0, HOST_MALFORMED = 1, HOST_MPTCP = 2 };
 
 struct host_packet {
-	enum host_parse parsed;
-	int leaves_early; /* has_no_mptcp() */
-	unsigned int net_off, tcp_off, options_len, payload_len;
-	unsigned int has_prio, prio_backup, prio_off;
+    enum host_parse parsed;
+    int leaves_early; /* has_no_mptcp() */
+    unsigned int net_off, tcp_off, options_len, payload_len;
+    unsigned int has_prio, prio_backup, prio_off;
 };
 
 struct host_packet host_parse(const uint8_t *data, size_t size, int l3);
@@ -32,7 +32,7 @@ enum host_edit { HOST_UNCHANGED = 0, HOST_DONE = 1, HOST_PUT_OFF = 2, HOST_FAILE
  * next call.
  */
 enum host_edit host_edit(const uint8_t *data, size_t size, int l3, int backup, uint32_t mtu,
-			 const uint8_t **edited, size_t *edited_size);
+                         const uint8_t **edited, size_t *edited_size);
 
 #ifdef __cplusplus
 }
