@@ -6,11 +6,13 @@
 # work tree (tracked and new files, no build) into it, and runs there what a newcomer would: setup, build, the unit tests, install, and
 # a policy built with what was installed.
 #
-#   tests/fresh-debian.sh [--suite NAME] [--arm64] [--keep]
+#   tests/fresh-debian.sh [--suite NAME] [--arm64 | --packages] [--keep]
 #
 #   --suite NAME  trixie (Debian 13, default) or bookworm (12)
 #   --arm64       instead of that: what is installed, built for arm64, compared with what is built for this machine, and run
 #                 by qemu-aarch64-static if that is here (package qemu-user-static)
+#   --packages    instead of that: Debian packages are built there, and in a second root, which has nothing else, installed, used, upgraded,
+#                 removed and purged
 #   --keep        leave the root directory where it is
 #
 # Only the unit tier runs inside: the other tiers test the kernel, which is this machine's either way.
@@ -24,13 +26,13 @@ die() {
     exit "${3:-1}"
 }
 
-suite=trixie keep='' arm64=''
+suite=trixie keep='' part=here
 while (($#)); do
     case $1 in
     --keep) keep=1 ;;
     --suite) suite=${2:?--suite needs a name} && shift ;;
-    --arm64) arm64=1 ;;
-    *) die "fresh-debian.sh does not know '$1'." "usage: tests/fresh-debian.sh [--suite NAME] [--arm64] [--keep]" 2 ;;
+    --arm64 | --packages) part=${1#--} ;;
+    *) die "fresh-debian.sh does not know '$1'." "usage: tests/fresh-debian.sh [--suite NAME] [--arm64 | --packages] [--keep]" 2 ;;
     esac
     shift
 done
@@ -63,20 +65,26 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-inside() { chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "$@"; }
+inside() { inside_of "$root" "$@"; }
+inside_of() { chroot "$1" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "${@:2}"; }
 
-printf '== bootstrapping %s\n' "$suite"
-debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$root.log" 2>&1 ||
-    { tail -n 20 "$root.log" >&2; rm -f "$root.log"; die "debootstrap failed." "See its last lines above."; }
-rm -f "$root.log"
-mount -t proc proc "$root/proc" && mounted+=("$root/proc")
-# The completion of interfaces reads it.
-mount -t sysfs -o ro sysfs "$root/sys" && mounted+=("$root/sys")
-for file in /etc/resolv.conf /etc/hosts; do
-    if [[ -r $file ]]; then cat "$file" >"$root$file"; fi
-done
-# How apt reaches the archive (proxies) is this machine's business, so it is taken over as it is.
-apt-config dump Acquire | grep -E '^Acquire::(http|https)::[Pp]roxy' >"$root/etc/apt/apt.conf.d/90outside" || true
+# A Debian in the directory $1, with the means to reach the archive.
+bootstrap() {
+    local to=$1 file
+    printf '== bootstrapping %s\n' "$suite"
+    debootstrap --variant=minbase "$suite" "$to" "$mirror" >"$root.log" 2>&1 ||
+        { tail -n 20 "$root.log" >&2; rm -f "$root.log"; die "debootstrap failed." "See its last lines above."; }
+    rm -f "$root.log"
+    mount -t proc proc "$to/proc" && mounted=("$to/proc" "${mounted[@]}")
+    # The completion of interfaces reads it.
+    mount -t sysfs -o ro sysfs "$to/sys" && mounted=("$to/sys" "${mounted[@]}")
+    for file in /etc/resolv.conf /etc/hosts; do
+        if [[ -r $file ]]; then cat "$file" >"$to$file"; fi
+    done
+    # How apt reaches the archive (proxies) is this machine's business, so it is taken over as it is.
+    apt-config dump Acquire | grep -E '^Acquire::(http|https)::[Pp]roxy' >"$to/etc/apt/apt.conf.d/90outside" || true
+}
+bootstrap "$root"
 
 printf '== copying the work tree\n'
 mkdir "$root/mpsched"
@@ -113,6 +121,73 @@ build_here() {
     check_installed
 }
 
+# The packages in the directory $1, with a version that is later than theirs, into $2.
+later_packages() {
+    local package work
+    work=$(mktemp -d -p "$root")
+    mkdir -p "$2"
+    for package in "$1"/*.deb; do
+        rm -rf "$work/one"
+        dpkg-deb -R "$package" "$work/one"
+        sed -i -E 's/^Version: .*/&+later/; s/(libmpsched0\.1 \(= [^)]*)\)/\1+later)/' "$work/one/DEBIAN/control"
+        dpkg-deb --root-owner-group -b "$work/one" "$2/$(basename "$package")" >/dev/null
+    done
+    rm -rf "$work"
+}
+
+# Whatever is there of mpsched beside the packages themselves.
+remains() {
+    find "$1" -xdev \( -path "$1/packages" -o -path "$1/later" -o -path "$1/var/lib/dpkg" -o -path "$1/var/log" -o -path "$1/var/cache" \) -prune \
+        -o -name '*mpsched*' -printf '/%P\n'
+}
+
+# Packages in the directory $2 of the root $1.
+install_packages_of() {
+    inside_of "$1" env DEBIAN_FRONTEND=noninteractive bash -euc "apt-get -q -y install --no-install-recommends /$2/*.deb" >/dev/null
+}
+
+# Without the sources, a compiler or anything else that was needed to build them.
+try_packages() {
+    local clean=$1 left
+    bootstrap "$clean"
+    mkdir "$clean/packages"
+    find "$root/packages" -name '*.deb' ! -name '*-dbgsym_*' -exec cp -t "$clean/packages" {} +
+    later_packages "$clean/packages" "$clean/later"
+    printf '== installing them where nothing else is\n'
+    inside_of "$clean" apt-get -q update >/dev/null
+    install_packages_of "$clean" packages
+    printf '== using them\n'
+    inside_of "$clean" mpsched --version
+    inside_of "$clean" mpsched config check
+    inside_of "$clean" python3 -c 'import mpsched; mpsched.Instance'
+    mkdir "$clean/run/bpf"
+    mount -t bpf -o mode=0700 bpf "$clean/run/bpf" && mounted=("$clean/run/bpf" "${mounted[@]}")
+    inside_of "$clean" unshare --net bash -euc 'export MPS_BPFFS=/run/bpf
+        mpsched attach lo --mode tc
+        mpsched use weighted
+        mpsched status | grep -q weighted
+        mpsched detach --all'
+    printf '== upgrading them, with a file of the administrator\n'
+    echo '# mine' >>"$clean/etc/mpsched/mpsched.toml"
+    install_packages_of "$clean" later
+    inside_of "$clean" dpkg-query -W mpsched | grep -q '+later$' || die "It was not upgraded." "See apt-get's words."
+    grep -qx '# mine' "$clean/etc/mpsched/mpsched.toml" || die "The upgrade took the administrator's file away." "It has to be a conffile."
+    printf '== removing them\n'
+    inside_of "$clean" apt-get -q -y remove mpsched libmpsched0.1 >/dev/null
+    grep -qx '# mine' "$clean/etc/mpsched/mpsched.toml" || die "Removing took the administrator's file away." "Only purging may."
+    printf '== purging them\n'
+    mkdir -p "$clean/var/lib/mpsched" # as the service makes it
+    inside_of "$clean" dpkg --purge mpsched >/dev/null
+    left=$(remains "$clean")
+    [[ -z $left ]] || die "After purging there is still: $left" "The maintainer scripts or lists of files are wrong (packaging/debian)."
+}
+
+build_packages() {
+    printf '== ./run package\n'
+    inside nice /mpsched/run package /packages
+    try_packages "$root/clean"
+}
+
 build_arm64() {
     local objects object qemu
     printf '== ./run setup arm64\n'
@@ -141,4 +216,4 @@ build_arm64() {
 printf '== ./run setup\n'
 inside /mpsched/run setup
 check_setup_is_idle
-if [[ -n $arm64 ]]; then build_arm64; else build_here; fi
+"build_$part"
