@@ -2,4 +2,5 @@
 #include <mps/policy.bpf.h>
 #include "auto.core.h"
 
-MPS_POLICY_WITH(auto_policy, "auto", "whatever completes earliest; needs no set-up", MPS_POLICY_LEVERS);
+MPS_POLICY_WITH(auto_policy, "auto", "whatever completes earliest; needs no set-up",
+		MPS_POLICY_LEVERS | MPS_POLICY_RX);

@@ -17,6 +17,7 @@
  *   planner     which subflows are open
  *   pacer       what the kernel will put on each, and the limit with which it is less
  *   reasons     what is said of it
+ *   receiver    the same question about what the peer sends
  */
 #ifndef MPS_AUTO_CORE_H
 #define MPS_AUTO_CORE_H
@@ -24,6 +25,7 @@
 #include "estimator.core.h"
 #include "planner.core.h"
 #include "reasons.core.h"
+#include "receiver.core.h"
 
 #define AUTO_PARAMS(P)                                                                                       \
 	P(__u32, margin_pct, 10, 0, 50, "%",                                                                 \
@@ -37,6 +39,10 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	struct auto_question q = {};
 	struct auto_plan plan = {};
 
+	if (v->direction == MPS_DIRECTION_RX) {
+		out->allowed = auto_receive(v, &st->received);
+		return;
+	}
 	out->allowed = candidates;
 	q.now_us = (__u32)v->now_us;
 	q.margin_pct = p->margin_pct < 50 ? p->margin_pct : 50;

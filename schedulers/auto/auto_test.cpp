@@ -469,3 +469,28 @@ TEST_CASE("a subflow that gets what it can carry is not paced", "[auto][levers]"
 	for (int i = 0; i < 3; ++i)
 		CHECK_FALSE((messages.message(800'000, 200'000).flags & MPS_VERDICT_LEVERS));
 }
+
+TEST_CASE("auto has answers come by the quick path, and by the slow one as well when they last", "[auto]")
+{
+	auto_policy_state st{};
+	std::uint64_t now_us = 1000000, received = 0;
+	// 10 and 200 ms; data arrives over the first until `until_us`.
+	auto allowed_after = [&](std::uint64_t lasting_us) {
+		mps_verdict out{};
+
+		for (const std::uint64_t end_us = now_us + lasting_us; now_us < end_us; now_us += 5000) {
+			received += 10000;
+			auto v = view_of({{.srtt_us = 10000, .bytes_acked = received}, {.srtt_us = 200000}},
+					 {.now_us = now_us});
+			v.direction = MPS_DIRECTION_RX;
+			auto_policy_decide(&v, &out, &auto_policy_defaults, &st);
+		}
+		return out.allowed;
+	};
+
+	CHECK(allowed_after(20000) == 1);
+	CHECK(allowed_after(400000) == 1);
+	CHECK(allowed_after(400000) == 3);
+	now_us += 100000; // that was all of it; the next one
+	CHECK(allowed_after(20000) == 1);
+}

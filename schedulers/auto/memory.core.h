@@ -15,8 +15,20 @@ struct auto_flow {
 	__u32 busy_us;     /* since when something has been under way on it; 0: nothing is */
 };
 
+/* Of the other direction, which has a memory of its own: see receiver.core.h. */
+struct auto_receive_state {
+	__u64 began_us; /* when the present transfer did */
+	__u64 grown_us; /* when something last arrived … */
+	__u64 total;    /* … and how much that was in all */
+	__u32 quickest; /* index, plus 1; 0: none yet */
+	__u32 reserved;
+};
+
 struct auto_policy_state {
-	struct auto_flow flow[MPS_SUBFLOW_ROWS];
+	union {
+		struct auto_flow flow[MPS_SUBFLOW_ROWS];
+		struct auto_receive_state received;
+	};
 	__u64 written;    /* by the application, counted from an arbitrary start */
 	__u64 level_done; /* what was acknowledged when it last wrote */
 	__u32 level;      /* what was under way after that */

@@ -240,3 +240,18 @@ TEST_CASE("the local path manager's own word to the peer is heeded", "[e2e][peer
     CHECK(told_to_avoid(run, 1));
     run.finish(transfer);
 }
+
+TEST_CASE("a long download has all paths under auto", "[e2e][peer]") {
+    Run run(two_paths(Family::ipv4), "tc");
+    run.mpsched("use auto");
+    auto transfer = run.start();
+    std::this_thread::sleep_for(1s);
+    run.meter.restart();
+    const auto window = run.meter.over(2s);
+    const auto line = fmt::format("auto: {}", window.text());
+    report(line);
+    INFO(line << run.mpsched.json("stats").dump());
+    CHECK(window.total_mbit > 1.9 * path_mbit);
+    run.check_counted();
+    run.finish(transfer);
+}

@@ -197,7 +197,8 @@ TEST_CASE("only programs that an interface needs are loaded, and the others when
         REQUIRE(instance.path("v0", {{"weight", "2"}}));
         are_loaded({});
         REQUIRE(instance.attach({.interfaces = {"v0"}, .mode = Mode::generic, .policy = "auto"}));
-        are_loaded({"mps_xdp_eth", "mps_wake_eth", "mps_policy_xdp", "mps_out_eth", "mps_take_back"});
+        are_loaded({"mps_xdp_eth", "mps_wake_eth", "mps_policy_xdp", "mps_out_eth", "mps_take_back",
+                    "mps_policy_tc"});
         REQUIRE(instance.detach({.interfaces = {"v0"}}));
     }
     SECTION("a policy from a file, which may be gone when the other program is needed") {
