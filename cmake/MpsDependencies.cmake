@@ -3,7 +3,7 @@
 #
 # Every library we link, found once. Folders use these target names:
 #   PkgConfig::LIBBPF (loader/ only)   PkgConfig::LIBMNL   fmt::fmt   nlohmann_json::nlohmann_json
-#   CLI11::CLI11   OpenSSL::Crypto   Threads::Threads   mps_tomlplusplus (headers only)   Catch2::Catch2 (through mps_add_test)
+#   PkgConfig::SQLITE   CLI11::CLI11   OpenSSL::Crypto   Threads::Threads   mps_tomlplusplus (headers only)   Catch2::Catch2 (through mps_add_test)
 
 include_guard(GLOBAL)
 
@@ -20,6 +20,10 @@ if(MPS_LAB OR MPS_SERVICE)
     add_library(mps_tomlplusplus INTERFACE)
     target_include_directories(mps_tomlplusplus SYSTEM INTERFACE "${MPS_TOMLPLUSPLUS_DIR}")
     target_compile_definitions(mps_tomlplusplus INTERFACE TOML_HEADER_ONLY=1 TOML_EXCEPTIONS=0)
+endif()
+
+if(MPS_SERVICE)
+    pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET GLOBAL sqlite3)
 endif()
 
 if(NOT MPS_LAB)

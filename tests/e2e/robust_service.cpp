@@ -357,3 +357,60 @@ TEST_CASE("reloads under load leave nothing behind", "[robust][service]") {
     service.end();
     rig.ok({"detach", "--all"});
 }
+
+TEST_CASE(
+    "a quota's count survives kill -9 with all that the kernel knew, a damaged ledger, and another number",
+    "[robust][service]") {
+    Rig rig(two_paths(50));
+    Service service(rig,
+                    "version = 1\n[default]\npolicy = \"weighted\"\n[[interface]]\nname = \"dsl\"\n"
+                    "[[interface]]\nname = \"lt*\"\nweight = 3\nquota = \"1GB\"\nquota_period = \"month\"\n");
+    const auto used = [&](const std::string &name) {
+        return rig.json({"path", name})["quota_used_bytes"].get<std::uint64_t>();
+    };
+    const auto server = e2e::serve(rig.network());
+    e2e::check_clean(rig.transfer(server, {.bytes = 6'000'000}).wait());
+    REQUIRE(used("lte") > 2'000'000);
+    // Nothing moves any more, so what is booked within ten seconds is all of it.
+    const std::uint64_t carried = used("lte");
+    const std::string database = service.folder() + "/state/quota.db";
+    ::sleep(6);
+    service.kill();
+    // As a restart of the machine does.
+    rig.ok({"detach", "--all"});
+    service.start();
+    CHECK(used("lte") >= carried);
+    CHECK(used("lte") < carried + 100'000);
+
+    service.kill();
+    // Else what is left of the log would mend it.
+    std::filesystem::remove(database + "-wal");
+    std::ofstream(database, std::ios::trunc) << "no database at all";
+    service.start();
+    // The kernel still had it.
+    CHECK(used("lte") >= carried);
+    CHECK(eventually([&] { return std::filesystem::file_size(database) > 100; }, 10s));
+    CHECK(std::filesystem::exists(database + ".damaged-1"));
+    CHECK_FALSE(service.state().contains("problem"));
+    CHECK(service.end().contains("is damaged: it is kept as"));
+
+    service.start();
+    must(rig.here().ip("link del lte"));
+    must(rig.here().ip("link add lt7 type veth peer name far\nlink set lt7 up"));
+    CHECK(eventually([&] { return rig.json({"path", "lt7"})["weight"] == 3 && used("lt7") >= carried; }));
+    service.end();
+    rig.ok({"detach", "--all"});
+}
+
+TEST_CASE("a period of a quota begins by the clock, and is told", "[robust][service]") {
+    Rig rig(two_paths(50));
+    Service service(
+        rig,
+        "version = 1\n[default]\npolicy = \"weighted\"\n[[interface]]\nname = [\"dsl\", \"lte\"]\nquota = \"1GB\"\n"
+        "quota_period = \"7s\"\n");
+    const auto server = e2e::serve(rig.network());
+    e2e::check_clean(rig.transfer(server, {.bytes = 2'000'000}).wait());
+    CHECK(eventually([&] { return rig.json({"path", "lte"})["quota_used_bytes"] == 0; }, 15s));
+    CHECK(service.end().contains("a new period of its quota begins"));
+    rig.ok({"detach", "--all"});
+}

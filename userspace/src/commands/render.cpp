@@ -112,6 +112,9 @@ std::string service_text(const Json &service, const output::Style &style) {
                    {why, output::Paint::dim}});
     }
     all += table.render(style, 2);
+    if (const auto problem = service.find("problem"); problem != service.end())
+        all += fmt::format("  {} {}\n", style(output::Paint::bad, "problem:"),
+                           text::printable(problem->value("what", "")));
     if (const auto refused = service.find("refused"); refused != service.end())
         all += fmt::format("  {} {}\n", style(output::Paint::bad, "the files as they are now are refused:"),
                            text::printable(refused->value("what", "")));

@@ -21,6 +21,7 @@
 #include "service/client.hpp"
 #include "service/control.hpp"
 #include "service/keeper.hpp"
+#include "service/meter.hpp"
 #include "service/notify.hpp"
 
 namespace mps::service {
@@ -73,7 +74,8 @@ class Daemon {
           instance_(std::move(instance)),
           control_(std::move(control)),
           signals_(std::move(signals)),
-          keeper_(instance_) {}
+          keeper_(instance_),
+          meter_(instance_, options.state) {}
 
     Result<void> run(config::Desired desired);
 
@@ -88,21 +90,33 @@ class Daemon {
     bool take_signals();
     [[nodiscard]] std::optional<std::set<std::string>> interfaces_now() const;
     [[nodiscard]] int patience_ms() const;
+    // A quota that begins in the kernel begins with what was booked for it.
+    config::Consider prepare() {
+        return [this](config::Action &action) {
+            meter_.prepare(keeper_.desired(), action);
+            return true;
+        };
+    }
+    void count();
 
     Options options_;
     Instance instance_;
     Control control_;
     Fd signals_;
     Keeper keeper_;
+    Meter meter_;
     Notify notify_{};
     std::optional<Follower> follower_{};
     bool follows_routes_ = false;
     std::set<std::string> interfaces_{}; // as they were when they were last looked at
     std::optional<Error> refused_{};     // why the files as they are now are not in force
     Clock::time_point resync_{};
+    Clock::time_point counted_{}; // when it is due again
 };
 
 void Daemon::tell_news() {
+    for (const std::string &line : meter_.news())
+        say(line);
     for (const std::string &line : keeper_.news())
         say(line);
 }
@@ -126,7 +140,7 @@ Result<void> Daemon::reload() {
         return std::unexpected(desired.error());
     }
     refused_.reset();
-    keeper_.enforce(std::move(*desired), {});
+    keeper_.enforce(std::move(*desired), prepare());
     tell_news();
     say(fmt::format("revision {}: {}", keeper_.desired().revision, keeper_.summary()));
     return {};
@@ -142,9 +156,18 @@ void Daemon::look_after_new() {
     const auto next = keeper_.next_try();
     if (!more && now < resync_ && (!next || now < *next))
         return;
-    keeper_.keep_up(more, {});
+    keeper_.keep_up(more, prepare());
     tell_news();
     resync_ = now + resync_interval;
+}
+
+void Daemon::count() {
+    const auto now = Clock::now();
+    if (now < counted_)
+        return;
+    counted_ = now + Meter::interval;
+    meter_.tick(keeper_.desired());
+    tell_news();
 }
 
 void Daemon::follow() {
@@ -163,6 +186,7 @@ void Daemon::follow() {
         if (event.kind == PathEvent::Kind::renamed) {
             keeper_.reopen(event.name);
             keeper_.reopen(event.before);
+            meter_.renamed(event.before, event.name);
         }
     }
 }
@@ -173,11 +197,15 @@ Json Daemon::describe() {
     all["objects"] = keeper_.objects();
     if (refused_)
         all["refused"] = error_json(*refused_);
+    if (meter_.problem())
+        all["problem"] = error_json(*meter_.problem());
     return all;
 }
 
 Json Daemon::answer(const Json &request) {
     const std::string what = request.is_object() ? request.value("do", "") : "";
+    if (what == "ping")
+        return Json{{"pid", ::getpid()}};
     if (what == "status")
         return describe();
     if (what == "reload") {
@@ -227,7 +255,7 @@ Result<void> Daemon::run(config::Desired desired) {
     keeper_.adopt(desired);
     follow();
     interfaces_ = interfaces_now().value_or(std::set<std::string>{});
-    keeper_.enforce(std::move(desired), {});
+    keeper_.enforce(std::move(desired), prepare());
     tell_news();
     const std::string summary = keeper_.summary();
     say(fmt::format("revision {}: {}", keeper_.desired().revision, summary));
@@ -246,10 +274,13 @@ Result<void> Daemon::run(config::Desired desired) {
             std::this_thread::sleep_for(settle_time);
         follow();
         look_after_new();
+        count();
         if (waiting[1].revents)
             control_.serve([&](const Json &request) { return answer(request); });
     }
     notify_.stopping();
+    meter_.tick(keeper_.desired());
+    tell_news();
     say("ends; what is in force stays so");
     return {};
 }

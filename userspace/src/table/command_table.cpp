@@ -439,8 +439,8 @@ std::span<const Command> commands() {
                     "once. They belong to the name: an interface that goes and comes back has them again, with what it "
                     "has carried of its quota, until --forget, or until the last interface is detached.",
                     "A quota is counted in the data path, over all MPTCP connections of this network namespace, in both "
-                    "directions; the policy 'quota' keeps to it. A restart of the machine forgets the count: "
-                    "quota_used=BYTES sets it.",
+                    "directions; the policy 'quota' keeps to it. A restart of the machine forgets the count, "
+                    "unless mpschedd keeps it; quota_used=BYTES sets it.",
                 },
             .arguments = {{.name = "IFACE",
                            .required = false,

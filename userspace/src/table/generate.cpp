@@ -238,6 +238,8 @@ constexpr std::string_view daemon_about[] = {
     "in force runs in the kernel, and goes on when mpschedd ends, is killed or is not there.",
     "What fails is tried again, at first after a second, at last once a minute, and at once when interfaces have changed. What "
     "somebody changes by hand meanwhile stays until the next reload or start, and 'mpsched status' tells of it.",
+    "What paths have carried of their quotas is written down every five seconds, and given back after a restart of the "
+    "machine. A database that is damaged is put aside, and counting goes on.",
     "One is at work in a network namespace; a second one is refused.",
 };
 
@@ -247,6 +249,7 @@ constexpr Term daemon_signals[] = {
 };
 
 constexpr Term daemon_files[] = {
+    {"/var/lib/mpsched/quota.db", "what paths have carried of their quotas, an SQLite database"},
     {"/etc/mpsched/mpsched.toml, /etc/mpsched/mpsched.d/*.toml", "what is desired"},
     {"/run/mpsched/", "socket and lock, for each network namespace"},
 };
