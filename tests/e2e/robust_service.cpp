@@ -414,3 +414,38 @@ TEST_CASE("a period of a quota begins by the clock, and is told", "[robust][serv
     CHECK(service.end().contains("a new period of its quota begins"));
     rig.ok({"detach", "--all"});
 }
+
+TEST_CASE("with --persist what is typed outlives a reload, without it the answer says that it does not",
+          "[robust][service]") {
+    Rig rig;
+    Service service(rig, both_paths);
+    const auto typed = [&](const Words &words) {
+        const auto result = service.run(words);
+        INFO(result.out << result.err);
+        CHECK(result.exit_code == 0);
+        return result.out;
+    };
+    CHECK(typed({"path", "dsl", "weight=9"}).contains("--persist keeps this"));
+    CHECK(typed({"path", "dsl", "weight=5", "quota=1G", "--persist"}).contains("mpsched.d/90-by-hand.toml"));
+    (void)typed({"use", "ecf", "--persist"});
+    (void)typed({"use", "weighted", "--for", "rport=7", "-s", "lead_bytes=32Ki", "--persist"});
+    (void)typed({"set", "dwell_us=2000", "--persist"});
+    (void)typed({"unuse", "rport=9", "--persist"});
+    (void)typed({"detach", "lte", "--persist"});
+    // The service knows of it without a reload, and a reload changes nothing.
+    CHECK(rig.json({"config", "diff", service.settings()})["same"] == true);
+    for (const Json &object : service.state()["objects"])
+        CHECK(object["state"] == "in force");
+    const Json before = rig.status();
+    (void)typed({"reload"});
+    CHECK(rig.status()["interfaces"] == before["interfaces"]);
+    CHECK(rig.status()["rules"] == before["rules"]);
+    CHECK(rig.json({"path", "dsl"})["weight"] == 5);
+    CHECK(rig.status()["default_policy"] == "ecf");
+    // What the files could not say is not done either.
+    service.write("version = 1\n[default]\npolicy = \"over");
+    CHECK(service.run({"path", "dsl", "weight=6", "--persist"}).exit_code == 2);
+    CHECK(rig.json({"path", "dsl"})["weight"] == 5);
+    service.end();
+    rig.ok({"detach", "--all"});
+}

@@ -9,6 +9,7 @@
 
 #include "commands/commands.hpp"
 #include "commands/follow.hpp"
+#include "commands/persist.hpp"
 #include "output/progress.hpp"
 #include "output/text.hpp"
 
@@ -23,6 +24,7 @@ struct AttachOptions {
     std::string max_connections;
     bool force = false;
     bool follow = false;
+    bool persist = false;
 };
 
 AttachRequest request_of(const AttachOptions &options, Mode mode) {
@@ -103,7 +105,14 @@ void setup_attach(Binder &binder) {
     binder.option("--max-connections", options->max_connections);
     binder.flag("--force", options->force);
     binder.flag("--follow", options->follow);
-    binder.run([options](const Context &context) { return run_attach(context, *options); });
+    binder.flag("--persist", options->persist);
+    binder.run([options](const Context &context) {
+        const Kept kept{.what = Kept::What::attach,
+                        .names = options->interfaces,
+                        .mode = options->mode,
+                        .policy = options->policy};
+        return lasting(context, options->persist, kept, [&] { return run_attach(context, *options); });
+    });
 }
 
 } // namespace mps::cli

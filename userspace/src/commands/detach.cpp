@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "commands/commands.hpp"
+#include "commands/persist.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -14,6 +15,7 @@ namespace {
 struct DetachOptions {
     std::vector<std::string> interfaces;
     bool all = false;
+    bool persist = false;
 };
 
 Result<Reply> run_detach(const Context &context, const DetachOptions &options) {
@@ -54,7 +56,11 @@ void setup_detach(Binder &binder) {
     auto options = std::make_shared<DetachOptions>();
     binder.argument("IFACE", options->interfaces);
     binder.flag("--all", options->all);
-    binder.run([options](const Context &context) { return run_detach(context, *options); });
+    binder.flag("--persist", options->persist);
+    binder.run([options](const Context &context) {
+        const Kept kept{.what = Kept::What::detach, .names = options->interfaces};
+        return lasting(context, options->persist, kept, [&] { return run_detach(context, *options); });
+    });
 }
 
 } // namespace mps::cli

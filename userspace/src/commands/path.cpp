@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "commands/commands.hpp"
+#include "commands/persist.hpp"
 #include "commands/render.hpp"
 #include "output/text.hpp"
 
@@ -18,6 +19,7 @@ struct PathOptions {
     std::optional<std::string> interface;
     std::vector<std::string> settings;
     bool forget = false;
+    bool persist = false;
 };
 
 // "10.0 MB", "5.0 GB in 30 d".
@@ -128,7 +130,17 @@ void setup_path(Binder &binder) {
     binder.argument("IFACE", options->interface);
     binder.argument("key=value", options->settings);
     binder.flag("--forget", options->forget);
-    binder.run([options](const Context &context) { return run_path(context, *options); });
+    binder.flag("--persist", options->persist);
+    binder.run([options](const Context &context) {
+        if (!options->interface || (options->settings.empty() && !options->forget))
+            return options->persist ? Result<Reply>(usage_error("'path --persist' has nothing to keep",
+                                                                "give settings, or --forget"))
+                                    : run_path(context, *options);
+        const Kept kept{.what = options->forget ? Kept::What::forget : Kept::What::path,
+                        .names = {*options->interface},
+                        .settings = options->settings};
+        return lasting(context, options->persist, kept, [&] { return run_path(context, *options); });
+    });
 }
 
 } // namespace mps::cli

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "commands/commands.hpp"
+#include "commands/persist.hpp"
 #include "commands/render.hpp"
 #include "output/text.hpp"
 
@@ -20,6 +21,7 @@ struct SetOptions {
     std::string policy;
     std::optional<std::string> selector;
     std::optional<std::string> slot;
+    bool persist = false;
 };
 
 Result<SetTarget> target_of(const SetOptions &options) {
@@ -73,7 +75,15 @@ void setup_set(Binder &binder) {
     binder.option("--policy", options->policy);
     binder.option("--for", options->selector);
     binder.option("--slot", options->slot);
-    binder.run([options](const Context &context) { return run_set(context, *options); });
+    binder.flag("--persist", options->persist);
+    binder.run([options](const Context &context) {
+        if (options->persist && (options->slot || !options->policy.empty()))
+            return Result<Reply>(usage_error("--persist keeps parameters of the default policy or of a rule",
+                                             "name the rule with --for, or nothing"));
+        const Kept kept{
+            .what = Kept::What::set, .settings = options->settings, .selector = options->selector};
+        return lasting(context, options->persist, kept, [&] { return run_set(context, *options); });
+    });
 }
 
 } // namespace mps::cli

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "commands/commands.hpp"
+#include "commands/persist.hpp"
 #include "commands/render.hpp"
 #include "output/progress.hpp"
 #include "output/text.hpp"
@@ -23,6 +24,7 @@ struct UseOptions {
     std::optional<std::string> position;
     std::string direction;
     bool new_only = false;
+    bool persist = false;
 };
 
 Result<std::optional<std::uint32_t>> parse_position(const std::optional<std::string> &text) {
@@ -98,6 +100,7 @@ Result<Reply> run_use(const Context &context, const UseOptions &options) {
 struct UnuseOptions {
     std::optional<std::string> selector;
     bool all = false;
+    bool persist = false;
 };
 
 Result<Reply> unuse_all(Instance &instance) {
@@ -149,14 +152,28 @@ void setup_use(Binder &binder) {
     binder.option("--position", options->position);
     binder.option("--direction", options->direction);
     binder.flag("--new-only", options->new_only);
-    binder.run([options](const Context &context) { return run_use(context, *options); });
+    binder.flag("--persist", options->persist);
+    binder.run([options](const Context &context) {
+        if (options->persist && options->direction != "both")
+            return Result<Reply>(usage_error("--persist and --direction do not go together",
+                                             "a file says policies for both directions"));
+        const Kept kept{.what = Kept::What::use,
+                        .policy = options->policy,
+                        .settings = options->settings,
+                        .selector = options->selector};
+        return lasting(context, options->persist, kept, [&] { return run_use(context, *options); });
+    });
 }
 
 void setup_unuse(Binder &binder) {
     auto options = std::make_shared<UnuseOptions>();
     binder.argument("SELECTOR", options->selector);
     binder.flag("--all", options->all);
-    binder.run([options](const Context &context) { return run_unuse(context, *options); });
+    binder.flag("--persist", options->persist);
+    binder.run([options](const Context &context) {
+        const Kept kept{.what = Kept::What::unuse, .selector = options->selector};
+        return lasting(context, options->persist, kept, [&] { return run_unuse(context, *options); });
+    });
 }
 
 } // namespace mps::cli

@@ -78,6 +78,9 @@ std::vector<Section> exported(const Status &status) {
     for (const PathStatus &path : status.paths)
         sections.push_back(interface_section(status, path));
     for (const RuleStatus &rule : status.rules) {
+        // Only for what peers send: a file cannot say that.
+        if (rule.policy.empty())
+            continue;
         Section section{.part = Part::rule};
         section.put("for", rule.selector);
         put_policy(section, rule.policy, in_slot(status, rule.slot));

@@ -216,7 +216,10 @@ std::span<const Command> commands() {
                       "room for so many connections of several subflows; at the first attach, 16384 without "
                       "it"},
                  {.name = "--force", .text = "replace another program that holds the XDP hook"},
-                 {.name = "--follow", .text = "stay, and attach interfaces again that come back"}},
+                 {.name = "--follow", .text = "stay, and attach interfaces again that come back"},
+                 {.name = "--persist",
+                  .text =
+                      "say it in a drop-in of mpsched.toml as well, so that it outlives a reload and a restart"}},
             .examples = {{"attach wan0 lte0", "both paths, the best mode for each"},
                          {"attach wan0 --mode tc", "beside another XDP program"},
                          {"attach wan0 lte0 --policy default", "only watch, for now"},
@@ -237,7 +240,11 @@ std::span<const Command> commands() {
                            .many = true,
                            .complete = Complete::attached,
                            .text = "network interface"}},
-            .options = {{.name = "--all", .text = "every attached interface of the network namespace"}},
+            .options =
+                {{.name = "--all", .text = "every attached interface of the network namespace"},
+                 {.name = "--persist",
+                  .text =
+                      "say it in a drop-in of mpsched.toml as well, so that it outlives a reload and a restart"}},
             .examples = {{"detach lte0", "only this one"}, {"detach --all", "leave no trace"}},
         },
         {
@@ -308,7 +315,10 @@ std::span<const Command> commands() {
                   .complete = Complete::one_of,
                   .text =
                       "whose sending: tx, what this host sends; rx, what its peers send to it; both where the policy has a rule for what peers send, else tx"},
-                 {.name = "--new-only", .text = "connections that exist keep their policy"}},
+                 {.name = "--new-only", .text = "connections that exist keep their policy"},
+                 {.name = "--persist",
+                  .text =
+                      "say it in a drop-in of mpsched.toml as well, so that it outlives a reload and a restart"}},
             .examples = {{"use weighted", "share by the weights of the paths"},
                          {"use active-standby --for remote=203.0.113.0/24:443",
                           "one service on the good line only"},
@@ -323,7 +333,11 @@ std::span<const Command> commands() {
                            .required = false,
                            .complete = Complete::rule,
                            .text = "as it was given to --for; 'status' shows it"}},
-            .options = {{.name = "--all", .text = "every rule"}},
+            .options =
+                {{.name = "--all", .text = "every rule"},
+                 {.name = "--persist",
+                  .text =
+                      "say it in a drop-in of mpsched.toml as well, so that it outlives a reload and a restart"}},
             .examples = {{"unuse remote=203.0.113.0/24:443", "these connections follow the default again"},
                          {"unuse --all", "all connections do"}},
         },
@@ -342,17 +356,21 @@ std::span<const Command> commands() {
                            .many = true,
                            .complete = Complete::parameter,
                            .text = "parameter and its new value"}},
-            .options = {{.name = "--policy",
-                         .value = "NAME",
-                         .complete = Complete::loaded,
-                         .text = "of this policy, if it is loaded once"},
-                        {.name = "--for",
-                         .value = "SELECTOR",
-                         .complete = Complete::rule,
-                         .text = "of the policy of this rule"},
-                        {.name = "--slot",
-                         .value = "NUMBER",
-                         .text = "of the policy in this slot, as 'status' shows it"}},
+            .options =
+                {{.name = "--policy",
+                  .value = "NAME",
+                  .complete = Complete::loaded,
+                  .text = "of this policy, if it is loaded once"},
+                 {.name = "--for",
+                  .value = "SELECTOR",
+                  .complete = Complete::rule,
+                  .text = "of the policy of this rule"},
+                 {.name = "--slot",
+                  .value = "NUMBER",
+                  .text = "of the policy in this slot, as 'status' shows it"},
+                 {.name = "--persist",
+                  .text =
+                      "say it in a drop-in of mpsched.toml as well, so that it outlives a reload and a restart"}},
             .examples = {{"set dwell_us=2000", "edit a subflow at most every 2 ms"},
                          {"set lead_bytes=64k --for rport=443", "only for these connections"}},
         },
@@ -451,8 +469,12 @@ std::span<const Command> commands() {
                            .many = true,
                            .complete = Complete::path_attribute,
                            .text = "attribute and its new value"}},
-            .options = {{.name = "--forget",
-                         .text = "back to the default attributes; the quota and its count go as well"}},
+            .options =
+                {{.name = "--forget",
+                  .text = "back to the default attributes; the quota and its count go as well"},
+                 {.name = "--persist",
+                  .text =
+                      "say it in a drop-in of mpsched.toml as well, so that it outlives a reload and a restart"}},
             .examples = {{"path wan0 weight=3", "three times the share of a path of weight 1"},
                          {"path lte0 priority=1 cost=20 energy=lte", "standby, metered"},
                          {"path lte0 quota=5G quota_period=30d", "at most 5 GB in 30 days, with 'use quota'"},
