@@ -6,11 +6,11 @@
 
 /* The parser and the editor read none of the kernel's structures, whose header only BPF's compiler takes. */
 #define MPS_KERNEL_BPF_H
-#include "datapath_host.h"
-#include "edit.bpf.h"
-#include "parse.bpf.h"
-#include "plan.bpf.h"
 #include <bpf/bpf_helpers.h>
+
+#include "edit.bpf.h"
+
+#include "datapath_host.h"
 
 /* A context has 32 bits for a pointer. */
 static uint8_t *buffer;
