@@ -139,7 +139,7 @@ Result<DirectionSlots> choose_directions(const UseRequest &request, const Prepar
         if (!can)
             return fail(ErrorCode::usage,
                         fmt::format("the policy '{}' has no rule for what peers send", prepared.name),
-                        "'mpsched policy list' shows those that have one");
+                        "'mpsched policy list --json' tells which have one: rx");
         return DirectionSlots{.rx = prepared.rx ? prepared.slot : MPS_SLOT_NONE};
     case Direction::both:
         break;

@@ -282,7 +282,7 @@ std::span<const Command> commands() {
                     "The first rule that matches decides. A new rule comes last, one that is there stays where it is, "
                     "unless --before or --position says otherwise.",
                     "What peers send is steered by telling them which subflows to avoid (MP_PRIO); they need nothing but "
-                    "MPTCP for it. 'policy list' shows which policies have a rule for that; with the others, peers send as "
+                    "MPTCP for it. 'policy list --json' tells which policies have a rule for that (rx); with the others, peers send as "
                     "their kernels like.",
                     "A file takes the place of another object of that name wherever that is used; a name takes the "
                     "object as it was loaded. Names of built-in policies are not free for files.",
