@@ -57,12 +57,27 @@ Seen decode(packet::ByteView data, codec::LinkType link) {
     return seen;
 }
 
+// The bit was as it was wanted, and the checksum of all ones became one of zeros: the same number to whoever adds it up.
+bool is_other_zero(packet::ByteView before, packet::ByteView after, packet::Link link) {
+    const auto layout = packet::find_tcp(before, link);
+    if (!layout || before.size() != after.size())
+        return false;
+    const std::size_t at = layout->tcp + 16;
+    packet::Bytes same(after.begin(), after.end());
+    same[at] = before[at];
+    same[at + 1] = before[at + 1];
+    return std::ranges::equal(same, before) && before[at] == before[at + 1] && after[at] == after[at + 1] &&
+           (before[at] ^ after[at]) == 0xff && (before[at] == 0 || before[at] == 0xff);
+}
+
 bool check_edit(packet::ByteView data, bool l3, bool backup, std::uint32_t mtu) {
     const auto link = l3 ? packet::Link::raw_ip : packet::Link::ethernet;
     const std::uint8_t *edited = nullptr;
     std::size_t size = 0;
     const enum host_edit what = ::host_edit(data.data(), data.size(), l3, backup, mtu, &edited, &size);
     const packet::ByteView after(edited, size);
+    if (is_other_zero(data, after, link))
+        return false;
     const auto change = packet::classify_change(data, after, link);
     if (change.kind == packet::Change::Kind::forbidden)
         std::fprintf(stderr, "%s\n%s%s", change.why.c_str(), packet::explain(data, link).c_str(),
