@@ -51,15 +51,15 @@ __noinline int mps_follow_choice(struct mps_conn *conn, const struct mps_config 
 	choice = *(volatile __u64 *)&config->choice; /* one load: epoch and slot belong together */
 	epoch = choice >> 32;
 	slot = conn->slot;
-	if (conn->rule_epoch != epoch) {
+	if (conn->rule_epoch != epoch)
 		slot = mps_choose_slot(conn->msk, config->nr_rules, rx ? config->rx_slot : (__u32)choice,
 				       ifindex, rx);
-		conn->rule_epoch = epoch;
-	}
 	slot &= MPS_MAX_SLOTS - 1;
 	serial = config->slot_serial[slot];
-	if (slot == conn->slot && serial == conn->slot_serial)
+	if (slot == conn->slot && serial == conn->slot_serial) {
+		conn->rule_epoch = epoch;
 		return 0;
+	}
 	for (__u32 i = 0; i < MPS_STATE_WORDS; i++)
 		conn->state.word[i] = 0;
 	conn->kept_words = 0; /* the policy has not told yet */
@@ -67,6 +67,9 @@ __noinline int mps_follow_choice(struct mps_conn *conn, const struct mps_config 
 		conn->sf[i].fresh = 1;
 	conn->slot = slot;
 	conn->slot_serial = serial;
+	/* Last: to a command that looks meanwhile, a record with the present epoch and the old slot keeps the old policy loaded. */
+	barrier();
+	conn->rule_epoch = epoch;
 	if (!rx)
 		COUNT(counters, SWITCHED);
 	return 0;
