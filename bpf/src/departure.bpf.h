@@ -64,9 +64,8 @@ static __always_inline struct mps_peer *find_peer(struct mptcp_sock *msk, const 
 	struct mps_peer *peer = bpf_map_lookup_elem(&mps_peers, &token);
 
 	if (!peer || peer->conn.msk != (__u64)msk) {
-		/* One that is closed still sends what ends its subflows, when another connection may have its place already. */
-		if (!(config->flags & MPS_CONFIG_RX) ||
-		    msk->sk.icsk_inet.sk.__sk_common.skc_state == TCP_CLOSE_STATE)
+		/* One that is closed has no token any more, and still sends what ends its subflows. */
+		if (!(config->flags & MPS_CONFIG_RX) || !token)
 			return NULL;
 		if (!find_conn(counters, msk))
 			return NULL;
