@@ -23,6 +23,7 @@ class Arch:
     console: str  # the kernel's name for that port
     parameters: tuple[str, ...]  # of the kernel
     compilers: tuple[str, ...]
+    elf_machine: int  # e_machine of its programs (elf.h)
     runner: tuple[str, ...] = ()  # in front of a program to run it on this machine
     loader: str = ""  # of dynamic libraries; "": ldd(1) knows
 
@@ -36,6 +37,7 @@ AMD64 = Arch(
     console="ttyS0",
     parameters=("no_timer_check", "tsc=reliable"),
     compilers=("cc", "gcc", "clang-19"),
+    elf_machine=62,
 )
 ARM64 = Arch(
     name="arm64",
@@ -47,6 +49,7 @@ ARM64 = Arch(
     console="ttyAMA0",
     parameters=(),
     compilers=("aarch64-linux-gnu-gcc",),
+    elf_machine=183,
     runner=("qemu-aarch64-static",),
     loader="/lib/ld-linux-aarch64.so.1",
 )

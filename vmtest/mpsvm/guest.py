@@ -75,6 +75,12 @@ def is_static(path: Path) -> bool:
     return not any(struct.unpack_from("<I", entries, i * size)[0] in (2, 3) for i in range(count))
 
 
+def is_for(path: Path, arch: Arch) -> bool:
+    """Whether a program is one of that architecture."""
+    with open(path, "rb") as file:
+        return struct.unpack_from("<H", file.read(20), 18)[0] == arch.elf_machine
+
+
 def libraries(programs: Sequence[Path], arch: Arch = AMD64, root: Path = Path("/")) -> list[Path]:
     """The libraries programs need, as ldd names them, the loader included. Raises VmError if one is missing.
 
@@ -256,7 +262,9 @@ def add_extras(writer: cpio.Writer, extras: Iterable[Extra], arch: Arch = AMD64)
             ]
         for name, path in pairs:
             if is_elf(path):
-                programs.append((name, path))
+                # A cross build has tools of this machine as well, which nothing in the guest could run.
+                if is_for(path, arch):
+                    programs.append((name, path))
             else:
                 writer.file(name, path)
     _add_programs(writer, programs, arch)

@@ -225,8 +225,8 @@ class Matrix:
                     if not any(fnmatch.fnmatchcase(name, pattern) for name in known):
                         left_out.failures.append(f"kernels.toml: '{pattern}' in {key} matches no test")
         for rule in self._catalog.exclude:
-            # One that excludes nothing would hide the next test of that name.
-            if rule not in used and not (names or self._options.filter or self._options.tier):
+            # One that excludes nothing would hide the next test of that name. A cross build has not all of them.
+            if rule not in used and self._arch == AMD64 and not (names or self._options.filter or self._options.tier):
                 left_out.failures.append(f"kernels.toml: [[exclude]] of '{rule.test}' matches no test")
         found.sort(key=lambda one: -one.weight)
         return found, left_out

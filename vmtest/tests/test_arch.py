@@ -46,6 +46,13 @@ class Commands(unittest.TestCase):
 
 
 class Programs(unittest.TestCase):
+    def test_those_of_another_machine_are_told(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "program"
+            for arch in ALL.values():
+                file.write_bytes(elf(1)[:18] + struct.pack("<H", arch.elf_machine) + elf(1)[20:])
+                self.assertEqual([arch.name], [one.name for one in ALL.values() if guest.is_for(file, one)])
+
     def test_a_static_one_has_neither_an_interpreter_nor_a_dynamic_section(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "program"
