@@ -8,6 +8,8 @@
 #include "peer.bpf.h"
 #include "peer_tell.bpf.h"
 
+#define SOCK_TYPE_STREAM 1 /* SOCK_STREAM, include/linux/net.h */
+
 /* The packet as parsed; not on the stack, of which the chain of calls has all 512 bytes in use on 6.1. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -215,6 +217,13 @@ static __always_inline int handle_departure(struct __sk_buff *skb, bool l3)
 
 	if (!sk)
 		return receive_notice(skb, l3);
+	/*
+	 * What TCP sends without a connection (RST, ACK in TIME_WAIT) has its control socket, a raw one of the protocol TCP, and
+	 * bpf_mptcp_sock_from_subflow() would read behind its end.
+	 */
+	sk = bpf_sk_fullsock(sk);
+	if (!sk || sk->type != SOCK_TYPE_STREAM)
+		return TC_ACT_UNSPEC;
 	msk = bpf_skc_to_mptcp_sock(sk);
 	if (!msk || msk->conn_list.prev == msk->conn_list.next)
 		return TC_ACT_UNSPEC;
