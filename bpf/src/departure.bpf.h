@@ -5,10 +5,9 @@
 
 #include "maps.bpf.h"
 #include "parse.bpf.h"
+#include "socket.bpf.h"
 #include "peer.bpf.h"
 #include "peer_tell.bpf.h"
-
-#define SOCK_TYPE_STREAM 1 /* SOCK_STREAM, include/linux/net.h */
 
 /* The packet as parsed; not on the stack, of which the chain of calls has all 512 bytes in use on 6.1. */
 struct {
@@ -217,12 +216,8 @@ static __always_inline int handle_departure(struct __sk_buff *skb, bool l3)
 
 	if (!sk)
 		return receive_notice(skb, l3);
-	/*
-	 * What TCP sends without a connection (RST, ACK in TIME_WAIT) has its control socket, a raw one of the protocol TCP, and
-	 * bpf_mptcp_sock_from_subflow() would read behind its end.
-	 */
-	sk = bpf_sk_fullsock(sk);
-	if (!sk || sk->type != SOCK_TYPE_STREAM)
+	sk = stream_socket(sk);
+	if (!sk)
 		return TC_ACT_UNSPEC;
 	msk = bpf_skc_to_mptcp_sock(sk);
 	if (!msk || msk->conn_list.prev == msk->conn_list.next)

@@ -6,6 +6,19 @@
 #include "maps.bpf.h"
 #include "parse.bpf.h"
 
+#define SOCK_TYPE_STREAM 1 /* SOCK_STREAM, include/linux/net.h */
+
+/*
+ * At egress: the socket that the packet leaves from, if it may be one of MPTCP. What TCP sends without a connection (RST, ACK in TIME_WAIT)
+ * has its control socket, a raw one of the protocol TCP; bpf_mptcp_sock_from_subflow() asks for the protocol alone and would read
+ * behind its end.
+ */
+static __always_inline struct bpf_sock *stream_socket(struct bpf_sock *sk)
+{
+	sk = sk ? bpf_sk_fullsock(sk) : NULL;
+	return sk && sk->type == SOCK_TYPE_STREAM ? sk : NULL;
+}
+
 static __always_inline struct bpf_sock *lookup_socket(void *ctx, void *data, void *data_end,
 						      const struct mps_packet *pkt)
 {

@@ -231,11 +231,9 @@ static __always_inline void find_owner(struct __sk_buff *skb, const struct mps_p
 	struct mptcp_sock *msk;
 
 	if (egress) {
-		struct bpf_sock *sk = skb->sk;
+		struct bpf_sock *sk = stream_socket(skb->sk);
 
-		/* TCP's control socket is a raw one, see handle_departure(). */
-		sk = sk ? bpf_sk_fullsock(sk) : NULL;
-		msk = sk && sk->type == 1 /* SOCK_STREAM */ ? bpf_skc_to_mptcp_sock(sk) : NULL;
+		msk = sk ? bpf_skc_to_mptcp_sock(sk) : NULL;
 		if (msk)
 			know_msk(msk, (__u64)sk, owner);
 	} else {
