@@ -154,6 +154,7 @@ Json status_json(const Status &status) {
              {"default_policy", status.default_policy},
              {"default_slot", status.default_slot},
              {"rx_default_policy", status.rx_default_policy},
+             {"rx_default_slot", status.rx_default_slot},
              {"policies", Json::array()},
              {"rules", Json::array()},
              {"new_only", status.new_only},
@@ -171,7 +172,8 @@ Json status_json(const Status &status) {
         all["rules"].push_back({{"selector", rule.selector},
                                 {"policy", named(rule.policy)},
                                 {"slot", rule.slot},
-                                {"rx_policy", named(rule.rx_policy)}});
+                                {"rx_policy", named(rule.rx_policy)},
+                                {"rx_slot", rule.rx_slot}});
     for (const PathStatus &path : status.paths)
         all["paths"].push_back(path_json(path));
     return all;

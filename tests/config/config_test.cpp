@@ -79,16 +79,37 @@ Facts after(const Desired &desired, const std::vector<NetworkInterface> &interfa
     status.engine = desired.engine;
     std::uint32_t slot = 0;
     const auto load_policy = [&](const PolicyWish &wish) {
-        status.policies.push_back(
-            {.name = wish.checked.name, .builtin = true, .slot = ++slot, .params = wish.checked.params});
+        status.policies.push_back({.name = wish.checked.name,
+                                   .builtin = true,
+                                   .slot = ++slot,
+                                   .rx = wish.checked.rx,
+                                   .params = wish.checked.params});
         return slot;
     };
-    status.default_policy = desired.fallback.checked.name;
-    status.default_slot = load_policy(desired.fallback);
+    // A rule without selector stands for the default.
+    const auto use = [&](const UseWish &wish, std::string selector) {
+        RuleStatus rule{.selector = std::move(selector)};
+        if (!wish.tx_open) {
+            rule.policy = wish.tx.checked.name;
+            rule.slot = load_policy(wish.tx);
+        }
+        if (wish.rx) {
+            rule.rx_policy = wish.rx->checked.name;
+            rule.rx_slot = load_policy(*wish.rx);
+        } else if (!wish.rx_open) {
+            rule.rx_policy = wish.tx.checked.rx ? rule.policy : "default";
+            rule.rx_slot = wish.tx.checked.rx ? rule.slot : 0;
+        }
+        return rule;
+    };
+    const RuleStatus fallback = use(desired.fallback, "");
+    status.default_policy = fallback.policy;
+    status.default_slot = fallback.slot;
+    status.rx_default_policy = fallback.rx_policy;
+    status.rx_default_slot = fallback.rx_slot;
     for (const RuleWish &rule : desired.rules) {
         facts.selectors.emplace_back(rule.selector);
-        status.rules.push_back(
-            {.selector = rule.selector, .policy = rule.use.checked.name, .slot = load_policy(rule.use)});
+        status.rules.push_back(use(rule.use, rule.selector));
     }
     for (const PathWish &wish : desired.paths(interfaces)) {
         status.paths.push_back({.name = wish.name,
@@ -176,6 +197,19 @@ TEST_CASE("a mistake is told with its file, line and column, and with what is al
          "line 2"},
         {"version = 1\n[[rule]]\npolicy = \"auto\"", ":2:1: ", "'for' is missing", "selector"},
         {"version = 1\n[[rule]]\nfor = \"rport=443\"", ":2:1: ", "'policy' is missing", "enabled = false"},
+        {"version = 1\n[default]\npolicy = \"auto\"\nrx_policy = \"ecf\"",
+         ":4:13: ", "has no rule for what peers send", "policy list --json"},
+        {"version = 1\n[default]\npolicy = \"auto\"\nrx_policy = \"open\"", ":4:13: ", "open", ""},
+        {"version = 1\n[default]\npolicy = \"auto\"\nrx_set = { x = 1 }",
+         ":4:10: ", "'rx_set' needs 'rx_policy'", "parameters"},
+        {"version = 1\n[default]\npolicy = \"auto\"\nrx_policy = \"weighted\"\nrx_set = { led = 1 }",
+         ":5:18: ", "led", "lead_bytes"},
+        {"version = 1\n[[rule]]\nfor = \"rport=1\"\nrx_policy = \"open\"", ":2:1: ", "both directions open",
+         "policy"},
+        {"version = 1\n[[rule]]\nfor = \"rport=1\"\npolicy = \"auto\"\nrx_policy = \"open\"\nrx_set = { x = 1 }",
+         ":6:10: ", "no policy is named", "leave rx_set out"},
+        {"version = 1\n[[rule]]\nfor = \"rport=1\"\nrx_policy = \"auto\"\nset = { x = 1 }",
+         ":5:7: ", "'set' needs 'policy'", "parameters"},
         {"version = 1\n[[rule]]\nfor = \"rport=99999\"\npolicy = \"auto\"", ":3:7: ", "99999", "parts: "},
         {"version = 1\n[[rule]]\nfor = \"dev=a/b\"\npolicy = \"auto\"", ":3:7: ", "a/b", ""},
         {"version = 1\n[[rule]]\nfor = \"dev=a,dev=b\"\npolicy = \"auto\"", ":3:7: ", "twice", ""},
@@ -223,7 +257,7 @@ TEST_CASE("a file that others can write, that is missing, or that is no file is 
 
 TEST_CASE("the example is right, and what it asks for is what it says", "[config]") {
     const Desired desired = right(example());
-    CHECK(desired.fallback.policy == "overflow");
+    CHECK(desired.fallback.tx.policy == "overflow");
     CHECK_FALSE(path(desired, device("enp3s0", 2, "ethernet", true)).attributes.quota_bytes);
     CHECK_FALSE(desired.path(device("enp3s0", 2, "ethernet", false)));
     CHECK_FALSE(desired.path(device("enp3s0", 2, "wifi", true)));
@@ -232,7 +266,7 @@ TEST_CASE("the example is right, and what it asks for is what it says", "[config
     CHECK(modem.attributes.quota_bytes == 5'000'000'000);
     CHECK(modem.period.month_day == 15);
     REQUIRE(desired.rules.size() == 1);
-    CHECK(desired.rules[0].use.checked.params.front().value == 16'384);
+    CHECK(desired.rules[0].use.tx.checked.params.front().value == 16'384);
     CHECK(desired.revision.size() == 12);
 }
 
@@ -265,10 +299,10 @@ TEST_CASE("drop-ins come behind the file in the order of their names, and may sa
     folder.put("mpsched.d/.90.toml", "rubbish");
     const auto desired = load(folder.main());
     REQUIRE(desired);
-    CHECK(desired->fallback.policy == "weighted");
+    CHECK(desired->fallback.tx.policy == "weighted");
     CHECK(path(*desired, device("a", 2)).attributes.weight == 9);
     REQUIRE(desired->rules.size() == 1);
-    CHECK(desired->rules[0].use.policy == "ecf");
+    CHECK(desired->rules[0].use.tx.policy == "ecf");
     CHECK(desired->revision != before);
     folder.put("mpsched.d/30.toml", "version = 1\nx = 1\n");
     CHECK(load(folder.main()).error().what.contains("mpsched.d/30.toml:2:1: "));
@@ -317,6 +351,52 @@ TEST_CASE("what is in force already is left alone, and each difference is one ch
     CHECK(actions(desired, facts) == Texts{"engine: dwell_us=1000"});
     // Files that say nothing manage nothing.
     CHECK(actions(right("version = 1\n"), same).empty());
+}
+
+TEST_CASE("each direction may have its own policy, and each difference is one change", "[config]") {
+    const std::string text = "version = 1\n[default]\npolicy = \"overflow\"\nrx_policy = \"auto\"\n"
+                             "[[interface]]\nname = \"a\"\n"
+                             "[[rule]]\nfor = \"rport=1\"\nrx_policy = \"weighted\"\n"
+                             "[[rule]]\nfor = \"rport=2\"\npolicy = \"weighted\"\nrx_policy = \"open\"\n"
+                             "[[rule]]\nfor = \"rport=3\"\npolicy = \"weighted\"\nrx_policy = \"weighted\"\n"
+                             "rx_set = { lead_bytes = \"32Ki\" }\n";
+    const Desired desired = right(text);
+    const Facts same = after(desired, {device("a", 2)});
+    CHECK(actions(desired, same).empty());
+    const std::string again = write(exported(same.status));
+    INFO(again);
+    CHECK(actions(right(again), same).empty());
+
+    // As 'use auto' leaves it: both follow one policy.
+    Facts facts = same;
+    facts.status.default_policy = facts.status.rx_default_policy;
+    facts.status.default_slot = facts.status.rx_default_slot;
+    CHECK(actions(desired, facts) == Texts{"default policy: auto → overflow"});
+    CHECK(make_plan(desired, facts).actions[0].direction == Direction::tx);
+    facts = same;
+    facts.status.rx_default_policy = "default";
+    facts.status.rx_default_slot = 0;
+    CHECK(actions(desired, facts) == Texts{"default policy: what peers send: default → auto"});
+    CHECK(make_plan(desired, facts).actions[0].direction == Direction::rx);
+    // No command opens a direction of a rule again.
+    facts = same;
+    facts.status.rules[0].policy = "weighted";
+    facts.status.rules[0].slot = facts.status.rules[0].rx_slot;
+    CHECK(actions(desired, facts) ==
+          Texts{"remove the rule for rport=1", "rule rport=1: what peers send: left open → weighted"});
+    CHECK(make_plan(desired, facts).actions[1].position == 1);
+    // One copy of a policy for both has one set of parameters: the differing one gets a copy of its own.
+    facts = same;
+    facts.status.rules[2].rx_slot = facts.status.rules[2].slot;
+    REQUIRE(actions(desired, facts).size() == 1);
+    CHECK(!make_plan(desired, facts).actions[0].only_parameters);
+    CHECK(make_plan(desired, facts).actions[0].direction == Direction::rx);
+    // What 'use --direction tx' left of a policy for both is put right.
+    facts = after(right("version = 1\n[default]\npolicy = \"auto\"\n"), {});
+    facts.status.rx_default_policy = "default";
+    facts.status.rx_default_slot = 0;
+    CHECK(actions(right("version = 1\n[default]\npolicy = \"auto\"\n"), facts) ==
+          Texts{"default policy: what peers send: default → auto"});
 }
 
 TEST_CASE("what is exported is accepted, and asks for what runs", "[config]") {

@@ -23,6 +23,7 @@ struct CheckedPolicy {
     std::string name{}; // its own one: that of an alias or a file
     bool builtin = false;
     std::string sha256{}; // of the file; "" if built in
+    bool rx = false;      // it has a rule for what peers send
     std::vector<Param> params{};
 };
 [[nodiscard]] MPS_API Result<CheckedPolicy> check_policy(const std::string &name_or_file,

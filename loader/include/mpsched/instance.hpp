@@ -209,6 +209,7 @@ struct RuleStatus {
     std::string policy{};   // "" if it leaves open what this host sends
     std::uint32_t slot = 0;
     std::string rx_policy{}; // for what the peer sends; "" if it leaves that open
+    std::uint32_t rx_slot = 0;
 };
 
 // Whose sending: what this host sends, or what its peers send to it.
@@ -413,8 +414,9 @@ struct Status {
     std::string default_policy = "default";
     std::uint32_t default_slot = 0;
     std::string rx_default_policy = "default"; // for what peers send
-    std::vector<PolicyInfo> policies{};        // loaded ones, by slot
-    std::vector<RuleStatus> rules{};           // in the order in which they are tried
+    std::uint32_t rx_default_slot = 0;
+    std::vector<PolicyInfo> policies{}; // loaded ones, by slot
+    std::vector<RuleStatus> rules{};    // in the order in which they are tried
     bool new_only = false;         // the last switch left the connections there were with the policy they had
     std::vector<Param> engine{};   // live values of engine_params()
     std::uint32_t connections = 0; // MPTCP connections of this network namespace

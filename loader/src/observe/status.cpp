@@ -189,6 +189,7 @@ Result<void> see_policies(const InstallationPaths &where, const Pins &pins, cons
     status.new_only = (config.flags & MPS_CONFIG_NEW_ONLY) != 0;
     status.default_slot = default_slot(config);
     status.default_policy = policy_in_slot(*slots, status.default_slot);
+    status.rx_default_slot = config.rx_slot;
     status.rx_default_policy = policy_in_slot(*slots, config.rx_slot);
     const auto name_of = [&](std::uint32_t slot) {
         return slot == MPS_SLOT_OPEN ? std::string() : policy_in_slot(*slots, slot);
@@ -200,7 +201,8 @@ Result<void> see_policies(const InstallationPaths &where, const Pins &pins, cons
             status.rules.push_back({.selector = format_selector(rule),
                                     .policy = name_of(rule.slot),
                                     .slot = rule.slot,
-                                    .rx_policy = name_of(rule.rx_slot)});
+                                    .rx_policy = name_of(rule.rx_slot),
+                                    .rx_slot = rule.rx_slot});
     }
     return {};
 }

@@ -26,6 +26,7 @@ Result<CheckedPolicy> describe_checked(OpenedPolicy &opened, const std::vector<S
     return CheckedPolicy{.name = opened.name(),
                          .builtin = opened.builtin(),
                          .sha256 = opened.builtin() ? "" : opened.origin.sha256,
+                         .rx = opened.object.header().rx,
                          .params = values_of(opened.object.params())};
 }
 

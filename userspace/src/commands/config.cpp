@@ -147,17 +147,7 @@ Result<Reply> run_export(const Context &context) {
     if (!status)
         return std::unexpected(status.error());
     const std::string toml = config::write(config::exported(*status));
-    Reply reply{.json = {{"toml", toml}}, .text = toml};
-    const auto left_out = [&](const std::string &whose, const std::string &policy) {
-        reply.warnings.push_back(
-            fmt::format("the file does not say that {} use {} for what peers send", whose, policy));
-    };
-    if (status->rx_default_policy != status->default_policy && status->rx_default_policy != pass_through)
-        left_out("all connections", status->rx_default_policy);
-    for (const RuleStatus &rule : status->rules)
-        if (rule.rx_policy != rule.policy && !rule.rx_policy.empty())
-            left_out("connections with " + rule.selector, rule.rx_policy);
-    return reply;
+    return Reply{.json = {{"toml", toml}}, .text = toml};
 }
 
 std::string editor() {

@@ -53,7 +53,7 @@ Result<void> put(config::DropIn &drop_in, const Kept &kept) {
         drop_in.forget(kept.names.front());
         return {};
     case Kept::What::use:
-        drop_in.use(kept.policy, *settings, kept.selector);
+        drop_in.use(kept.policy, *settings, kept.selector, kept.direction);
         return {};
     case Kept::What::unuse:
         drop_in.unuse(kept.selector);

@@ -21,6 +21,7 @@ struct Kept {
     std::string policy{};
     std::vector<std::string> settings{}; // "key=value"
     std::optional<std::string> selector{};
+    Direction direction = Direction::both; // of use
 };
 
 // Runs a command. With `persist` what is to be kept is checked before, and written when the command has succeeded; without, and

@@ -53,6 +53,8 @@ std::string policy_use(const PolicyInfo &policy) {
     std::vector<std::string> uses;
     if (policy.is_default)
         uses.emplace_back("default");
+    if (policy.is_rx_default && !policy.is_default)
+        uses.emplace_back("default for what peers send");
     if (policy.kept)
         uses.emplace_back("kept");
     if (policy.rules != 0)

@@ -55,9 +55,12 @@ std::string policy_text(const Status &status, const output::Style &style) {
 
 std::string rule_notes(const RuleStatus &rule) {
     std::string all = rule.policy.empty() ? "" : fmt::format("slot {}", rule.slot);
-    if (rule.rx_policy != rule.policy)
-        all += fmt::format("{}what the peer sends: {}", all.empty() ? "" : ", ",
-                           rule.rx_policy.empty() ? "left open" : rule.rx_policy);
+    if (rule.rx_policy == rule.policy && rule.rx_slot == rule.slot)
+        return all;
+    all += fmt::format("{}what the peer sends: {}", all.empty() ? "" : ", ",
+                       rule.rx_policy.empty() ? "left open" : rule.rx_policy);
+    if (rule.rx_policy == rule.policy)
+        all += fmt::format(" (slot {})", rule.rx_slot);
     return all;
 }
 

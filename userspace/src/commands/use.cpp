@@ -154,13 +154,11 @@ void setup_use(Binder &binder) {
     binder.flag("--new-only", options->new_only);
     binder.flag("--persist", options->persist);
     binder.run([options](const Context &context) {
-        if (options->persist && options->direction != "both")
-            return Result<Reply>(usage_error("--persist and --direction do not go together",
-                                             "a file says policies for both directions"));
         const Kept kept{.what = Kept::What::use,
                         .policy = options->policy,
                         .settings = options->settings,
-                        .selector = options->selector};
+                        .selector = options->selector,
+                        .direction = direction_of(options->direction)};
         return lasting(context, options->persist, kept, [&] { return run_use(context, *options); });
     });
 }

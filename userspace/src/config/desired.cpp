@@ -32,7 +32,7 @@ class Builder {
     void add(const File &file);
     Desired finish() {
         if (!has_fallback_)
-            set_policy(desired_.fallback, {}, {});
+            set_policy(desired_.fallback.tx, {}, "policy", "set");
         if (desired_.engine.empty())
             desired_.engine = engine_params();
         return std::move(desired_);
@@ -54,7 +54,10 @@ class Builder {
     void add_period(const Section &section, InterfaceWish &wish);
     void add_other(const Entry &entry, InterfaceWish &wish);
     void refuse_double(const InterfaceWish &wish);
-    void set_policy(PolicyWish &wish, const Section &section, const Entry *settings);
+    void set_policy(PolicyWish &wish, const Section &section, std::string_view policy_key,
+                    std::string_view set_key);
+    void set_rx(UseWish &wish, const Section &section);
+    void refuse_stray_set(const Section &section, std::string_view set_key, std::string_view policy_key);
 
     std::vector<Problem> &problems_;
     Desired desired_{};
@@ -112,8 +115,11 @@ void Builder::add_top(const Section &section) {
 }
 
 // A policy and its parameters, with each mistake where it stands.
-void Builder::set_policy(PolicyWish &wish, const Section &section, const Entry *settings) {
-    const Entry *policy = section.find("policy");
+void Builder::set_policy(PolicyWish &wish, const Section &section, std::string_view policy_key,
+                         std::string_view set_key) {
+    const Entry *policy = section.find(policy_key);
+    const Entry *settings = section.find(set_key);
+    wish.at = policy ? policy->at : section.at;
     if (policy)
         wish.policy = policy->texts.front();
     if (wish.policy.ends_with(".o") || wish.policy.find('/') != wish.policy.npos)
@@ -135,10 +141,40 @@ void Builder::set_policy(PolicyWish &wish, const Section &section, const Entry *
         complain(settings ? settings->at : section.at, checked.error());
 }
 
+void Builder::refuse_stray_set(const Section &section, std::string_view set_key,
+                               std::string_view policy_key) {
+    const Entry *settings = section.find(set_key);
+    if (settings && !section.find(policy_key))
+        complain(settings->at, fmt::format("'{}' needs '{}'", set_key, policy_key),
+                 "parameters belong to the policy that is named with them");
+}
+
+// What decides about what peers send, where a file says another one than for what this host sends.
+void Builder::set_rx(UseWish &wish, const Section &section) {
+    refuse_stray_set(section, "rx_set", "rx_policy");
+    const Entry *policy = section.find("rx_policy");
+    if (!policy)
+        return;
+    if (section.part == Part::rule && policy->texts.front() == left_open) {
+        wish.rx_open = true;
+        if (const Entry *settings = section.find("rx_set"))
+            complain(settings->at, "no policy is named for these parameters", "leave rx_set out");
+        return;
+    }
+    wish.rx.emplace();
+    set_policy(*wish.rx, section, "rx_policy", "rx_set");
+    const CheckedPolicy &checked = wish.rx->checked;
+    if (!checked.name.empty() && !checked.rx && checked.name != pass_through)
+        complain(policy->at,
+                 fmt::format("the policy '{}' has no rule for what peers send", policy->texts.front()),
+                 "'mpsched policy list --json' tells which have one: rx");
+}
+
 void Builder::add_fallback(const Section &section) {
-    desired_.fallback = {.at = section.at};
+    desired_.fallback = {};
     has_fallback_ = true;
-    set_policy(desired_.fallback, section, section.find("set"));
+    set_policy(desired_.fallback.tx, section, "policy", "set");
+    set_rx(desired_.fallback, section);
 }
 
 void Builder::add_engine(const Section &section) {
@@ -276,10 +312,17 @@ void Builder::add_rule(const Section &section) {
             desired_.rules.erase(earlier);
         return;
     }
-    if (!section.find("policy"))
+    RuleWish rule{.selector = text};
+    rule.use.tx_open = !section.find("policy");
+    if (rule.use.tx_open && section.text("rx_policy").empty())
         return complain(section.at, "'policy' is missing", "what these connections use, or enabled = false");
-    RuleWish rule{.selector = text, .use = {.at = section.at}};
-    set_policy(rule.use, section, section.find("set"));
+    refuse_stray_set(section, "set", "policy");
+    if (!rule.use.tx_open)
+        set_policy(rule.use.tx, section, "policy", "set");
+    set_rx(rule.use, section);
+    if (rule.use.tx_open && rule.use.rx_open)
+        return complain(section.at, "the rule leaves both directions open",
+                        "say 'policy', or enabled = false");
     if (earlier != desired_.rules.end())
         *earlier = std::move(rule);
     else

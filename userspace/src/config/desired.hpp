@@ -48,9 +48,20 @@ struct PolicyWish {
     CheckedPolicy checked{};
 };
 
+// As rx_policy of a rule: it decides nothing about what peers send.
+inline constexpr std::string_view left_open = "open";
+
+// What decides about both directions, for [default] or one [[rule]].
+struct UseWish {
+    PolicyWish tx{};
+    bool tx_open = false;           // a rule that leaves what this host sends to later ones; `tx` means nothing
+    std::optional<PolicyWish> rx{}; // for what peers send; without: `tx`, as far as it has a rule for that
+    bool rx_open = false;           // a rule that leaves what peers send to later ones
+};
+
 struct RuleWish {
     std::string selector{};
-    PolicyWish use{};
+    UseWish use{};
 };
 
 // What one interface is to be like: all [[interface]] that it matches, together.
@@ -67,7 +78,7 @@ struct Desired {
     std::string revision{}; // of all files together; "" where nothing was read
     std::vector<std::string> files{};
     std::string max_connections{};
-    PolicyWish fallback{};
+    UseWish fallback{};
     std::vector<Param> engine{};
     std::vector<InterfaceWish> interfaces{};
     std::vector<RuleWish> rules{};

@@ -15,21 +15,36 @@ namespace {
 
 constexpr std::uint32_t usual_connections = 16'384;
 
-void put_policy(Section &section, const std::string &name, const PolicyInfo *policy) {
-    section.put("policy", policy && !policy->file.empty() ? policy->file : name);
+void put_policy(Section &section, const std::string &prefix, const std::string &name,
+                const PolicyInfo *policy) {
+    section.put(prefix + "policy", policy && !policy->file.empty() ? policy->file : name);
     if (!policy)
         return;
     std::vector<Setting> settings;
     for (const Param &param : policy->params)
         if (param.value != param.default_value)
             settings.emplace_back(param.name, param.value);
-    section.put("set", settings);
+    section.put(prefix + "set", settings);
 }
 
 const PolicyInfo *in_slot(const Status &status, std::uint32_t slot) {
     const auto it =
         std::ranges::find_if(status.policies, [&](const PolicyInfo &p) { return p.slot == slot; });
     return it == status.policies.end() ? nullptr : &*it;
+}
+
+// Of [default] or a rule; an empty name: that direction is left open.
+void put_use(Section &section, const Status &status, const RuleStatus &use) {
+    const PolicyInfo *tx = in_slot(status, use.slot);
+    if (!use.policy.empty())
+        put_policy(section, "", use.policy, tx);
+    const bool follows = tx && tx->rx ? use.rx_slot == use.slot : use.rx_policy == pass_through;
+    if (!use.policy.empty() && follows)
+        return;
+    if (use.rx_policy.empty())
+        section.put("rx_policy", std::string(left_open));
+    else
+        put_policy(section, "rx_", use.rx_policy, in_slot(status, use.rx_slot));
 }
 
 Section interface_section(const Status &status, const PathStatus &path) {
@@ -67,7 +82,11 @@ std::vector<Section> exported(const Status &status) {
     if (status.max_connections != usual_connections)
         sections.front().put("max_connections", fmt::to_string(status.max_connections));
     Section fallback{.part = Part::fallback};
-    put_policy(fallback, status.default_policy, in_slot(status, status.default_slot));
+    put_use(fallback, status,
+            {.policy = status.default_policy,
+             .slot = status.default_slot,
+             .rx_policy = status.rx_default_policy,
+             .rx_slot = status.rx_default_slot});
     sections.push_back(std::move(fallback));
     Section engine{.part = Part::engine};
     for (const Param &param : status.engine)
@@ -78,12 +97,9 @@ std::vector<Section> exported(const Status &status) {
     for (const PathStatus &path : status.paths)
         sections.push_back(interface_section(status, path));
     for (const RuleStatus &rule : status.rules) {
-        // Only for what peers send: a file cannot say that.
-        if (rule.policy.empty())
-            continue;
         Section section{.part = Part::rule};
         section.put("for", rule.selector);
-        put_policy(section, rule.policy, in_slot(status, rule.slot));
+        put_use(section, status, rule);
         sections.push_back(std::move(section));
     }
     return sections;

@@ -5,12 +5,14 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include <fmt/format.h>
 
 #include "base/try.hpp"
 #include "mpsched/path_limits.hpp"
+#include "mpsched/policy_names.hpp"
 
 namespace mps::config {
 
@@ -27,6 +29,23 @@ std::vector<Setting> merged(std::vector<Setting> settings, const std::vector<Set
         settings.push_back(one);
     }
     return settings;
+}
+
+// Instead of what the section says of policies now.
+void write_use(Section &section, const UseWish &wish) {
+    constexpr std::array keys{"policy", "set", "rx_policy", "rx_set", "enabled"};
+    std::erase_if(section.entries,
+                  [&](const Entry &e) { return std::ranges::find(keys, e.key) != keys.end(); });
+    if (!wish.tx_open) {
+        section.put("policy", wish.tx.policy);
+        section.put("set", wish.tx.settings);
+    }
+    if (wish.rx) {
+        section.put("rx_policy", wish.rx->policy);
+        section.put("rx_set", wish.rx->settings);
+    } else if (wish.rx_open && !wish.tx_open) {
+        section.put("rx_policy", std::string(left_open));
+    }
 }
 
 } // namespace
@@ -128,8 +147,15 @@ void DropIn::forget(const std::string &name) {
                 {"quota", std::string("none")}});
 }
 
+const UseWish *DropIn::present(const std::optional<std::string> &selector) const {
+    if (!selector)
+        return &desired_.fallback;
+    const auto rule = std::ranges::find(desired_.rules, *selector, &RuleWish::selector);
+    return rule == desired_.rules.end() ? nullptr : &rule->use;
+}
+
 void DropIn::use(const std::string &policy, const std::vector<Setting> &settings,
-                 const std::optional<std::string> &selector) {
+                 const std::optional<std::string> &selector, Direction direction) {
     std::vector<Setting> own;
     for (const Setting &one : settings) {
         if (is_engine(one.key))
@@ -137,10 +163,22 @@ void DropIn::use(const std::string &policy, const std::vector<Setting> &settings
         else
             own.push_back(one);
     }
-    Section &section = selector ? rule(*selector) : only(Part::fallback);
-    section.put("policy", policy);
-    std::erase_if(section.entries, [](const Entry &e) { return e.key == "set" || e.key == "enabled"; });
-    section.put("set", own);
+    const UseWish *before = present(selector);
+    UseWish wish = before ? *before : UseWish{.tx_open = true, .rx_open = true};
+    const PolicyWish chosen{.policy = policy, .settings = own};
+    if (direction == Direction::both) {
+        wish = {.tx = chosen};
+    } else if (direction == Direction::rx) {
+        wish.rx = chosen;
+        wish.rx_open = false;
+    } else {
+        // What followed it until now stays.
+        if (!wish.rx && !wish.rx_open)
+            wish.rx = wish.tx.checked.rx ? wish.tx : PolicyWish{.policy = std::string(pass_through)};
+        wish.tx = chosen;
+        wish.tx_open = false;
+    }
+    write_use(selector ? rule(*selector) : only(Part::fallback), wish);
 }
 
 void DropIn::unuse(const std::optional<std::string> &selector) {
@@ -168,13 +206,17 @@ Result<void> DropIn::set(const std::vector<Setting> &settings, const std::option
     }
     if (own.empty())
         return {};
-    const auto known =
-        selector ? std::ranges::find(desired_.rules, *selector, &RuleWish::selector) : desired_.rules.end();
-    if (selector && known == desired_.rules.end())
+    const UseWish *known = present(selector);
+    if (!known)
         return fail(ErrorKind::no_such_rule, fmt::format("the files have no rule for '{}'", *selector),
                     "'use … --for … --persist' writes it there first");
-    const PolicyWish &present = selector ? known->use : desired_.fallback;
-    use(present.policy, merged(present.settings, own), selector);
+    if (known->tx_open)
+        return fail(ErrorCode::usage,
+                    fmt::format("the files' rule for '{}' is only for what peers send", *selector),
+                    "'use … --direction rx --persist' takes parameters as well");
+    UseWish wish = *known;
+    wish.tx.settings = merged(wish.tx.settings, own);
+    write_use(selector ? rule(*selector) : only(Part::fallback), wish);
     return {};
 }
 

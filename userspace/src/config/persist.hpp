@@ -23,7 +23,7 @@ class DropIn {
     // Its attributes as mpsched has them without any.
     void forget(const std::string &name);
     void use(const std::string &policy, const std::vector<Setting> &settings,
-             const std::optional<std::string> &selector);
+             const std::optional<std::string> &selector, Direction direction = Direction::both);
     // nullopt: all rules.
     void unuse(const std::optional<std::string> &selector);
     // Parameters of the default policy or of a rule's; those of the engine go to where they belong.
@@ -39,6 +39,8 @@ class DropIn {
     Section &interface(const std::string &name);
     Section &rule(const std::string &selector);
     Section &only(Part part);
+    // As the files are without what is to be written now; nullptr: they have no such rule.
+    [[nodiscard]] const UseWish *present(const std::optional<std::string> &selector) const;
     [[nodiscard]] std::string text() const;
 
     std::string path_;

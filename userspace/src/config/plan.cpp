@@ -74,6 +74,12 @@ bool same_values(const std::vector<Param> &live, const std::vector<Param> &wante
     });
 }
 
+// What decides now about one direction; no policy: it is left open.
+struct Held {
+    std::uint32_t slot = 0;
+    std::string policy{};
+};
+
 class Planner {
   public:
     Planner(const Desired &desired, const Facts &facts)
@@ -112,10 +118,19 @@ class Planner {
     void plan_fallback();
     void plan_engine();
     void plan_rules();
+    void remove_rule(const std::string &selector);
+    [[nodiscard]] std::vector<RuleStatus> plan_removals();
+    [[nodiscard]] static std::vector<Action> placed(const UseWish &wish, std::vector<Action> changes,
+                                                    std::size_t place);
     void plan_rest();
     // What makes the policy in a slot the wished one; nullopt if it is that.
-    [[nodiscard]] std::optional<Action> policy_change(const PolicyWish &wish, std::uint32_t slot,
-                                                      const std::string &name) const;
+    [[nodiscard]] std::optional<Action> policy_change(const PolicyWish &wish, const Held &held) const;
+    // The same for both directions, this host's first.
+    [[nodiscard]] std::vector<Action> use_changes(const UseWish &wish, const Held &tx, const Held &rx) const;
+    // Whether what peers send is decided by what decides about `tx`.
+    [[nodiscard]] static bool follows(const PolicyWish &wish, const Held &tx, const Held &rx) {
+        return wish.checked.rx ? rx.slot == tx.slot : rx.policy == pass_through;
+    }
 
     const Desired &desired_;
     const Status &status_;
@@ -164,11 +179,13 @@ void Planner::plan_paths() {
             wait("interface " + wish.text(), "no such interface is there");
 }
 
-std::optional<Action> Planner::policy_change(const PolicyWish &wish, std::uint32_t slot,
-                                             const std::string &name) const {
+std::optional<Action> Planner::policy_change(const PolicyWish &wish, const Held &held) const {
     Action action{.policy = wish.policy, .settings = wish.settings};
-    action.text = fmt::format("{} → {}{}", name, wish.checked.name, params_text(wish.settings));
-    const PolicyInfo *live = in_slot(slot);
+    action.text = fmt::format("{} → {}{}", held.policy.empty() ? "left open" : held.policy, wish.checked.name,
+                              params_text(wish.settings));
+    if (held.policy.empty())
+        return action;
+    const PolicyInfo *live = in_slot(held.slot);
     // An empty slot passes everything through.
     if (!live)
         return wish.checked.name == pass_through ? std::nullopt : std::optional(action);
@@ -178,22 +195,62 @@ std::optional<Action> Planner::policy_change(const PolicyWish &wish, std::uint32
         return action;
     if (same_values(live->params, wish.checked.params))
         return std::nullopt;
-    action.only_parameters = true;
+    action.only_parameters = held.slot;
     action.settings = all_values(wish.checked.params);
     action.text = fmt::format("parameters of {}: {}", live->name,
                               params_text(wish.settings).empty() ? " defaults" : params_text(wish.settings));
     return action;
 }
 
+// Parameters of a copy of the policy that only this direction uses.
+void make_own(Action &action, const PolicyWish &wish) {
+    if (!action.only_parameters)
+        return;
+    action.only_parameters.reset();
+    action.settings = wish.settings;
+}
+
+std::vector<Action> Planner::use_changes(const UseWish &wish, const Held &tx, const Held &rx) const {
+    std::vector<Action> actions;
+    const bool both = !wish.tx_open && !wish.rx_open && !wish.rx;
+    if (!wish.tx_open) {
+        auto action = policy_change(wish.tx, tx);
+        // Also where parameters differ: these are then set on the way.
+        if (both && (!action || action->only_parameters) && !follows(wish.tx, tx, rx))
+            action = Action{
+                .text = fmt::format("what peers send: {} → {}", rx.policy.empty() ? "left open" : rx.policy,
+                                    wish.tx.checked.rx ? wish.tx.checked.name : std::string(pass_through)),
+                .policy = wish.tx.policy,
+                .settings = wish.tx.settings};
+        if (action) {
+            if (!both && rx.slot == tx.slot)
+                make_own(*action, wish.tx);
+            action->direction = both ? Direction::both : Direction::tx;
+            actions.push_back(std::move(*action));
+        }
+    }
+    if (!wish.rx)
+        return actions;
+    auto action = policy_change(*wish.rx, rx);
+    if (action) {
+        if (rx.slot == tx.slot)
+            make_own(*action, *wish.rx);
+        action->direction = Direction::rx;
+        action->text = "what peers send: " + action->text;
+        actions.push_back(std::move(*action));
+    }
+    return actions;
+}
+
 void Planner::plan_fallback() {
     plan_.objects.emplace_back("default policy");
-    auto action = policy_change(desired_.fallback, status_.default_slot, status_.default_policy);
-    if (!action)
-        return;
-    action->kind = Kind::fallback;
-    action->object = "default policy";
-    action->text = "default policy: " + action->text;
-    plan_.actions.push_back(std::move(*action));
+    for (Action &action : use_changes(desired_.fallback, {status_.default_slot, status_.default_policy},
+                                      {status_.rx_default_slot, status_.rx_default_policy})) {
+        action.kind = Kind::fallback;
+        action.object = "default policy";
+        action.text = "default policy: " + action.text;
+        plan_.actions.push_back(std::move(action));
+    }
 }
 
 void Planner::plan_engine() {
@@ -208,65 +265,81 @@ void Planner::plan_engine() {
                              .settings = settings});
 }
 
-// The rules as they will be while one after the other is put into its place.
-void Planner::plan_rules() {
-    std::vector<std::string> wanted;
-    for (std::size_t i = 0; i < desired_.rules.size(); i++) {
-        const Result<std::string> &selector = facts_.selectors[i];
-        if (selector)
-            wanted.push_back(*selector);
-        else
-            wait("rule " + desired_.rules[i].selector, selector.error().what);
-    }
+void Planner::remove_rule(const std::string &selector) {
+    plan_.actions.push_back({.kind = Kind::unrule,
+                             .object = "rule " + selector,
+                             .text = fmt::format("remove the rule for {}", selector),
+                             .name = selector});
+}
+
+// The rules that stay, in their order. One that decides about a direction which the file leaves open is made anew, since no
+// command takes a direction out of a rule.
+std::vector<RuleStatus> Planner::plan_removals() {
     std::vector<RuleStatus> rules;
     for (const RuleStatus &rule : status_.rules) {
-        if (std::ranges::find(wanted, rule.selector) != wanted.end())
-            rules.push_back(rule);
+        const auto at =
+            std::ranges::find_if(facts_.selectors, [&](const auto &s) { return s && *s == rule.selector; });
+        const UseWish *wish =
+            at == facts_.selectors.end()
+                ? nullptr
+                : &desired_.rules[static_cast<std::size_t>(at - facts_.selectors.begin())].use;
+        if (!wish || (wish->tx_open && !rule.policy.empty()) || (wish->rx_open && !rule.rx_policy.empty()))
+            remove_rule(rule.selector);
         else
-            plan_.actions.push_back({.kind = Kind::unrule,
-                                     .object = "rule " + rule.selector,
-                                     .text = fmt::format("remove the rule for {}", rule.selector),
-                                     .name = rule.selector});
+            rules.push_back(rule);
     }
+    return rules;
+}
+
+// What puts a rule that is not where it belongs, or not there at all, into its place.
+std::vector<Action> Planner::placed(const UseWish &wish, std::vector<Action> changes, std::size_t place) {
+    if (changes.empty()) {
+        const PolicyWish &policy = wish.tx_open ? *wish.rx : wish.tx;
+        changes.push_back({.text = fmt::format("to place {}", place),
+                           .policy = policy.policy,
+                           .direction = wish.tx_open              ? Direction::rx
+                                        : wish.rx || wish.rx_open ? Direction::tx
+                                                                  : Direction::both});
+    }
+    Action &first = changes.front();
+    const PolicyWish &policy = first.direction == Direction::rx ? *wish.rx : wish.tx;
+    first.only_parameters.reset();
+    first.settings = policy.settings;
+    first.position = static_cast<std::uint32_t>(place);
+    return changes;
+}
+
+// The rules as they will be while one after the other is put into its place.
+void Planner::plan_rules() {
+    for (std::size_t i = 0; i < desired_.rules.size(); i++)
+        if (!facts_.selectors[i])
+            wait("rule " + desired_.rules[i].selector, facts_.selectors[i].error().what);
+    std::vector<RuleStatus> rules = plan_removals();
     std::size_t place = 0;
     for (std::size_t i = 0; i < desired_.rules.size(); i++) {
         if (!facts_.selectors[i])
             continue;
         const std::string &selector = *facts_.selectors[i];
-        const PolicyWish &wish = desired_.rules[i].use;
+        const UseWish &wish = desired_.rules[i].use;
         plan_.objects.push_back("rule " + selector);
         const auto live = std::ranges::find(rules, selector, &RuleStatus::selector);
-        std::optional<Action> action;
-        if (live == rules.end())
-            action = Action{.text = fmt::format("{}{}", wish.checked.name, params_text(wish.settings)),
-                            .policy = wish.policy,
-                            .settings = wish.settings};
-        else
-            action = policy_change(wish, live->slot, live->policy);
-        const bool moves = live == rules.end() || live != rules.begin() + static_cast<std::ptrdiff_t>(place);
-        if (moves && !action)
-            action = Action{.text = fmt::format("to place {}", place + 1),
-                            .policy = wish.policy,
-                            .settings = wish.settings};
         const RuleStatus now = live == rules.end() ? RuleStatus{.selector = selector} : *live;
+        std::vector<Action> changes = use_changes(wish, {now.slot, now.policy}, {now.rx_slot, now.rx_policy});
+        const bool moves = live == rules.end() || live != rules.begin() + static_cast<std::ptrdiff_t>(place);
         if (moves) {
             if (live != rules.end())
                 rules.erase(live);
             rules.insert(rules.begin() + static_cast<std::ptrdiff_t>(place), now);
+            changes = placed(wish, std::move(changes), place + 1);
         }
         place++;
-        if (!action)
-            continue;
-        action->kind = Kind::rule;
-        action->object = "rule " + selector;
-        action->name = selector;
-        action->text = fmt::format("rule {}: {}", selector, action->text);
-        if (moves) {
-            action->only_parameters = false;
-            action->settings = wish.settings;
-            action->position = static_cast<std::uint32_t>(place);
+        for (Action &action : changes) {
+            action.kind = Kind::rule;
+            action.object = "rule " + selector;
+            action.name = selector;
+            action.text = fmt::format("rule {}: {}", selector, action.text);
+            plan_.actions.push_back(std::move(action));
         }
-        plan_.actions.push_back(std::move(*action));
     }
 }
 
@@ -304,7 +377,7 @@ std::vector<std::string> detached_warnings(const DetachResult &result) {
 // policy itself tells why.
 Result<std::vector<std::string>> attach(Instance &instance, const Desired &desired, const Action &action) {
     AttachRequest request{.interfaces = {action.name}, .mode = action.mode, .absent_too = true};
-    request.policy = desired.fallback.policy;
+    request.policy = desired.fallback.tx.policy;
     request.policy_only_if_first = true;
     if (!instance.installed())
         request.max_connections = desired.max_connections;
@@ -315,18 +388,19 @@ Result<std::vector<std::string>> attach(Instance &instance, const Desired &desir
 }
 
 Result<std::vector<std::string>> use(Instance &instance, const Action &action) {
-    const std::optional<std::string> selector =
-        action.kind == Action::Kind::rule ? std::optional(action.name) : std::nullopt;
     if (action.only_parameters) {
-        const auto done = instance.set(action.settings, {.selector = selector});
+        const auto done = instance.set(action.settings, {.slot = action.only_parameters});
         if (!done)
             return std::unexpected(done.error());
         return std::vector<std::string>{};
     }
+    const std::optional<std::string> selector =
+        action.kind == Action::Kind::rule ? std::optional(action.name) : std::nullopt;
     auto done = instance.use({.policy = action.policy,
                               .params = action.settings,
                               .selector = selector,
-                              .position = action.position});
+                              .position = action.position,
+                              .direction = action.direction});
     if (!done)
         return std::unexpected(done.error());
     return std::move(done->warnings);

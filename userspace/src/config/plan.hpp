@@ -21,9 +21,10 @@ struct Action {
     std::string name{};   // of the interface, or the selector of the rule
     Mode mode = Mode::automatic;
     PathChange change{};
-    // Only the parameters differ: the policy stays where it is.
-    bool only_parameters = false;
+    // Only the parameters differ: the policy stays where it is, in this slot.
+    std::optional<std::uint32_t> only_parameters{};
     std::string policy{};
+    Direction direction = Direction::both;
     std::vector<Setting> settings{};
     std::optional<std::uint32_t> position{}; // of a rule
 };
