@@ -54,7 +54,7 @@ inline constexpr std::string_view left_open = "open";
 // What decides about both directions, for [default] or one [[rule]].
 struct UseWish {
     PolicyWish tx{};
-    bool tx_open = false;           // a rule that leaves what this host sends to later ones; `tx` means nothing
+    bool tx_open = false; // a rule that leaves what this host sends to later ones; `tx` means nothing
     std::optional<PolicyWish> rx{}; // for what peers send; without: `tx`, as far as it has a rule for that
     bool rx_open = false;           // a rule that leaves what peers send to later ones
 };
