@@ -189,6 +189,26 @@ Json connection_json(const ConnectionStatus &connection) {
     return one;
 }
 
+Json option_rule_json(const OptionRule &rule) {
+    const auto text = [](const std::string &one) { return one.empty() ? Json(nullptr) : Json(one); };
+    const auto port = [](std::uint16_t number) { return number ? Json(number) : Json(nullptr); };
+    return {{"interface", rule.interface},     {"direction", rule.direction},
+            {"option", rule.option},           {"action", rule.action},
+            {"state", text(rule.state)},       {"local", text(rule.local)},
+            {"lport", port(rule.local_port)},  {"remote", text(rule.remote)},
+            {"rport", port(rule.remote_port)}, {"address", text(rule.address)}};
+}
+
+Json option_rule_json(const OptionRuleStatus &rule, std::size_t place) {
+    Json one = option_rule_json(rule.rule);
+    one["rule"] = place;
+    one["matched"] = rule.matched;
+    one["changed"] = rule.changed;
+    one["failed"] = rule.failed;
+    one["problem"] = rule.problem.empty() ? Json(nullptr) : Json(rule.problem);
+    return one;
+}
+
 Json stats_json(const std::vector<CounterValue> &counters) {
     Json all = Json::object();
     for (const CounterValue &counter : counters)
@@ -210,11 +230,9 @@ Json attach_json(const AttachResult &result) {
 }
 
 Json detach_json(const DetachResult &result) {
-    return {{"interfaces", result.interfaces},
-            {"removed_everything", result.removed_everything},
-            {"restored", result.restored},
-            {"unrestored", result.unrestored},
-            {"forgotten", result.forgotten}};
+    return {{"interfaces", result.interfaces}, {"removed_everything", result.removed_everything},
+            {"restored", result.restored},     {"unrestored", result.unrestored},
+            {"forgotten", result.forgotten},   {"option_rules", result.option_rules}};
 }
 
 Json use_json(const UseResult &result, const std::optional<std::string> &selector, bool new_only) {

@@ -29,6 +29,9 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] Json path_json(const PathStatus &path);
 [[nodiscard]] Json connection_json(const ConnectionStatus &connection);
 [[nodiscard]] Json status_json(const Status &status);
+[[nodiscard]] Json option_rule_json(const OptionRule &rule);
+// With its place (from 1), its counters and what is wrong with it.
+[[nodiscard]] Json option_rule_json(const OptionRuleStatus &rule, std::size_t place);
 [[nodiscard]] Json stats_json(const std::vector<CounterValue> &counters);
 [[nodiscard]] Json attach_json(const AttachResult &result);
 [[nodiscard]] Json detach_json(const DetachResult &result);

@@ -400,6 +400,35 @@ Result<std::vector<ConnectionStatus>> Instance::connections(std::uint32_t) const
     return std::vector<ConnectionStatus>{fresh, steered};
 }
 
+namespace {
+
+OptionRule some_rule() {
+    return {.interface = "wan0", .direction = "in", .option = "mp_join", .action = "neutralise"};
+}
+
+} // namespace
+
+Result<std::vector<OptionRuleStatus>> Instance::option_rules() const {
+    return std::vector<OptionRuleStatus>{
+        {.rule = some_rule(), .matched = 1234, .changed = 1233, .failed = 1}};
+}
+
+Result<OptionRulesResult> Instance::add_option_rule(const OptionRule &rule,
+                                                    std::optional<std::uint32_t> position) {
+    log_call(fmt::format("add_option_rule [{}] {}", option_rule_text(rule), position.value_or(0)));
+    return OptionRulesResult{.added = {rule}, .rules = {rule}};
+}
+
+Result<OptionRulesResult> Instance::remove_option_rules(const std::vector<std::uint32_t> &places) {
+    log_call(fmt::format("remove_option_rules {}", places.size()));
+    return OptionRulesResult{.removed = {some_rule()}};
+}
+
+Result<OptionRulesResult> Instance::set_option_rules(const std::vector<OptionRule> &rules) {
+    log_call(fmt::format("set_option_rules {}", rules.size()));
+    return OptionRulesResult{.added = rules, .rules = rules};
+}
+
 Result<std::vector<CounterValue>> Instance::stats() const {
     return std::vector<CounterValue>{
         {.name = "seen", .text = "packets", .value = 1234567},

@@ -150,6 +150,10 @@ const std::vector<Words> every_command{
     {"path"},
     {"path", "wan0"},
     {"path", "wan0", "weight=3"},
+    {"rule", "add", "wan0", "in", "mp_join", "neutralise", "rport=443"},
+    {"rule", "list"},
+    {"rule", "counters"},
+    {"rule", "del", "1"},
     {"config", "check"},
     {"config", "diff"},
     {"config", "apply"},
@@ -213,8 +217,9 @@ TEST_CASE("every command's --json=2 document is what the schema describes, error
     };
     for (Words words : every_command) {
         words.emplace_back("--json=2");
-        const std::string name =
-            words[0] == "policy" || words[0] == "config" ? words[0] + " " + words[1] : words[0];
+        const std::string name = words[0] == "policy" || words[0] == "config" || words[0] == "rule"
+                                     ? words[0] + " " + words[1]
+                                     : words[0];
         seen.insert(name);
         check(name, document(fake(words)));
         if (asks_loader(words))

@@ -25,6 +25,7 @@
 #include "mpsched/error.hpp"
 #include "mpsched/features.hpp"
 #include "mpsched/log.hpp"
+#include "mpsched/option_rules.hpp"
 #include "mpsched/params.hpp"
 
 namespace mps {
@@ -179,6 +180,7 @@ struct DetachResult {
     std::uint32_t restored = 0;            // subflows whose backup bit had to be set back
     std::vector<std::string> unrestored{}; // subflows that could not be set back to what their peer asked for
     std::vector<std::string> forgotten{};  // interfaces whose attributes went with everything
+    std::vector<std::string> option_rules{}; // those of interfaces that were let go: they are gone as well
     std::vector<std::string> warnings{};
 };
 
@@ -560,6 +562,17 @@ class MPS_API Instance {
     [[nodiscard]] Result<bool> remove_rule(const std::string &selector);
     // And their selectors.
     [[nodiscard]] Result<std::vector<std::string>> remove_all_rules();
+
+    // Rules about MPTCP options (option_rules.hpp), in their order, with what they have done. None where nothing is installed.
+    [[nodiscard]] Result<std::vector<OptionRuleStatus>> option_rules() const;
+    // At this place among the others (from 1), else behind them. Creates the installation if there is none; the interface need
+    // not be attached, nor be there.
+    [[nodiscard]] Result<OptionRulesResult> add_option_rule(const OptionRule &rule,
+                                                            std::optional<std::uint32_t> position = {});
+    // Those at these places (from 1), all or none.
+    [[nodiscard]] Result<OptionRulesResult> remove_option_rules(const std::vector<std::uint32_t> &places);
+    // These in place of all that there are, for every packet at once. What stays keeps its counters.
+    [[nodiscard]] Result<OptionRulesResult> set_option_rules(const std::vector<OptionRule> &rules);
 
     // Changes live parameters. Either all settings are valid and made, or none is. The engine's belong to no policy, so they
     // go with no target.

@@ -22,6 +22,7 @@
 #include "instance_impl.hpp"
 #include "kernel/netns.hpp"
 #include "observe/dump.hpp"
+#include "options/option_rules.hpp"
 #include "pins/bpffs.hpp"
 #include "pins/orphans.hpp"
 
@@ -214,6 +215,23 @@ Result<void> announce(Session &session, const Leave &leave, DetachResult &result
     return session.bump_path_epoch();
 }
 
+// Rules about options go with their interfaces.
+Result<void> drop_option_rules(Session &session, const DetachRequest &request, bool everything, bool tcx,
+                               DetachResult &result) {
+    const auto rules = placed_rules(session.paths);
+    MPS_TRY(rules);
+    std::vector<OptionRule> left;
+    for (const PlacedRule &one : *rules) {
+        const bool named =
+            std::ranges::find(request.interfaces, one.rule.interface) != request.interfaces.end();
+        if (everything || named)
+            result.option_rules.push_back(option_rule_text(one.rule));
+        else
+            left.push_back(one.rule);
+    }
+    return result.option_rules.empty() ? Result<void>{} : replace_option_rules(session.paths, left, tcx);
+}
+
 // Subflows get their bits back, then programs go, then the paths.
 Result<void> carry_out(Session &session, const Leave &leave, DetachResult &result) {
     Restored restored;
@@ -288,6 +306,7 @@ Result<DetachResult> detach_pinned(const Instance::Impl &impl, const DetachReque
     const auto leave = plan(*session, request);
     MPS_TRY(leave);
     MPS_TRY(announce(*session, *leave, result));
+    MPS_TRY(drop_option_rules(*session, request, leave->everything, impl.has_tcx(), result));
     MPS_TRY(carry_out(*session, *leave, result));
     if (!leave->everything)
         return result;

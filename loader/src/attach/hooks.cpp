@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "attach/clsact.hpp"
 #include "base/log.hpp"
 #include "policy/variants.hpp"
 
@@ -17,27 +18,9 @@ namespace mps {
 
 namespace {
 
-// Where our filter stands, so that it is found again without any record: first of all filters ("mps" as
-// handle).
-constexpr std::uint32_t filter_handle = 0x6d7073;
-constexpr std::uint32_t filter_priority = 1;
-
 constexpr std::string_view vrf_program = "mps_tc_vrf";
 
 int as_int(std::uint32_t ifindex) { return static_cast<int>(ifindex); }
-
-bpf_tc_hook tc_hook(std::uint32_t ifindex, bpf_tc_attach_point point) {
-    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = as_int(ifindex), .attach_point = point);
-    return hook;
-}
-
-// Program id in the place of our filter, 0 if it is empty.
-std::uint32_t filter_program(std::uint32_t ifindex, bpf_tc_attach_point point = BPF_TC_INGRESS) {
-    const LibbpfMessages messages;
-    const bpf_tc_hook hook = tc_hook(ifindex, point);
-    LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter_handle, .priority = filter_priority);
-    return bpf_tc_query(&hook, &options) ? 0 : options.prog_id;
-}
 
 Result<std::optional<LinkInfo>> read_link(const std::string &path) {
     const auto fd = open_pin(path);
@@ -65,71 +48,9 @@ Result<void> remove_link(const std::string &path) {
     return unpin(path);
 }
 
-std::string_view direction(bpf_tc_attach_point point) {
-    return point == BPF_TC_INGRESS ? "ingress" : "egress";
-}
-
-Result<void> put_filter(const std::string &mark, const Pins &pins, const NetDevice &device,
-                        const std::string &program, bpf_tc_attach_point point) {
-    const LibbpfMessages messages;
-    bpf_tc_hook hook = tc_hook(device.ifindex, point);
-    // The mark comes first: killed after it, repair finds a mark without a qdisc; the other way round we
-    // would leave one.
-    const bool marked = open_pin(mark).value_or(std::nullopt).has_value();
-    if (!marked) {
-        if (auto done = pin(pins.program(program), mark); !done)
-            return done;
-    }
-    if (const int err = bpf_tc_hook_create(&hook)) {
-        if (err != -EEXIST) {
-            (void)unpin(mark);
-            return std::unexpected(
-                system_error(err, fmt::format("making a clsact qdisc on {}", device.name),
-                             "the kernel needs CONFIG_NET_SCH_INGRESS; see 'mpsched probe'"));
-        }
-        // Somebody else's, unless the mark was there before.
-        if (!marked) {
-            if (auto done = unpin(mark); !done)
-                return done;
-        }
-    }
-    LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = pins.program(program), .flags = BPF_TC_F_REPLACE,
-                .handle = filter_handle, .priority = filter_priority);
-    if (const int err = bpf_tc_attach(&hook, &options)) {
-        return std::unexpected(system_error(
-            err, fmt::format("attaching to TC {} of {}", direction(point), device.name),
-            fmt::format("a filter of another kind may hold priority {}: 'tc filter show dev {} {}'",
-                        filter_priority, device.name, direction(point))));
-    }
-    return {};
-}
-
-Result<void> remove_filter(const Pins &pins, std::uint32_t ifindex, bpf_tc_attach_point point) {
-    const LibbpfMessages messages;
-    if (pins.program_name(filter_program(ifindex, point)).empty())
-        return {};
-    const bpf_tc_hook hook = tc_hook(ifindex, point);
-    LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter_handle, .priority = filter_priority);
-    const int err = bpf_tc_detach(&hook, &options);
-    if (err && err != -ENOENT && err != -ENODEV)
-        return std::unexpected(system_error(err, "removing our TC filter"));
-    return {};
-}
-
-// The qdisc, if we made it. Others may use it by now. A device that is gone has taken it along.
-Result<void> remove_clsact(const std::string &path, std::uint32_t ifindex) {
-    const auto mark = open_pin(path);
-    if (!mark)
-        return std::unexpected(mark.error());
-    if (!*mark)
-        return {};
-    const LibbpfMessages messages;
-    const auto filters = count_clsact_filters(ifindex);
-    if (filters && *filters == 0) {
-        bpf_tc_hook hook = tc_hook(ifindex, static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
-        bpf_tc_hook_destroy(&hook);
-    }
-    return unpin(path);
+// Removes a filter in our place if its program is one of `pins`.
+Result<void> remove_own_filter(const Pins &pins, const FilterPlace &place) {
+    return pins.program_name(filter_program(place)).empty() ? Result<void>{} : remove_filter(place);
 }
 
 } // namespace
@@ -144,13 +65,13 @@ Result<Hooks> read_hooks(const InstallationPaths &paths, const Pins &pins, std::
     if (!tcx)
         return std::unexpected(tcx.error());
     hooks.tcx = *tcx;
-    if (const std::uint32_t id = filter_program(ifindex); !pins.program_name(id).empty())
+    if (const std::uint32_t id = filter_program({.ifindex = ifindex}); !pins.program_name(id).empty())
         hooks.filter_prog_id = id;
     const auto out = read_link(paths.out_link(ifindex));
     if (!out)
         return std::unexpected(out.error());
     hooks.out = *out;
-    const std::uint32_t out_id = filter_program(ifindex, BPF_TC_EGRESS);
+    const std::uint32_t out_id = filter_program({ifindex, BPF_TC_EGRESS});
     if (steers_peers(pins.program_name(out_id)))
         hooks.out_filter_prog_id = out_id;
     const auto mark = open_pin(paths.clsact_mark(ifindex));
@@ -204,7 +125,8 @@ Result<void> put_tc(const InstallationPaths &paths, const Pins &pins, const NetD
         if (auto done = pin(link.get(), path); !done)
             return done;
     } else if (auto done =
-                   put_filter(paths.clsact_mark(device.ifindex), pins, device, program, BPF_TC_INGRESS);
+                   put_filter({.ifindex = device.ifindex}, device, pins.program(program),
+                              paths.clsact_mark(device.ifindex), {paths.rules_clsact_mark(device.ifindex)});
                !done) {
         return done;
     }
@@ -230,7 +152,7 @@ std::set<std::string> out_programs_of(const NetDevice &device) {
 bool has_egress(const NetDevice &device) { return device.port_kind != "vrf"; }
 
 bool lacks_egress(const Hooks &hooks, std::uint32_t ifindex) {
-    return hooks.filter_prog_id && filter_program(ifindex, BPF_TC_EGRESS) == *hooks.filter_prog_id;
+    return hooks.filter_prog_id && filter_program({ifindex, BPF_TC_EGRESS}) == *hooks.filter_prog_id;
 }
 
 Result<void> put_out(const InstallationPaths &paths, const Pins &pins, const NetDevice &device, bool tcx) {
@@ -246,7 +168,8 @@ Result<void> put_out(const InstallationPaths &paths, const Pins &pins, const Net
                     "a clsact qdisc in its place has both");
     }
     if (!tcx)
-        return put_filter(paths.clsact_mark(device.ifindex), pins, device, program, BPF_TC_EGRESS);
+        return put_filter({device.ifindex, BPF_TC_EGRESS}, device, pins.program(program),
+                          paths.clsact_mark(device.ifindex), {paths.rules_clsact_mark(device.ifindex)});
     // A dead link of an earlier attachment.
     const std::string path = paths.out_link(device.ifindex);
     if (auto done = remove_link(path); !done)
@@ -263,10 +186,10 @@ Result<void> remove_tc(const InstallationPaths &paths, const Pins &pins, std::ui
         if (auto done = remove_link(link); !done)
             return done;
     }
-    if (auto done = remove_filter(pins, ifindex, BPF_TC_INGRESS); !done)
+    if (auto done = remove_own_filter(pins, {.ifindex = ifindex}); !done)
         return done;
-    if (steers_peers(pins.program_name(filter_program(ifindex, BPF_TC_EGRESS)))) {
-        if (auto done = remove_filter(pins, ifindex, BPF_TC_EGRESS); !done)
+    if (steers_peers(pins.program_name(filter_program({ifindex, BPF_TC_EGRESS})))) {
+        if (auto done = remove_own_filter(pins, {ifindex, BPF_TC_EGRESS}); !done)
             return done;
     }
     return remove_clsact(paths.clsact_mark(ifindex), ifindex);
@@ -278,7 +201,7 @@ Result<bool> has_vrf_program(const InstallationPaths &paths, const Pins &pins, s
         return std::unexpected(link.error());
     if (*link && (*link)->ifindex)
         return pins.program_name((*link)->prog_id) == vrf_program;
-    return pins.program_name(filter_program(vrf, BPF_TC_EGRESS)) == vrf_program;
+    return pins.program_name(filter_program({vrf, BPF_TC_EGRESS})) == vrf_program;
 }
 
 Result<void> put_vrf_program(const InstallationPaths &paths, const Pins &pins, const NetDevice &vrf,
@@ -290,7 +213,8 @@ Result<void> put_vrf_program(const InstallationPaths &paths, const Pins &pins, c
         return {};
     const std::string program(vrf_program);
     if (!tcx)
-        return put_filter(paths.vrf_clsact_mark(vrf.ifindex), pins, vrf, program, BPF_TC_EGRESS);
+        return put_filter({vrf.ifindex, BPF_TC_EGRESS}, vrf, pins.program(program),
+                          paths.vrf_clsact_mark(vrf.ifindex), {});
     // A dead link of an earlier attachment.
     const std::string path = paths.vrf_link(vrf.ifindex);
     if (auto done = unpin(path); !done)
@@ -305,26 +229,28 @@ Result<void> put_vrf_program(const InstallationPaths &paths, const Pins &pins, c
 Result<void> remove_vrf_program(const InstallationPaths &paths, const Pins &pins, std::uint32_t vrf) {
     if (auto done = remove_link(paths.vrf_link(vrf)); !done)
         return done;
-    if (auto done = remove_filter(pins, vrf, BPF_TC_EGRESS); !done)
+    if (auto done = remove_own_filter(pins, {vrf, BPF_TC_EGRESS}); !done)
         return done;
     return remove_clsact(paths.vrf_clsact_mark(vrf), vrf);
 }
 
-std::uint32_t program_in_our_place(std::uint32_t ifindex) { return filter_program(ifindex); }
+namespace {
+
+bool has_name_of_filter(const std::string &name) {
+    return name.starts_with("mps_tc_") || name.starts_with("mps_wake_") || steers_peers(name) ||
+           name.starts_with("mps_rin_") || name.starts_with("mps_rout_");
+}
+
+} // namespace
 
 bool remove_filter_by_name(std::uint32_t ifindex) {
     bool removed = false;
-    for (const bpf_tc_attach_point point : {BPF_TC_INGRESS, BPF_TC_EGRESS}) {
-        const std::uint32_t id = filter_program(ifindex, point);
+    for (const FilterPlace &place : filter_places(ifindex)) {
+        const std::uint32_t id = filter_program(place);
         const auto program = id ? prog_by_id(id) : std::unexpected(Error{});
         const auto info = program ? prog_info(program->get()) : std::unexpected(Error{});
-        if (!info || !(info->name.starts_with("mps_tc_") || info->name.starts_with("mps_wake_") ||
-                       steers_peers(info->name)))
-            continue;
-        const LibbpfMessages messages;
-        const bpf_tc_hook hook = tc_hook(ifindex, point);
-        LIBBPF_OPTS(bpf_tc_opts, options, .handle = filter_handle, .priority = filter_priority);
-        removed |= !bpf_tc_detach(&hook, &options);
+        if (info && has_name_of_filter(info->name))
+            removed |= remove_filter(place).has_value();
     }
     return removed;
 }

@@ -70,9 +70,6 @@ enum class TcRole {
 // At ingress and at egress.
 [[nodiscard]] Result<void> remove_tc(const InstallationPaths &paths, const Pins &pins, std::uint32_t ifindex);
 
-// The program of the filter that stands where ours would, 0 if there is none.
-[[nodiscard]] std::uint32_t program_in_our_place(std::uint32_t ifindex);
-
 // The program at a VRF that finds the sockets bound to it, for its members (bpf/src/vrf.bpf.h).
 [[nodiscard]] Result<bool> has_vrf_program(const InstallationPaths &paths, const Pins &pins,
                                            std::uint32_t vrf);
@@ -81,8 +78,8 @@ enum class TcRole {
 [[nodiscard]] Result<void> remove_vrf_program(const InstallationPaths &paths, const Pins &pins,
                                               std::uint32_t vrf);
 
-// For pins that cannot be trusted: removes a filter in our place whose program has one of our names. True if
-// there was one.
+// For pins that cannot be trusted: removes filters in our places whose programs have names of ours, those of option rules as well. True
+// if there was one.
 bool remove_filter_by_name(std::uint32_t ifindex);
 
 // An XDP program that is not ours.

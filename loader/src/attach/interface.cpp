@@ -6,6 +6,7 @@
 #include "attach/vrf.hpp"
 #include "base/try.hpp"
 #include "kernel/netlink.hpp"
+#include "options/option_rules.hpp"
 
 namespace mps {
 
@@ -209,8 +210,10 @@ Result<AttachedInterface> attach_one(Session &session, Before &before, const Att
     MPS_TRY(put_programs(session, before, wish, tcx, result, warnings));
     MPS_TRY(follow_vrf(session.paths, session.pins, device, result.mode, tcx));
     steer_peers(session, device, tcx, warnings);
-    if (!tcx)
+    if (!tcx) {
         warn_of_clsact(session, device, warnings);
+        MPS_TRY(settle_option_rules(session.paths, tcx, {device.ifindex}));
+    }
     MPS_TRY(mark_attached(session, before, wish.mode));
     return result;
 }

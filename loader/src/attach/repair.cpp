@@ -19,6 +19,7 @@
 //   slots nobody refers to                  emptied
 //   a policy in use that is not loaded for a mode of the data path     loaded for it
 //   a wake that waits for a packet         gets one
+//   programs of option rules on the wrong interfaces, or none where they ought to be     put in order
 //   levers without a policy that has them, or the other way round   put in order
 #include <algorithm>
 #include <set>
@@ -30,6 +31,7 @@
 #include "base/log.hpp"
 #include "base/try.hpp"
 #include "instance_impl.hpp"
+#include "options/option_rules.hpp"
 
 namespace mps {
 
@@ -154,6 +156,8 @@ Result<void> repair_installation(Session &session, bool tcx) {
     if (const auto done = complete_slots(session, notes); !done)
         notes.push_back(done.error().what);
     if (const auto done = carry_wakes(session.pins); !done)
+        notes.push_back(done.error().what);
+    if (const auto done = settle_option_rules(session.paths, tcx); !done)
         notes.push_back(done.error().what);
     for (const std::string &note : notes)
         log_lines(note);

@@ -16,6 +16,7 @@
 
 #include <fmt/format.h>
 
+#include "attach/clsact.hpp"
 #include "attach/hooks.hpp"
 #include "kernel/kernel_objects.hpp"
 #include "kernel/netlink.hpp"
@@ -52,7 +53,7 @@ std::optional<std::uint32_t> cookie_offset(std::uint32_t btf_id) {
 
 bool has_name_of_ours(const std::string &name) {
     return name.starts_with("mps_xdp_") || name.starts_with("mps_tc_") || name.starts_with("mps_wake_") ||
-           name == "mps_sockops";
+           name.starts_with("mps_rin_") || name.starts_with("mps_rout_") || name == "mps_sockops";
 }
 
 // A program of the data path: which network namespace was it loaded for? nullopt: it is no program of ours.
@@ -94,6 +95,18 @@ std::vector<std::string> mounted_bpffs() {
     return places;
 }
 
+void add_programs(const fs::path &folder, std::set<std::uint32_t> &ids) {
+    std::error_code error;
+    for (const auto &one : fs::directory_iterator(folder, error)) {
+        const auto fd = open_pin(one.path().string());
+        const auto info = fd && *fd && object_kind((*fd)->get()) == ObjectKind::program
+                              ? prog_info((*fd)->get())
+                              : std::unexpected(Error{});
+        if (info)
+            ids.insert(info->id);
+    }
+}
+
 // Programs that pins for this network namespace lead to, of any version, in any bpf file system that we know of.
 std::set<std::uint32_t> pinned_programs(const OpenOptions &options, std::uint64_t cookie) {
     std::set<std::uint32_t> ids;
@@ -105,16 +118,8 @@ std::set<std::uint32_t> pinned_programs(const OpenOptions &options, std::uint64_
         if (!check_trust(place))
             continue;
         for (const auto &version : fs::directory_iterator(PinLayout(place).top, error)) {
-            const fs::path programs =
-                version.path() / fmt::format("{}{}", installed_prefix, cookie) / "progs";
-            for (const auto &one : fs::directory_iterator(programs, error)) {
-                const auto fd = open_pin(one.path().string());
-                const auto info = fd && *fd && object_kind((*fd)->get()) == ObjectKind::program
-                                      ? prog_info((*fd)->get())
-                                      : std::unexpected(Error{});
-                if (info)
-                    ids.insert(info->id);
-            }
+            for (const char *folder : {"progs", "rules"})
+                add_programs(version.path() / fmt::format("{}{}", installed_prefix, cookie) / folder, ids);
         }
     }
     return ids;
@@ -141,8 +146,9 @@ std::vector<Orphan> attached_programs(std::uint64_t cookie) {
     }
     if (const auto devices = net_devices()) {
         for (const NetDevice &device : *devices) {
-            if (const std::uint32_t id = program_in_our_place(device.ifindex))
-                add(id, device.ifindex, 0);
+            for (const FilterPlace &place : filter_places(device.ifindex))
+                if (const std::uint32_t id = filter_program(place))
+                    add(id, device.ifindex, 0);
         }
     }
     return found;

@@ -33,10 +33,15 @@ std::vector<std::string> entries(const std::string &directory) {
     return names;
 }
 
-std::vector<std::uint32_t> numbers_before(const std::string &directory, char separator) {
+// Of names that are PREFIX, a number, and the separator or the end.
+std::vector<std::uint32_t> numbers_before(const std::string &directory, char separator,
+                                          std::string_view prefix = {}) {
     std::vector<std::uint32_t> numbers;
     for (const std::string &name : entries(directory)) {
-        const auto number = parse_unsigned(std::string_view(name).substr(0, name.find(separator)));
+        if (!name.starts_with(prefix))
+            continue;
+        const std::string_view rest = std::string_view(name).substr(prefix.size());
+        const auto number = parse_unsigned(rest.substr(0, rest.find(separator)));
         if (number && *number <= UINT32_MAX)
             numbers.push_back(static_cast<std::uint32_t>(*number));
     }
@@ -102,6 +107,16 @@ std::string InstallationPaths::vrf_link(std::uint32_t ifindex) const {
 std::string InstallationPaths::vrf_clsact_mark(std::uint32_t ifindex) const {
     return fmt::format("{}/links/vrf-{}-clsact", base, ifindex);
 }
+std::string InstallationPaths::rules_link(std::uint32_t ifindex, std::string_view direction) const {
+    return fmt::format("{}/links/rules-{}-{}", base, ifindex, direction);
+}
+std::string InstallationPaths::rules_clsact_mark(std::uint32_t ifindex) const {
+    return fmt::format("{}/links/rules-{}-clsact", base, ifindex);
+}
+std::string InstallationPaths::rules_dir() const { return fmt::format("{}/rules", base); }
+std::string InstallationPaths::rules_pin(std::string_view name) const {
+    return fmt::format("{}/rules/{}", base, name);
+}
 std::string InstallationPaths::clsact_mark(std::uint32_t ifindex) const {
     return fmt::format("{}/links/{}-clsact", base, ifindex);
 }
@@ -117,6 +132,9 @@ std::string InstallationPaths::policies_dir() const { return fmt::format("{}/pol
 
 std::vector<std::uint32_t> pinned_interfaces(const InstallationPaths &paths) {
     return numbers_before(paths.links_dir(), '-');
+}
+std::vector<std::uint32_t> ruled_interfaces(const InstallationPaths &paths) {
+    return numbers_before(paths.links_dir(), '-', "rules-");
 }
 std::vector<std::uint32_t> pinned_policies(const InstallationPaths &paths) {
     return numbers_before(paths.policies_dir(), '\0');

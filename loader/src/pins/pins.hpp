@@ -51,6 +51,12 @@ struct InstallationPaths {
     // pinned_interfaces(): nothing is attached to a VRF but for its members.
     [[nodiscard]] std::string vrf_link(std::uint32_t ifindex) const;
     [[nodiscard]] std::string vrf_clsact_mark(std::uint32_t ifindex) const;
+    // Of the programs of option rules: not among pinned_interfaces() either, they need no data path.
+    [[nodiscard]] std::string rules_link(std::uint32_t ifindex, std::string_view direction) const;
+    [[nodiscard]] std::string rules_clsact_mark(std::uint32_t ifindex) const;
+    // Their maps and programs.
+    [[nodiscard]] std::string rules_dir() const;
+    [[nodiscard]] std::string rules_pin(std::string_view name) const;
     // A program pinned only to say: the clsact qdisc of this interface was made by us.
     [[nodiscard]] std::string clsact_mark(std::uint32_t ifindex) const;
     // A policy's XDP program, pinned to say: loaded by `policy load`, keep it although nothing refers to it.
@@ -65,6 +71,8 @@ struct InstallationPaths {
 
 // Interfaces that have a pin below links/, sorted.
 [[nodiscard]] std::vector<std::uint32_t> pinned_interfaces(const InstallationPaths &paths);
+// Interfaces that have a pin of option rules below links/, sorted.
+[[nodiscard]] std::vector<std::uint32_t> ruled_interfaces(const InstallationPaths &paths);
 // Slots that have a pin below policies/, sorted.
 [[nodiscard]] std::vector<std::uint32_t> pinned_policies(const InstallationPaths &paths);
 

@@ -27,6 +27,10 @@ void setup_policy_unload(Binder &binder);
 void setup_probe(Binder &binder);
 void setup_reload(Binder &binder);
 void setup_repair(Binder &binder);
+void setup_rule_add(Binder &binder);
+void setup_rule_counters(Binder &binder);
+void setup_rule_del(Binder &binder);
+void setup_rule_list(Binder &binder);
 void setup_set(Binder &binder);
 void setup_stats(Binder &binder);
 void setup_status(Binder &binder);
@@ -61,6 +65,10 @@ inline constexpr CommandCode command_codes[] = {
     {"probe", setup_probe},
     {"reload", setup_reload},
     {"repair", setup_repair},
+    {"rule add", setup_rule_add},
+    {"rule counters", setup_rule_counters},
+    {"rule del", setup_rule_del},
+    {"rule list", setup_rule_list},
     {"set", setup_set},
     {"stats", setup_stats},
     {"status", setup_status},

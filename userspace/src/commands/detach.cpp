@@ -44,6 +44,9 @@ Result<Reply> run_detach(const Context &context, const DetachOptions &options) {
             reply.text += fmt::format("forgotten with it: what 'path' has set for {}\n",
                                       text::printable(text::join(result->forgotten)));
     }
+    if (!result->option_rules.empty())
+        reply.text += fmt::format("gone with it: {}\n",
+                                  text::count(result->option_rules.size(), "rule about MPTCP options"));
     for (const std::string &subflow : result->unrestored)
         reply.warnings.push_back(
             fmt::format("could not be set back to what its peer asked for: {}", subflow));

@@ -8,9 +8,28 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "mpsched/option_rule_words.hpp"
 #include "mpsched/path_limits.hpp"
 
 namespace mps::table {
+
+namespace {
+
+std::vector<std::string_view> words(std::span<const OptionRuleWord> list) {
+    std::vector<std::string_view> all;
+    for (const OptionRuleWord &one : list)
+        all.push_back(one.word);
+    return all;
+}
+
+std::vector<Term> terms(std::span<const OptionRuleWord> list) {
+    std::vector<Term> all;
+    for (const OptionRuleWord &one : list)
+        all.push_back({one.word, one.text});
+    return all;
+}
+
+} // namespace
 
 std::span<const Command> commands() {
     static const std::vector<Command> all{
@@ -481,6 +500,83 @@ std::span<const Command> commands() {
                          {"path", "show all"}},
         },
         {
+            .verb = "rule",
+            .sub_verb = "add",
+            .group = Group::options,
+            .changes = true,
+            .summary = "let an MPTCP option on an interface pass, or change it",
+            .description =
+                {
+                    "Of the rules for an interface and a direction the first that matches an option decides, and one that none "
+                    "matches passes as it is. A new rule comes last, unless --position says otherwise; what it shares with another "
+                    "one is told. Rules count from the next packet on, for connections that live as well; docs/option-rules.md tells "
+                    "what each does to them.",
+                    "An option that is changed keeps its length, and what the rest of the packet says still holds: rules cut no "
+                    "connection off that they are not asked to. What cannot be changed passes, and is counted.",
+                    "The interface need not be attached, nor be there. Rules stay until 'rule del', or until the interface is detached.",
+                },
+            .arguments = {{.name = "IFACE", .complete = Complete::interface, .text = "network interface"},
+                          {.name = "DIRECTION",
+                           .complete = Complete::one_of,
+                           .text = "in, what arrives, or out, what leaves",
+                           .allowed = words(option_rule_directions)},
+                          {.name = "OPTION",
+                           .complete = Complete::one_of,
+                           .text = "the option, see below",
+                           .allowed = words(option_rule_options)},
+                          {.name = "ACTION",
+                           .complete = Complete::one_of,
+                           .text = "what becomes of it, see below",
+                           .allowed = words(option_rule_actions)},
+                          {.name = "key=value",
+                           .required = false,
+                           .many = true,
+                           .complete = Complete::option_match,
+                           .text = "only where this is so"}},
+            .options = {{.name = "--position",
+                         .value = "NUMBER",
+                         .text = "place of the rule among the rules; 1 is tried first"}},
+            .examples = {{"rule add lte0 out mp_join set-backup",
+                          "peers are to use subflows over lte0 as backups"},
+                         {"rule add wan0 in mp_capable refuse remote=203.0.113.0/24",
+                          "plain TCP with these hosts"},
+                         {"rule add wan0 in add_addr neutralise address=10.0.0.0/8",
+                          "private addresses that peers announce are not tried"}},
+        },
+        {
+            .verb = "rule",
+            .sub_verb = "list",
+            .group = Group::options,
+            .json_member = "rules",
+            .json_list = true,
+            .summary = "the rules about MPTCP options, and which of them overlap",
+            .examples = {{"rule list", ""}},
+        },
+        {
+            .verb = "rule",
+            .sub_verb = "del",
+            .group = Group::options,
+            .changes = true,
+            .summary = "remove rules about MPTCP options",
+            .arguments = {{.name = "NUMBER",
+                           .required = false,
+                           .many = true,
+                           .text = "place of a rule among the rules, as 'rule list' shows it"}},
+            .options = {{.name = "--all", .text = "every one"}},
+            .examples = {{"rule del 2", ""}, {"rule del --all", "options pass as they are again"}},
+        },
+        {
+            .verb = "rule",
+            .sub_verb = "counters",
+            .group = Group::options,
+            .json_member = "rules",
+            .json_list = true,
+            .summary = "what each rule about MPTCP options has matched and changed",
+            .description =
+                {"Since the rule was made. The kernel counts; a rule that stays while others change goes on counting."},
+            .examples = {{"rule counters", ""}},
+        },
+        {
             .verb = "config",
             .sub_verb = "check",
             .group = Group::service,
@@ -659,6 +755,29 @@ std::span<const Term> path_attributes() {
     return all;
 }
 
+std::span<const Term> option_terms() {
+    static const std::vector<Term> all = terms(option_rule_options);
+    return all;
+}
+
+std::span<const Term> option_action_terms() {
+    static const std::vector<Term> all = terms(option_rule_actions);
+    return all;
+}
+
+std::span<const Term> option_match_terms() {
+    static const std::vector<Term> all{
+        {"state=syn|synack|established",
+         "which packet of a connection (established: any other); several with commas"},
+        {"local=ADDR[/PREFIX]", "this host's address"},
+        {"remote=ADDR[/PREFIX]", "the peer's address"},
+        {"lport=PORT", "this host's port"},
+        {"rport=PORT", "the peer's port"},
+        {"address=ADDR[/PREFIX]", "of add_addr: the address that is announced"},
+    };
+    return all;
+}
+
 std::span<const Term> environment() {
     static const std::vector<Term> all{
         {"NO_COLOR", "if set and not empty, no colours"},
@@ -689,7 +808,6 @@ std::span<const Term> absent_commands() {
         {"start", no_daemon},
         {"run", no_daemon},
         {"stop", "'detach' takes the programs off again"},
-        {"rule", rules},
         {"rules", rules},
         {"connections", connections},
         {"subflows", connections},
@@ -715,6 +833,8 @@ std::string_view group_title(Group group) {
         return "Policies";
     case Group::paths:
         return "Paths";
+    case Group::options:
+        return "Options";
     case Group::service:
         return "Service";
     case Group::other:

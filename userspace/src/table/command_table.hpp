@@ -28,7 +28,8 @@ enum class Complete {
     parameter,      // key=value of a policy
     path_attribute, // key=value of `path`
     selector,
-    rule, // the selector of a rule that exists
+    rule,         // the selector of a rule that exists
+    option_match, // key=value of `rule add`
     command,
 };
 
@@ -51,6 +52,7 @@ struct Argument {
     bool many = false;
     Complete complete = Complete::nothing;
     std::string_view text;
+    std::vector<std::string_view> allowed{}; // what completion offers with Complete::one_of
 };
 
 struct Example {
@@ -59,7 +61,7 @@ struct Example {
 };
 
 // Headings of the verbs in --help, in their order.
-enum class Group { look, interfaces, policies, paths, service, other };
+enum class Group { look, interfaces, policies, paths, options, service, other };
 
 struct Command {
     std::string_view verb;
@@ -107,6 +109,10 @@ inline constexpr std::string_view tagline = "choose and swap the packet schedule
 [[nodiscard]] std::span<const ExitCode> exit_codes();
 [[nodiscard]] std::span<const Term> selector_terms();
 [[nodiscard]] std::span<const Term> path_attributes();
+// What rules about options are made of.
+[[nodiscard]] std::span<const Term> option_terms();
+[[nodiscard]] std::span<const Term> option_action_terms();
+[[nodiscard]] std::span<const Term> option_match_terms();
 [[nodiscard]] std::span<const Term> environment();
 // Commands that people try because other tools have them, and what there is instead.
 [[nodiscard]] std::span<const Term> absent_commands();

@@ -194,6 +194,9 @@ std::string generate_markdown() {
     terms("Selectors", "Parts are separated by commas and must all match; a part may occur once.\n\n",
           selector_terms());
     terms("Path attributes", "", path_attributes());
+    terms("Options of rules", "", option_terms());
+    terms("Actions of rules", "", option_action_terms());
+    terms("Matches of rules", "All must be so; each may occur once.\n\n", option_match_terms());
     terms("Environment", "", environment());
     all += "\n## Exit codes\n\n| | |\n|---|---|\n";
     for (const ExitCode &code : exit_codes())

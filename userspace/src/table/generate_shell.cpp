@@ -41,6 +41,13 @@ std::string selector_names() {
     return all;
 }
 
+std::string match_names() {
+    std::string all;
+    for (const Term &term : option_match_terms())
+        all += (all.empty() ? "" : " ") + std::string(term.term.substr(0, term.term.find('=') + 1));
+    return all;
+}
+
 // "energy=none energy=wifi …": of each key those values that are words and not descriptions of some.
 std::string known_values() {
     std::string all;
@@ -90,6 +97,8 @@ std::string bash_offer(Complete kind, const std::vector<std::string_view> &allow
         return fmt::format("_mpsched_keys \"{}\"", selector_names());
     case Complete::rule:
         return "_mpsched_rules";
+    case Complete::option_match:
+        return fmt::format("_mpsched_keys \"{}\"", match_names());
     case Complete::command:
         return fmt::format("_mpsched_words \"{}\"", text::join(verbs(), " "));
     }
@@ -137,7 +146,7 @@ std::string bash_command_cases() {
                                words_of_options(command.options));
         for (std::size_t i = 0; i < command.arguments.size(); i++) {
             const Argument &argument = command.arguments[i];
-            const std::string offer = bash_offer(argument.complete, {});
+            const std::string offer = bash_offer(argument.complete, argument.allowed);
             if (offer == ":")
                 continue;
             if (argument.many && i == 0)
@@ -225,6 +234,8 @@ std::string fish_offer(Complete kind, const std::vector<std::string_view> &allow
         return fmt::format("(__mpsched_keys {})", selector_names());
     case Complete::rule:
         return "(__mpsched_listed rules selector)";
+    case Complete::option_match:
+        return fmt::format("(__mpsched_keys {})", match_names());
     case Complete::command:
         return text::join(verbs(), " ");
     }
@@ -264,7 +275,7 @@ std::string fish_commands() {
             all += fish_option(option, in);
         for (std::size_t i = 0; i < command.arguments.size(); i++) {
             const Argument &argument = command.arguments[i];
-            const std::string offer = fish_offer(argument.complete, {});
+            const std::string offer = fish_offer(argument.complete, argument.allowed);
             if (!offer.empty())
                 all += fmt::format("complete -c mpsched -n {} -a {}\n",
                                    fish_quoted(fmt::format("{}; and __mpsched_argument {} {}", in, i,

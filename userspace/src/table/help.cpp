@@ -86,8 +86,8 @@ std::string example_lines(std::span<const Example> examples, const Style &style)
 std::string help_overview(const Style &style) {
     std::string all = fmt::format("{} - {}\n\n", program, tagline);
     all += fmt::format("usage: {} [--json] [--netns NAME] [--wait SECONDS] [-v] COMMAND …\n", program);
-    for (const Group group :
-         {Group::look, Group::interfaces, Group::policies, Group::paths, Group::service, Group::other}) {
+    for (const Group group : {Group::look, Group::interfaces, Group::policies, Group::paths, Group::options,
+                              Group::service, Group::other}) {
         all += heading(group_title(group), style);
         std::vector<Entry> list;
         for (const Command &command : commands())
@@ -122,6 +122,11 @@ std::vector<Glossary> glossaries(const Command &command) {
         all.push_back({"SELECTOR, parts separated by commas, all must match", selector_terms()});
     if (mentions(Complete::path_attribute))
         all.push_back({"ATTRIBUTES", path_attributes()});
+    if (mentions(Complete::option_match)) {
+        all.push_back({"OPTION", option_terms()});
+        all.push_back({"ACTION", option_action_terms()});
+        all.push_back({"MATCHES, all of which must be so", option_match_terms()});
+    }
     return all;
 }
 

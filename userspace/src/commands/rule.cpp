@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT
+
+#include <charconv>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "commands/commands.hpp"
+#include "commands/render.hpp"
+#include "output/text.hpp"
+
+namespace mps::cli {
+
+namespace {
+
+using output::Align;
+using output::Paint;
+
+Result<std::uint32_t> parse_place(const std::string &text) {
+    std::uint32_t place = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), place);
+    if (error != std::errc{} || end != text.data() + text.size() || place < 1)
+        return usage_error(fmt::format("'{}' is no number of a rule", text::printable(text)),
+                           "'mpsched rule list' shows them; 1 is tried first");
+    return place;
+}
+
+std::string lines_of(std::string_view before, const std::vector<OptionRule> &rules) {
+    std::string lines;
+    for (const OptionRule &rule : rules)
+        lines += fmt::format("{}{}\n", before, text::printable(option_rule_text(rule)));
+    return lines;
+}
+
+Json rules_json(const std::vector<OptionRule> &rules) {
+    Json all = Json::array();
+    for (const OptionRule &rule : rules)
+        all.push_back(option_rule_json(rule));
+    return all;
+}
+
+Reply changed(const OptionRulesResult &result) {
+    Reply reply{.json = {{"added", rules_json(result.added)},
+                         {"removed", rules_json(result.removed)},
+                         {"rules", rules_json(result.rules)}},
+                .text = lines_of("removed  ", result.removed) + lines_of("added    ", result.added),
+                .warnings = result.warnings};
+    if (reply.text.empty())
+        reply.text = "nothing had to be changed\n";
+    return reply;
+}
+
+// ----------------------------------------------------------------------------------------------------- add, del
+
+struct AddOptions {
+    std::string interface, direction, option, action;
+    std::vector<std::string> matches;
+    std::optional<std::string> position;
+};
+
+Result<Reply> run_add(const Context &context, const AddOptions &options) {
+    const auto matches = parse_settings(options.matches, "behind the action stand matches like rport=443; "
+                                                         "'mpsched help rule add' lists them");
+    if (!matches)
+        return std::unexpected(matches.error());
+    const auto rule =
+        make_option_rule(options.interface, options.direction, options.option, options.action, *matches);
+    if (!rule)
+        return std::unexpected(rule.error());
+    std::optional<std::uint32_t> position;
+    if (options.position) {
+        const auto place = parse_place(*options.position);
+        if (!place)
+            return std::unexpected(place.error());
+        position = *place;
+    }
+    auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    const auto result = instance->add_option_rule(*rule, position);
+    if (!result)
+        return std::unexpected(result.error());
+    return changed(*result);
+}
+
+struct DelOptions {
+    std::vector<std::string> places;
+    bool all = false;
+};
+
+Result<Reply> run_del(const Context &context, const DelOptions &options) {
+    if (options.all == !options.places.empty())
+        return usage_error("'rule del' needs numbers of rules, or --all", "'mpsched rule list' shows them");
+    std::vector<std::uint32_t> places;
+    for (const std::string &one : options.places) {
+        const auto place = parse_place(one);
+        if (!place)
+            return std::unexpected(place.error());
+        places.push_back(*place);
+    }
+    auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    const auto result = options.all ? instance->set_option_rules({}) : instance->remove_option_rules(places);
+    if (!result)
+        return std::unexpected(result.error());
+    return changed(*result);
+}
+
+// ----------------------------------------------------------------------------------------------------- list, counters
+
+Result<std::vector<OptionRuleStatus>> read_rules(const Context &context) {
+    const auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    return instance->option_rules();
+}
+
+constexpr std::string_view none = "there are no option rules; 'mpsched rule add' makes one\n";
+
+Result<Reply> run_list(const Context &context) {
+    const auto all = read_rules(context);
+    if (!all)
+        return std::unexpected(all.error());
+    Reply reply{.json = Json::array(), .text = {}};
+    output::Table table({{"rule", Align::right},
+                         {"interface"},
+                         {"", Align::left},
+                         {"option"},
+                         {"action"},
+                         {"only", Align::left, true},
+                         {"", Align::left, true}});
+    std::vector<OptionRule> rules;
+    for (const OptionRuleStatus &one : *all) {
+        rules.push_back(one.rule);
+        reply.json.push_back(option_rule_json(one, rules.size()));
+        const std::string head = fmt::format("{} {} {} {}", one.rule.interface, one.rule.direction,
+                                             one.rule.option, one.rule.action);
+        const std::string text = option_rule_text(one.rule);
+        table.add({fmt::to_string(rules.size()),
+                   one.rule.interface,
+                   one.rule.direction,
+                   one.rule.option,
+                   one.rule.action,
+                   text.size() > head.size() ? text.substr(head.size() + 1) : "",
+                   {one.problem, Paint::warn}});
+    }
+    reply.text = rules.empty() ? std::string(none) : table.render(context.style);
+    for (const OptionRuleOverlap &overlap : option_rule_overlaps(rules))
+        reply.text += overlap_text(overlap) + "\n";
+    return reply;
+}
+
+Result<Reply> run_counters(const Context &context) {
+    const auto all = read_rules(context);
+    if (!all)
+        return std::unexpected(all.error());
+    Reply reply{.json = Json::array(), .text = {}};
+    output::Table table({{"rule", Align::right},
+                         {"matched", Align::right},
+                         {"changed", Align::right},
+                         {"not possible", Align::right},
+                         {"", Align::left}});
+    for (std::size_t i = 0; i < all->size(); i++) {
+        const OptionRuleStatus &one = (*all)[i];
+        reply.json.push_back(option_rule_json(one, i + 1));
+        table.add({fmt::to_string(i + 1), text::grouped(one.matched), text::grouped(one.changed),
+                   text::grouped(one.failed), option_rule_text(one.rule)});
+    }
+    reply.text = all->empty() ? std::string(none) : table.render(context.style);
+    return reply;
+}
+
+} // namespace
+
+void setup_rule_add(Binder &binder) {
+    auto options = std::make_shared<AddOptions>();
+    binder.argument("IFACE", options->interface);
+    binder.argument("DIRECTION", options->direction);
+    binder.argument("OPTION", options->option);
+    binder.argument("ACTION", options->action);
+    binder.argument("key=value", options->matches);
+    binder.option("--position", options->position);
+    binder.run([options](const Context &context) { return run_add(context, *options); });
+}
+
+void setup_rule_del(Binder &binder) {
+    auto options = std::make_shared<DelOptions>();
+    binder.argument("NUMBER", options->places);
+    binder.flag("--all", options->all);
+    binder.run([options](const Context &context) { return run_del(context, *options); });
+}
+
+void setup_rule_list(Binder &binder) {
+    binder.run([](const Context &context) { return run_list(context); });
+}
+
+void setup_rule_counters(Binder &binder) {
+    binder.run([](const Context &context) { return run_counters(context); });
+}
+
+} // namespace mps::cli
