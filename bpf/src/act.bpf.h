@@ -121,9 +121,10 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 		/*
 		 * One with data in flight has an ACK of its own coming; a forged one would count as a duplicate. But a subflow whose
 		 * join was completed while nobody decided gets all that waits until then: one duplicate is the lesser evil.
+		 * For a dead one MPTCP would take it for a sign of life.
 		 */
 		is_new = (p->fresh >> i & 1) & !mine->flip_ns;
-		if ((sf->in_flight_segs && !is_new) || !(p->usable >> i & 1))
+		if ((sf->in_flight_segs && !is_new) || !(p->usable >> i & 1) || mine->silent)
 			continue;
 		order_wake(mine, counters, p, want, 0);
 	}

@@ -14,6 +14,7 @@
 #include "act.bpf.h"
 #include "watch.bpf.h"
 #include "wake.bpf.h"
+#include "guard.bpf.h"
 #include "departure.bpf.h"
 #include "levers.bpf.h"
 #include "netns.bpf.h"
@@ -231,6 +232,22 @@ SEC("tc") int mps_take_back(struct __sk_buff *skb)
 				<< i;
 	}
 	return done;
+}
+
+/*
+ * Run by who follows the interfaces, after a path was lost: no packet may come that asks for a decision. Returns how many wakes found
+ * their place in the queue taken.
+ */
+SEC("tc") int mps_look(struct __sk_buff *skb MPS_UNUSED)
+{
+	struct mps_counters *counters = get_counters();
+	__u64 now_ns = bpf_ktime_get_ns(), before;
+
+	if (!counters)
+		return 0;
+	before = counters->n[MPS_C_WAKE_BUSY];
+	bpf_for_each_map_elem(&mps_conns, look_at_one, &now_ns, 0);
+	return (counters->n[MPS_C_WAKE_BUSY] - before) & 0x7fffffff;
 }
 
 /* Carries forged ACKs from user space: `detach` has no packets of its own to edit. */

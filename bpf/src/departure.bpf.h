@@ -8,6 +8,7 @@
 #include "socket.bpf.h"
 #include "peer.bpf.h"
 #include "peer_tell.bpf.h"
+#include "guard.bpf.h"
 
 /* The packet as parsed; not on the stack, of which the chain of calls has all 512 bytes in use on 6.1. */
 struct {
@@ -200,6 +201,18 @@ static __always_inline bool departs_above(struct tcp_sock *tp, __u32 ifindex)
 	return path && path->flags & MPS_PATH_ATTACHED;
 }
 
+/* Its last subflow may be one that the peer was told to avoid. */
+static __always_inline bool is_single(const struct mptcp_sock *msk)
+{
+	__u32 token = msk->token;
+	struct mps_peer *peer;
+
+	if (msk->conn_list.prev != msk->conn_list.next)
+		return false;
+	peer = bpf_map_lookup_elem(&mps_peers, &token);
+	return !peer || peer->conn.msk != (__u64)msk || !(peer->told | peer->pending);
+}
+
 static __always_inline int handle_departure(struct __sk_buff *skb, bool l3)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -220,10 +233,12 @@ static __always_inline int handle_departure(struct __sk_buff *skb, bool l3)
 	if (!sk)
 		return TC_ACT_UNSPEC;
 	msk = bpf_skc_to_mptcp_sock(sk);
-	if (!msk || msk->conn_list.prev == msk->conn_list.next)
+	if (!msk || is_single(msk))
 		return TC_ACT_UNSPEC;
 	config = get_config();
 	counters = get_counters();
+	if (config && config->flags & MPS_CONFIG_GUARD)
+		guard_departure(msk, sk);
 	peer = config && counters ? find_peer(msk, config, counters) : NULL;
 	if (!peer)
 		return TC_ACT_UNSPEC;

@@ -147,6 +147,7 @@ struct tcp_sock {
 	struct tcp_rcv_rtt rcv_rtt_est;
 	__u32 tsoffset;
 	__u64 tcp_wstamp_ns;
+	__u64 delivered_mstamp; /* us; when something was last delivered, or sent while nothing was under way */
 	__u64 tcp_clock_cache; /* ns */
 	__u8 tcp_usec_ts : 1;  /* 6.7 (commit 614e8316aa4c) */
 	__u32 notsent_lowat;

@@ -128,6 +128,12 @@ struct {
 	__type(value, struct mps_wake);
 } mps_wakes SEC(".maps");
 
+/* struct mps_event, for who follows. What finds no room is not told. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 65536);
+} mps_events SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, MPS_MAX_SLOTS);

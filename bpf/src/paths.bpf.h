@@ -28,6 +28,23 @@ static __always_inline void show_path(struct mps_subflow_view *sf, const struct 
 	sf->quota_left_bytes = MPS_NO_QUOTA;
 }
 
+/* Changes with whatever is acknowledged; in the place there is for it. */
+static __always_inline __u16 acked_digest(__u64 bytes_acked)
+{
+	return bytes_acked ^ bytes_acked >> 16;
+}
+
+/*
+ * Nothing comes back on it, or nothing can. A path is not down on which something arrived since that was said: who says so may have
+ * been killed.
+ */
+static __always_inline __u32 is_dead(const struct mps_conn_subflow *mine, const struct mps_pass *p)
+{
+	__u32 down = p->paths_down >> (mine->path & (MPS_MAX_PATHS - 1)) & 1;
+
+	return is_set(mine->silent) | (down & (__u32)((mine->seen_ns - p->down_ns) >> 63));
+}
+
 /*
  * Path attributes of one subflow, and its bits in the masks of `p`. Global, and the masks in memory: 6.1 takes every
  * number of a program with subprograms for precise (before 6.3), so that what is added up over a loop multiplies
@@ -36,7 +53,7 @@ static __always_inline void show_path(struct mps_subflow_view *sf, const struct 
 __noinline int mps_add_path(struct mps_conn *conn, struct mps_view *view, struct mps_pass *p, __u32 i,
 			    __u32 stale)
 {
-	__u32 index, flags, is_attached, is_leaving, is_backup, is_fresh, is_steered;
+	__u32 index, flags, is_attached, is_leaving, is_backup, is_fresh, is_steered, dead;
 	struct mps_conn_subflow *mine;
 	struct mps_subflow_view *sf;
 	struct mps_path *path;
@@ -46,6 +63,8 @@ __noinline int mps_add_path(struct mps_conn *conn, struct mps_view *view, struct
 	i &= MPS_SUBFLOW_ROWS - 1;
 	mine = &conn->sf[i];
 	sf = &view->sf[i];
+	if (mine->silent && mine->silent_acked != acked_digest(sf->bytes_acked))
+		mine->silent = 0;
 	if (stale) {
 		__u32 key = mine->ifindex;
 		__u32 *found = bpf_map_lookup_elem(&mps_path_index, &key);
@@ -65,7 +84,10 @@ __noinline int mps_add_path(struct mps_conn *conn, struct mps_view *view, struct
 	is_backup = is_set(mine->peer_backup);
 	is_fresh = is_set(mine->fresh);
 	is_steered = is_attached & ~is_leaving & ~(__u32)mine->deaf;
-	sf->flags |= is_steered * MPS_SF_STEERABLE | is_backup * MPS_SF_PEER_BACKUP | is_fresh * MPS_SF_FRESH;
+	dead = is_dead(mine, p);
+	sf->flags |= is_steered * MPS_SF_STEERABLE | is_backup * MPS_SF_PEER_BACKUP |
+		     is_fresh * MPS_SF_FRESH | dead * MPS_SF_TROUBLED;
+	p->troubled |= dead << i;
 	p->attached |= is_attached << i;
 	p->steered |= is_steered << i;
 	p->peer_backup |= is_backup << i;
@@ -84,6 +106,8 @@ __noinline int mps_add_paths(struct mps_conn *conn, struct mps_view *view, const
 		return 0;
 	epoch = config->path_epoch;
 	stale = conn->path_epoch != epoch;
+	p->paths_down = config->paths_down;
+	p->down_ns = config->down_ns;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		__u32 left = *(volatile __u16 *)&p->seen >> i;
 

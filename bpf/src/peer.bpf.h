@@ -51,14 +51,15 @@ __noinline int mps_make_peer(__u32 token)
 }
 
 /*
- * What the peer asked for of this subflow; without a record of it what the kernel has. As long as nothing has left on it, where its packets
- * come from is where they go.
+ * Bit 0: what the peer asked for of this subflow; without a record of it what the kernel has. Bit 1: nothing comes back on it. As long as
+ * nothing has left on it, where its packets come from is where they go.
  */
-__noinline int mps_learn_wish(struct mps_conn_subflow *mine, __u32 token, __u32 otherwise)
+__noinline int mps_learn_wish(struct mps_conn_subflow *mine, __u32 token, __u32 otherwise,
+			      const struct mps_pass *p)
 {
 	struct mps_conn *conn = bpf_map_lookup_elem(&mps_conns, &token);
 
-	if (!mine)
+	if (!mine || !p)
 		return otherwise;
 	for (__u32 i = 0; conn && i < MPS_MAX_SUBFLOWS; i++) {
 		struct mps_conn_subflow *theirs = &conn->sf[i];
@@ -72,7 +73,7 @@ __noinline int mps_learn_wish(struct mps_conn_subflow *mine, __u32 token, __u32 
 			}
 			mine->has_mac = 1;
 		}
-		return theirs->peer_backup;
+		return theirs->peer_backup | is_dead(theirs, p) << 1;
 	}
 	return otherwise;
 }
@@ -244,7 +245,7 @@ static __noinline int walk_peer_probing(struct mps_walk *w, struct mps_peer *pee
 __noinline int mps_add_peer_path(struct mps_peer *peer, struct mps_view *view, struct mps_pass *p, __u32 i,
 				 __u32 stale)
 {
-	__u32 index, flags, is_attached, is_backup, is_fresh, is_steered, peers_wish;
+	__u32 index, flags, is_attached, is_backup, is_fresh, is_steered, peers_wish, learnt, dead;
 	struct mps_conn_subflow *mine;
 	struct mps_subflow_view *sf;
 	struct mps_usage *usage;
@@ -270,10 +271,13 @@ __noinline int mps_add_peer_path(struct mps_peer *peer, struct mps_view *view, s
 	if (path->quota_bytes)
 		sf->quota_left_bytes =
 			path->quota_bytes > usage->used_bytes ? path->quota_bytes - usage->used_bytes : 0;
-	peers_wish = mps_learn_wish(mine, view->token, is_set(sf->flags & MPS_SF_LOCAL_BACKUP)) & 1;
+	learnt = mps_learn_wish(mine, view->token, is_set(sf->flags & MPS_SF_LOCAL_BACKUP), p);
+	peers_wish = learnt & 1;
+	dead = learnt >> 1 & 1;
 	sf->flags &= ~MPS_SF_LOCAL_BACKUP;
-	sf->flags |= peers_wish * MPS_SF_LOCAL_BACKUP;
+	sf->flags |= peers_wish * MPS_SF_LOCAL_BACKUP | dead * MPS_SF_TROUBLED;
 	p->local_backup |= peers_wish << i;
+	p->troubled |= dead << i;
 	flags = path->flags;
 	is_attached = is_set(flags & MPS_PATH_ATTACHED);
 	is_steered = is_attached & ~is_set(flags & MPS_PATH_LEAVING);
@@ -297,6 +301,8 @@ __noinline int mps_add_peer_paths(struct mps_peer *peer, struct mps_view *view,
 		return 0;
 	epoch = config->path_epoch;
 	stale = peer->conn.path_epoch != epoch;
+	p->paths_down = config->paths_down;
+	p->down_ns = config->down_ns;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		__u32 left = *(volatile __u16 *)&p->seen >> i;
 

@@ -35,15 +35,19 @@ struct mps_pass {
 	/* As we know them. */
 	__u16 fresh;
 	__u16 peer_backup;
-	__u16 attached;  /* its path is */
-	__u16 steered;   /* … not being detached, and packets of it are met there */
-	__u16 woken;     /* with a wake of which nothing was seen yet */
-	__u8 has_prio;   /* the packet bears the peer's own MP_PRIO … */
-	__u8 prio_off;   /* … here, as in mps_packet */
-	__u8 place;      /* of our program, see believe.bpf.h */
-	__u8 clone;      /* enum mps_clone: it may be the body of one of our wakes instead of a packet */
-	__u16 overruled; /* the local path manager has told the peer something, see peer.bpf.h */
-	__u32 wants;     /* of the policy in force: enum mps_extra and enum mps_slot_want */
+	__u16 attached;   /* its path is */
+	__u16 steered;    /* … not being detached, and packets of it are met there */
+	__u16 woken;      /* with a wake of which nothing was seen yet */
+	__u8 has_prio;    /* the packet bears the peer's own MP_PRIO … */
+	__u8 prio_off;    /* … here, as in mps_packet */
+	__u8 place;       /* of our program, see believe.bpf.h */
+	__u8 clone;       /* enum mps_clone: it may be the body of one of our wakes instead of a packet */
+	__u16 overruled;  /* the local path manager has told the peer something, see peer.bpf.h */
+	__u32 wants;      /* of the policy in force: enum mps_extra and enum mps_slot_want */
+	__u64 paths_down; /* as in mps_config … */
+	__u64 down_ns;
+	__u32 next_look_us; /* see guard.bpf.h; 0: nothing is under way */
+	__u16 silenced;     /* found silent just now */
 };
 
 /* Not on the stack: the chain of calls has all 512 bytes of it in use. */

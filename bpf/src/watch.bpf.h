@@ -85,6 +85,14 @@ __noinline int mps_look_again(struct mps_conn *conn, __u64 now_ns)
 	return parked_by_us(p) || !conn->settled;
 }
 
+/* The kernel takes the token off a connection that ends. */
+static __always_inline bool is_alive(const struct mps_conn *conn, __u32 token)
+{
+	struct mptcp_sock *msk = (struct mptcp_sock *)conn->msk;
+
+	return READ(msk, token, false) == token;
+}
+
 static int watch_expired(void *map MPS_UNUSED, __u32 *token, struct mps_watch *watch)
 {
 	struct mps_conn *conn = bpf_map_lookup_elem(&mps_conns, token);
@@ -94,8 +102,7 @@ static int watch_expired(void *map MPS_UNUSED, __u32 *token, struct mps_watch *w
 
 	if (conn) {
 		msk = (struct mptcp_sock *)conn->msk;
-		/* The kernel takes the token off a connection that ends. */
-		again = READ(msk, token, false) == *token;
+		again = is_alive(conn, *token);
 		write_seq = READ(msk, write_seq, false);
 		snd_una = READ(msk, snd_una, false);
 		/* Else there are packets that ask, or nothing is sent. */

@@ -115,7 +115,8 @@ struct mps_conn_subflow {
 	__u32 edit[MPS_EDITS_KEPT]; /* fingerprints of our last edits, see fingerprint.bpf.h */
 	__u8 mac[MPS_MACS_LEN];     /* of its last packet on an Ethernet interface */
 	__u8 has_mac;
-	__u8 pad[3];
+	__u8 silent; /* data is under way, and nothing of it was acknowledged for too long; see guard.bpf.h */
+	__u16 silent_acked;       /* a digest of its bytes_acked then */
 	struct mps_reason reason; /* the last verdict's */
 };
 
@@ -208,6 +209,8 @@ struct mps_config {
 	__u64 changed_ns; /* CLOCK_MONOTONIC of the last command that changed what policies wish; for mps_apply */
 	__u32 rx_slot; /* the default slot for what peers send; goes with `choice`, before which it is written */
 	__u32 pad;
+	__u64 paths_down; /* bit i: mps_paths[i] has no carrier or no address. Written by who follows the interfaces … */
+	__u64 down_ns; /* … at this time (monotonic): a path on which something arrived since is not down */
 };
 
 /* Beside the bits of enum mps_extra. */
@@ -227,6 +230,8 @@ enum mps_config_flag {
 	MPS_CONFIG_NEW_ONLY = 1u << 3,
 	/* Some policy in use decides about what peers send. Without it they are told what our endpoints say. */
 	MPS_CONFIG_RX = 1u << 4,
+	/* Somebody follows: subflows that go silent are looked for, see guard.bpf.h. */
+	MPS_CONFIG_GUARD = 1u << 5,
 };
 
 #define MPS_DEFAULT_DWELL_US 1000
@@ -312,6 +317,16 @@ struct mps_wake {
 	__u32 from_ifindex; /* of the packet that lends its body */
 };
 
+/* ---------------------------------------------------------------- events */
+
+/* What the ring buffer mps_events has, for who follows: a subflow went silent, and perhaps a wake waits for a packet. */
+struct mps_event {
+	__u64 when_ns;
+	__u64 sk; /* joins with mps_subflow_record.sk */
+	__u32 token;
+	__u32 ifindex;
+};
+
 /* -------------------------------------------------------------- counters */
 
 /* Names and meanings, for the enum, the command line, JSON and the documentation alike. */
@@ -378,7 +393,9 @@ struct mps_wake {
 	X(TELL_NO_ROOM, "tell_no_room", "put off: no room for 4 more option bytes, or the MTU")              \
 	X(TELL_FAILED, "tell_failed", "the kernel's helper refused; the packet passed unmodified")           \
 	X(TELL_UNREACHABLE, "tell_unreachable",                                                              \
-	  "packets of their own not possible: the next hop's link-layer address is not known")
+	  "packets of their own not possible: the next hop's link-layer address is not known")               \
+	X(SILENT, "silent",                                                                                  \
+	  "subflows that went silent: data under way, and nothing acknowledged for too long")
 
 enum mps_counter {
 #define MPS_COUNTER_ENUM(id, name, text) MPS_C_##id,
@@ -444,6 +461,8 @@ struct mps_lever_memory {
 #define MPS_MAP_PLACES "mps_places"
 #define MPS_MAP_PEERS "mps_peers"
 #define MPS_PROG_TAKE_BACK "mps_take_back"
+#define MPS_PROG_LOOK "mps_look"
+#define MPS_MAP_EVENTS "mps_events"
 #define MPS_MAP_COUNTERS "mps_counters"
 #define MPS_MAP_WAKES "mps_wakes"
 #define MPS_MAP_XDP_SLOTS "mps_xdp_slots"

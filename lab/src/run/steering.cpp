@@ -41,6 +41,13 @@ Result<Steering> Steering::start(const Namespace &host, const std::string &name,
             return std::unexpected(done.error());
         }
     }
+    if (scenario.follow) {
+        auto follower = host.start(steering.command({"attach", "--follow"}));
+        if (!follower) {
+            return std::unexpected(follower.error());
+        }
+        steering.follower_ = std::move(*follower);
+    }
     return steering;
 }
 
@@ -56,9 +63,11 @@ Steering::Steering(Steering &&other) noexcept
       name_(std::move(other.name_)),
       binary_(std::move(other.binary_)),
       guard_(std::move(other.guard_)),
-      attached_(std::exchange(other.attached_, false)) {}
+      attached_(std::exchange(other.attached_, false)),
+      follower_(std::move(other.follower_)) {}
 
 Steering::~Steering() {
+    follower_.reset();
     if (attached_) {
         std::ignore = run({"detach", "--all"});
     }

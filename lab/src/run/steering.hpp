@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <mpsched/lab/cleanup.hpp>
 #include <mpsched/lab/error.hpp>
 #include <mpsched/lab/netns.hpp>
+#include <mpsched/lab/process.hpp>
 #include <mpsched/lab/run.hpp>
 #include <mpsched/lab/scenario.hpp>
 
@@ -47,6 +49,7 @@ class Steering {
     std::string binary_;
     CleanupGuard guard_;
     bool attached_;
+    std::optional<Process> follower_ = {};
 };
 
 /// Over all hosts.

@@ -259,6 +259,7 @@ Scenario read_scenario(const toml::table &root, const std::string &variant, std:
     if (scenario.steer.empty()) {
         scenario.steer = {scenario.workload.direction == Direction::upload ? "client" : "server"};
     }
+    scenario.follow = steer.boolean("follow", false);
     if (const auto *policies = steer.table("params")) {
         Section params(*policies, "[steering.params]", mistakes);
         for (const auto &[name, node] : *policies) {

@@ -366,17 +366,21 @@ class MPS_API Watch {
     std::unique_ptr<Impl> impl_;
 };
 
-// Attaches interfaces again that are back, for who has other things to wait for than Instance::follow(). Valid as long as the
-// Instance that made it.
+// Attaches interfaces again that are back, and sees to paths that are lost; for who has other things to wait for than
+// Instance::follow(). Valid as long as the Instance that made it.
 class MPS_API Follower {
   public:
     Follower(Follower &&) noexcept;
     Follower &operator=(Follower &&) noexcept;
     ~Follower();
 
-    // Readable, for poll(2) and the like, when interfaces have come, gone or changed (or routes, if these were asked for).
+    // Readable, for poll(2) and the like, when interfaces or addresses have come, gone or changed (or routes, if these were
+    // asked for), and when a subflow has gone silent.
     [[nodiscard]] int fd() const;
-    // Sees to what there is to be done now, and tells what became of it; to be called when fd() is readable, and once a second
+    // To be called as soon as fd() is readable: whatever was parked in favour of a path that is lost now is opened at once. True
+    // if look() is to be called.
+    [[nodiscard]] bool react();
+    // Sees to what there is to be done now, and tells what became of it; to be called when react() says so, and once a second
     // in any case: what failed is tried again, and a parked subflow may need the packet that this lends. Each failure is told once.
     [[nodiscard]] std::vector<PathEvent> look();
 

@@ -67,19 +67,25 @@ Result<bool> is_wake_stuck(const Pins &pins) {
 }
 
 Result<void> carry_wakes(const Pins &pins) {
-    const auto wakes = waiting(pins);
-    MPS_TRY(wakes);
-    std::set<std::uint32_t> interfaces;
-    for (const auto &[place, wake] : *wakes)
-        interfaces.insert(wake.ifindex);
-    for (const std::uint32_t ifindex : interfaces) {
-        const auto device = net_device(ifindex);
-        if (!device)
-            continue;
-        if (auto done = inject(pins, empty_packet(device->mac), ifindex,
-                               fmt::format("an empty packet on {}", device->name));
-            !done)
-            return done;
+    // A packet carries four.
+    constexpr int most_rounds = MPS_MAX_WAKES / 4;
+    for (int round = 0; round < most_rounds; round++) {
+        const auto wakes = waiting(pins);
+        MPS_TRY(wakes);
+        if (wakes->empty())
+            return {};
+        std::set<std::uint32_t> interfaces;
+        for (const auto &[place, wake] : *wakes)
+            interfaces.insert(wake.ifindex);
+        for (const std::uint32_t ifindex : interfaces) {
+            const auto device = net_device(ifindex);
+            if (!device)
+                continue;
+            if (auto done = inject(pins, empty_packet(device->mac), ifindex,
+                                   fmt::format("an empty packet on {}", device->name));
+                !done)
+                return done;
+        }
     }
     return {};
 }

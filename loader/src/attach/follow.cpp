@@ -2,6 +2,7 @@
 //
 // Interfaces that come back are attached again: at once while somebody follows them, or by `repair`.
 #include <poll.h>
+#include <sys/epoll.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -10,6 +11,7 @@
 #include <thread>
 
 #include "attach/carrier.hpp"
+#include "attach/guard.hpp"
 #include "base/try.hpp"
 #include "instance_impl.hpp"
 #include "kernel/netlink.hpp"
@@ -36,7 +38,9 @@ PathEvent event_of(const PresenceChange &change) {
 Result<bool> is_work(const InstallationPaths &paths, const Pins &pins) {
     const auto presence = look_at_interfaces(PathTable(pins));
     MPS_TRY(presence);
-    if (!presence->same())
+    const auto config = read_config(pins);
+    MPS_TRY(config);
+    if (!presence->same() || !(config->flags & MPS_CONFIG_GUARD))
         return true;
     for (const PathEntry &entry : presence->entries) {
         const auto lacks = lacks_programs(paths, pins, entry);
@@ -68,6 +72,7 @@ class Reporter {
 Result<std::vector<PathEvent>> see_to_it(const Instance::Impl &impl) {
     auto session = impl.open_for_changing(false);
     MPS_TRY(session);
+    MPS_TRY(session->config.update([](mps_config &c) { c.flags |= MPS_CONFIG_GUARD; }));
     return attach_what_lacks(*session, impl.has_tcx());
 }
 
@@ -126,15 +131,66 @@ Result<std::vector<PathEvent>> attach_what_lacks(Session &session, bool tcx) {
 struct Follower::Impl {
     const Instance::Impl &instance;
     LinkMonitor monitor;
+    Fd wakes_us; // epoll(7) over what follows
     Reporter reporter{};
+    Guard guard{};
+    int listened = -1; // of the guard's descriptors, the one that is in wakes_us
+
+    Impl(const Instance::Impl &the_instance, LinkMonitor the_monitor, Fd epoll)
+        : instance(the_instance), monitor(std::move(the_monitor)), wakes_us(std::move(epoll)) {}
+    Impl(const Impl &) = delete;
+    Impl &operator=(const Impl &) = delete;
+    ~Impl();
+
+    [[nodiscard]] Result<void> wait_for(int fd) const {
+        epoll_event event{.events = EPOLLIN, .data = {}};
+        if (::epoll_ctl(wakes_us.get(), EPOLL_CTL_ADD, fd, &event))
+            return std::unexpected(system_error(errno, "waiting for changes"));
+        return {};
+    }
+    // What the kernel tells of silence, from this installation.
+    [[nodiscard]] Result<void> stand_guard(const Pins &pins) {
+        MPS_TRY(guard.join(pins));
+        if (guard.fd() != listened) { // a descriptor that was closed has left by itself
+            listened = guard.fd();
+            MPS_TRY(wait_for(listened));
+        }
+        return guard.look_at_paths(pins);
+    }
+    [[nodiscard]] Result<Pins> pins() const {
+        return instance.installed() ? instance.open_for_reading()
+                                    : Result<Pins>(std::unexpected(not_installed()));
+    }
 };
+
+Follower::Impl::~Impl() {
+    const auto call = instance.enter();
+    if (!call)
+        return;
+    if (const auto there = pins())
+        Guard::leave(*there);
+}
 
 Follower::Follower(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Follower::Follower(Follower &&) noexcept = default;
 Follower &Follower::operator=(Follower &&) noexcept = default;
 Follower::~Follower() = default;
 
-int Follower::fd() const { return impl_->monitor.fd(); }
+int Follower::fd() const { return impl_->wakes_us.get(); }
+
+bool Follower::react() {
+    const auto call = impl_->instance.enter();
+    if (!call)
+        return true;
+    const bool changed = impl_->monitor.drain();
+    const auto pins = impl_->pins();
+    if (!pins)
+        return true;
+    if (changed)
+        (void)impl_->guard.look_at_paths(*pins); // look() tells what fails
+    (void)impl_->guard.listen(*pins);
+    return changed;
+}
 
 std::vector<PathEvent> Follower::look() {
     std::vector<PathEvent> news;
@@ -151,8 +207,7 @@ std::vector<PathEvent> Follower::look() {
     // Before the look, so that nothing is missed.
     impl_->monitor.drain();
     // Commands of others at work are no reason to end: the next look comes in a second.
-    const auto pins = impl_->instance.installed() ? impl_->instance.open_for_reading()
-                                                  : Result<Pins>(std::unexpected(not_installed()));
+    const auto pins = impl_->pins();
     const auto work = pins ? is_work(*impl_->instance.paths(), *pins) : Result<bool>(false);
     if (work.value_or(false)) {
         const auto events = see_to_it(impl_->instance);
@@ -161,6 +216,8 @@ std::vector<PathEvent> Follower::look() {
         if (!events)
             fail(events.error());
     }
+    if (const auto guarded = pins ? impl_->stand_guard(*pins) : Result<void>{}; !guarded)
+        fail(guarded.error());
     if (const auto carried = pins ? carry_wakes(*pins) : Result<void>{}; !carried)
         fail(carried.error());
     return news;
@@ -171,7 +228,12 @@ Result<Follower> Instance::follower(bool routes) const {
     MPS_TRY(call);
     auto monitor = LinkMonitor::open(routes);
     MPS_TRY(monitor);
-    return Follower(std::make_unique<Follower::Impl>(*impl_, std::move(*monitor)));
+    Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
+    if (!epoll)
+        return std::unexpected(system_error(errno, "waiting for changes"));
+    auto impl = std::make_unique<Follower::Impl>(*impl_, std::move(*monitor), std::move(epoll));
+    MPS_TRY(impl->wait_for(impl->monitor.fd()));
+    return Follower(std::move(impl));
 }
 
 Result<void> Instance::follow(const std::function<void(const PathEvent &)> &on_event, int stop_fd) {
@@ -182,19 +244,28 @@ Result<void> Instance::follow(const std::function<void(const PathEvent &)> &on_e
     MPS_TRY(impl_->open_for_reading());
     pollfd waiting[] = {{.fd = stop_fd, .events = POLLIN, .revents = 0},
                         {.fd = follower->fd(), .events = POLLIN, .revents = 0}};
+    using Clock = std::chrono::steady_clock;
+    auto due = Clock::now();
     for (;;) {
-        if (!impl_->installed()) {
-            on_event({.kind = PathEvent::Kind::detached});
-            return {};
+        if (Clock::now() >= due) {
+            if (!impl_->installed()) {
+                on_event({.kind = PathEvent::Kind::detached});
+                return {};
+            }
+            for (const PathEvent &event : follower->look())
+                on_event(event);
+            due = Clock::now() + patience;
         }
-        for (const PathEvent &event : follower->look())
-            on_event(event);
-        if (::poll(waiting, std::size(waiting), static_cast<int>(patience.count())) < 0 && errno != EINTR)
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - Clock::now());
+        if (::poll(waiting, std::size(waiting), static_cast<int>(std::max(left, 0ms).count())) < 0 &&
+            errno != EINTR)
             return std::unexpected(system_error(errno, "waiting for changes of interfaces"));
         if (waiting[0].revents)
             return {};
-        if (waiting[1].revents)
+        if (waiting[1].revents && follower->react()) {
             std::this_thread::sleep_for(settle_time);
+            due = Clock::now();
+        }
     }
 }
 

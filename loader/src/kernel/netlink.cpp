@@ -122,6 +122,8 @@ NetDevice parse_link(const nlmsghdr *message) {
     device.ifindex = static_cast<std::uint32_t>(header->ifi_index);
     device.type = header->ifi_type;
     device.up = header->ifi_flags & IFF_UP;
+    constexpr unsigned iff_lower_up = 1U << 16; // linux/if.h, which cannot be included beside net/if.h
+    device.carrier = header->ifi_flags & iff_lower_up;
     for_each_attribute(message, sizeof *header, [&](const nlattr *attribute) {
         switch (mnl_attr_get_type(attribute)) {
         case IFLA_IFNAME:
@@ -283,19 +285,21 @@ Result<LinkMonitor> LinkMonitor::open(bool routes) {
     Fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
     sockaddr_nl address{};
     address.nl_family = AF_NETLINK;
-    address.nl_groups = RTMGRP_LINK;
+    address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
     if (routes)
-        address.nl_groups |= RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
+        address.nl_groups |= RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
     if (!socket || ::bind(socket.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address))
         return std::unexpected(system_error(errno, "listening for changes of interfaces"));
     return LinkMonitor(std::move(socket));
 }
 
-void LinkMonitor::drain() const {
+bool LinkMonitor::drain() const {
     std::array<char, 8192> buffer;
+    bool any = false;
     // ENOBUFS is told once, then reading goes on.
-    while (::recv(fd_.get(), buffer.data(), buffer.size(), 0) >= 0 || errno == ENOBUFS || errno == EINTR) {
-    }
+    while (::recv(fd_.get(), buffer.data(), buffer.size(), 0) >= 0 || errno == ENOBUFS || errno == EINTR)
+        any = true;
+    return any;
 }
 
 namespace {
@@ -318,6 +322,24 @@ void note_default_route(const nlmsghdr *message, std::set<std::uint32_t> &found)
 }
 
 } // namespace
+
+Result<std::set<std::uint32_t>> interfaces_with_addresses() {
+    alignas(nlmsghdr) std::array<char, 256> buffer;
+    nlmsghdr *request = mnl_nlmsg_put_header(buffer.data());
+    request->nlmsg_type = RTM_GETADDR;
+    request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    auto *header = static_cast<ifaddrmsg *>(mnl_nlmsg_put_extra_header(request, sizeof(ifaddrmsg)));
+    header->ifa_family = AF_UNSPEC;
+    std::set<std::uint32_t> found;
+    const int err = transact(NETLINK_ROUTE, request, [&](const nlmsghdr *message) {
+        const auto *address = static_cast<const ifaddrmsg *>(mnl_nlmsg_get_payload(message));
+        if (message->nlmsg_type == RTM_NEWADDR && address->ifa_scope < RT_SCOPE_LINK)
+            found.insert(address->ifa_index);
+    });
+    if (err)
+        return std::unexpected(system_error(err, "listing the addresses"));
+    return found;
+}
 
 Result<std::set<std::uint32_t>> default_route_interfaces() {
     std::set<std::uint32_t> found;

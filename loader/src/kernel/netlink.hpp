@@ -26,6 +26,7 @@ struct NetDevice {
     std::uint16_t type = 0; // ARPHRD_*
     std::uint32_t mtu = 0;
     bool up = false;
+    bool carrier = false;     // the link is there: IFF_LOWER_UP
     std::string kind{};       // rtnetlink kind: "veth", "tun", "vlan"; "" for physical devices
     std::string driver{};     // ethtool driver name, "" if unknown
     std::uint32_t master = 0; // the bridge, bond, VRF … that it is a port of; 0: none
@@ -55,17 +56,21 @@ struct NetDevice {
 // Tells that interfaces of the current network namespace come, go or change.
 class LinkMonitor {
   public:
-    // `routes`: addresses and routes as well.
+    // Of links and addresses; `routes`: of routes as well.
     [[nodiscard]] static Result<LinkMonitor> open(bool routes = false);
     // Readable when something has happened.
     [[nodiscard]] int fd() const { return fd_.get(); }
-    // Takes what has come. What was lost because too much came counts as well: look at everything.
-    void drain() const;
+    // Takes what has come, and tells whether that was anything. What was lost because too much came counts as well: look at
+    // everything.
+    bool drain() const;
 
   private:
     explicit LinkMonitor(Fd fd) : fd_(std::move(fd)) {}
     Fd fd_;
 };
+
+// Indices of the interfaces that have an address by which other hosts can be reached beyond the link.
+[[nodiscard]] Result<std::set<std::uint32_t>> interfaces_with_addresses();
 
 // Indices of the interfaces over which some table has a default route, IPv4 or IPv6.
 [[nodiscard]] Result<std::set<std::uint32_t>> default_route_interfaces();

@@ -51,7 +51,7 @@ std::string pin_name(const bpf_map *map) {
 // Attached to interfaces, and so loaded only when one needs it.
 bool is_on_demand(std::string_view program) {
     return called_by(program).any() || program.starts_with("mps_wake_") || steers_peers(program) ||
-           program == MPS_PROG_TAKE_BACK;
+           program == MPS_PROG_TAKE_BACK || program == MPS_PROG_LOOK;
 }
 
 // What the object says about one map or program, for comparing with a pin.

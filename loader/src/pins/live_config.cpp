@@ -60,14 +60,32 @@ Result<void> LiveConfig::update(const std::function<void(mps_config &)> &change)
     } else if (auto done = write_value(fd_, 0, *wanted, MPS_MAP_CONFIG); !done) {
         return done;
     }
-    const auto now = read();
+    auto now = read();
     if (!now)
         return std::unexpected(now.error());
+    // Not ours to change.
+    now->paths_down = wanted->paths_down;
+    now->down_ns = wanted->down_ns;
     if (std::memcmp(&*now, &*wanted, sizeof *wanted) != 0) {
         return fail(ErrorCode::failed, "the configuration does not read back as written",
                     "something else writes to our maps: try again");
     }
     return {};
+}
+
+Result<void> LiveConfig::set_paths_down(std::uint64_t paths, std::uint64_t now_ns) {
+    if (mapped_) {
+        auto *live = static_cast<mps_config *>(mapped_.data());
+        store_if_changed(live->down_ns, __u64{now_ns});
+        store_if_changed(live->paths_down, __u64{paths});
+        return {};
+    }
+    auto wanted = read();
+    if (!wanted)
+        return std::unexpected(wanted.error());
+    wanted->paths_down = paths;
+    wanted->down_ns = now_ns;
+    return write_value(fd_, 0, *wanted, MPS_MAP_CONFIG);
 }
 
 Result<mps_config> read_config(const Pins &pins) {

@@ -34,6 +34,9 @@ class LiveConfig {
     // by then. Reads back and fails if the kernel holds something else.
     [[nodiscard]] Result<void> update(const std::function<void(mps_config &)> &change);
 
+    // Which paths are down, as bits by their index; whoever follows the interfaces writes it, without the lock.
+    [[nodiscard]] Result<void> set_paths_down(std::uint64_t paths, std::uint64_t now_ns);
+
   private:
     MappedValue mapped_;
     int fd_ = -1;

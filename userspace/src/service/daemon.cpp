@@ -111,7 +111,8 @@ class Daemon {
     std::set<std::string> interfaces_{}; // as they were when they were last looked at
     std::optional<Error> refused_{};     // why the files as they are now are not in force
     Clock::time_point resync_{};
-    Clock::time_point counted_{}; // when it is due again
+    Clock::time_point counted_{};  // when it is due again
+    Clock::time_point followed_{}; // the same, of the interfaces
 };
 
 void Daemon::tell_news() {
@@ -270,11 +271,16 @@ Result<void> Daemon::run(config::Desired desired) {
         notify_.alive();
         if (waiting[0].revents && !take_signals())
             break;
-        if (waiting[2].revents)
+        const bool changed = waiting[2].revents && follower_->react();
+        if (changed)
             std::this_thread::sleep_for(settle_time);
-        follow();
-        look_after_new();
-        count();
+        // Subflows that go silent, however many, ask for nothing more.
+        if (!waiting[2].revents || changed || Clock::now() >= followed_) {
+            followed_ = Clock::now() + follow_interval;
+            follow();
+            look_after_new();
+            count();
+        }
         if (waiting[1].revents)
             control_.serve([&](const Json &request) { return answer(request); });
     }

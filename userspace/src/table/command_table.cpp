@@ -210,8 +210,9 @@ std::span<const Command> commands() {
                     "With --follow the command stays until Ctrl-C or SIGTERM, which leave everything as it is: it tells, a "
                     "line each (with --json a document each), what becomes of the interfaces, and attaches those that "
                     "come back, in the mode asked for. Names that are not there yet are waited for. Without IFACE it "
-                    "follows what is attached already. A device that is renamed stays attached under its new name. It also "
-                    "lends a packet where a parked subflow is to be opened and none arrives that could carry that.",
+                    "follows what is attached already. A device that is renamed stays attached under its new name. What "
+                    "is parked in favour of a path that goes silent, is set down, or loses its carrier or its address is "
+                    "opened at once; where no packet arrives that could carry that, it lends one.",
                 },
             .arguments = {{.name = "IFACE",
                            .required = false,

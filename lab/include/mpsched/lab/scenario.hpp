@@ -117,6 +117,7 @@ struct Scenario {
     std::optional<int> receive_buffer = {};
     Workload workload;
     std::vector<std::string> steer = {}; ///< "client", "server"
+    bool follow = false;                 ///< `mpsched attach --follow` runs there as well
     /// For policies by name: what `mpsched use` is given if the command line says nothing else.
     std::map<std::string, std::map<std::string, std::string>> params = {};
 

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+//
+// What cannot wait for the next packet: subflows that have gone silent (bpf/src/guard.bpf.h tells of them), and paths that have lost their
+// carrier or their address.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+
+#include "base/fd.hpp"
+#include "mpsched/error.hpp"
+#include "pins/contract.hpp"
+#include "pins/live_config.hpp"
+
+struct ring_buffer;
+
+namespace mps {
+
+class Guard {
+  public:
+    Guard();
+    Guard(Guard &&) noexcept;
+    Guard &operator=(Guard &&) noexcept;
+    ~Guard();
+
+    // Goes with this installation from now on. Nothing is done if it was so.
+    [[nodiscard]] Result<void> join(const Pins &pins);
+    // Readable when a subflow has gone silent; -1 as long as there is no installation.
+    [[nodiscard]] int fd() const;
+
+    // What silence has opened is carried out.
+    [[nodiscard]] Result<void> listen(const Pins &pins);
+    // Looks at links and addresses: what was lost is avoided at once by every connection.
+    [[nodiscard]] Result<void> look_at_paths(const Pins &pins);
+    // Nobody tells any more which paths are down.
+    static void leave(const Pins &pins);
+
+  private:
+    struct FreeRing {
+        void operator()(ring_buffer *ring) const;
+    };
+
+    [[nodiscard]] Result<std::uint64_t> paths_down(const Pins &pins);
+    [[nodiscard]] Result<void> look_at_connections(const Pins &pins);
+
+    std::unique_ptr<ring_buffer, FreeRing> ring_;
+    Fd look_;                               // the program mps_look, on the installation's maps
+    std::uint32_t events_id_ = 0;           // of the map: another one is another installation's
+    std::set<std::uint32_t> had_address_{}; // a port of a bridge never has one
+};
+
+} // namespace mps
