@@ -59,7 +59,7 @@ enum mps_options {
 	OPTIONS_PRIO_BACKUP = 1 << 2,
 	OPTIONS_BAD = 1 << 3,
 	OPTIONS_COMPLETES = 1 << 4, /* a join */
-	/* An MP_JOIN as of a SYN, and no MP_PRIO: the stack would go by its B bit, whatever we write before it. */
+	/* An MP_JOIN as of a SYN or SYN/ACK, and no MP_PRIO: the stack would go by its B bit, whatever we write before it. */
 	OPTIONS_JOIN = 1 << 5,
 };
 
@@ -77,13 +77,43 @@ static __always_inline __u32 is_set(__u32 value)
 	return 1 - is_equal(value, 0);
 }
 
+/*
+ * Whether the stack takes a DSS with these flags and this length; else it passes over it as if it was not there. It expects what the
+ * flags say, and lets a checksum follow also where there is no mapping (mptcp_parse_option(), net/mptcp/options.c).
+ */
+static __always_inline bool is_dss(__u32 flags, __u32 size)
+{
+	__u32 ack = (flags & MPTCP_DSS_A) * (4 + (flags & MPTCP_DSS_a) * 2);
+	__u32 map = (flags / MPTCP_DSS_M & 1) * (10 + (flags & MPTCP_DSS_m) / 2);
+
+	return ((size - MPTCP_LEN_dss - ack - map) & ~2u) == 0;
+}
+
+/*
+ * Whether an MPTCP option completes a join: a DSS that acknowledges data; or ADD_ADDR, also an echo, also one whose HMAC is wrong
+ * (check_fully_established(), net/mptcp/options.c), but of a length that the stack takes. Global: the verifier looks at it
+ * once.
+ */
+__noinline int mps_completes(__u32 head, __u32 flags, __u32 size)
+{
+	if (head >> 4 == MPTCP_SUB_DSS)
+		return (flags & MPTCP_DSS_A) && is_dss(flags, size);
+	if (head >> 4 != MPTCP_SUB_ADD_ADDR)
+		return 0;
+	size -= head & 1 ? MPTCP_LEN_add_addr4_echo : MPTCP_LEN_add_addr4;
+	/* With a port it is two octets longer. */
+	size &= ~2u;
+	return !size || size == MPTCP_LEN_add_addr6 - MPTCP_LEN_add_addr4;
+}
+
 struct mps_option_copy {
 	__u32 word[16];
 	/* Found in them; in memory, where the verifier does not follow it. */
 	__u32 tsval;
 	__u8 has_tstamp;
 	__u8 prio_off;
-	__u16 pad;
+	__u8 completes; /* an option that may complete a join is there, the last of them at … */
+	__u8 completes_off;
 };
 
 /*
@@ -98,7 +128,7 @@ __noinline int mps_walk_options(struct mps_option_copy *copy, __u32 len)
 	if (!copy)
 		return OPTIONS_BAD;
 	for (int step = 0; step < TCP_OPTIONS_MAX; step++) {
-		__u32 kind, size, head, mptcp, prio, acks, adds, join, tstamp, tsval;
+		__u32 kind, size, head, mptcp, prio, completes, join, tstamp, tsval;
 
 		if (off >= len)
 			break;
@@ -117,20 +147,21 @@ __noinline int mps_walk_options(struct mps_option_copy *copy, __u32 len)
 		head = options[(off + 2) & 63];
 		mptcp = is_equal(kind, TCPOPT_MPTCP) & (1 - is_equal(size, 2));
 		prio = mptcp & is_equal(head >> 4, MPTCP_SUB_MP_PRIO) & is_equal(size, MPTCP_LEN_prio);
-		acks = mptcp & is_equal(head >> 4, MPTCP_SUB_DSS) & (1 - is_equal(size, 3)) &
-		       options[(off + 3) & 63];
-		/* Also an echo, also one whose HMAC is wrong: check_fully_established(), net/mptcp/options.c. */
-		adds = mptcp & is_equal(head >> 4, MPTCP_SUB_ADD_ADDR) &
-		       (1 - is_equal(size / MPTCP_LEN_add_addr4_echo, 0));
-		join = mptcp & is_equal(head >> 4, MPTCP_SUB_MP_JOIN) & is_equal(size, MPTCP_LEN_join_syn);
+		/* By its subtype. Its length is judged behind the walk: within it the verifier of 6.1 gives up. */
+		completes = mptcp & (is_equal(head >> 4, MPTCP_SUB_ADD_ADDR) |
+				     (is_equal(head >> 4, MPTCP_SUB_DSS) & (1 - is_equal(size, 3)) &
+				      options[(off + 3) & 63]));
+		copy->completes |= completes;
+		copy->completes_off = (copy->completes_off & (completes - 1)) | (off & -completes);
+		join = mptcp & is_equal(head >> 4, MPTCP_SUB_MP_JOIN) &
+		       (is_equal(size, MPTCP_LEN_join_syn) | is_equal(size, MPTCP_LEN_join_synack));
 		/*
 		 * The last MP_PRIO counts. The stack keeps the B bit of an MP_JOIN at the same place, even outside of a SYN
 		 * (mptcp_parse_option(), net/mptcp/options.c).
 		 */
 		found &= ~((prio | join) * OPTIONS_PRIO_BACKUP);
 		found |= mptcp * OPTIONS_MPTCP | prio * OPTIONS_PRIO |
-			 ((prio | join) & head) * OPTIONS_PRIO_BACKUP | (acks | adds) * OPTIONS_COMPLETES |
-			 join * OPTIONS_JOIN;
+			 ((prio | join) & head) * OPTIONS_PRIO_BACKUP | join * OPTIONS_JOIN;
 		copy->prio_off = (prio | join) ? off : copy->prio_off;
 		tstamp = is_equal(kind, TCPOPT_TIMESTAMP) & is_equal(size, TCPOLEN_TIMESTAMP);
 		tsval = (__u32)options[(off + 2) & 63] << 24 | (__u32)options[(off + 3) & 63] << 16 |
@@ -139,6 +170,10 @@ __noinline int mps_walk_options(struct mps_option_copy *copy, __u32 len)
 		copy->has_tstamp |= tstamp;
 		off = (off + size) & 63;
 	}
+	off = copy->completes_off & 63;
+	if (copy->completes &&
+	    mps_completes(options[(off + 2) & 63], options[(off + 3) & 63], options[(off + 1) & 63]))
+		found |= OPTIONS_COMPLETES;
 	return found;
 }
 
@@ -171,14 +206,19 @@ static __noinline int scan_options(void *tcp, void *data_end, __u32 len, struct 
 	return found;
 }
 
-/* From here on there is one DSS, padded to `len`, and nothing else: what it says, else OPTIONS_PLAIN. */
+/*
+ * From here on there is one DSS, padded to `len`, and nothing else: what it says, else OPTIONS_PLAIN. The length of each form is even, so
+ * what pads it is too short to be an MP_PRIO; behind one of 4 n + 1 octets, which the stack passes over, there is room for one.
+ */
 static __always_inline int ends_with_dss(void *at, void *data_end, __u32 len)
 {
 	__u8 *option = at;
 
 	if (len >= 4 && (void *)(option + 4) <= data_end && option[0] == TCPOPT_MPTCP &&
-	    option[2] >> 4 == MPTCP_SUB_DSS && option[1] >= 4 && ((option[1] + 3u) & ~3u) == len)
-		return OPTIONS_MPTCP | (option[3] & MPTCP_DSS_A) * OPTIONS_COMPLETES;
+	    option[2] >> 4 == MPTCP_SUB_DSS && option[1] >= 4 && !(option[1] & 1) &&
+	    ((option[1] + 3u) & ~3u) == len)
+		return OPTIONS_MPTCP |
+		       (mps_completes(option[2], option[3], option[1]) & 1) * OPTIONS_COMPLETES;
 	return OPTIONS_PLAIN;
 }
 

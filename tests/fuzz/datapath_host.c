@@ -87,6 +87,7 @@ struct host_packet host_parse(const uint8_t *data, size_t size, int l3) {
     result.tcp_off = pkt.tcp_off;
     result.options_len = pkt.options_len;
     result.payload_len = pkt.payload_len;
+    result.completes = pkt.completes;
     result.has_prio = pkt.has_prio;
     result.prio_backup = pkt.prio_backup;
     result.prio_off = pkt.prio_off;

@@ -16,7 +16,7 @@ struct host_packet {
     enum host_parse parsed;
     int leaves_early; /* has_no_mptcp() */
     unsigned int net_off, tcp_off, options_len, payload_len;
-    unsigned int has_prio, prio_backup, prio_off;
+    unsigned int has_prio, prio_backup, prio_off, completes;
 };
 
 struct host_packet host_parse(const uint8_t *data, size_t size, int l3);

@@ -23,12 +23,34 @@ void must(bool holds, const char *what) {
     std::abort();
 }
 
-// What the decoder finds of a packet: the last MP_PRIO counts, as in the data path. `odd`: of the usual layouts the data path does not look at the up to
-// three octets behind a DSS, which are padding unless the DSS has a length that the RFC does not know.
+// What the decoder finds of a packet. The last MP_PRIO counts, or an MP_JOIN as of a handshake behind it, where Linux keeps the B bit at the same place.
 struct Seen {
-    bool tcp = false, mptcp = false, odd = false, handshake = false, prio = false, backup = false;
+    bool tcp = false, mptcp = false, handshake = false, prio = false, backup = false, completes = false;
     std::size_t prio_off = 0;
 };
+
+// Linux takes a DSS with a checksum for none that follows, too, which is no form of the RFC.
+bool is_dss_with_stray_checksum(const codec::TcpOption &one) {
+    packet::Bytes shorter(one.octets.begin(), one.octets.end());
+    if (shorter.size() < 6)
+        return false;
+    shorter.resize(shorter.size() - 2);
+    shorter[1] = static_cast<std::uint8_t>(shorter.size());
+    const auto list = codec::split_options(shorter, shorter.size());
+    const codec::MptcpOption option(list.options.at(0));
+    return option.subtype() == MPTCP_SUB_DSS && option.form() != MPTCP_FORM_UNKNOWN &&
+           !option.flag(MPTCP_DSS_M);
+}
+
+// Whether it completes a join, as Linux judges.
+bool completes(const codec::TcpOption &one) {
+    const codec::MptcpOption option(one);
+    if (option.form() == MPTCP_FORM_UNKNOWN)
+        return is_dss_with_stray_checksum(one) && (one.octets[3] & MPTCP_DSS_A) != 0;
+    return option.subtype() == MPTCP_SUB_DSS
+               ? option.flag(MPTCP_DSS_A)
+               : option.subtype() == MPTCP_SUB_ADD_ADDR && option.version() != 0;
+}
 
 Seen decode(packet::ByteView data, codec::LinkType link) {
     const auto dissected = codec::dissect(data, data.size(), link);
@@ -38,7 +60,6 @@ Seen decode(packet::ByteView data, codec::LinkType link) {
     const auto &segment = dissected.segment;
     const auto list = codec::split_options(segment.options, segment.options_length);
     seen.tcp = true;
-    seen.odd = list.malformed;
     seen.handshake = segment.has(codec::TcpFlag::syn) || segment.has(codec::TcpFlag::rst);
     for (const codec::TcpOption &one : list.options) {
         if (one.kind != TCPOPT_MPTCP)
@@ -46,11 +67,15 @@ Seen decode(packet::ByteView data, codec::LinkType link) {
         const codec::MptcpOption option(one);
         (void)codec::option_text(option);
         seen.mptcp |= option.has_subtype();
-        seen.odd |=
-            option.has_subtype() && option.subtype() == MPTCP_SUB_DSS && option.form() == MPTCP_FORM_UNKNOWN;
-        if (option.form() == MPTCP_FORM_prio) {
-            seen.prio = true;
-            seen.backup = option.flag(MPTCP_MP_PRIO_B);
+        // The data path looks at the last of those that may.
+        if (option.has_subtype() && (option.subtype() == MPTCP_SUB_ADD_ADDR ||
+                                     (option.subtype() == MPTCP_SUB_DSS && one.octets.size() > 3 &&
+                                      (one.octets[3] & MPTCP_DSS_A) != 0)))
+            seen.completes = completes(one);
+        const bool prio = option.form() == MPTCP_FORM_prio;
+        seen.prio |= prio;
+        if (prio || option.form() == MPTCP_FORM_join_syn || option.form() == MPTCP_FORM_join_synack) {
+            seen.backup = option.flag(prio ? MPTCP_MP_PRIO_B : MPTCP_MP_JOIN_B);
             seen.prio_off = static_cast<std::size_t>(one.octets.data() - segment.options.data());
         }
     }
@@ -136,8 +161,9 @@ bool check_packet(const std::uint8_t *data, std::size_t size) {
          "what leaves early has nothing for the whole parser");
     if (parsed.parsed == HOST_MPTCP) {
         must(seen.tcp && seen.mptcp && !seen.handshake, "the decoder sees what the data path takes");
-        must(seen.odd || (parsed.has_prio != 0) == seen.prio, "both see the same MP_PRIO");
-        if (seen.prio && !seen.odd)
+        must((parsed.has_prio != 0) == seen.prio, "both see the same MP_PRIO");
+        must((parsed.completes != 0) == seen.completes, "both see the same end of a join");
+        if (seen.prio)
             must((parsed.prio_backup != 0) == seen.backup && parsed.prio_off == seen.prio_off,
                  "both go by the last one");
     }

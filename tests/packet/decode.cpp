@@ -370,8 +370,10 @@ Change classify_rewrite(ByteView before, ByteView after, Link link) {
     if (changed.size() != 1 || changed[0] < was->options + 2 || changed[0] >= was->payload)
         return forbidden("other octets than one of an option and the checksum changed");
     std::size_t at = changed[0];
-    if (before[at - 2] != 30 || before[at - 1] != 3 || before[at] >> 4 != 5 || (before[at] ^ after[at]) != 1)
-        return forbidden("what changed is not the B bit of an MP_PRIO");
+    const unsigned length = before[at - 1], subtype = before[at] >> 4;
+    const bool prio = subtype == 5 && length == 3, join = subtype == 1 && (length == 12 || length == 16);
+    if (before[at - 2] != 30 || !(prio || join) || (before[at] ^ after[at]) != 1)
+        return forbidden("what changed is not the B bit of an MP_PRIO or MP_JOIN");
     auto sums_before = checks_of(before, link), sums_after = checks_of(after, link);
     for (std::size_t i = 0; i < sums_before.size() && i < sums_after.size(); i++)
         if (sums_before[i].content.value() != sums_after[i].content.value())

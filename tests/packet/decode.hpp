@@ -39,7 +39,7 @@ struct Change {
     enum class Kind {
         none,      // bit for bit the same
         prio,      // an MP_PRIO and a NOP inserted, lengths and checksums follow, nothing else differs
-        rewritten, // the B bit of an MP_PRIO that was there, and the TCP checksum
+        rewritten, // the B bit of an MP_PRIO or MP_JOIN that was there, and the TCP checksum
         forbidden, // anything else
     };
     Kind kind = Kind::none;
