@@ -272,6 +272,46 @@ TEST_CASE("a file with a mistake is refused as a whole by a reload, and what was
     rig.ok({"detach", "--all"});
 }
 
+TEST_CASE("a start with a mistake in the files goes on with those that were right", "[robust][service]") {
+    Rig rig;
+    Service service(rig, both_paths);
+    const std::string revision = service.state()["revision"];
+    service.end();
+    // As a reboot leaves it.
+    rig.ok({"detach", "--all"});
+    REQUIRE(our_programs(rig.here(), "lte").empty());
+    service.write("version = 1\n[default]\npolicy = \"ecf\"\n[[interface]]\nname = \"dsl\"\nweight = 0\n");
+    service.start();
+    CHECK(service.state()["revision"] == revision);
+    CHECK(service.state()["refused"]["what"].get<std::string>().contains("mpsched.toml:6:10: "));
+    CHECK_FALSE(our_programs(rig.here(), "lte").empty());
+    CHECK(rig.status()["default_policy"] == "weighted");
+    CHECK(rig.json({"path", "dsl"})["weight"] == 2);
+    service.write("version = 1\n[default]\npolicy = \"ecf\"\n[[interface]]\nname = \"dsl\"\n");
+    CHECK(service.run({"reload"}).exit_code == 0);
+    CHECK_FALSE(service.state().contains("refused"));
+    CHECK(rig.status()["default_policy"] == "ecf");
+    service.end();
+
+    // Neither for other files, nor where what was kept is damaged, nor where there is no file.
+    const auto refuses_to_start = [&](const Words &more) {
+        Words words = service.command();
+        words.insert(words.end(), more.begin(), more.end());
+        const auto result = service.run(words);
+        INFO(result.out << result.err);
+        CHECK(result.exit_code != 0);
+    };
+    const std::string other = service.folder() + "/other.toml";
+    std::ofstream(other) << "version = 1\nx = 1\n";
+    refuses_to_start({"--config", other});
+    std::filesystem::remove(service.settings());
+    refuses_to_start({});
+    service.write("version = 1\nx = 1\n");
+    std::ofstream(service.folder() + "/state/last-good.json") << "{";
+    refuses_to_start({});
+    rig.ok({"detach", "--all"});
+}
+
 TEST_CASE("what is changed by hand stays until a reload, is told, and can be exported", "[robust][service]") {
     Rig rig;
     Service service(rig, both_paths);

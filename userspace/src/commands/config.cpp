@@ -51,12 +51,12 @@ Result<Reply> run_check(const Context &, const ConfigOptions &options) {
     if (!desired)
         return std::unexpected(desired.error());
     return Reply{.json = {{"revision", desired->revision},
-                          {"files", desired->files},
+                          {"files", desired->files()},
                           {"interfaces", desired->interfaces.size()},
                           {"rules", desired->rules.size()}},
                  .text =
-                     fmt::format("{} {} right: revision {}\n", text::printable(text::join(desired->files)),
-                                 desired->files.size() == 1 ? "is" : "are", desired->revision)};
+                     fmt::format("{} {} right: revision {}\n", text::printable(text::join(desired->files())),
+                                 desired->files().size() == 1 ? "is" : "are", desired->revision)};
 }
 
 std::string waiting_text(const std::vector<config::Waiting> &waiting) {

@@ -377,6 +377,13 @@ std::vector<std::string> InterfaceWish::plain_names() const {
 
 std::string InterfaceWish::text() const { return fmt::format("{}", fmt::join(names, ", ")); }
 
+std::vector<std::string> Desired::files() const {
+    std::vector<std::string> names;
+    for (const Source &one : sources)
+        names.push_back(one.path);
+    return names;
+}
+
 bool Desired::asks_for_routes() const {
     return std::ranges::any_of(interfaces,
                                [](const InterfaceWish &w) { return w.default_route.has_value(); });
@@ -417,7 +424,7 @@ Desired build(const std::vector<File> &files, std::vector<Problem> &problems) {
     Desired desired = builder.finish();
     desired.revision = revision_of(files);
     for (const File &file : files)
-        desired.files.push_back(file.path);
+        desired.sources.push_back({file.path, file.contents});
     return desired;
 }
 

@@ -74,9 +74,15 @@ struct PathWish {
     Period period{};
 };
 
+// A file that was read.
+struct Source {
+    std::string path{};
+    std::string contents{};
+};
+
 struct Desired {
     std::string revision{}; // of all files together; "" where nothing was read
-    std::vector<std::string> files{};
+    std::vector<Source> sources{};
     std::string max_connections{};
     UseWish fallback{};
     std::vector<Param> engine{};
@@ -85,6 +91,8 @@ struct Desired {
     // The files say nothing at all: then nothing is managed.
     bool empty = true;
 
+    // Their names.
+    [[nodiscard]] std::vector<std::string> files() const;
     [[nodiscard]] bool asks_for_routes() const;
     // nullopt: no [[interface]] is for it.
     [[nodiscard]] std::optional<PathWish> path(const NetworkInterface &interface) const;

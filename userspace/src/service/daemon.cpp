@@ -13,6 +13,7 @@
 #include <optional>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -21,6 +22,7 @@
 #include "service/client.hpp"
 #include "service/control.hpp"
 #include "service/keeper.hpp"
+#include "service/last_good.hpp"
 #include "service/meter.hpp"
 #include "service/notify.hpp"
 
@@ -75,15 +77,18 @@ class Daemon {
           control_(std::move(control)),
           signals_(std::move(signals)),
           keeper_(instance_),
-          meter_(instance_, options.state) {}
+          meter_(instance_, options.state),
+          last_good_(options.state, options.config) {}
 
-    Result<void> run(config::Desired desired);
+    // `refused`: why these are not the files as they are now.
+    Result<void> run(config::Desired desired, std::optional<Error> refused);
 
   private:
     Result<void> reload();
     void follow();
     void look_after_new();
     void tell_news();
+    void keep_good();
     Json answer(const Json &request);
     Json describe();
     // False: it is to end.
@@ -105,6 +110,7 @@ class Daemon {
     Fd signals_;
     Keeper keeper_;
     Meter meter_;
+    LastGood last_good_;
     Notify notify_{};
     std::optional<Follower> follower_{};
     bool follows_routes_ = false;
@@ -133,6 +139,12 @@ std::optional<std::set<std::string>> Daemon::interfaces_now() const {
     return all;
 }
 
+// The service does without: only a start with a mistake in the files would miss it.
+void Daemon::keep_good() {
+    if (const auto kept = last_good_.keep(keeper_.desired()); !kept)
+        say(fmt::format("the files are not kept for a start with a mistake in them: {}", kept.error().what));
+}
+
 Result<void> Daemon::reload() {
     auto desired = config::load(options_.config);
     if (!desired) {
@@ -142,6 +154,7 @@ Result<void> Daemon::reload() {
     }
     refused_.reset();
     keeper_.enforce(std::move(*desired), prepare());
+    keep_good();
     tell_news();
     say(fmt::format("revision {}: {}", keeper_.desired().revision, keeper_.summary()));
     return {};
@@ -194,7 +207,7 @@ void Daemon::follow() {
 
 Json Daemon::describe() {
     Json all{{"pid", ::getpid()}, {"file", options_.config}, {"revision", keeper_.desired().revision}};
-    all["files"] = keeper_.desired().files;
+    all["files"] = keeper_.desired().files();
     all["objects"] = keeper_.objects();
     if (refused_)
         all["refused"] = error_json(*refused_);
@@ -219,7 +232,9 @@ Json Daemon::answer(const Json &request) {
         auto desired = config::load(options_.config);
         if (!desired)
             return Json{{"error", error_json(desired.error())}};
+        refused_.reset();
         keeper_.adopt(std::move(*desired));
+        keep_good();
         return describe();
     }
     return Json{{"error", error_json({.what = "mpschedd does not know this request"})}};
@@ -251,12 +266,15 @@ int Daemon::patience_ms() const {
     return static_cast<int>(patience.count());
 }
 
-Result<void> Daemon::run(config::Desired desired) {
+Result<void> Daemon::run(config::Desired desired, std::optional<Error> refused) {
+    refused_ = std::move(refused);
     // Listening before the first look, so that nothing is missed.
     keeper_.adopt(desired);
     follow();
     interfaces_ = interfaces_now().value_or(std::set<std::string>{});
     keeper_.enforce(std::move(desired), prepare());
+    if (!refused_)
+        keep_good();
     tell_news();
     const std::string summary = keeper_.summary();
     say(fmt::format("revision {}: {}", keeper_.desired().revision, summary));
@@ -296,7 +314,18 @@ Result<void> Daemon::run(config::Desired desired) {
 Result<void> run(const Options &options) {
     std::signal(SIGPIPE, SIG_IGN);
     Fd signals = open_signals();
+    std::optional<Error> refused;
     auto desired = config::load(options.config);
+    // After a reboot nothing is in force that could stay so. Files that are not there are no mistake.
+    if (!desired && desired.error().kind == ErrorKind::usage) {
+        if (auto good = LastGood(options.state, options.config).load()) {
+            say(fmt::format("{}; revision {}, the last that was right, is used", desired.error().what,
+                            good->revision));
+            refused = std::exchange(desired, std::move(good)).error();
+        } else {
+            say(fmt::format("no earlier revision can be used: {}", good.error().what));
+        }
+    }
     if (!desired)
         return std::unexpected(desired.error());
     auto instance = Instance::open({.netns = options.netns, .give_up = is_stopping});
@@ -309,7 +338,7 @@ Result<void> run(const Options &options) {
     if (!control)
         return std::unexpected(control.error());
     return Daemon(options, std::move(*instance), std::move(*control), std::move(signals))
-        .run(std::move(*desired));
+        .run(std::move(*desired), std::move(refused));
 }
 
 } // namespace mps::service
