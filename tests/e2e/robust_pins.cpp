@@ -293,6 +293,39 @@ TEST_CASE("of a namespace that is gone nothing is left after repair, in whatever
     rig.no_trace({});
 }
 
+TEST_CASE("of a namespace that goes with connections under way nothing is left after repair",
+          "[robust][pins]") {
+    const Rig rig;
+    // With a parked subflow that is watched by a timer, and with subflows whose levers are set.
+    const auto [policy, mode] = GENERATE(std::pair("active-standby", "native"), std::pair("weighted", "tc"));
+    CAPTURE(policy, mode);
+    std::set<std::uint32_t> programs;
+    std::string pins;
+    {
+        const Rig gone(two_paths(20));
+        const Environment here{{"MPS_BPFFS", rig.bpffs().path()}};
+        gone.ok({"attach", "dsl", "lte", "--mode", mode}, here);
+        gone.ok({"path", "lte", "priority=1"}, here);
+        gone.ok({"use", policy}, here);
+        const auto server = e2e::serve(gone.network());
+        auto transfer = e2e::upload(gone.network(), server);
+        REQUIRE(transfer.wait_for_subflows(2));
+        REQUIRE(eventually([&] { return transfer.progress_bytes() > 500'000; }));
+        programs = pinned_programs(rig.bpffs().tree());
+        const auto cookie = gone.json({"status"}, here)["netns_cookie"].get<std::uint64_t>();
+        pins = fmt::format("{}/net-{}", rig.abi_folder(), cookie);
+        REQUIRE(is_there(pins));
+    }
+    CHECK(programs.size() >= 6);
+    // Their sockets hold it until the other end has answered, also when no process has them any more.
+    CHECK(eventually([&] {
+        rig.ok({"repair"});
+        return !is_there(pins);
+    }));
+    CHECK(programs_vanish(programs));
+    rig.no_trace({});
+}
+
 TEST_CASE("a namespace that is held by nothing but a descriptor or a socket is not taken for gone",
           "[robust][pins]") {
     const Rig rig;
