@@ -74,6 +74,28 @@ TEST_CASE("a flap during the hold starts it over", "[active-standby]")
 	CHECK(at(2200, true) == first);
 }
 
+TEST_CASE("a path that flaps more slowly than the hold is returned to once and not each time",
+	  "[active-standby]")
+{
+	active_standby_params params{.reserved = 0, .hold_ms = 500};
+	Steered policy("active-standby", &params);
+	int switches = 0;
+	auto last = first;
+
+	// Away for a second, there for a second; decided on every 100 ms.
+	for (std::uint64_t now_ms = 1000; now_ms < 11'000; now_ms += 100) {
+		const auto now = policy.allowed(
+			{{.usable = now_ms / 1000 % 2 == 0 || now_ms < 2000, .priority = 0}, {.priority = 1}},
+			{.now_us = now_ms * ms});
+		switches += now != last;
+		last = now;
+	}
+	CHECK(switches == 3); // four flaps: away, back, and away for good
+	// Four times as long is enough.
+	CHECK(policy.allowed({{.priority = 0}, {.priority = 1}}, {.now_us = 11'000 * ms}) == second);
+	CHECK(policy.allowed({{.priority = 0}, {.priority = 1}}, {.now_us = 13'100 * ms}) == first);
+}
+
 TEST_CASE("with hold_ms 0 traffic returns at once", "[active-standby]")
 {
 	active_standby_params params{.reserved = 0, .hold_ms = 0};
