@@ -125,3 +125,24 @@ TEST_CASE("a path that is up again is preferred again, also after who followed w
     transfer.stop();
     CHECK(transfer.wait().errors() == 0);
 }
+
+TEST_CASE("after a hundred times that a carrier went and came no path is stuck", "[e2e][guard]") {
+    Pair pair;
+    const Process follower = pair.mpsched.start("attach --follow");
+    pair.mpsched("set hold_ms=1");
+    Transfer transfer = pair.requests();
+    REQUIRE(wait_until([&] { return pair.standby_is_parked(); }, 5s) >= 0);
+    for (int i = 0; i < 100; i++) {
+        must(pair.network.b().ip("link set dev dsl down"));
+        std::this_thread::sleep_for(15ms);
+        must(pair.network.b().ip("link set dev dsl up"));
+        std::this_thread::sleep_for(15ms);
+    }
+    Meter meter(pair.network.b(), pair.network.devices());
+    const double took =
+        wait_until([&] { return pair.standby_is_parked() && meter.over(200ms).share[0] > 0.9; }, 12s, 0ms);
+    report(fmt::format("carries again {:.1f} s after the last time", took));
+    CHECK(took >= 0);
+    transfer.stop();
+    CHECK(transfer.wait().errors() == 0);
+}

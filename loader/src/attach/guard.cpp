@@ -8,8 +8,11 @@
 #include <array>
 #include <cerrno>
 #include <ctime>
+#include <map>
+#include <utility>
 
 #include "attach/carrier.hpp"
+#include "attach/peers.hpp"
 #include "base/try.hpp"
 #include "kernel/netlink.hpp"
 
@@ -23,14 +26,41 @@ std::uint64_t monotonic_ns() {
     return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-// That a subflow is silent is known from its connection: it is opened or parked already, and the event only wakes who reads it.
-int take(void *, void *, std::size_t) { return 0; }
+int take(void *tokens, void *record, std::size_t size) {
+    if (size >= sizeof(mps_event))
+        static_cast<std::set<std::uint32_t> *>(tokens)->insert(static_cast<mps_event *>(record)->token);
+    return 0;
+}
+
+// The subflows that the peer avoids in favour of those that are silent now; none if another one of these works.
+Result<std::uint32_t> wrongly_avoided(const Pins &pins, std::uint32_t token) {
+    const auto conn = read_value<mps_conn>(pins.map(MPS_MAP_CONNS), token);
+    MPS_TRY(conn);
+    const auto peer = read_value<mps_peer>(pins.map(MPS_MAP_PEERS), token);
+    MPS_TRY(peer);
+    if (!*conn || !*peer)
+        return 0;
+    std::set<std::uint64_t> silent;
+    for (const mps_conn_subflow &one : (*conn)->sf)
+        if (one.silent)
+            silent.insert(one.sk);
+    std::uint32_t avoided = 0;
+    for (std::uint32_t i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+        const mps_conn_subflow &one = (*peer)->conn.sf[i];
+        if (!one.sk || silent.contains(one.sk))
+            continue;
+        if ((*peer)->conn.allowed >> i & 1)
+            return 0;
+        avoided |= 1U << i & (*peer)->told;
+    }
+    return avoided;
+}
 
 } // namespace
 
 void Guard::FreeRing::operator()(ring_buffer *ring) const { ring_buffer__free(ring); }
 
-Guard::Guard() = default;
+Guard::Guard() : tokens_(std::make_unique<std::set<std::uint32_t>>()) {}
 Guard::Guard(Guard &&) noexcept = default;
 Guard &Guard::operator=(Guard &&) noexcept = default;
 Guard::~Guard() = default;
@@ -40,7 +70,7 @@ Result<void> Guard::join(const Pins &pins) {
     const std::uint32_t id = info == pins.map_infos.end() ? 0 : info->second.id;
     if (id == events_id_)
         return {};
-    ring_.reset(ring_buffer__new(pins.map(MPS_MAP_EVENTS), take, nullptr, nullptr));
+    ring_.reset(ring_buffer__new(pins.map(MPS_MAP_EVENTS), take, tokens_.get(), nullptr));
     if (!ring_)
         return std::unexpected(system_error(errno, "listening for subflows that go silent"));
     Pins own;
@@ -59,7 +89,17 @@ Result<void> Guard::listen(const Pins &pins) {
     const int got = ring_ ? ring_buffer__consume(ring_.get()) : 0;
     if (got < 0)
         return std::unexpected(system_error(-got, "reading which subflows are silent"));
-    return got ? carry_wakes(pins) : Result<void>{};
+    if (!got)
+        return {};
+    MPS_TRY(carry_wakes(pins));
+    SubflowBits avoided;
+    for (const std::uint32_t token : std::exchange(*tokens_, {})) {
+        const auto some = wrongly_avoided(pins, token);
+        MPS_TRY(some);
+        if (*some)
+            avoided[token] = *some;
+    }
+    return tell_endpoints(pins, avoided);
 }
 
 Result<std::uint64_t> Guard::paths_down(const Pins &pins) {

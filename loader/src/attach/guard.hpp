@@ -29,7 +29,7 @@ class Guard {
     // Readable when a subflow has gone silent; -1 as long as there is no installation.
     [[nodiscard]] int fd() const;
 
-    // What silence has opened is carried out.
+    // What silence has opened is carried out, and the peer is told so: it avoids the others in favour of the silent one.
     [[nodiscard]] Result<void> listen(const Pins &pins);
     // Looks at links and addresses: what was lost is avoided at once by every connection.
     [[nodiscard]] Result<void> look_at_paths(const Pins &pins);
@@ -44,6 +44,7 @@ class Guard {
     [[nodiscard]] Result<std::uint64_t> paths_down(const Pins &pins);
     [[nodiscard]] Result<void> look_at_connections(const Pins &pins);
 
+    std::unique_ptr<std::set<std::uint32_t>> tokens_; // of connections that were told of; stays where it is
     std::unique_ptr<ring_buffer, FreeRing> ring_;
     Fd look_;                               // the program mps_look, on the installation's maps
     std::uint32_t events_id_ = 0;           // of the map: another one is another installation's

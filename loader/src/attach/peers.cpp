@@ -37,8 +37,7 @@ constexpr std::array<std::uint8_t, 54> lender = [] {
     return frame;
 }();
 
-// Which subflows of a connection, as bits.
-using Todo = std::map<std::uint32_t, std::uint32_t>;
+using Todo = SubflowBits;
 
 Result<void> send(const Pins &pins, const Todo &todo) {
     for (const auto &[token, subflows] : todo) {
@@ -81,6 +80,10 @@ Result<Told> told_now(const Pins &pins, const std::function<bool(std::uint32_t)>
 }
 
 } // namespace
+
+Result<void> tell_endpoints(const Pins &pins, const SubflowBits &subflows) {
+    return pins.program(MPS_PROG_TAKE_BACK) < 0 ? Result<void>{} : send(pins, subflows);
+}
 
 Result<std::vector<std::string>> take_back(const Pins &pins,
                                            const std::function<bool(std::uint32_t)> &concerned,

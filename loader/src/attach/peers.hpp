@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -21,6 +22,12 @@ namespace mps {
 [[nodiscard]] Result<std::vector<std::string>> take_back(const Pins &pins,
                                                          const std::function<bool(std::uint32_t)> &concerned,
                                                          std::chrono::milliseconds patience);
+
+// Subflows by their index in mps_peer, as bits, of connections by token.
+using SubflowBits = std::map<std::uint32_t, std::uint32_t>;
+
+// The same of these subflows, once, without waiting.
+[[nodiscard]] Result<void> tell_endpoints(const Pins &pins, const SubflowBits &subflows);
 
 // After a switch: where no policy decides about what peers send any more, all is taken back.
 [[nodiscard]] Result<void> settle_peers(Session &session);
