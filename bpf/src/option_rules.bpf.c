@@ -17,11 +17,12 @@ char mps_license[] SEC("license") = "GPL";
 /* Whose programs these are, for whoever finds them without their pins. */
 const volatile __u64 mps_netns_cookie = 0;
 
+/* Without types: 6.1 takes no map in its place that has other types than this, and the loader's have none. */
 struct mps_option_set {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct mps_option_table);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct mps_option_table));
 };
 
 /* One entry: the table in force. */
@@ -118,25 +119,31 @@ static __always_inline bool is_within(const struct mps_option_prefix *prefix, co
 	return !prefix->family || (prefix->family == family && !differs);
 }
 
-/* The first rule that is about this option, or -1. Global, so that it is verified once. */
+/* Global, so that the verifier looks at one rule and not at each. */
+__noinline int mps_rule_matches(const struct mps_option_rule *rule, const struct option_key *key)
+{
+	if (!rule || !key)
+		return 0;
+	if (rule->ifindex != key->ifindex || rule->direction != key->direction ||
+	    rule->subtype != key->subtype || !(rule->states & key->state))
+		return 0;
+	if ((rule->local_port && rule->local_port != key->local_port) ||
+	    (rule->remote_port && rule->remote_port != key->remote_port))
+		return 0;
+	return is_within(&rule->local, key->local, key->family) &&
+	       is_within(&rule->remote, key->remote, key->family) &&
+	       is_within(&rule->announced, key->announced, key->announced_family);
+}
+
+/* The first rule that is about this option, or -1. */
 __noinline int mps_match_option(const struct mps_option_table *table, const struct option_key *key)
 {
 	if (!table || !key)
 		return -1;
 	for (__u32 i = 0; i < MPS_MAX_OPTION_RULES; i++) {
-		const struct mps_option_rule *rule = &table->rule[i];
-
 		if (i >= table->nr)
 			break;
-		if (rule->ifindex != key->ifindex || rule->direction != key->direction ||
-		    rule->subtype != key->subtype || !(rule->states & key->state))
-			continue;
-		if ((rule->local_port && rule->local_port != key->local_port) ||
-		    (rule->remote_port && rule->remote_port != key->remote_port))
-			continue;
-		if (is_within(&rule->local, key->local, key->family) &&
-		    is_within(&rule->remote, key->remote, key->family) &&
-		    is_within(&rule->announced, key->announced, key->announced_family))
+		if (mps_rule_matches(&table->rule[i], key))
 			return i;
 	}
 	return -1;
@@ -270,24 +277,30 @@ __noinline int mps_count_changes(struct option_work *work, __u32 done)
 }
 
 /*
+ * A length between 4 and OPTION_BYTES for the verifier, which loses the range of one that was compared (6.1 when it is spilled, 7.2 the lower
+ * end). Of options it changes nothing: theirs is 4 to 40, by fours.
+ */
+static __always_inline __u32 bounded(__u32 len)
+{
+	len -= 4;
+	barrier_var(len);
+	return (len & (OPTION_BYTES - 4)) + 4;
+}
+
+/*
  * The octets, and the checksum by their difference: bpf_l4_csum_replace() knows whether it is complete or the device is
  * to do it.
  */
 __noinline int mps_write_options(struct __sk_buff *skb, struct option_work *work, __u32 tcp_off)
 {
-	__u32 options = tcp_off + sizeof(struct tcphdr), check = tcp_off + offsetof(struct tcphdr, check),
-	      len;
+	__u32 options = tcp_off + sizeof(struct tcphdr), check = tcp_off + offsetof(struct tcphdr, check);
 	__s64 diff;
 
 	if (!work)
 		return 0;
 	diff = bpf_csum_diff((__be32 *)work->before, TCP_OPTIONS_MAX, (__be32 *)work->bytes, TCP_OPTIONS_MAX,
 			     0);
-	len = work->len;
-	barrier_var(len);
-	if (diff < 0 || len < 4 || len > TCP_OPTIONS_MAX)
-		return 0;
-	if (bpf_skb_store_bytes(skb, options, work->bytes, len, 0))
+	if (diff < 0 || bpf_skb_store_bytes(skb, options, work->bytes, bounded(work->len), 0))
 		return 0;
 	return !bpf_l4_csum_replace(skb, check, 0, diff, 0);
 }
@@ -336,11 +349,10 @@ static __always_inline bool read_options(struct __sk_buff *skb, struct option_wo
 	if (!pkt->tcp_off || bpf_skb_load_bytes(skb, pkt->tcp_off, &tcp, sizeof(tcp)))
 		return false;
 	len = tcp.doff * 4 - sizeof(tcp);
-	barrier_var(len);
 	if (len < 4 || len > TCP_OPTIONS_MAX)
 		return false;
 	work->len = len;
-	if (bpf_skb_load_bytes(skb, pkt->tcp_off + sizeof(tcp), work->bytes, len))
+	if (bpf_skb_load_bytes(skb, pkt->tcp_off + sizeof(tcp), work->bytes, bounded(len)))
 		return false;
 	work->key.state = !tcp.syn ? MPS_OPTION_ESTABLISHED : tcp.ack ? MPS_OPTION_SYNACK : MPS_OPTION_SYN;
 	return !mps_list_options(work, len) && work->nr && note_ends(skb, &work->key, pkt, &tcp);
