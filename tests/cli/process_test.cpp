@@ -151,6 +151,7 @@ const std::vector<Words> every_command{
     {"path", "wan0"},
     {"path", "wan0", "weight=3"},
     {"rule", "add", "wan0", "in", "mp_join", "neutralise", "rport=443"},
+    {"rule", "apply"},
     {"rule", "list"},
     {"rule", "counters"},
     {"rule", "del", "1"},

@@ -72,7 +72,7 @@ PathWish path(const Desired &desired, const NetworkInterface &interface) {
 
 // What `apply` would have made of an empty namespace with these interfaces.
 Facts after(const Desired &desired, const std::vector<NetworkInterface> &interfaces) {
-    Facts facts{.interfaces = interfaces};
+    Facts facts{.interfaces = interfaces, .option_rules = desired.option_rule_list()};
     Status &status = facts.status;
     status.installed = true;
     status.max_connections = 16'384;
@@ -215,6 +215,20 @@ TEST_CASE("a mistake is told with its file, line and column, and with what is al
         {"version = 1\n[[rule]]\nfor = \"dev=a,dev=b\"\npolicy = \"auto\"", ":3:7: ", "twice", ""},
         {"version = 1\n[[rule]]\nfor = \"rport=1\"\npolicy = \"auto\"\n[[rule]]\nfor = \"rport=1\"\npolicy = \"auto\"",
          ":5:1: ", "a rule for 'rport=1' already", ""},
+        {"version = 1\n[[option_rule]]\ninterface = \"a\"\ndirection = \"in\"\noption = \"dss\"",
+         ":2:1: ", "'action' is missing", "allow"},
+        {"version = 1\n[[option_rule]]\ninterface = \"a\"\ndirection = \"in\"\noption = \"mp_join\"\naction = \"neutralise\"\nport = 443",
+         ":7:1: ", "unknown key 'port' in [[option_rule]]", "did you mean 'lport'"},
+        {"version = 1\n[[option_rule]]\ninterface = \"a\"\ndirection = \"in\"\noption = \"mp_join\"\naction = \"neutralise\"\nrport = 65536",
+         ":2:1: ", "'65536' is no port", "1 to 65535"},
+        {"version = 1\n[[option_rule]]\ninterface = \"a\"\ndirection = \"in\"\noption = \"mp_join\"\naction = \"neutralise\"\nremote = 7",
+         ":7:10: ", "'remote' is a text in quotes", "192.0.2.0/24"},
+        {"version = 1\n[[option_rule]]\ninterface = \"a\"\ndirection = \"in\"\noption = \"mp_join\"\naction = \"neutralise\"\naddress = \"10.0.0.0/8\"",
+         ":2:1: ", "address= is for add_addr", ""},
+        {"version = 1\n[[option_rule]]\ninterface = \"a\"\ndirection = \"in\"\noption = \"mp_join\"\naction = \"neutralise\"\nstate = [\"syn\", \"established\"]",
+         ":2:1: ", "is for its handshake", "state=syn,synack"},
+        {"version = 1\n[[option_rule]]\ninterface = \"a\"\ndirection = \"in\"\noption = \"mp_join\"\naction = \"neutralise\"\n[[option_rule]]\ninterface = \"a\"\ndirection = \"in\"\noption = \"mp_join\"\naction = \"neutralise\"\n",
+         ":7:1: ", "there is this rule already", ":2:1"},
     };
     for (const Case &one : cases) {
         const Error error = wrong(one.text);
@@ -351,6 +365,26 @@ TEST_CASE("what is in force already is left alone, and each difference is one ch
     CHECK(actions(desired, facts) == Texts{"engine: dwell_us=1000"});
     // Files that say nothing manage nothing.
     CHECK(actions(right("version = 1\n"), same).empty());
+}
+
+TEST_CASE("rules about options are one change, also where nothing else is installed", "[config]") {
+    const Desired desired =
+        right("version = 1\n"
+              "[[option_rule]]\ninterface = \"a\"\ndirection = \"in\"\noption = \"mp_join\"\n"
+              "action = \"neutralise\"\nremote = \"192.0.2.7/24\"\nstate = [\"synack\"]\n"
+              "[[option_rule]]\ninterface = \"a\"\ndirection = \"out\"\noption = \"dss\"\n"
+              "action = \"allow\"\nrport = 443\n");
+    Facts facts{};
+    CHECK(
+        actions(desired, facts) ==
+        Texts{
+            "option rules: a in mp_join neutralise state=synack remote=192.0.2.0/24; a out dss allow rport=443"});
+    facts.option_rules = desired.option_rule_list();
+    CHECK(actions(desired, facts).empty());
+    CHECK(actions(right(write(exported(after(desired, {}).status, facts.option_rules))), facts).empty());
+    std::swap(facts.option_rules[0], facts.option_rules[1]);
+    CHECK(actions(desired, facts).size() == 1);
+    CHECK(actions(right("version = 1\n[engine]\n"), facts).back() == "remove the option rules");
 }
 
 TEST_CASE("each direction may have its own policy, and each difference is one change", "[config]") {

@@ -4,6 +4,7 @@
 // that the option did not arrive; a living connection goes on.
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "traffic.hpp"
@@ -258,4 +259,41 @@ TEST_CASE("a rule that would come too late is refused, and one without its inter
     CHECK(scene.mpsched.json("rule list")[0]["problem"].is_null());
     must(scene.network.a().ip("link del later0"));
     CHECK(scene.mpsched.json("rule list")[0]["problem"].is_string());
+}
+
+TEST_CASE("a file's rules take the place of all others, and one with a mistake changes nothing",
+          "[e2e][options]") {
+    Scene scene;
+    const TemporaryFolder folder;
+    const auto apply = [&](const std::string &rules) {
+        std::ofstream(folder / "rules.toml") << "version = 1\n" + rules;
+        std::filesystem::permissions(folder / "rules.toml", std::filesystem::perms(0644));
+        return scene.mpsched.try_run("rule apply " + (folder / "rules.toml"));
+    };
+    const std::string refuse =
+        fmt::format("[[option_rule]]\ninterface = \"dsl\"\ndirection = \"out\"\noption = \"mp_capable\"\n"
+                    "action = \"refuse\"\nrport = {}\n",
+                    scene.server.port());
+    const std::string hide =
+        "[[option_rule]]\ninterface = \"lte\"\ndirection = \"in\"\noption = \"add_addr\"\n"
+        "action = \"neutralise\"\naddress = \"10.0.0.0/8\"\n";
+    scene.mpsched("rule add lte out mp_join neutralise");
+    REQUIRE(apply(refuse + hide).ok());
+    REQUIRE(scene.mpsched.json("rule list").size() == 2);
+    check_content(scene.run(scene.server), true);
+    check_clean(scene.run(scene.other));
+    CHECK(scene.run(scene.other).min_subflows() == 2); // the join rule is gone
+    CHECK(scene.hits(0) == 5);
+
+    const auto wrong = apply(hide + "[[option_rule]]\ninterface = \"dsl\"\n");
+    CHECK(wrong.exit_code == 2);
+    CHECK(wrong.err.find("rules.toml:8:1: ") != std::string::npos);
+    CHECK(scene.mpsched.json("rule list").size() == 2);
+    CHECK(scene.hits(0) == 5); // not even the counter
+    // What stays while others come and go keeps its counter, at another place.
+    REQUIRE(apply(hide + refuse).ok());
+    CHECK(scene.hits(1) == 5);
+    REQUIRE(apply("").ok());
+    CHECK(scene.mpsched.json("rule list").empty());
+    CHECK(nothing_left(scene.network.a(), "dsl"));
 }

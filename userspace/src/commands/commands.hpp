@@ -28,6 +28,7 @@ void setup_probe(Binder &binder);
 void setup_reload(Binder &binder);
 void setup_repair(Binder &binder);
 void setup_rule_add(Binder &binder);
+void setup_rule_apply(Binder &binder);
 void setup_rule_counters(Binder &binder);
 void setup_rule_del(Binder &binder);
 void setup_rule_list(Binder &binder);
@@ -66,6 +67,7 @@ inline constexpr CommandCode command_codes[] = {
     {"reload", setup_reload},
     {"repair", setup_repair},
     {"rule add", setup_rule_add},
+    {"rule apply", setup_rule_apply},
     {"rule counters", setup_rule_counters},
     {"rule del", setup_rule_del},
     {"rule list", setup_rule_list},

@@ -146,8 +146,28 @@ Result<Reply> run_export(const Context &context) {
     const auto status = instance->status();
     if (!status)
         return std::unexpected(status.error());
-    const std::string toml = config::write(config::exported(*status));
+    const auto option_rules = instance->option_rules();
+    if (!option_rules)
+        return std::unexpected(option_rules.error());
+    std::vector<OptionRule> list;
+    for (const OptionRuleStatus &one : *option_rules)
+        list.push_back(one.rule);
+    const std::string toml = config::write(config::exported(*status, list));
     return Reply{.json = {{"toml", toml}}, .text = toml};
+}
+
+// Of the file only what it says of options; all of it has to be right, though.
+Result<Reply> run_rule_apply(const Context &context, const ConfigOptions &options) {
+    const auto desired = config::load(options.path());
+    if (!desired)
+        return std::unexpected(desired.error());
+    auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    const auto result = instance->set_option_rules(desired->option_rule_list());
+    if (!result)
+        return std::unexpected(result.error());
+    return option_rules_changed(*result);
 }
 
 std::string editor() {
@@ -235,6 +255,7 @@ Result<Reply> run_reload(const Context &context) {
 
 } // namespace
 
+void setup_rule_apply(Binder &binder) { bind_file(binder, run_rule_apply); }
 void setup_config_check(Binder &binder) { bind_file(binder, run_check); }
 void setup_config_diff(Binder &binder) { bind_file(binder, run_diff); }
 void setup_config_apply(Binder &binder) { bind_file(binder, run_apply); }

@@ -24,6 +24,7 @@ void bind_file(Binder &binder) {
 
 } // namespace
 
+void setup_rule_apply(Binder &binder) { bind_file(binder); }
 void setup_config_check(Binder &binder) { bind_file(binder); }
 void setup_config_diff(Binder &binder) { bind_file(binder); }
 void setup_config_apply(Binder &binder) { bind_file(binder); }

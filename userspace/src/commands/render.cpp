@@ -123,4 +123,33 @@ std::string service_text(const Json &service, const output::Style &style) {
     return all;
 }
 
+namespace {
+
+std::string lines_of(std::string_view before, const std::vector<OptionRule> &rules) {
+    std::string lines;
+    for (const OptionRule &rule : rules)
+        lines += fmt::format("{}{}\n", before, text::printable(option_rule_text(rule)));
+    return lines;
+}
+
+Json rules_json(const std::vector<OptionRule> &rules) {
+    Json all = Json::array();
+    for (const OptionRule &rule : rules)
+        all.push_back(option_rule_json(rule));
+    return all;
+}
+
+} // namespace
+
+Reply option_rules_changed(const OptionRulesResult &result) {
+    Reply reply{.json = {{"added", rules_json(result.added)},
+                         {"removed", rules_json(result.removed)},
+                         {"rules", rules_json(result.rules)}},
+                .text = lines_of("removed  ", result.removed) + lines_of("added    ", result.added),
+                .warnings = result.warnings};
+    if (reply.text.empty())
+        reply.text = "nothing had to be changed\n";
+    return reply;
+}
+
 } // namespace mps::cli

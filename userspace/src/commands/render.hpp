@@ -30,6 +30,9 @@ namespace mps::cli {
 [[nodiscard]] Result<std::vector<Setting>> parse_settings(const std::vector<std::string> &words,
                                                           std::string_view instead = {});
 
+// What became of rules about MPTCP options.
+[[nodiscard]] Reply option_rules_changed(const OptionRulesResult &result);
+
 // A heading of the answer for people.
 [[nodiscard]] std::string heading(const output::Style &style, std::string_view text);
 

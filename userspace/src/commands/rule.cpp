@@ -25,31 +25,6 @@ Result<std::uint32_t> parse_place(const std::string &text) {
     return place;
 }
 
-std::string lines_of(std::string_view before, const std::vector<OptionRule> &rules) {
-    std::string lines;
-    for (const OptionRule &rule : rules)
-        lines += fmt::format("{}{}\n", before, text::printable(option_rule_text(rule)));
-    return lines;
-}
-
-Json rules_json(const std::vector<OptionRule> &rules) {
-    Json all = Json::array();
-    for (const OptionRule &rule : rules)
-        all.push_back(option_rule_json(rule));
-    return all;
-}
-
-Reply changed(const OptionRulesResult &result) {
-    Reply reply{.json = {{"added", rules_json(result.added)},
-                         {"removed", rules_json(result.removed)},
-                         {"rules", rules_json(result.rules)}},
-                .text = lines_of("removed  ", result.removed) + lines_of("added    ", result.added),
-                .warnings = result.warnings};
-    if (reply.text.empty())
-        reply.text = "nothing had to be changed\n";
-    return reply;
-}
-
 // ----------------------------------------------------------------------------------------------------- add, del
 
 struct AddOptions {
@@ -80,7 +55,7 @@ Result<Reply> run_add(const Context &context, const AddOptions &options) {
     const auto result = instance->add_option_rule(*rule, position);
     if (!result)
         return std::unexpected(result.error());
-    return changed(*result);
+    return option_rules_changed(*result);
 }
 
 struct DelOptions {
@@ -104,7 +79,7 @@ Result<Reply> run_del(const Context &context, const DelOptions &options) {
     const auto result = options.all ? instance->set_option_rules({}) : instance->remove_option_rules(places);
     if (!result)
         return std::unexpected(result.error());
-    return changed(*result);
+    return option_rules_changed(*result);
 }
 
 // ----------------------------------------------------------------------------------------------------- list, counters

@@ -15,6 +15,7 @@
 
 #include "codec/sha256.hpp"
 #include "mpsched/nearest.hpp"
+#include "mpsched/option_rule_words.hpp"
 #include "mpsched/policy_names.hpp"
 
 namespace mps::config {
@@ -49,6 +50,7 @@ class Builder {
     void add_engine(const Section &section);
     void add_interface(const Section &section);
     void add_rule(const Section &section);
+    void add_option_rule(const Section &section);
     void add_names(const Entry &entry, InterfaceWish &wish);
     void add_attribute(const Entry &entry, InterfaceWish &wish);
     void add_period(const Section &section, InterfaceWish &wish);
@@ -87,6 +89,9 @@ void Builder::add(const File &file) {
             break;
         case Part::rule:
             add_rule(section);
+            break;
+        case Part::option_rule:
+            add_option_rule(section);
             break;
         }
         desired_.empty = false;
@@ -329,6 +334,28 @@ void Builder::add_rule(const Section &section) {
         desired_.rules.push_back(std::move(rule));
 }
 
+void Builder::add_option_rule(const Section &section) {
+    std::vector<Setting> matches;
+    for (const Entry &entry : section.entries)
+        if (std::ranges::any_of(option_rule_matches, [&](const auto &one) { return one.word == entry.key; }))
+            matches.emplace_back(entry.key, fmt::format("{}", fmt::join(entry.texts, ",")));
+    const auto text = [&](std::string_view key) { return section.text(key); };
+    // What is missing has been told.
+    for (const std::string_view key : {"interface", "direction", "option", "action"})
+        if (!section.find(key))
+            return;
+    auto rule =
+        make_option_rule(text("interface"), text("direction"), text("option"), text("action"), matches);
+    if (!rule)
+        return complain(section.at, rule.error());
+    const auto same = std::ranges::find_if(desired_.option_rules,
+                                           [&](const OptionRuleWish &one) { return one.rule == *rule; });
+    if (same != desired_.option_rules.end())
+        return complain(section.at, "there is this rule already",
+                        fmt::format("it stands at {}", same->at.text()));
+    desired_.option_rules.push_back({section.at, std::move(*rule)});
+}
+
 void apply(const InterfaceWish &wish, PathWish &path) {
     const PathChange &change = wish.attributes;
     path.attach = wish.attach.value_or(path.attach);
@@ -382,6 +409,13 @@ std::vector<std::string> Desired::files() const {
     for (const Source &one : sources)
         names.push_back(one.path);
     return names;
+}
+
+std::vector<OptionRule> Desired::option_rule_list() const {
+    std::vector<OptionRule> list;
+    for (const OptionRuleWish &wish : option_rules)
+        list.push_back(wish.rule);
+    return list;
 }
 
 bool Desired::asks_for_routes() const {

@@ -64,6 +64,11 @@ struct RuleWish {
     UseWish use{};
 };
 
+struct OptionRuleWish {
+    Position at{};
+    OptionRule rule{};
+};
+
 // What one interface is to be like: all [[interface]] that it matches, together.
 struct PathWish {
     std::string name{};
@@ -88,11 +93,13 @@ struct Desired {
     std::vector<Param> engine{};
     std::vector<InterfaceWish> interfaces{};
     std::vector<RuleWish> rules{};
+    std::vector<OptionRuleWish> option_rules{};
     // The files say nothing at all: then nothing is managed.
     bool empty = true;
 
     // Their names.
     [[nodiscard]] std::vector<std::string> files() const;
+    [[nodiscard]] std::vector<OptionRule> option_rule_list() const;
     [[nodiscard]] bool asks_for_routes() const;
     // nullopt: no [[interface]] is for it.
     [[nodiscard]] std::optional<PathWish> path(const NetworkInterface &interface) const;

@@ -72,9 +72,29 @@ Section interface_section(const Status &status, const PathStatus &path) {
     return section;
 }
 
+Section option_rule_section(const OptionRule &rule) {
+    Section section{.part = Part::option_rule};
+    const auto put = [&](const char *key, const std::string &value) {
+        if (!value.empty())
+            section.put(key, value);
+    };
+    const auto port = [](std::uint16_t number) { return number ? fmt::to_string(number) : std::string(); };
+    put("interface", rule.interface);
+    put("direction", rule.direction);
+    put("option", rule.option);
+    put("action", rule.action);
+    put("state", rule.state);
+    put("local", rule.local);
+    put("lport", port(rule.local_port));
+    put("remote", rule.remote);
+    put("rport", port(rule.remote_port));
+    put("address", rule.address);
+    return section;
+}
+
 } // namespace
 
-std::vector<Section> exported(const Status &status) {
+std::vector<Section> exported(const Status &status, const std::vector<OptionRule> &option_rules) {
     std::vector<Section> sections(1);
     sections.front().put("version", fmt::to_string(format_version));
     if (!status.installed)
@@ -102,6 +122,8 @@ std::vector<Section> exported(const Status &status) {
         put_use(section, status, rule);
         sections.push_back(std::move(section));
     }
+    for (const OptionRule &rule : option_rules)
+        sections.push_back(option_rule_section(rule));
     return sections;
 }
 

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "mpsched/option_rule_words.hpp"
 #include "mpsched/path_limits.hpp"
 
 namespace mps::config {
@@ -16,6 +17,13 @@ namespace {
 
 constexpr std::array<std::string_view, 12> types{"ethernet", "wifi", "wwan",   "ppp",    "veth",      "vlan",
                                                  "bond",     "team", "bridge", "ipvlan", "wireguard", "tun"};
+
+std::string words(std::span<const OptionRuleWord> list) {
+    std::string all;
+    for (const OptionRuleWord &one : list)
+        all += fmt::format("{}{}", all.empty() ? "" : ", ", one.word);
+    return all;
+}
 
 std::string range(const PathLimit &limit) { return fmt::format("{}..{}", limit.least, limit.most); }
 
@@ -35,11 +43,19 @@ std::span<const PartText> parts() {
         {Part::rule, "[[rule]]", "rule", true,
          "Connections that are to have another policy. Tried in this order, the first that matches decides. One with the same "
          "'for' in a later file takes the place of the earlier one."},
+        {Part::option_rule, "[[option_rule]]", "option_rule", true,
+         "What becomes of MPTCP options on an interface, as rule add has it. Tried in this order, that of the files by name; the first "
+         "that matches decides. Rules that are not in the files go with the next reload."},
     };
     return all;
 }
 
 std::span<const Key> keys() {
+    static const std::string directions = words(option_rule_directions);
+    static const std::string options = words(option_rule_options);
+    static const std::string actions = words(option_rule_actions);
+    static const std::string states = fmt::format("{}", fmt::join(option_rule_states, ", "));
+    constexpr std::string_view prefix = "192.0.2.1, 192.0.2.0/24, 2001:db8::/32";
     static const std::string energies = fmt::format("{}", fmt::join(energy_names, ", "));
     static const std::string type_names = fmt::format("{}", fmt::join(types, ", "));
     static const std::string weight = range(path_weight);
@@ -93,6 +109,18 @@ std::span<const Key> keys() {
          "those that are not named have their defaults"},
         {Part::rule, "enabled", Form::flag, optional, "true, false",
          "false: there is no such rule, whatever an earlier file says; default true"},
+        {Part::option_rule, "interface", Form::text, required, "a name",
+         "which interface; one that is not there is waited for"},
+        {Part::option_rule, "direction", Form::text, required, directions, "what arrives, or what leaves"},
+        {Part::option_rule, "option", Form::text, required, options, "the option"},
+        {Part::option_rule, "action", Form::text, required, actions, "what becomes of it"},
+        {Part::option_rule, "state", Form::texts, optional, states, "only in these packets of a connection"},
+        {Part::option_rule, "local", Form::text, optional, prefix, "only of this address of this host"},
+        {Part::option_rule, "remote", Form::text, optional, prefix, "only of this address of the peer"},
+        {Part::option_rule, "lport", Form::amount, optional, "1..65535", "only of this port of this host"},
+        {Part::option_rule, "rport", Form::amount, optional, "1..65535", "only of this port of the peer"},
+        {Part::option_rule, "address", Form::text, optional, prefix,
+         "only where add_addr announces this address"},
     };
     return all;
 }
@@ -142,6 +170,13 @@ quota_day = 15
 for = "rport=443"
 policy = "weighted"
 set = { lead_bytes = "16Ki" }
+
+[[option_rule]]
+interface = "wwan0"
+direction = "in"
+option = "add_addr"
+action = "neutralise"
+address = "10.0.0.0/8"
 )";
 }
 

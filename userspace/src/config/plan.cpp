@@ -96,6 +96,7 @@ class Planner {
             for (const RuleWish &rule : desired_.rules)
                 wait("rule " + rule.selector, "no interface is there yet that is to be attached");
         }
+        plan_option_rules();
         plan_rest();
         return std::move(plan_);
     }
@@ -118,6 +119,7 @@ class Planner {
     void plan_fallback();
     void plan_engine();
     void plan_rules();
+    void plan_option_rules();
     void remove_rule(const std::string &selector);
     [[nodiscard]] std::vector<RuleStatus> plan_removals();
     [[nodiscard]] static std::vector<Action> placed(const UseWish &wish, std::vector<Action> changes,
@@ -343,6 +345,23 @@ void Planner::plan_rules() {
     }
 }
 
+// All of them at once, as the kernel has them.
+void Planner::plan_option_rules() {
+    const auto wanted = desired_.option_rule_list();
+    if (!wanted.empty())
+        plan_.objects.emplace_back("option rules");
+    if (wanted == facts_.option_rules)
+        return;
+    std::vector<std::string> texts;
+    for (const OptionRule &one : wanted)
+        texts.push_back(option_rule_text(one));
+    plan_.actions.push_back({.kind = Kind::option_rules,
+                             .object = "option rules",
+                             .text = texts.empty()
+                                         ? "remove the option rules"
+                                         : fmt::format("option rules: {}", fmt::join(texts, "; "))});
+}
+
 // What is there and nothing asks for; last, so that there is never less than before.
 void Planner::plan_rest() {
     for (const PathStatus &path : status_.paths) {
@@ -413,6 +432,16 @@ Result<std::vector<std::string>> nothing_more(const Result<T> &done) {
     return std::vector<std::string>{};
 }
 
+Result<std::vector<std::string>> set_option_rules(Instance &instance, const Desired &desired) {
+    auto done = instance.set_option_rules(desired.option_rule_list());
+    if (!done)
+        return std::unexpected(done.error());
+    return std::move(done->warnings);
+}
+
+// Rules about options need nothing attached.
+bool needs_installation(const Action &action) { return action.kind != Action::Kind::option_rules; }
+
 bool is_interface(const Action &action) {
     return action.kind == Action::Kind::attach || action.kind == Action::Kind::attributes;
 }
@@ -426,7 +455,12 @@ Result<Facts> look(const Instance &instance, const Desired &desired) {
     auto interfaces = instance.interfaces(desired.asks_for_routes());
     if (!interfaces)
         return std::unexpected(interfaces.error());
+    const auto option_rules = instance.option_rules();
+    if (!option_rules)
+        return std::unexpected(option_rules.error());
     Facts facts{.status = std::move(*status), .interfaces = std::move(*interfaces)};
+    for (const OptionRuleStatus &one : *option_rules)
+        facts.option_rules.push_back(one.rule);
     std::set<std::string> seen;
     for (const RuleWish &rule : desired.rules) {
         auto selector = instance.canonical_selector(rule.selector);
@@ -458,6 +492,8 @@ Result<std::vector<std::string>> perform(Instance &instance, const Desired &desi
         return nothing_more(instance.remove_rule(action.name));
     case Action::Kind::forget:
         return nothing_more(instance.forget_path(action.name));
+    case Action::Kind::option_rules:
+        return set_option_rules(instance, desired);
     case Action::Kind::detach:
         break;
     }
@@ -487,7 +523,8 @@ Result<Reconciled> reconcile(Instance &instance, const Desired &desired, const C
             return std::unexpected(facts.error());
         bool acted = false;
         for (Action &action : make_plan(desired, *facts).actions)
-            if (is_interface(action) == interfaces && (interfaces || instance.installed()))
+            if (is_interface(action) == interfaces &&
+                (interfaces || instance.installed() || !needs_installation(action)))
                 acted |= act(action);
         // Looking is what costs here: only where something was done.
         if (acted)

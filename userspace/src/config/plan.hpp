@@ -14,7 +14,7 @@
 namespace mps::config {
 
 struct Action {
-    enum class Kind { attach, attributes, fallback, engine, rule, unrule, detach, forget };
+    enum class Kind { attach, attributes, fallback, engine, rule, unrule, option_rules, detach, forget };
     Kind kind = Kind::attach;
     std::string object{}; // what it is about: "interface lte0", "default policy", "engine", "rule rport=443"
     std::string text{};   // what is to change, for people
@@ -46,6 +46,7 @@ struct Facts {
     std::vector<NetworkInterface> interfaces{};
     // Of each rule that is desired: its selector as status has it, or why it cannot be had.
     std::vector<Result<std::string>> selectors{};
+    std::vector<OptionRule> option_rules{};
 };
 
 [[nodiscard]] Result<Facts> look(const Instance &instance, const Desired &desired);
@@ -71,6 +72,7 @@ struct Reconciled {
                                            const Consider &consider = {});
 
 // What runs now as the sections of a file.
-[[nodiscard]] std::vector<Section> exported(const Status &status);
+[[nodiscard]] std::vector<Section> exported(const Status &status,
+                                            const std::vector<OptionRule> &option_rules = {});
 
 } // namespace mps::config

@@ -546,6 +546,24 @@ std::span<const Command> commands() {
         },
         {
             .verb = "rule",
+            .sub_verb = "apply",
+            .group = Group::options,
+            .changes = true,
+            .summary = "put the rules of a file in place of those that there are",
+            .description =
+                {
+                    "All at once: no packet meets some of the old ones and some of the new. A file with a mistake changes nothing; it is told "
+                    "with its line and what is allowed. The file is one of settings, mpsched.toml(5), of which only the [[option_rule]] "
+                    "count here; mpschedd and 'config apply' bring them into force with all the rest.",
+                },
+            .arguments = {{.name = "FILE",
+                           .required = false,
+                           .complete = Complete::file,
+                           .text = "as with config check"}},
+            .examples = {{"rule apply options.toml", ""}},
+        },
+        {
+            .verb = "rule",
             .sub_verb = "list",
             .group = Group::options,
             .json_member = "rules",
