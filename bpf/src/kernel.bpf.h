@@ -85,10 +85,14 @@ struct inet_connection_sock {
 	const struct tcp_congestion_ops *icsk_ca_ops;
 	void *icsk_ulp_data;
 	__u8 icsk_retransmits;
+	struct {
+		__u32 lrcvtime;
+	} icsk_ack;
 };
 
 struct tcp_options_received {
 	__u32 ts_recent;
+	__u32 rcv_tsval;
 	__u32 rcv_tsecr;
 	__u16 tstamp_ok : 1, snd_wscale : 4, rcv_wscale : 4;
 };

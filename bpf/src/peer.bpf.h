@@ -21,6 +21,8 @@
 #define PEER_DECIDE_NS (1000 * 1000ull)
 /* The least time over which a rate of receipt is measured. */
 #define PEER_RATE_NS (20 * 1000 * 1000ull)
+/* For how long the least delay is taken for the path's own. */
+#define PEER_DELAY_MS 60000
 
 /* When the peer was told something else it is looked at after this time: what was queued for a subflow drains first. */
 #define PEER_DRAIN_NS (1000 * 1000 * 1000ull)
@@ -86,20 +88,65 @@ static __always_inline __u32 socket_tx_ifindex(struct sock *sk)
 	return dst ? BPF_CORE_READ(dst, dev, ifindex) : 0;
 }
 
-/* How much arrives on a subflow, and when it last did. */
-static __always_inline void measure_receipt(struct mps_peer_subflow *told, __u64 received, __u64 now_ns)
+static __always_inline bool is_sooner(__u32 one, __u32 other)
 {
-	__u64 elapsed_ns = now_ns - told->rate_ns, grown = received - told->rate_bytes;
+	return (__s32)(one - other) < 0;
+}
+
+/*
+ * How long was what just arrived on its way? Its timestamp is the peer's clock in milliseconds (net/ipv4/tcp_output.c), so the difference
+ * to ours tells no delay, but by how much one is longer than another: what waits in front of the path. Only of what arrived
+ * this very moment; a delayed ACK looks late. Unlike a round trip by timestamps (rcv_rtt_est) it has nothing of the peer's pauses in it.
+ */
+static __always_inline void note_delay(struct mps_peer_subflow *told, const struct mps_subflow_ref *ref,
+				       __u64 now_ns, bool cast)
+{
+	struct tcp_sock *tp = KPTR(struct tcp_sock, (void *)ref->tp, cast);
+	__u32 now_ms = now_ns / 1000000, delay = now_ms - READ(tp, rx_opt.rcv_tsval, cast);
+	__u32 age = (__u32)bpf_jiffies64() - READ(tp, inet_conn.icsk_ack.lrcvtime, cast);
+
+	if (age > 1 || !READ_BITS(tp, rx_opt.tstamp_ok, cast))
+		return;
+	if (bpf_core_field_exists(tp->tcp_usec_ts) && READ_BITS(tp, tcp_usec_ts, cast))
+		return;
+	if (!(told->delays & MPS_DELAY_LEAST) || is_sooner(delay, told->delay_least)) {
+		told->delay_least = delay;
+		if (!(told->delays & MPS_DELAY_LEAST)) {
+			told->delay_later = delay;
+			told->delay_ms = now_ms;
+		}
+	}
+	if (is_sooner(delay, told->delay_later))
+		told->delay_later = delay;
+	/* Clocks drift apart, by up to some milliseconds in a minute. */
+	if (now_ms - told->delay_ms > PEER_DELAY_MS) {
+		told->delay_least = told->delay_later;
+		told->delay_later = delay;
+		told->delay_ms = now_ms;
+	}
+	if (!(told->delays & MPS_DELAY_NOW) || is_sooner(delay, told->delay_now))
+		told->delay_now = delay;
+	told->delays = MPS_DELAY_LEAST | MPS_DELAY_NOW;
+}
+
+/* How much arrives on a subflow, when it last did, and what waits in front of it. */
+static __always_inline void measure_receipt(struct mps_peer_subflow *told, const struct mps_subflow_ref *ref,
+					    __u64 received, __u64 now_ns, bool cast)
+{
+	__u64 elapsed_ns = now_ns - told->rate_ns, grown = (__u32)received - told->rate_bytes;
 
 	if (told->grown_bytes != (__u32)received) {
 		told->grown_bytes = received;
 		told->grown_ns = now_ns;
+		note_delay(told, ref, now_ns, cast);
 	}
 	if (elapsed_ns < PEER_RATE_NS)
 		return;
-	told->rate = told->rate_ns && !(grown >> 40) ? grown * 1000000 / elapsed_ns : 0;
+	told->rate = told->rate_ns ? grown * 1000000 / elapsed_ns : 0;
 	told->rate_ns = now_ns;
 	told->rate_bytes = received;
+	told->queue_us = told->delays & MPS_DELAY_NOW ? (told->delay_now - told->delay_least) * 1000 : 0;
+	told->delays &= ~MPS_DELAY_NOW;
 }
 
 /* As mps_take_subflow(), for what the peer sends. */
@@ -166,7 +213,12 @@ __noinline int mps_take_peer(struct mps_view *view, struct mps_peer *peer, const
 		p->overruled |= 1u << index;
 	}
 	mine->peer_backup = own_wish;
-	measure_receipt(told, received, p->now_ns);
+	if (mps_rdonly_cast)
+		measure_receipt(told, ref, received, p->now_ns, true);
+	else
+		measure_receipt(told, ref, received, p->now_ns, false);
+	view->receipt[index].rtt_us = rtt_us;
+	view->receipt[index].queue_us = told->queue_us;
 	backup = told->told ? is_equal(told->told, MPS_TOLD_BACKUP) : own_wish;
 	flags &= ~(MPS_SF_BACKUP | MPS_SF_LOCAL_BACKUP | MPS_SF_SLOW_START);
 	flags |= backup * MPS_SF_BACKUP | peers_wish * MPS_SF_LOCAL_BACKUP | (ref->own ? MPS_SF_SELF : 0);
@@ -359,14 +411,14 @@ __noinline int mps_follow_peer(struct mps_peer *peer, const struct mps_view *vie
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
 		total += view->sf[i].bytes_acked * (p->seen >> i & 1);
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		__u64 received = view->sf[i].bytes_acked, news, all;
+		__u32 received = view->sf[i].bytes_acked, news, all;
 		struct mps_peer_subflow *told = &peer->sf[i];
 		__u32 tries, bit = 1u << i, backup, unheard;
 
 		if (!(peer->checks & p->seen & bit) || (__s64)(p->now_ns - told->check_ns) < 0)
 			continue;
 		news = received - told->check_bytes;
-		all = total - told->check_total;
+		all = (__u32)total - told->check_total;
 		tries = told->tries;
 		backup = p->backup >> i & 1;
 		told->check_bytes = received;

@@ -118,7 +118,6 @@ static __always_inline void note_told(struct mps_peer *peer, __u32 index, __u64 
 	struct mps_conn_subflow *mine = &peer->conn.sf[index & (MPS_SUBFLOW_ROWS - 1)];
 	__u32 bit = 1u << (index & (MPS_SUBFLOW_ROWS - 1)), now = backup ? MPS_TOLD_BACKUP : MPS_TOLD_ACTIVE;
 
-	told->told_ns = now_ns;
 	mine->flip_ns = now_ns;
 	mine->flip_value = backup;
 	peer->pending &= ~bit;

@@ -3,7 +3,7 @@
 #ifndef MPS_AUTO_MEMORY_H
 #define MPS_AUTO_MEMORY_H
 
-#include "../common/delay.core.h"
+#include "../common/receive.core.h"
 #include "constants.core.h"
 
 struct auto_flow {
@@ -17,9 +17,7 @@ struct auto_flow {
 
 /* Of the other direction, which has a memory of its own: see receiver.core.h. */
 struct auto_receive_state {
-	__u64 began_us; /* when the present transfer did */
-	__u64 grown_us; /* when something last arrived … */
-	__u64 total;    /* … and how much that was in all */
+	struct mps_transfer transfer;
 	__u32 quickest; /* index, plus 1; 0: none yet */
 	__u32 reserved;
 };

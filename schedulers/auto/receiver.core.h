@@ -17,7 +17,7 @@
 MPS_CORE_PART __u32 auto_receive(const struct mps_view *v, struct auto_receive_state *st)
 {
 	__u32 candidates, quickest, allowed;
-	__u64 total, gap_us, lasted_us;
+	__u64 gap_us, lasted_us;
 
 	if (!v || !st)
 		return 0;
@@ -29,14 +29,7 @@ MPS_CORE_PART __u32 auto_receive(const struct mps_view *v, struct auto_receive_s
 	gap_us = 2 * (__u64)mps_delay_us(mps_at(v, quickest));
 	if (gap_us < AUTO_RECEIVE_GAP_US)
 		gap_us = AUTO_RECEIVE_GAP_US;
-	total = mps_acked_of(v, v->present);
-	if (mps_elapsed_us(v, st->grown_us) > gap_us)
-		st->began_us = v->now_us;
-	if (total != st->total) {
-		st->total = total;
-		st->grown_us = v->now_us;
-	}
-	lasted_us = mps_elapsed_us(v, st->began_us);
+	lasted_us = mps_follow_transfer(v, &st->transfer, gap_us);
 	allowed = 1u << quickest;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
 		allowed |= (__u32)mps_is_less(AUTO_RECEIVE_RTTS * (__u64)mps_delay_us(&v->sf[i]), lasted_us)

@@ -6,11 +6,14 @@
  *
  * A message begins when data appears on a connection that had none under way, and ends when all of it is
  * acknowledged. Its size is what has been handed to the kernel so far, or `message_bytes` if that is more.
+ *
+ * Of what the peer sends nobody sees what is left. A message begins with what arrives after a pause and ends with the next one; it is taken to be
+ * as large as `message_bytes` or else the one before, and one that is larger, or the first, to have as much to come as came beyond that.
  */
 #ifndef MPS_DEADLINE_CORE_H
 #define MPS_DEADLINE_CORE_H
 
-#include "../common/delay.core.h"
+#include "../common/receive.core.h"
 
 #define DEADLINE_PARAMS(P)                                                                                   \
 	P(__u32, deadline_ms, 4000, 1, 3600000, "ms", "within which each message should be delivered")       \
@@ -30,10 +33,12 @@ struct deadline_state {
 	__u64 start_bytes; /* acknowledged on all subflows when the message began */
 	__u64 window_us;   /* when the present window of the measurement began */
 	__u64 window_bytes;
-	__u64 rate;  /* of the cheap paths, bytes/s, measured; 0: not yet */
-	__u32 cheap; /* that it was measured on */
-	__u8 busy;   /* a message is under way */
-	__u8 on;     /* the costly paths are in use */
+	struct mps_transfer received;
+	__u64 last_bytes; /* of what is received: how large the message before was */
+	__u64 rate;       /* of the cheap paths, bytes/s, measured; 0: not yet */
+	__u32 cheap;      /* that it was measured on */
+	__u8 busy;        /* a message is under way */
+	__u8 on;          /* the costly paths are in use */
 	__u8 reserved[2];
 };
 
@@ -60,7 +65,8 @@ MPS_CORE_PART __u64 deadline_guess(const struct mps_view *v, __u32 among)
 	if (!v)
 		return 0;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
-		rate += mps_rate(&v->sf[i]) * (among >> i & 1);
+		rate += (mps_receives(v) ? mps_receive_rate(&v->sf[i], 0) : mps_rate(&v->sf[i])) *
+			(among >> i & 1);
 	return rate < 1u << 31 ? rate : 1u << 31;
 }
 
@@ -89,6 +95,33 @@ MPS_CORE_PART __u32 deadline_measure(const struct mps_view *v, struct deadline_s
 	return 0;
 }
 
+/* What is left of the message that is being received, at least 1; 0: there is none. */
+MPS_CORE_PART __u64 deadline_to_come(const struct mps_view *v, struct deadline_state *st,
+				     const struct deadline_params *p)
+{
+	__u64 gap_us, before, done, expected;
+
+	if (!v || !st || !p)
+		return 0;
+	before = st->received.total;
+	gap_us = 2 * (__u64)mps_longest_rtt_us(v, v->present);
+	gap_us = gap_us > MPS_TRANSFER_GAP_US ? gap_us : MPS_TRANSFER_GAP_US;
+	if (!mps_follow_transfer(v, &st->received, gap_us)) {
+		done = before - st->start_bytes;
+		if (st->busy && done && !(done >> 50))
+			st->last_bytes = done;
+		st->busy = 0;
+		/* What is seen now may have come in the pause. */
+		if (st->received.grown_us != v->now_us)
+			return 0;
+	}
+	done = st->busy ? st->received.total - st->start_bytes : 0;
+	if (done >> 50)
+		done = 0; /* a subflow went and took its count along */
+	expected = p->message_bytes ? p->message_bytes : st->last_bytes;
+	return expected > done ? expected - done : done - expected + 1;
+}
+
 /* Are the costly paths needed? */
 MPS_CORE_PART __u32 deadline_late(const struct mps_view *v, const struct deadline_state *st,
 				  const struct deadline_params *p, __u64 left)
@@ -114,8 +147,12 @@ MPS_CORE void deadline_decide(const struct mps_view *v, struct mps_verdict *out,
 			      const struct deadline_params *p, struct deadline_state *st)
 {
 	__u32 candidates = mps_candidates(v), cheap = deadline_cheapest(v, candidates);
-	__u64 left = v->unsent_bytes + mps_outstanding_of(v, v->present);
-	__u64 acked = mps_acked_of(v, v->present), costly;
+	__u64 acked = mps_acked_of(v, v->present), left, costly;
+
+	if (mps_receives(v))
+		left = deadline_to_come(v, st, p);
+	else
+		left = v->unsent_bytes + mps_outstanding_of(v, v->present);
 
 	out->allowed = cheap;
 	if (cheap != st->cheap) {
@@ -140,7 +177,7 @@ MPS_CORE void deadline_decide(const struct mps_view *v, struct mps_verdict *out,
 		st->window_bytes = mps_acked_of(v, cheap);
 	}
 	deadline_measure(v, st);
-	if (p->message_bytes) {
+	if (p->message_bytes && !mps_receives(v)) {
 		__u64 done = acked - st->start_bytes;
 
 		if (!(done >> 63) && done < p->message_bytes && p->message_bytes - done > left)

@@ -93,3 +93,82 @@ TEST_CASE("paths of one cost are all cheap", "[deadline]")
 	CHECK(Steered("deadline").allowed({{}, {}, {.cost = 1}}, {.unsent_bytes = 1}) == (first | second));
 	CHECK(Steered("deadline").allowed({{.troubled = true}, {.cost = 5}}, {.unsent_bytes = 1}) == second);
 }
+
+namespace
+{
+
+// What the peer sends by the cheap path, 1 MB/s, looked at every 10 ms.
+class Answers
+{
+      public:
+	explicit Answers(deadline_params params) : params_(params)
+	{
+	}
+
+	// How long the dear path was open while so much came.
+	std::uint64_t receive(std::uint64_t bytes)
+	{
+		std::uint64_t open_ms = 0;
+
+		for (const std::uint64_t end = received_ + bytes; received_ < end; now_ms_ += 10) {
+			received_ += 10000;
+			open_ms += look() == (first | second) ? 10 : 0;
+		}
+		return open_ms;
+	}
+	void pause(std::uint64_t for_ms)
+	{
+		now_ms_ += for_ms;
+		look();
+	}
+
+      private:
+	std::uint32_t look()
+	{
+		return policy_.allowed({{.bytes_acked = received_}, {.cost = 10}},
+				       {.now_us = now_ms_ * ms, .receives = true});
+	}
+	deadline_params params_;
+	Steered policy_{"deadline", &params_};
+	std::uint64_t now_ms_ = 1000, received_ = 0;
+};
+
+deadline_params within_ms(std::uint32_t deadline, std::uint32_t message = 0)
+{
+	deadline_params params = deadline_defaults;
+
+	params.deadline_ms = deadline;
+	params.message_bytes = message;
+	return params;
+}
+
+} // namespace
+
+TEST_CASE("answers that the cheap path brings in time come by it alone, however many", "[deadline]")
+{
+	Answers answers(within_ms(2000));
+
+	for (int i = 0; i < 20; i++) {
+		CHECK(answers.receive(500000) == 0);
+		answers.pause(300);
+	}
+}
+
+TEST_CASE("an answer as large as the one before has the dear path from the start if it would be late",
+	  "[deadline]")
+{
+	Answers answers(within_ms(2000));
+
+	// Nobody knows how large the first one is: half of it has come when it is late.
+	CHECK(answers.receive(4000000) < 3300);
+	answers.pause(300);
+	CHECK(answers.receive(4000000) > 3500);
+}
+
+TEST_CASE("the size of answers that is known counts at once", "[deadline]")
+{
+	Answers large(within_ms(2000, 4000000)), small(within_ms(2000, 500000));
+
+	CHECK(large.receive(1000000) > 800);
+	CHECK(small.receive(400000) == 0);
+}

@@ -2,4 +2,6 @@
 #include <mps/policy.bpf.h>
 #include "energy.core.h"
 
-MPS_POLICY(energy, "energy", "the set of paths that takes the least energy, by a power model of each radio");
+MPS_POLICY_WITH(energy, "energy",
+		"the set of paths that takes the least energy, by a power model of each radio",
+		MPS_POLICY_RX);

@@ -6,16 +6,20 @@
  * it one path alone is always the best.
  *
  * Nobody tells how long a transfer is. One that has moved n bytes is expected to move as many again.
+ *
+ * Of what the peer sends neither window nor queue is known: rates are those at which contents arrived when a path was last used, and a transfer is
+ * over when nothing has come for a while. Receiving takes another power than sending.
  */
 #ifndef MPS_ENERGY_CORE_H
 #define MPS_ENERGY_CORE_H
 
-#include "../common/delay.core.h"
+#include "../common/receive.core.h"
 
-/* One radio: mW for each Mbit/s sent, which is nJ for each bit; mW while sending; promotion and tail. */
-#define ENERGY_PROFILE(P, radio, title, up, base, promo_time, promo_power, tail_time, tail_power)            \
+/* One radio: mW for each Mbit/s, which is nJ for each bit; mW while it is used; promotion and tail. */
+#define ENERGY_PROFILE(P, radio, title, up, down, base, promo_time, promo_power, tail_time, tail_power)      \
 	P(__u32, radio##_up_mw, up, 0, 100000, "mW per Mbit/s", title " power by rate sent")                 \
-	P(__u32, radio##_base_mw, base, 0, 100000, "mW", title " power while it sends")                      \
+	P(__u32, radio##_down_mw, down, 0, 100000, "mW per Mbit/s", title " power by rate received")         \
+	P(__u32, radio##_base_mw, base, 0, 100000, "mW", title " power while it sends or receives")          \
 	P(__u32, radio##_promo_ms, promo_time, 0, 60000, "ms", title " time to wake up")                     \
 	P(__u32, radio##_promo_mw, promo_power, 0, 100000, "mW", title " power while it wakes up")           \
 	P(__u32, radio##_tail_ms, tail_time, 0, 60000, "ms", title " time awake after the last packet")      \
@@ -23,10 +27,10 @@
 
 /* Huang et al., MobiSys'12, tables 3 and 4. They did not measure 5G, which starts with the numbers of LTE. */
 #define ENERGY_PARAMS(P)                                                                                     \
-	ENERGY_PROFILE(P, wifi, "WiFi", 283, 133, 79, 124, 238, 119)                                         \
-	ENERGY_PROFILE(P, umts, "3G", 869, 818, 582, 659, 8088, 601)                                         \
-	ENERGY_PROFILE(P, lte, "LTE", 438, 1288, 260, 1210, 11576, 1060)                                     \
-	ENERGY_PROFILE(P, nr, "5G", 438, 1288, 260, 1210, 11576, 1060)                                       \
+	ENERGY_PROFILE(P, wifi, "WiFi", 283, 137, 133, 79, 124, 238, 119)                                    \
+	ENERGY_PROFILE(P, umts, "3G", 869, 122, 818, 582, 659, 8088, 601)                                    \
+	ENERGY_PROFILE(P, lte, "LTE", 438, 52, 1288, 260, 1210, 11576, 1060)                                 \
+	ENERGY_PROFILE(P, nr, "5G", 438, 52, 1288, 260, 1210, 11576, 1060)                                   \
 	P(__u32, device_mw, 1000, 0, 100000, "mW", "what the rest of the device draws during a transfer")    \
 	P(__u32, margin_pct, 10, 0, 100, "%", "how much energy another set of paths must save to be taken")
 MPS_PARAMS(energy, ENERGY_PARAMS)
@@ -39,9 +43,11 @@ MPS_PARAMS(energy, ENERGY_PARAMS)
 #define ENERGY_MOST_US (1ull << 36)
 
 struct energy_state {
-	__u64 start_bytes; /* given to all subflows when this transfer began */
-	__u32 set;         /* in use */
+	__u64 start_bytes; /* given to all subflows, or received, when this transfer began */
+	struct mps_transfer received;
+	__u32 set; /* in use */
 	__u32 reserved;
+	__u32 kept_rate[MPS_SUBFLOW_ROWS]; /* at which subflows brought contents when they last did */
 	/* Of this decision, for each subflow. */
 	__u64 rate[MPS_SUBFLOW_ROWS];
 	__u64 fixed_nj[MPS_SUBFLOW_ROWS];
@@ -64,7 +70,7 @@ MPS_CORE __u64 energy_wake_nj(__u32 age_us, __u32 promo_ms, __u32 promo_mw, __u3
 
 #define ENERGY_DESCRIBE(radio)                                                                               \
 	do {                                                                                                 \
-		up = p->radio##_up_mw;                                                                       \
+		bit = receives ? p->radio##_down_mw : p->radio##_up_mw;                                      \
 		base = p->radio##_base_mw;                                                                   \
 		wake = energy_wake_nj(age_us, p->radio##_promo_ms, p->radio##_promo_mw, p->radio##_tail_ms,  \
 				      p->radio##_tail_mw);                                                   \
@@ -95,13 +101,14 @@ MPS_CORE_PART __u32 energy_age_us(const struct mps_view *v, struct energy_state 
 MPS_CORE_PART __u32 energy_describe(const struct mps_view *v, struct energy_state *st,
 				    const struct energy_params *p, __u32 index)
 {
-	__u32 i = mps_row(index), up = 0, base = 0, age_us;
+	__u32 i = mps_row(index), bit = 0, base = 0, age_us, receives, kept;
 	const struct mps_subflow_view *sf;
 	__u64 wake = 0;
 
 	if (!v || !st || !p)
 		return 0;
 	sf = &v->sf[i];
+	receives = mps_receives(v);
 	age_us = energy_age_us(v, st, i);
 	if (sf->energy_class == MPS_ENERGY_WIFI)
 		ENERGY_DESCRIBE(wifi);
@@ -111,9 +118,15 @@ MPS_CORE_PART __u32 energy_describe(const struct mps_view *v, struct energy_stat
 		ENERGY_DESCRIBE(lte);
 	else if (sf->energy_class == MPS_ENERGY_5G)
 		ENERGY_DESCRIBE(nr);
-	st->rate[i] = mps_rate(sf);
+	if (receives) {
+		kept = sf->flags & MPS_SF_FRESH ? 0 : st->kept_rate[i];
+		st->kept_rate[i] = mps_keep_rate(sf, kept, v->last_allowed >> i & 1);
+		st->rate[i] = mps_receive_rate(sf, st->kept_rate[i]);
+	} else {
+		st->rate[i] = mps_rate(sf);
+	}
 	st->fixed_nj[i] = wake;
-	st->bit_nj[i] = up < ENERGY_MOST_MW ? up : ENERGY_MOST_MW;
+	st->bit_nj[i] = bit < ENERGY_MOST_MW ? bit : ENERGY_MOST_MW;
 	st->base_mw[i] = base < ENERGY_MOST_MW ? base : ENERGY_MOST_MW;
 	return 0;
 }
@@ -180,20 +193,33 @@ MPS_CORE_PART __u32 energy_cheapest(const struct energy_state *st, __u32 among, 
 	return set;
 }
 
+/* Has a transfer begun that the state does not know of? The first decision is one, and a subflow may have gone and taken its count along. */
+MPS_CORE_PART __u32 energy_begins(const struct mps_view *v, struct energy_state *st)
+{
+	__u64 gap_us;
+
+	if (!v || !st)
+		return 1;
+	if (!mps_receives(v))
+		return !v->unsent_bytes && !mps_outstanding_of(v, v->present);
+	gap_us = 2 * (__u64)mps_longest_rtt_us(v, v->present);
+	return !mps_follow_transfer(v, &st->received,
+				    gap_us > MPS_TRANSFER_GAP_US ? gap_us : MPS_TRANSFER_GAP_US);
+}
+
 MPS_CORE void energy_decide(const struct mps_view *v, struct mps_verdict *out, const struct energy_params *p,
 			    struct energy_state *st)
 {
 	__u32 candidates = mps_candidates(v), device_mw, margin, set;
-	__u64 outstanding = mps_outstanding_of(v, v->present), given, moved, bytes;
+	__u64 given, moved, bytes;
 
 	device_mw = p->device_mw < ENERGY_MOST_MW ? p->device_mw : ENERGY_MOST_MW;
 	margin = p->margin_pct < 100 ? p->margin_pct : 100;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
 		energy_describe(v, st, p, i);
-	given = mps_acked_of(v, v->present) + outstanding;
+	given = mps_acked_of(v, v->present) + mps_outstanding_of(v, v->present);
 	moved = given - st->start_bytes;
-	/* The transfer is over, or a subflow went and took its count along. The first decision starts here, too. */
-	if ((!v->unsent_bytes && !outstanding) || moved >> 63 || !st->set) {
+	if (energy_begins(v, st) || moved >> 63 || !st->set) {
 		st->start_bytes = given;
 		moved = 0;
 	}

@@ -122,3 +122,42 @@ TEST_CASE("rates that change a little do not change the set", "[energy]")
 	params.margin_pct = 0;
 	CHECK(after_swap() == second);
 }
+
+TEST_CASE("of a download the power of receiving counts, and the rate at which a path last brought something",
+	  "[energy]")
+{
+	Steered policy("energy");
+	// WiFi brings 1 MB/s: LTE takes less for each bit, but has to be woken first.
+	auto at = [&](std::uint64_t now_ms, std::uint64_t received) {
+		return policy.allowed(
+			{{.bytes_acked = received, .energy_class = MPS_ENERGY_WIFI, .last_rcv_age_us = 1000},
+			 {.bytes_acked = 0, .energy_class = MPS_ENERGY_LTE, .rate = 0}},
+			{.now_us = now_ms * ms, .receives = true});
+	};
+
+	for (std::uint64_t now = 1000; now < 4000; now += 10)
+		CHECK(at(now, now * 1000) == first);
+}
+
+TEST_CASE("a download that begins after a pause is expected to be short again", "[energy]")
+{
+	Steered policy("energy");
+	// Nothing wakes LTE, and that what it takes for each bit is paid for by the time that it saves takes a long transfer.
+	auto at = [&](std::uint64_t now_ms, std::uint64_t received) {
+		return policy.allowed({{.srtt_us = 200000,
+					.bytes_acked = received,
+					.energy_class = MPS_ENERGY_NONE,
+					.last_rcv_age_us = 1000,
+					.rate = 100000},
+				       {.bytes_acked = 0, .energy_class = MPS_ENERGY_LTE, .rate = 0}},
+				      {.now_us = now_ms * ms, .receives = true});
+	};
+	std::uint32_t allowed = 0;
+
+	for (std::uint64_t now = 1000; now < 61000; now += 10)
+		allowed = at(now, now * 100);
+	CHECK(allowed == (first | second));
+	for (std::uint64_t now = 62000; now < 63000; now += 10)
+		allowed = at(now, 6100000 + (now - 62000) * 100);
+	CHECK(allowed == first);
+}

@@ -2,5 +2,5 @@
 #include <mps/policy.bpf.h>
 #include "latency-budget.core.h"
 
-MPS_POLICY(latency_budget, "latency-budget",
-	   "every path whose round trip stays within a budget, else the quickest");
+MPS_POLICY_WITH(latency_budget, "latency-budget",
+		"every path whose round trip stays within a budget, else the quickest", MPS_POLICY_RX);

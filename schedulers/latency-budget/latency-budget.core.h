@@ -6,11 +6,15 @@
  *
  * A parked path has no traffic and therefore no new samples: its RTT says what it was, not what it is. So
  * only time brings it back, and an RTT counts only while packets arrive.
+ *
+ * Of what the peer sends the round trip is known that this host's own segments took, which may be few and long ago; and, where contents have
+ * arrived without a pause for some round trips, that of its ACKs and what is sent upon them, with the queue that the peer fills. A pause would
+ * count as delay.
  */
 #ifndef MPS_LATENCY_BUDGET_CORE_H
 #define MPS_LATENCY_BUDGET_CORE_H
 
-#include "../common/delay.core.h"
+#include "../common/receive.core.h"
 
 #define LATENCY_BUDGET_PARAMS(P)                                                                             \
 	P(__u32, budget_ms, 100, 1, 60000, "ms", "round trip that a path should stay within")                \
@@ -20,14 +24,43 @@
 MPS_PARAMS(latency_budget, LATENCY_BUDGET_PARAMS)
 
 #define LATENCY_BUDGET_MOST_DOUBLINGS 4
+/* A pause is longer than that and than a round trip; after that many times as long without one it has left the average. */
+#define LATENCY_BUDGET_PAUSE_MS 50
+#define LATENCY_BUDGET_STEADY 4
 
 struct latency_budget_state {
 	__u64 over_since_us[MPS_SUBFLOW_ROWS]; /* 0: within the budget */
 	__u64 change_us[MPS_SUBFLOW_ROWS];     /* when it was parked, or allowed again */
 	__u32 failures[MPS_SUBFLOW_ROWS];
+	/* Of what the peer sends: when contents last arrived, and since when they have without a pause. */
+	__u32 heard_ms[MPS_SUBFLOW_ROWS];
+	__u32 steady_ms[MPS_SUBFLOW_ROWS];
 	__u32 parked;   /* bit i: index i */
 	__u32 quickest; /* index, plus 1, of the one in use when none keeps the budget; 0: none yet */
 };
+
+/* The round trip of one subflow, of what is received. */
+MPS_CORE_PART __u32 latency_budget_received_us(const struct mps_view *v, struct latency_budget_state *st,
+					       __u32 index)
+{
+	__u32 i = mps_row(index), us, heard_ms, pause_ms;
+
+	if (!v || !st)
+		return MPS_DELAY_UNKNOWN;
+	us = mps_delay_us(&v->sf[i]);
+	pause_ms = us != MPS_DELAY_UNKNOWN && us > LATENCY_BUDGET_PAUSE_MS * 1000 ? us / 1000
+										  : LATENCY_BUDGET_PAUSE_MS;
+	heard_ms = (__u32)((v->now_us - v->sf[i].last_rcv_age_us) / 1000);
+	if ((__s32)(heard_ms - st->heard_ms[i]) > (__s32)pause_ms || (v->sf[i].flags & MPS_SF_FRESH)) {
+		st->steady_ms[i] = heard_ms;
+		st->over_since_us[i] = 0;
+	}
+	st->heard_ms[i] = heard_ms;
+	if (!v->receipt[i].rtt_us ||
+	    (__s32)(heard_ms - st->steady_ms[i]) < (__s32)(LATENCY_BUDGET_STEADY * pause_ms))
+		return us;
+	return v->receipt[i].rtt_us < MPS_DELAY_MOST ? v->receipt[i].rtt_us : MPS_DELAY_MOST;
+}
 
 /* Brings the account of one subflow up to date; is it to be used? */
 MPS_CORE_PART __u32 latency_budget_keeps(const struct mps_view *v, struct latency_budget_state *st,
@@ -55,7 +88,7 @@ MPS_CORE_PART __u32 latency_budget_keeps(const struct mps_view *v, struct latenc
 		st->over_since_us[i] = 0;
 		return 1;
 	}
-	us = mps_delay_us(&v->sf[i]);
+	us = mps_receives(v) ? latency_budget_received_us(v, st, i) : mps_delay_us(&v->sf[i]);
 	over = us != MPS_DELAY_UNKNOWN && us > (__u64)p->budget_ms * 1000 &&
 	       v->sf[i].last_rcv_age_us <= hold_us + us;
 	if (!over) {

@@ -112,3 +112,46 @@ TEST_CASE("if no path keeps the budget the quickest is used alone", "[latency-bu
 	CHECK(voice.at(700, 68000, 70000) == second); // not quicker by a tenth
 	CHECK(voice.at(800, 60000, 70000) == first);
 }
+
+TEST_CASE("of a download that comes without a pause the receiver's round trip counts", "[latency-budget]")
+{
+	Steered policy("latency-budget");
+	std::uint32_t allowed = first | second;
+	std::uint64_t now = 1000;
+
+	for (; now < 1700; now += 10)
+		allowed = policy.allowed(
+			{{.last_rcv_age_us = 1000}, {.last_rcv_age_us = 1000, .receive_rtt_us = 150000}},
+			{.now_us = now * ms, .receives = true});
+	CHECK(allowed == (first | second)); // steady since 1200, over the budget for 500 ms since then
+	for (; now < 1800; now += 10)
+		allowed = policy.allowed(
+			{{.last_rcv_age_us = 1000}, {.last_rcv_age_us = 1000, .receive_rtt_us = 150000}},
+			{.now_us = now * ms, .receives = true});
+	CHECK(allowed == first);
+}
+
+TEST_CASE("a sender's pauses are no delay of a download", "[latency-budget]")
+{
+	Steered policy("latency-budget");
+
+	// Contents for 100 ms, then none for 400: the kernel's estimate has the pause in it.
+	for (std::uint64_t now = 1000; now < 20000; now += 10)
+		CHECK(policy.allowed({{.last_rcv_age_us = 1000},
+				      {.last_rcv_age_us = static_cast<std::uint32_t>(
+					       now % 500 < 100 ? 1000 : (now % 500 - 99) * ms),
+				       .receive_rtt_us = 400000}},
+				     {.now_us = now * ms, .receives = true}) == (first | second));
+}
+
+TEST_CASE("of a download a path whose own segments are slow is parked as well", "[latency-budget]")
+{
+	Steered policy("latency-budget");
+	std::uint32_t allowed = 0;
+
+	for (std::uint64_t now = 1000; now < 1600; now += 10)
+		allowed = policy.allowed(
+			{{.last_rcv_age_us = 1000}, {.srtt_us = 200000, .last_rcv_age_us = 1000}},
+			{.now_us = now * ms, .receives = true});
+	CHECK(allowed == first);
+}

@@ -2,5 +2,6 @@
 #include <mps/policy.bpf.h>
 #include "overflow.core.h"
 
-MPS_POLICY(overflow, "overflow",
-	   "lowest path priority, the next tier as well while it is full (ATSSS priority-based)");
+MPS_POLICY_WITH(overflow, "overflow",
+		"lowest path priority, the next tier as well while it is full (ATSSS priority-based)",
+		MPS_POLICY_RX);

@@ -10,11 +10,13 @@
  *
  * A tier closes once the paths have not been full for `calm_ms` and nothing waits. For a stream between the capacities of two
  * tiers that is a probe, taken back after full_ms: two flips in calm_ms + full_ms.
+ *
+ * A receiver does not see what waits at the peer, but what waits in front of the paths: receiver.core.h.
  */
 #ifndef MPS_OVERFLOW_CORE_H
 #define MPS_OVERFLOW_CORE_H
 
-#include "../common/sums.core.h"
+#include "../common/receive.core.h"
 #include "../common/tiers.core.h"
 
 #define OVERFLOW_PARAMS(P)                                                                                   \
@@ -32,30 +34,50 @@ struct overflow_state {
 	__u64 waits_since_us; /* data has waited at every decision since; 0: it did not at the last */
 	__u64 full_us;        /* when the paths in use were last full, or the last tier opened */
 	__u32 top;            /* the last tier in use, plus 1; 0: none chosen yet */
-	__u32 reserved;
+	/* Of the other direction, see receiver.core.h. */
+	__u16 windows;     /* for how many of calm_ms the last tier has been open … */
+	__u16 doublings;   /* … and how often it was found to be needed still */
+	__u64 carried;     /* bytes/s that the tiers before the last one carry when they are full */
+	__u64 since_us;    /* when the present window began … */
+	__u64 since_bytes; /* … and what had been received then */
 };
 
-/* Which of `candidates` are to be used. */
-MPS_CORE __u32 overflow_among(const struct mps_view *v, __u32 candidates, const struct overflow_params *p,
-			      struct overflow_state *st)
+/* The tiers in use, as far as that is not a matter of how full they are: the first decision; those in use have died; or a preferred path has joined, which nothing has filled. */
+MPS_CORE __u32 overflow_settle(const struct mps_view *v, __u32 candidates, struct overflow_state *st)
 {
-	__u32 best = mps_tier_above(v, candidates, 0), in_use, above, below;
-	__u64 waiting, patience_us = (__u64)p->full_ms * 1000, rtts_us;
+	__u32 best = mps_tier_above(v, candidates, 0);
 
-	/* The first decision; the tiers in use have died; or a preferred path has joined, which nothing has filled. */
-	if (best > st->top ||
-	    (best < st->top && mps_flagged(v, mps_tiers_up_to(v, candidates, best), MPS_SF_FRESH))) {
-		st->top = best;
-		st->waits_since_us = 0;
-		st->full_us = v->now_us;
-	}
-	in_use = mps_tiers_up_to(v, candidates, st->top);
-	rtts_us = (__u64)p->full_rtts * mps_longest_rtt_us(v, in_use);
+	if (best <= st->top &&
+	    !(best < st->top && mps_flagged(v, mps_tiers_up_to(v, candidates, best), MPS_SF_FRESH)))
+		return 0;
+	st->top = best;
+	st->waits_since_us = 0;
+	st->full_us = v->now_us;
+	return 1;
+}
+
+/* For how long something must wait for the paths in use before they are called full. */
+MPS_CORE __u64 overflow_patience_us(const struct mps_view *v, __u32 in_use, const struct overflow_params *p)
+{
+	__u64 patience_us = (__u64)p->full_ms * 1000;
+	__u64 rtts_us = (__u64)p->full_rtts * mps_longest_rtt_us(v, in_use);
+
 	/* A bloated queue must not put off the help against it for long. */
 	if (rtts_us > OVERFLOW_MOST_PATIENCE_US)
 		rtts_us = OVERFLOW_MOST_PATIENCE_US;
-	if (patience_us < rtts_us)
-		patience_us = rtts_us;
+	return patience_us < rtts_us ? rtts_us : patience_us;
+}
+
+/* Which of `candidates` this host is to use. */
+MPS_CORE __u32 overflow_send(const struct mps_view *v, __u32 candidates, const struct overflow_params *p,
+			     struct overflow_state *st)
+{
+	__u32 in_use, above, below;
+	__u64 waiting, patience_us;
+
+	overflow_settle(v, candidates, st);
+	in_use = mps_tiers_up_to(v, candidates, st->top);
+	patience_us = overflow_patience_us(v, in_use, p);
 	waiting = mps_notsent_of(v, in_use) + mps_sendable_bytes(v);
 	if (!waiting)
 		st->waits_since_us = 0;
@@ -76,6 +98,15 @@ MPS_CORE __u32 overflow_among(const struct mps_view *v, __u32 candidates, const 
 		}
 	}
 	return mps_tiers_up_to(v, candidates, st->top);
+}
+
+#include "receiver.core.h"
+
+/* Which of `candidates` are to be used. */
+MPS_CORE __u32 overflow_among(const struct mps_view *v, __u32 candidates, const struct overflow_params *p,
+			      struct overflow_state *st)
+{
+	return mps_receives(v) ? overflow_receive(v, candidates, p, st) : overflow_send(v, candidates, p, st);
 }
 
 MPS_CORE void overflow_decide(const struct mps_view *v, struct mps_verdict *out,

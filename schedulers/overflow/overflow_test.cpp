@@ -180,3 +180,85 @@ TEST_CASE("paths of equal priority are one tier, and a peer's backup ranks behin
 	CHECK(Steered("overflow").allowed({{}, {}, {}}) == (first | second | third));
 	CHECK(Steered("overflow").allowed({{.peer_backup = true}, {}, {.local_backup = true}}) == second);
 }
+
+namespace
+{
+
+// What the peer sends, over two tiers of which each carries 1 MB/s: `offered` bytes/s, looked at every 10 ms.
+class Download
+{
+      public:
+	std::uint32_t run(std::uint64_t until_ms, std::uint64_t offered)
+	{
+		for (; now_ms_ < until_ms; now_ms_ += 10) {
+			const bool both = last_ == (first | second);
+			const std::uint64_t capacity = both ? 2000000 : 1000000;
+			const std::uint64_t rate = offered < capacity ? offered : capacity;
+			const std::uint32_t queue_us = offered > capacity ? 30000 : 0;
+			const std::uint32_t before = last_;
+
+			one_ += rate / 100 / (both ? 2 : 1);
+			two_ += both ? rate / 200 : 0;
+			last_ = policy_.allowed({{.priority = 0, .bytes_acked = one_, .queue_us = queue_us},
+						 {.priority = 1, .bytes_acked = two_}},
+						{.now_us = now_ms_ * ms, .receives = true});
+			flips += last_ != before;
+			open_ms += last_ == (first | second) ? 10 : 0;
+		}
+		return last_;
+	}
+	int flips = 0;
+	std::uint64_t open_ms = 0;
+
+      private:
+	Steered policy_{"overflow"};
+	std::uint64_t now_ms_ = 1000, one_ = 0, two_ = 0;
+	std::uint32_t last_ = first;
+};
+
+} // namespace
+
+TEST_CASE("a download that the first tier carries stays there", "[overflow]")
+{
+	Download within;
+
+	CHECK(within.run(60000, 900000) == first);
+	CHECK(within.flips == 0);
+}
+
+TEST_CASE("a download opens the next tier after a queue has stood for four round trips and full_ms",
+	  "[overflow]")
+{
+	Download bulk;
+
+	CHECK(bulk.run(1100, 3000000) == first);
+	CHECK(bulk.run(1120, 3000000) == (first | second));
+}
+
+TEST_CASE("a long download keeps all tiers but for a few tries that become rare", "[overflow]")
+{
+	Download bulk;
+
+	bulk.run(301000, 3000000);
+	CHECK(bulk.flips < 12);
+	CHECK(bulk.open_ms > 298000);
+}
+
+TEST_CASE("the next tier closes when a download has come down to what the first one carries", "[overflow]")
+{
+	Download falling;
+
+	CHECK(falling.run(5000, 3000000) == (first | second));
+	CHECK(falling.run(10000, 500000) == first);
+	CHECK(falling.run(60000, 500000) == first);
+	CHECK(falling.flips == 2);
+}
+
+TEST_CASE("a download between the capacities keeps the next tier", "[overflow]")
+{
+	Download between;
+
+	between.run(301000, 1500000);
+	CHECK(between.flips < 12);
+	CHECK(between.open_ms > 298000);
+}

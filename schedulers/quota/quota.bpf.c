@@ -2,4 +2,5 @@
 #include <mps/policy.bpf.h>
 #include "quota.core.h"
 
-MPS_POLICY(quota, "quota", "as overflow, but no path carries more than its quota in a period");
+MPS_POLICY_WITH(quota, "quota", "as overflow, but no path carries more than its quota in a period",
+		MPS_POLICY_RX);

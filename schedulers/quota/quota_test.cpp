@@ -46,3 +46,38 @@ TEST_CASE("a larger reserve stops earlier", "[quota]")
 	CHECK(Steered("quota", &params).allowed({{.priority = 1}, {.quota_left_bytes = 1000000}}) == first);
 	CHECK(Steered("quota", &params).allowed({{.priority = 1}, {.quota_left_bytes = 1000001}}) == second);
 }
+
+TEST_CASE("of a download's quota two round trips are kept for what the peer has queued", "[quota]")
+{
+	Steered policy("quota");
+	// 1 MB/s with 100 ms: 200 KB beside the reserve.
+	auto at = [&](std::uint64_t now_ms, std::uint64_t left) {
+		return policy.allowed({{.priority = 1}, {.quota_left_bytes = left, .receive_rtt_us = 100000}},
+				      {.now_us = now_ms * ms, .receives = true});
+	};
+
+	for (std::uint64_t now = 1000; now < 2000; now += 10)
+		CHECK(at(now, 2280000 - now * 1000) == second);
+	CHECK(at(2000, 280000) == second);
+	CHECK(at(2010, 265000) == first);
+	// Nothing comes any more: what is left stays for when nothing else works.
+	CHECK(at(5000, 100000) == first);
+	CHECK(at(9000, 100000) == first);
+	// A new period.
+	CHECK(at(9010, 2000000) == (first | second));
+}
+
+TEST_CASE("how quickly a quota is used up is counted over all connections", "[quota]")
+{
+	Steered policy("quota");
+	// This one receives nothing.
+	auto at = [&](std::uint64_t now_ms, std::uint64_t left) {
+		return policy.allowed({{.priority = 1}, {.quota_left_bytes = left, .rate = 0}},
+				      {.now_us = now_ms * ms, .receives = true});
+	};
+
+	CHECK(at(1000, 5000000) == second);
+	CHECK(at(1100, 4000000) == second);
+	CHECK(at(1110, 500000) == second);
+	CHECK(at(1160, 450000) == first);
+}

@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "traffic.hpp"
+#include "peer_run.hpp"
 
 using namespace mps::lab;
 using namespace mps::e2e;
@@ -19,62 +19,9 @@ namespace {
 
 const double path_mbit = path_rate(20);
 
-NetworkSpec two_paths(Family family) {
-    return {.paths = {{.name = "dsl", .rate_mbit = path_mbit}, {.name = "lte", .rate_mbit = path_mbit}},
-            .family = family};
-}
+using Run = PeerRun;
 
-TransferSpec download(unsigned connections = 1) {
-    return {.direction = Direction::download, .connections = connections};
-}
-
-struct Run {
-    Network network;
-    Server server;
-    Health health;
-    Attachment attachment;
-    Cli mpsched;
-    Meter meter;
-    std::int64_t prios_before;
-
-    Run(const NetworkSpec &spec, const char *mode)
-        : network(must(Network::create(spec))),
-          server(serve(network)),
-          health(network.a(), network.b()),
-          attachment(network.a(), network.devices(), mode),
-          mpsched(network.a()),
-          meter(network.a(), network.devices()),
-          prios_before(mp_prio_received(network.b())) {}
-
-    Transfer start(unsigned connections = 1) {
-        auto spec = download(connections);
-        spec.address = network.address(Side::b, network.spec().first_path);
-        return upload(network, server, spec);
-    }
-
-    // What the peer's kernel took is what we say was sent.
-    void check_counted() const {
-        nlohmann::json stats;
-        std::int64_t received = 0, sent = 0;
-        // While traffic flows the two looks are not of one moment.
-        wait_until(
-            [&] {
-                received = mp_prio_received(network.b()) - prios_before;
-                stats = mpsched.json("stats");
-                sent = stats["told"].get<std::int64_t>() + stats["told_by_kernel"].get<std::int64_t>();
-                return received == sent;
-            },
-            1s, 50ms);
-        INFO(stats.dump());
-        CHECK(received == sent);
-    }
-
-    void finish(Transfer &transfer) {
-        transfer.stop();
-        check_clean(transfer.wait());
-        health.check();
-    }
-};
+NetworkSpec two_paths(Family family) { return mps::e2e::two_paths(family, path_mbit); }
 
 } // namespace
 

@@ -36,6 +36,9 @@ struct Subflow {
     std::uint64_t quota_left_bytes = MPS_NO_QUOTA;
     std::uint32_t ifindex = 0; // 0: a path of its own
     bool steerable = true;
+    std::uint64_t rate = 1000000; // pacing_rate
+    std::uint32_t receive_rtt_us = 0;
+    std::uint32_t queue_us = 0;
 };
 
 struct Connection {
@@ -44,6 +47,7 @@ struct Connection {
     std::uint32_t self = 0;
     std::uint64_t window_bytes = 1u << 20;
     std::uint64_t unacked_bytes = 0;
+    bool receives = false;
 };
 
 constexpr std::uint32_t flag_if(bool on, mps_subflow_flag flag) {
@@ -60,6 +64,7 @@ inline mps_view view_of(std::initializer_list<Subflow> subflows, Connection conn
     view.window_bytes = connection.window_bytes;
     view.unacked_bytes = connection.unacked_bytes;
     view.token = 0x8684;
+    view.direction = connection.receives ? MPS_DIRECTION_RX : MPS_DIRECTION_TX;
     view.self = connection.self;
     for (const Subflow &from : subflows) {
         mps_subflow_view &to = view.sf[i];
@@ -83,13 +88,15 @@ inline mps_view view_of(std::initializer_list<Subflow> subflows, Connection conn
         to.priority = from.priority;
         to.bytes_acked = from.bytes_acked;
         to.outstanding_bytes = from.outstanding_bytes;
-        to.pacing_rate = 1000000;
+        to.pacing_rate = from.rate;
         to.snd_wnd_bytes = 1u << 20;
         to.notsent_bytes = from.notsent_bytes;
         to.cost = from.cost;
         to.energy_class = from.energy_class;
         to.last_rcv_age_us = from.last_rcv_age_us;
         to.quota_left_bytes = from.quota_left_bytes;
+        view.receipt[i].rtt_us = from.receive_rtt_us;
+        view.receipt[i].queue_us = from.queue_us;
         i++;
     }
     return view;
@@ -133,6 +140,7 @@ mps_view random_view(Random &random) {
     view.window_bytes = any_number<std::uint64_t>(random, 1u << 22);
     view.token = static_cast<std::uint32_t>(random());
     view.self = random() % (MPS_MAX_SUBFLOWS + 1);
+    view.direction = random() % 2 ? MPS_DIRECTION_RX : MPS_DIRECTION_TX;
     for (std::uint32_t i = 0; i < MPS_MAX_SUBFLOWS; i++) {
         mps_subflow_view &sf = view.sf[i];
 
@@ -161,6 +169,8 @@ mps_view random_view(Random &random) {
         sf.energy_class = any_number<std::uint32_t>(random, MPS_ENERGY_MAX);
         sf.quota_left_bytes = any_number<std::uint64_t>(random, 1u << 20);
         sf.last_rcv_age_us = any_number<std::uint32_t>(random, 1000000);
+        view.receipt[i].rtt_us = any_number<std::uint32_t>(random, 300000);
+        view.receipt[i].queue_us = any_number<std::uint32_t>(random, 100000);
         if (random() % 3 == 0)
             continue;
         sf.flags = static_cast<std::uint32_t>(random()) & 0xfff;

@@ -151,20 +151,31 @@ enum mps_told {
 
 /* What was told to the peer about one subflow, and what came of it. */
 struct mps_peer_subflow {
-	__u64 told_ns;     /* when MP_PRIO last left on it, ours or the kernel's */
 	__u64 check_ns;    /* when to look whether the peer follows, if its bit in `checks` is set */
-	__u64 check_bytes; /* what had been received on it at the last look … */
-	__u64 check_total; /* … and on all subflows */
 	__u64 rate_ns;     /* since when its rate is measured … */
-	__u64 rate_bytes;  /* … and what had been received on it then */
 	__u64 grown_ns;    /* when what was received on it was last seen to grow … */
-	__u32 grown_bytes; /* … and what it was then, modulo 2^32 */
+	__u32 grown_bytes; /* … and what it was then; sums of octets are modulo 2^32 */
+	__u32 rate_bytes;  /* what had been received on it at rate_ns */
+	__u32 check_bytes; /* what had been received on it at the last look … */
+	__u32 check_total; /* … and on all subflows */
 	__u32 rate;        /* bytes/ms, of the last measurement */
-	__u8 told;         /* enum mps_told */
-	__u8 tries;        /* how often it was told the same again */
-	__u8 looks;        /* since it was told something else */
-	__u8 given_up;     /* the peer uses it all the same */
-	__u8 pad[4];
+	__u32 queue_us;    /* how much longer than the least segments were on their way in it */
+	/* How long they were on their way, by two clocks of which nobody knows how far they are apart: ms modulo 2^32. */
+	__u32 delay_least;
+	__u32 delay_later; /* since delay_ms, to take over from delay_least */
+	__u32 delay_now;   /* the least of the present measurement, if `delays` says that there is one */
+	__u32 delay_ms;
+	__u8 told;     /* enum mps_told */
+	__u8 tries;    /* how often it was told the same again */
+	__u8 looks;    /* since it was told something else */
+	__u8 given_up; /* the peer uses it all the same */
+	__u8 delays;   /* enum mps_peer_delay */
+	__u8 pad[3];
+};
+
+enum mps_peer_delay {
+	MPS_DELAY_LEAST = 1u << 0, /* there is a delay_least */
+	MPS_DELAY_NOW = 1u << 1,   /* … and a delay_now */
 };
 
 /*

@@ -32,7 +32,7 @@
 
 /* 4.0 is what was called ABI 4 when pins and policies had one version. */
 #define MPS_POLICY_ABI_MAJOR 4
-#define MPS_POLICY_ABI_MINOR 2
+#define MPS_POLICY_ABI_MINOR 3
 #define MPS_POLICY_ABI (MPS_POLICY_ABI_MINOR << 16 | MPS_POLICY_ABI_MAJOR)
 
 /*
@@ -149,6 +149,21 @@ struct mps_subflow_extra {
 	char cc[MPS_CC_LEN];  /* its congestion control's name */
 };
 
+/* From 4.3: what else is seen of what arrives on a subflow. */
+struct mps_subflow_receipt {
+	/*
+	 * The round trip as the receiving end knows it (rcv_rtt_est): of this host's ACKs and what the peer sends upon them. The peer's
+	 * pauses are in it, so it tells something only where contents arrive all the time; 0 = no sample yet.
+	 */
+	__u32 rtt_us;
+	/*
+	 * How much longer than the least of the last minute contents were on their way in the last while (20 ms or more), by their
+	 * timestamps, exact to some milliseconds: what waits in front of the path. 0 as well where nothing is known: no timestamps, nothing
+	 * arrives, single segments whose ACKs are delayed.
+	 */
+	__u32 queue_us;
+};
+
 /*
  * Whose sending is to be decided on. From 4.2 a policy with MPS_POLICY_RX is asked about what the peer sends as well, with a state of its
  * own for that. The verdict means the same; what is to be parked is told to the peer by MP_PRIO. The view is what a receiver knows:
@@ -162,6 +177,7 @@ struct mps_subflow_extra {
  *   MPS_SF_LOCAL_BACKUP    the peer itself asked for the subflow to be a backup, and will treat it as one
  *   MPS_SF_USABLE, MPS_SF_STALE, MPS_SF_TROUBLED   as this host sees the path when it sends
  *   path attributes, quota, last_allowed   as ever
+ *   receipt                from 4.3: the round trip and the queue in front of the path, as they can be seen from here
  *
  * Queues and windows are the sender's secret: cwnd_segs, ssthresh_segs, in_flight_segs, outstanding_bytes, notsent_bytes, queued_bytes,
  * snd_wnd_bytes, delivered_segs, lost_segs and retransmits are 0, and so are unsent_bytes, unacked_bytes and window_bytes. Levers have no effect.
@@ -187,6 +203,8 @@ struct mps_view {
 	/* From 4.1. */
 	__u32 known[MPS_SUBFLOW_ROWS]; /* enum mps_extra: what of extra[i] is filled in */
 	struct mps_subflow_extra extra[MPS_SUBFLOW_ROWS];
+	/* From 4.3, filled in where the direction is MPS_DIRECTION_RX. */
+	struct mps_subflow_receipt receipt[MPS_SUBFLOW_ROWS];
 };
 
 enum mps_verdict_flag {
