@@ -136,3 +136,27 @@ TEST_CASE("deadline: a download has the dear path only while it would be late", 
     run.check_counted();
     run.finish(answers);
 }
+
+TEST_CASE("each direction is steered alone where only that is asked for", "[e2e][download]") {
+    for (const std::string direction : {"tx", "rx", "both"}) {
+        PeerRun run(two_paths(Family::ipv4, path_mbit), "tc");
+        Meter at_peer(run.network.b(), run.network.devices());
+        run.mpsched("path lte priority=1");
+        run.mpsched("use default");
+        run.mpsched("use active-standby --direction " + direction);
+        auto download = run.start();
+        std::this_thread::sleep_for(500ms);
+        const auto down = run.receives(1s);
+        CHECK((down.share[1] < idle) == (direction != "tx"));
+        CHECK((run.prios() > 0) == (direction != "tx"));
+        run.check_counted();
+        run.finish(download);
+        auto sent = upload(run.network, run.server);
+        std::this_thread::sleep_for(500ms);
+        at_peer.restart();
+        const auto up = at_peer.over(1s);
+        report(fmt::format("{}: download {}, upload {}", direction, down.text(), up.text()));
+        CHECK((up.share[1] < idle) == (direction != "rx"));
+        run.finish(sent);
+    }
+}
