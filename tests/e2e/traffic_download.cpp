@@ -160,3 +160,22 @@ TEST_CASE("each direction is steered alone where only that is asked for", "[e2e]
         run.finish(sent);
     }
 }
+
+TEST_CASE("a rule steers one direction of the connections that it is for", "[e2e][download]") {
+    PeerRun run(two_paths(Family::ipv4, path_mbit), "tc");
+    run.mpsched("path lte priority=1");
+    run.mpsched("use default");
+    run.mpsched(fmt::format("use active-standby --direction rx --for rport={}", run.server.port()));
+    auto download = run.start();
+    std::this_thread::sleep_for(500ms);
+    const auto matched = run.receives(1s);
+    report(fmt::format("with a rule: {}", matched.text()));
+    CHECK(matched.share[1] < idle);
+    run.mpsched(fmt::format("use default --direction rx --for rport={}", run.server.port()));
+    std::this_thread::sleep_for(300ms);
+    const auto left = run.receives(1s);
+    report(fmt::format("the rule says default: {}", left.text()));
+    CHECK(left.share[1] > 0.3);
+    run.check_counted();
+    run.finish(download);
+}
