@@ -66,17 +66,20 @@ class Leaks {
 };
 
 // The share of the first path, of two with the weights 3 and 1.
-double measure_share(const WiredNetwork &network, const Steered &steered, const Server &server) {
+double measure_share(const WiredNetwork &network, const Steered &steered, const Server &server,
+                     Direction direction = Direction::upload) {
+    const bool download = direction == Direction::download;
     const Cli mpsched(network.a());
     mpsched(fmt::format("path {} weight=3", steered.first()));
     mpsched("use weighted");
-    auto transfer = network.start(server);
-    std::this_thread::sleep_for(1s);
-    Meter meter(network.b(), network.devices());
+    auto transfer = network.start(server, {.direction = direction});
+    std::this_thread::sleep_for(download ? 1500ms : 1s);
+    Meter meter(download ? network.a() : network.b(), network.devices());
     const auto share = undisturbed(
         [&] {
             const auto window = meter.over(2s);
-            report(fmt::format("{}: weights 3:1: {}", name_of(steered.kind), window.text()));
+            report(fmt::format("{}: {} with weights 3:1: {}", name_of(steered.kind),
+                               download ? "download" : "upload", window.text()));
             return window.share[0];
         },
         [](double seen) { return seen == Approx(0.75).margin(0.04); }, 3);
@@ -169,6 +172,43 @@ void send_forged(const WiredNetwork &network, const std::string &device) {
 }
 
 } // namespace
+
+namespace {
+
+// The peer, which knows nothing of mpsched, sends as the weights here say, and took what we say we sent.
+void check_downloads(Kind kind) {
+    const Steered steered{kind};
+    const WiredNetwork network = network_of(steered);
+    const auto server = network.serve();
+    const Health health(network.a(), network.b());
+    Leaks leaks(network);
+    Attachment attachment(network.a(), network.devices());
+    const auto prios = mp_prio_received(network.b());
+    CHECK(measure_share(network, steered, server, Direction::download) == Approx(0.75).margin(0.05));
+    CHECK(mp_prio_received(network.b()) > prios);
+    leaks.check();
+    health.check();
+}
+
+} // namespace
+
+TEST_CASE("downloads over VLANs are steered", "[e2e][devices]") { check_downloads(Kind::vlan); }
+
+TEST_CASE("downloads over layer 3 devices are steered", "[e2e][devices]") { check_downloads(Kind::tun); }
+
+TEST_CASE("downloads over the members of a VRF are steered", "[e2e][devices]") { check_downloads(Kind::vrf); }
+
+// Not part of every run: ./build/bin/tests/traffic_devices '[downloads]'
+TEST_CASE("downloads over other kinds of devices are steered", "[.][downloads]") {
+    for (const Kind kind : {Kind::tap, Kind::bond, Kind::bridge, Kind::macvlan, Kind::ipvlan, Kind::macsec,
+                            Kind::vxlan, Kind::gre, Kind::ipip, Kind::wireguard, Kind::team, Kind::ovs}) {
+        INFO(name_of(kind));
+        if (const auto why = missing(kind))
+            report(*why);
+        else
+            check_downloads(kind);
+    }
+}
 
 TEST_CASE("two bonds are steered, and native XDP is refused there", "[e2e][devices]") {
     check_steered({Kind::bond});

@@ -149,7 +149,7 @@ std::set<std::string> out_programs_of(const NetDevice &device) {
     return {out_program_name(device.layer3()), MPS_PROG_TAKE_BACK};
 }
 
-bool has_egress(const NetDevice &device) { return device.port_kind != "vrf"; }
+bool has_egress(const NetDevice &device) { return device.kind != "vrf"; }
 
 bool lacks_egress(const Hooks &hooks, std::uint32_t ifindex) {
     return hooks.filter_prog_id && filter_program({ifindex, BPF_TC_EGRESS}) == *hooks.filter_prog_id;
