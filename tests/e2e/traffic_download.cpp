@@ -2,6 +2,8 @@
 //
 // What policies make of downloads whose sender does not run mpsched, beside the shares and the standby of traffic_peer: by the bytes that
 // arrived at the host's devices.
+#include <array>
+
 #include <fmt/format.h>
 
 #include "peer_run.hpp"
@@ -14,6 +16,8 @@ namespace {
 
 const double path_mbit = path_rate(20);
 constexpr double idle = 0.02;
+// … while the other direction uses both paths, and acknowledges over each.
+constexpr double with_acks = 0.06;
 
 // `bytes` every `interval`: what a path carries easily, if that is less than its rate.
 TransferSpec stream(std::uint32_t bytes, std::chrono::microseconds interval) {
@@ -144,19 +148,19 @@ TEST_CASE("each direction is steered alone where only that is asked for", "[e2e]
         run.mpsched("path lte priority=1");
         run.mpsched("use default");
         run.mpsched("use active-standby --direction " + direction);
+        // Side by side: each has its direction of the paths for itself but for the other's ACKs.
         auto download = run.start();
-        std::this_thread::sleep_for(500ms);
-        const auto down = run.receives(1s);
-        CHECK((down.share[1] < idle) == (direction != "tx"));
-        CHECK((run.prios() > 0) == (direction != "tx"));
-        run.check_counted();
-        run.finish(download);
         auto sent = upload(run.network, run.server);
         std::this_thread::sleep_for(500ms);
         at_peer.restart();
-        const auto up = at_peer.over(1s);
+        const auto down = run.receives(1s);
+        const auto up = at_peer.read();
         report(fmt::format("{}: download {}, upload {}", direction, down.text(), up.text()));
-        CHECK((up.share[1] < idle) == (direction != "rx"));
+        CHECK((down.share[1] < with_acks) == (direction != "tx"));
+        CHECK((up.share[1] < with_acks) == (direction != "rx"));
+        CHECK((run.prios() > 0) == (direction != "tx"));
+        run.check_counted();
+        run.finish(download);
         run.finish(sent);
     }
 }
@@ -178,4 +182,138 @@ TEST_CASE("a rule steers one direction of the connections that it is for", "[e2e
     CHECK(left.share[1] > 0.3);
     run.check_counted();
     run.finish(download);
+}
+
+TEST_CASE("a peer that does not hear is told again, ever more seldom, and obeys when it hears",
+          "[e2e][download]") {
+    PeerRun run(two_paths(Family::ipv4, path_mbit), "tc");
+    const Cli at_peer(run.network.b());
+    for (const auto &device : run.network.devices())
+        at_peer(fmt::format("rule add {} in mp_prio neutralise", device));
+    run.mpsched("path lte priority=1");
+    run.mpsched("use active-standby");
+    auto download = run.start();
+    std::this_thread::sleep_for(1s);
+    const auto deaf = run.receives(3s);
+    std::int64_t arrived = 0;
+    const Json rules = at_peer.json("rule counters");
+    for (const Json &rule : rules)
+        arrived += rule.at("matched").get<std::int64_t>();
+    report(fmt::format("deaf: {}, {} MP_PRIO in 4 s", deaf.text(), arrived));
+    CHECK(run.prios() == 0);
+    CHECK(arrived >= 2);
+    CHECK(arrived <= 8);
+    // It is as without mpsched.
+    CHECK(deaf.total_mbit > 1.8 * path_mbit);
+    at_peer("rule del --all");
+    CHECK(wait_until([&] { return kernel_backup(run.network.b(), run.network.address(Side::a, 1)); }, 8s) >=
+          0);
+    std::this_thread::sleep_for(500ms);
+    const auto heard = run.receives(1s);
+    report(fmt::format("heard: {}", heard.text()));
+    CHECK(heard.share[1] < idle);
+    run.finish(download);
+}
+
+TEST_CASE("a peer that floods us with MP_PRIO is told no more for that", "[e2e][download]") {
+    auto spec = two_paths(Family::ipv4, path_mbit);
+    spec.joins = Joins::server_signal;
+    PeerRun run(spec, "tc");
+    run.mpsched("path lte priority=1");
+    run.mpsched("use active-standby");
+    auto download = run.start();
+    std::this_thread::sleep_for(1500ms);
+    const auto before = mp_prio_received(run.network.a());
+    const auto told = run.prios();
+    run.meter.restart();
+    for (int i = 0; i < 100; ++i) {
+        must(run.network.b().ip(fmt::format("mptcp endpoint change {} {}", run.network.address(Side::b, 1),
+                                            i % 2 ? "nobackup" : "backup")));
+        std::this_thread::sleep_for(10ms);
+    }
+    const auto window = run.meter.read();
+    const auto flood = mp_prio_received(run.network.a()) - before;
+    report(fmt::format("{} MP_PRIO of the peer: {}, told {}", flood, window.text(), run.prios() - told));
+    CHECK(flood >= 80);
+    CHECK(run.prios() - told <= 4);
+    CHECK(window.share[1] < idle);
+    CHECK(window.mbit[0] > 0.8 * path_mbit);
+    run.check_counted();
+    run.finish(download);
+}
+
+namespace {
+
+// Half of twenty connections send, half receive, and what decides about either changes all the time.
+void swap_both(const NetworkSpec &spec, const char *mode, std::chrono::milliseconds duration) {
+    constexpr unsigned half = 10;
+    constexpr std::array commands{"use weighted",
+                                  "use active-standby --direction rx",
+                                  "use active-standby --direction tx",
+                                  "path lte priority=2",
+                                  "use auto",
+                                  "use default --direction rx",
+                                  "use round-robin",
+                                  "path lte priority=0",
+                                  "use default"};
+    PeerRun run(spec, mode);
+    run.mpsched("path dsl weight=3 priority=1");
+    const auto at_peer = must(read_counters(run.network.b()));
+    const auto here = must(read_counters(run.network.a()));
+    auto download = run.start({.connections = half});
+    auto sent = upload(run.network, run.server, {.connections = half});
+    const auto end = std::chrono::steady_clock::now() + duration;
+    for (std::size_t i = 0; std::chrono::steady_clock::now() < end; ++i) {
+        run.mpsched(commands[i % commands.size()]);
+        std::this_thread::sleep_for(150ms);
+    }
+    // The uploads fill the queues, which drop some of what is told; it is told again where that shows.
+    const auto prios = run.prios();
+    const auto sent_prios = run.mpsched.json("stats").at("told").get<std::int64_t>();
+    CHECK(prios > 0);
+    CHECK(prios <= sent_prios);
+    CHECK(prios >= sent_prios * 9 / 10);
+    CHECK(download.running());
+    CHECK(sent.running());
+    for (Transfer *transfer : {&download, &sent}) {
+        transfer->stop();
+        const auto result = transfer->wait();
+        check_clean(result);
+        CHECK(result.connections.size() == half);
+        CHECK(result.min_subflows() == 2);
+    }
+    run.health.check();
+    const auto heard = must(read_counters(run.network.a())) - here;
+    CHECK(must(heard.get("MPTcpExtMPPrioRx")) > 0);
+    for (const auto &moved : {heard, must(read_counters(run.network.b())) - at_peer})
+        CHECK(must(moved.get("TcpInCsumErrors")) == 0);
+    report(fmt::format("{}: the peer heard {} of {} MP_PRIO", mode, prios, sent_prios));
+}
+
+NetworkSpec jumbo() {
+    auto spec = two_paths(Family::ipv4, path_mbit);
+    for (auto &path : spec.paths)
+        path.mtu = 9000;
+    return spec;
+}
+
+NetworkSpec small_without_offload() {
+    auto spec = two_paths(Family::ipv6, path_mbit);
+    spec.offloads = {.tx_checksum = false, .gro = false};
+    for (auto &path : spec.paths)
+        path.mtu = 1280;
+    return spec;
+}
+
+} // namespace
+
+TEST_CASE("policies are swapped in both directions under 20 connections with an MTU of 9000",
+          "[e2e][download]") {
+    swap_both(jumbo(), "tc", 4s);
+}
+
+// Not part of every run: ./build/bin/tests/traffic_download '[long]'
+TEST_CASE("policies are swapped in both directions under 20 connections for 60 s", "[.][long]") {
+    swap_both(small_without_offload(), "native", 30s);
+    swap_both(jumbo(), "generic", 30s);
 }
