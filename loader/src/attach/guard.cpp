@@ -7,24 +7,18 @@
 
 #include <array>
 #include <cerrno>
-#include <ctime>
 #include <map>
 #include <utility>
 
 #include "attach/carrier.hpp"
 #include "attach/peers.hpp"
+#include "base/clock.hpp"
 #include "base/try.hpp"
 #include "kernel/netlink.hpp"
 
 namespace mps {
 
 namespace {
-
-std::uint64_t monotonic_ns() {
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 int take(void *tokens, void *record, std::size_t size) {
     if (size >= sizeof(mps_event))

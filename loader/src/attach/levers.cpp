@@ -7,11 +7,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <ctime>
 #include <thread>
 
 #include <fmt/format.h>
 
+#include "base/clock.hpp"
 #include "base/try.hpp"
 #include "kernel/cgroup.hpp"
 #include "kernel/iterator.hpp"
@@ -19,13 +19,6 @@
 namespace mps {
 
 namespace {
-
-// Of CLOCK_MONOTONIC, as bpf_ktime_get_ns().
-std::uint64_t monotonic_ns() {
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 // Runs mps_apply over all subflows once; the number of those whose connection was not decided on since `changed_ns`.
 Result<std::size_t> apply(const Pins &pins) {

@@ -8,7 +8,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <map>
 #include <set>
 
@@ -16,6 +15,7 @@
 #include <fmt/ranges.h>
 
 #include "base/addresses.hpp"
+#include "base/clock.hpp"
 #include "base/try.hpp"
 #include "kernel/device_place.hpp"
 #include "pins/live_config.hpp"
@@ -335,12 +335,6 @@ std::array<std::uint8_t, 16> mapped(const __be32 (&words)[4], bool is_ipv6) {
         std::memcpy(address.data() + 12, words, 4);
     }
     return address;
-}
-
-std::uint64_t monotonic_ns() {
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
 } // namespace

@@ -8,10 +8,10 @@
 
 #include <cstddef>
 #include <cstdlib>
-#include <ctime>
 
 #include <fmt/format.h>
 
+#include "base/clock.hpp"
 #include "base/fd.hpp"
 
 namespace mps::service {
@@ -45,10 +45,7 @@ void Notify::send(const std::string &text) const {
 void Notify::ready(const std::string &status) const { send(fmt::format("READY=1\nSTATUS={}\n", status)); }
 
 void Notify::reloading() const {
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC, &now);
-    send(fmt::format("RELOADING=1\nMONOTONIC_USEC={}\n",
-                     static_cast<long long>(now.tv_sec) * 1'000'000 + now.tv_nsec / 1000));
+    send(fmt::format("RELOADING=1\nMONOTONIC_USEC={}\n", monotonic_ns() / 1000));
 }
 
 void Notify::stopping() const { send("STOPPING=1\n"); }
