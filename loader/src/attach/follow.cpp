@@ -140,7 +140,14 @@ struct Follower::Impl {
         : instance(the_instance), monitor(std::move(the_monitor)), wakes_us(std::move(epoll)) {}
     Impl(const Impl &) = delete;
     Impl &operator=(const Impl &) = delete;
-    ~Impl();
+    // Here, so that the library does not show it.
+    ~Impl() {
+        const auto call = instance.enter();
+        if (!call)
+            return;
+        if (const auto there = pins())
+            Guard::leave(*there);
+    }
 
     [[nodiscard]] Result<void> wait_for(int fd) const {
         epoll_event event{.events = EPOLLIN, .data = {}};
@@ -162,14 +169,6 @@ struct Follower::Impl {
                                     : Result<Pins>(std::unexpected(not_installed()));
     }
 };
-
-Follower::Impl::~Impl() {
-    const auto call = instance.enter();
-    if (!call)
-        return;
-    if (const auto there = pins())
-        Guard::leave(*there);
-}
 
 Follower::Follower(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Follower::Follower(Follower &&) noexcept = default;
