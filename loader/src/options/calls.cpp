@@ -126,6 +126,8 @@ Result<std::vector<OptionRuleStatus>> Instance::option_rules() const {
     const auto opened = open_option_pins(paths);
     MPS_TRY(opened);
     std::vector<OptionRuleStatus> all;
+    if (!*opened) // none, or a command has removed them meanwhile
+        return all;
     for (const PlacedRule &one : *placed) {
         const auto hits = read_option_hits(**opened, one.hits);
         MPS_TRY(hits);
