@@ -16,6 +16,14 @@ MPS_CORE __u32 mps_receives(const struct mps_view *v)
 /* Without anything for that long, and for two round trips, a transfer is over. */
 #define MPS_TRANSFER_GAP_US 100000
 
+/* The same for this connection. */
+MPS_CORE __u64 mps_transfer_gap_us(const struct mps_view *v)
+{
+	__u64 rtts_us = 2 * (__u64)mps_longest_rtt_us(v, v->present);
+
+	return rtts_us > MPS_TRANSFER_GAP_US ? rtts_us : MPS_TRANSFER_GAP_US;
+}
+
 /* Nobody tells when a transfer begins or ends: one is over when nothing has arrived for a while. */
 struct mps_transfer {
 	__u64 began_us; /* when the present transfer did */

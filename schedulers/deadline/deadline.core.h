@@ -99,14 +99,12 @@ MPS_CORE_PART __u32 deadline_measure(const struct mps_view *v, struct deadline_s
 MPS_CORE_PART __u64 deadline_to_come(const struct mps_view *v, struct deadline_state *st,
 				     const struct deadline_params *p)
 {
-	__u64 gap_us, before, done, expected;
+	__u64 before, done, expected;
 
 	if (!v || !st || !p)
 		return 0;
 	before = st->received.total;
-	gap_us = 2 * (__u64)mps_longest_rtt_us(v, v->present);
-	gap_us = gap_us > MPS_TRANSFER_GAP_US ? gap_us : MPS_TRANSFER_GAP_US;
-	if (!mps_follow_transfer(v, &st->received, gap_us)) {
+	if (!mps_follow_transfer(v, &st->received, mps_transfer_gap_us(v))) {
 		done = before - st->start_bytes;
 		if (st->busy && done && !(done >> 50))
 			st->last_bytes = done;

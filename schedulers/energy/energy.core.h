@@ -196,15 +196,11 @@ MPS_CORE_PART __u32 energy_cheapest(const struct energy_state *st, __u32 among, 
 /* Has a transfer begun that the state does not know of? The first decision is one, and a subflow may have gone and taken its count along. */
 MPS_CORE_PART __u32 energy_begins(const struct mps_view *v, struct energy_state *st)
 {
-	__u64 gap_us;
-
 	if (!v || !st)
 		return 1;
 	if (!mps_receives(v))
 		return !v->unsent_bytes && !mps_outstanding_of(v, v->present);
-	gap_us = 2 * (__u64)mps_longest_rtt_us(v, v->present);
-	return !mps_follow_transfer(v, &st->received,
-				    gap_us > MPS_TRANSFER_GAP_US ? gap_us : MPS_TRANSFER_GAP_US);
+	return !mps_follow_transfer(v, &st->received, mps_transfer_gap_us(v));
 }
 
 MPS_CORE void energy_decide(const struct mps_view *v, struct mps_verdict *out, const struct energy_params *p,
