@@ -73,27 +73,41 @@ Json waiting_json(const std::vector<config::Waiting> &waiting) {
     return all;
 }
 
-Result<Reply> run_diff(const Context &context, const ConfigOptions &options) {
-    const auto desired = config::load(options.path());
+// What the files ask for, and where it is to be.
+struct Asked {
+    config::Desired desired;
+    Instance instance;
+};
+
+Result<Asked> read_and_open(const Context &context, const ConfigOptions &options) {
+    auto desired = config::load(options.path());
     if (!desired)
         return std::unexpected(desired.error());
     auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
-    const auto facts = config::look(*instance, *desired);
+    return Asked{std::move(*desired), std::move(*instance)};
+}
+
+Result<Reply> run_diff(const Context &context, const ConfigOptions &options) {
+    auto asked = read_and_open(context, options);
+    if (!asked)
+        return std::unexpected(asked.error());
+    auto &[desired, instance] = *asked;
+    const auto facts = config::look(instance, desired);
     if (!facts)
         return std::unexpected(facts.error());
-    const config::Plan plan = config::make_plan(*desired, *facts);
+    const config::Plan plan = config::make_plan(desired, *facts);
     Json changes = Json::array();
     std::string lines;
     for (const config::Action &action : plan.actions) {
         changes.push_back({{"object", action.object}, {"change", action.text}});
         lines += fmt::format("  {}\n", text::printable(action.text));
     }
-    const std::string head = desired->empty  ? "the files ask for nothing, so nothing is managed\n"
+    const std::string head = desired.empty   ? "the files ask for nothing, so nothing is managed\n"
                              : lines.empty() ? "what runs is what the files say\n"
                                              : "'mpsched config apply' would change:\n";
-    return Reply{.json = {{"revision", desired->revision},
+    return Reply{.json = {{"revision", desired.revision},
                           {"same", plan.actions.empty()},
                           {"changes", changes},
                           {"waiting", waiting_json(plan.waiting)}},
@@ -123,19 +137,17 @@ Reply applied(const config::Desired &desired, const std::vector<config::Outcome>
 }
 
 Result<Reply> run_apply(const Context &context, const ConfigOptions &options) {
-    const auto desired = config::load(options.path());
-    if (!desired)
-        return std::unexpected(desired.error());
-    auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
-    const auto done = config::reconcile(*instance, *desired);
+    auto asked = read_and_open(context, options);
+    if (!asked)
+        return std::unexpected(asked.error());
+    auto &[desired, instance] = *asked;
+    const auto done = config::reconcile(instance, desired);
     if (!done)
         return std::unexpected(done.error());
-    Reply reply = applied(*desired, done->outcomes, config::make_plan(*desired, done->facts).waiting);
+    Reply reply = applied(desired, done->outcomes, config::make_plan(desired, done->facts).waiting);
     // Its own files: from now on they are in force there as well.
     if (!options.file)
-        (void)ask(*instance, "adopt");
+        (void)ask(instance, "adopt");
     return reply;
 }
 
@@ -158,13 +170,11 @@ Result<Reply> run_export(const Context &context) {
 
 // Of the file only what it says of options; all of it has to be right, though.
 Result<Reply> run_rule_apply(const Context &context, const ConfigOptions &options) {
-    const auto desired = config::load(options.path());
-    if (!desired)
-        return std::unexpected(desired.error());
-    auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
-    const auto result = instance->set_option_rules(desired->option_rule_list());
+    auto asked = read_and_open(context, options);
+    if (!asked)
+        return std::unexpected(asked.error());
+    auto &[desired, instance] = *asked;
+    const auto result = instance.set_option_rules(desired.option_rule_list());
     if (!result)
         return std::unexpected(result.error());
     return option_rules_changed(*result);
