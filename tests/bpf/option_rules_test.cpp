@@ -3,6 +3,7 @@
 // What rules about MPTCP options do to a packet (bpf/src/option_rules.bpf.c).
 #include "catch.hpp"
 #include "decode.hpp"
+#include "option_rule_line.hpp"
 #include "packet.hpp"
 #include "rig.hpp"
 
@@ -13,7 +14,6 @@
 #include <cerrno>
 #include <memory>
 #include <numeric>
-#include <sstream>
 #include <system_error>
 
 using namespace mps;
@@ -83,13 +83,7 @@ class Programs {
 
   private:
     static OptionRule rule(const std::string &line) {
-        std::istringstream words(line);
-        std::string interface, direction, option, action;
-        words >> interface >> direction >> option >> action;
-        std::vector<Setting> matches;
-        for (std::string word; words >> word;)
-            matches.push_back({word.substr(0, word.find('=')), word.substr(word.find('=') + 1)});
-        auto made = make_option_rule(interface, direction, option, action, matches);
+        auto made = test::option_rule_of(line);
         if (!made)
             FAIL(line << ": " << made.error().what);
         return *made;

@@ -3,24 +3,15 @@
 // What a rule about MPTCP options may say, and which of two rules decides.
 #include "catch.hpp"
 
-#include <sstream>
-
 #include "mpsched/option_rules.hpp"
+#include "option_rule_line.hpp"
 #include "options/option_table.hpp"
 
 using namespace mps;
 
 namespace {
 
-Result<OptionRule> made(const std::string &line) {
-    std::istringstream words(line);
-    std::string interface, direction, option, action;
-    words >> interface >> direction >> option >> action;
-    std::vector<Setting> matches;
-    for (std::string word; words >> word;)
-        matches.push_back({word.substr(0, word.find('=')), word.substr(word.find('=') + 1)});
-    return make_option_rule(interface, direction, option, action, matches);
-}
+Result<OptionRule> made(const std::string &line) { return test::option_rule_of(line); }
 
 OptionRule rule(const std::string &line) {
     auto one = made(line);
