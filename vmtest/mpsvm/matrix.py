@@ -19,10 +19,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mpstest.results import Rules, Tally, TestBinary, judge, read_manifest
+
 from . import cache, catalog, cli, guest, results, runner, status, store
 from .arch import ALL, AMD64, Arch
 from .catalog import Catalog, Kernel
-from .results import Tally, TestBinary
 from .status import VmError
 
 # The emulated CPU is some ten times slower than ours, so a test gets more of the guest's time than it has here. Wall
@@ -140,7 +141,7 @@ class Matrix:
         """The binaries that are wanted. Raises VmError."""
         manifest = self._build / "bin" / "tests" / "manifest.txt"
         try:
-            listed = results.read_manifest(manifest.read_text())
+            listed = read_manifest(manifest.read_text())
         except OSError as error:
             raise VmError(f"{manifest}: {error.strerror}", "Build first: ./run build") from None
         except ValueError as error:
@@ -313,15 +314,19 @@ class Matrix:
                     outcome.busy_s = max(0.0, outcome.guest_s - float(note[2]) / max(1, unit.smp))
                 except ValueError:
                     pass
+        kernel = unit.kernel.name
+
+        def may_skip(case: str) -> bool:
+            return any(rule.matches(kernel, case) for rule in self._catalog.skip)
+
         for test in unit.tests:
             tally.add(
-                results.judge(
-                    unit.kernel.name,
-                    test,
+                judge(
+                    f"{kernel}: {test.name}",
                     result.files.get(f"{test.name}.json"),
                     ended.get(test.name),
-                    self._catalog.skip,
-                    unit.cases.get(test.name, ()),
+                    test.limit_s * GUEST_FACTOR,
+                    Rules(may_skip, "kernels.toml", unit.cases.get(test.name, ())),
                 )
             )
         if unit.probe:

@@ -17,7 +17,7 @@ import unittest
 from collections.abc import Callable
 from pathlib import Path
 
-from mpsvm.everyday import everyday
+from mpstest.units import everyday
 
 HERE = Path(__file__).resolve().parent.parent
 KERNEL = os.environ.get("MPS_VM_TEST_KERNEL", "6.12")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mpslab import session
 from mpsvm import cache, guest, qemu
-from mpsvm.everyday import everyday
+from mpstest.units import everyday
 from tests import fake
 
 MATRIX = Path(__file__).resolve().parents[2] / "lab-matrix"

@@ -34,7 +34,7 @@ class FakeBuild {
         REQUIRE(mkdtemp(pattern.data()) != nullptr);
         root_ = pattern;
         fs::create_directories(root_ / "bin" / "tests");
-        write("bin/tests/manifest.txt", "# tier name timeout_s\n");
+        write("bin/tests/manifest.txt", "# tier name timeout_s [alone]\n");
         write("allowed.txt", "");
     }
     FakeBuild(const FakeBuild &) = delete;
@@ -46,17 +46,18 @@ class FakeBuild {
 
     void allow(const std::string &line) { append("allowed.txt", line + "\n"); }
 
+    /// The limit is the manifest's: seconds, and "alone" behind them.
     void add_script(const std::string &name, const std::string &body, const std::string &tier = "unit",
-                    int timeout_s = 20) {
+                    const std::string &limit = "20") {
         write("bin/tests/" + name, "#!/bin/sh\n" + body + "\n");
         fs::permissions(root_ / "bin" / "tests" / name, fs::perms::owner_all);
-        append("bin/tests/manifest.txt", fmt::format("{} {} {}\n", tier, name, timeout_s));
+        append("bin/tests/manifest.txt", fmt::format("{} {} {}\n", tier, name, limit));
     }
 
     /// A binary that runs the fixture's cases chosen by a Catch2 test spec such as "[passes],[fails]".
     void add(const std::string &name, const std::string &spec, const std::string &tier = "unit",
-             int timeout_s = 20) {
-        add_script(name, fmt::format("exec '{}' '{}'", MPS_FIXTURE, spec), tier, timeout_s);
+             const std::string &limit = "20") {
+        add_script(name, fmt::format("exec '{}' '{}'", MPS_FIXTURE, spec), tier, limit);
     }
 
     Verdict run(const std::string &arguments = "") const {
@@ -190,7 +191,7 @@ TEST_CASE("a binary that exits early with status 0 has failed") {
 
 TEST_CASE("a binary that hangs is ended after its time and has failed") {
     FakeBuild build;
-    build.add("hanging", "[passes],[hangs]", "e2e", 1);
+    build.add("hanging", "[passes],[hangs]", "e2e", "1");
     const Verdict verdict = build.run();
     INFO(verdict.output);
     CHECK(verdict.status == 1);
@@ -200,8 +201,8 @@ TEST_CASE("a binary that hangs is ended after its time and has failed") {
 
 TEST_CASE("a unit test is limited by CPU time: one that only waits has five times as long") {
     FakeBuild build;
-    build.add("busy", "[passes],[calculates]", "unit", 1);
-    build.add("waiting", "[waits]", "unit", 1);
+    build.add("busy", "[passes],[calculates]", "unit", "1");
+    build.add("waiting", "[waits]", "unit", "1");
     const Verdict verdict = build.run();
     INFO(verdict.output);
     CHECK(verdict.status == 1);
@@ -248,14 +249,41 @@ TEST_CASE("a binary that runs no case has failed, unless a filter asked for case
     CHECK(says(verdict, "no binary or test case matches"));
 }
 
-TEST_CASE("a filter selects binaries by name, else cases, and tiers run in order") {
+TEST_CASE(
+    "those that measure never run beside each other, but beside others, and each one's output stays together") {
+    // Each writes down its begin and its end.
+    const auto body = [](const fs::path &log, const std::string &name) {
+        return fmt::format(
+            "echo '+{1}' >>'{0}'; echo 'begin of {1}'; sleep .4; echo 'end of {1}'; echo '-{1}' >>'{0}'; "
+            "exec '{2}' '[passes]'",
+            log.string(), name, MPS_FIXTURE);
+    };
     FakeBuild build;
-    build.add_script("last", fmt::format("exec '{}' \"${{1:-[passes]}}\"", MPS_FIXTURE), "e2e");
-    build.add_script("first", fmt::format("exec '{}' \"${{1:-[fails]}}\"", MPS_FIXTURE), "unit");
+    const fs::path log = build.path("log");
+    for (const std::string name : {"first", "second"})
+        build.add_script(name, body(log, name), "e2e", "20 alone");
+    for (const std::string name : {"third", "fourth"})
+        build.add_script(name, body(log, name), "e2e");
+    const Verdict verdict = build.run();
+    INFO(verdict.output);
+    CHECK(verdict.last_line == "4 passed, 0 failed, 0 skipped\n");
+    CHECK(says(verdict, "begin of third\nend of third\n"));
+
+    std::ifstream file(log);
+    const std::string events((std::istreambuf_iterator<char>(file)), {});
+    INFO(events);
+    CHECK(events.find("-first") < events.find("+second"));
+    CHECK(events.find("+third") < events.find("-first"));
+}
+
+TEST_CASE("a filter selects binaries by name, else cases, and those that measure run in the order of tiers") {
+    FakeBuild build;
+    build.add_script("last", fmt::format("exec '{}' \"${{1:-[passes]}}\"", MPS_FIXTURE), "e2e", "20 alone");
+    build.add_script("first", fmt::format("exec '{}' \"${{1:-[fails]}}\"", MPS_FIXTURE), "unit", "20 alone");
 
     Verdict verdict = build.run();
     INFO(verdict.output);
-    CHECK(verdict.output.find("first (unit)") < verdict.output.find("last (e2e)"));
+    CHECK(verdict.output.find("first (unit") < verdict.output.find("last (e2e"));
     CHECK(verdict.last_line == "1 passed, 2 failed, 0 skipped\n");
 
     CHECK(build.run("last").last_line == "1 passed, 0 failed, 0 skipped\n");
