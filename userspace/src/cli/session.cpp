@@ -113,7 +113,7 @@ int run_invocation(const Invocation &invocation) {
 
 int run_session(const std::vector<std::string> &words) {
     // A reader that goes away must not end us in the middle of a change; writes report EPIPE instead.
-    std::signal(SIGPIPE, SIG_IGN);
+    ignore_broken_pipes();
     const int json = wanted_json(words);
     int exit_code = 0;
     try {

@@ -32,4 +32,12 @@ SignalHold::~SignalHold() {
 
 int SignalHold::pending() { return noted_signal; }
 
+namespace {
+void (*broken_pipe_before)(int) = SIG_DFL;
+}
+
+void ignore_broken_pipes() { broken_pipe_before = std::signal(SIGPIPE, SIG_IGN); }
+
+void restore_broken_pipes() { std::signal(SIGPIPE, broken_pipe_before); }
+
 } // namespace mps::cli

@@ -26,4 +26,8 @@ class SignalHold {
     std::array<struct sigaction, held_.size()> before_{};
 };
 
+// From now on a reader that has gone is an error of write(). A program that takes this process's place gets back what was before.
+void ignore_broken_pipes();
+void restore_broken_pipes();
+
 } // namespace mps::cli

@@ -32,6 +32,7 @@ void setup_rule_apply(Binder &binder);
 void setup_rule_counters(Binder &binder);
 void setup_rule_del(Binder &binder);
 void setup_rule_list(Binder &binder);
+void setup_run(Binder &binder);
 void setup_set(Binder &binder);
 void setup_stats(Binder &binder);
 void setup_status(Binder &binder);
@@ -71,6 +72,7 @@ inline constexpr CommandCode command_codes[] = {
     {"rule counters", setup_rule_counters},
     {"rule del", setup_rule_del},
     {"rule list", setup_rule_list},
+    {"run", setup_run},
     {"set", setup_set},
     {"stats", setup_stats},
     {"status", setup_status},

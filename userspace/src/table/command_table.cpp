@@ -596,6 +596,35 @@ std::span<const Command> commands() {
             .examples = {{"rule counters", ""}},
         },
         {
+            .verb = "run",
+            .group = Group::applications,
+            .summary = "start a command whose TCP connections are MPTCP's",
+            .description =
+                {
+                    "For programs that know nothing of MPTCP: sockets that COMMAND and all that it starts ask for as TCP are made as "
+                    "MPTCP's, for clients and servers, static programs and those in Go, 32-bit ones as well. Needs no rights, nothing "
+                    "attached, and no change of the program. mpsched becomes COMMAND: its process number, exit status, signals and "
+                    "terminal are the command's own.",
+                    "A second process answers for the sockets (seccomp user notification; some 20 microseconds for each) and stays until "
+                    "the last process that came of COMMAND has ended. A third takes over if that is killed; if both are, no more TCP "
+                    "sockets can be made below COMMAND. Connections do not depend on them.",
+                    "Stays TCP: what the kernel refuses (net.mptcp.enabled=0), what is in a network namespace that mpsched may not "
+                    "enter, and a socket of which MPTCP lacks an option that it sets (TCP_MD5SIG, TCP_AO, TCP_REPAIR). At the end "
+                    "a line on standard error tells how many sockets became MPTCP's, and of the others why not. As another user than root the "
+                    "setuid bit of programs has no effect below COMMAND.",
+                    "Exit code: that of COMMAND; 126 if it cannot be started, 127 if there is none.",
+                },
+            .arguments = {{.name = "COMMAND",
+                           .many = true,
+                           .complete = Complete::program,
+                           .text = "a program and its arguments, behind '--'"}},
+            .options = {{.name = "--quiet", .text = "do not tell at the end what became of the sockets"}},
+            .examples = {{"run -- curl https://192.0.2.1/",
+                          "a download over all paths that the server has, too"},
+                         {"run -- python3 -m http.server",
+                          "a server that MPTCP clients can use over all their paths"}},
+        },
+        {
             .verb = "config",
             .sub_verb = "check",
             .group = Group::service,
@@ -825,7 +854,6 @@ std::span<const Term> absent_commands() {
          "'trace' tells packets and decisions as they happen, 'stats' counts what was decided and why not"},
         {"daemon", no_daemon},
         {"start", no_daemon},
-        {"run", no_daemon},
         {"stop", "'detach' takes the programs off again"},
         {"rules", rules},
         {"connections", connections},
@@ -854,6 +882,8 @@ std::string_view group_title(Group group) {
         return "Paths";
     case Group::options:
         return "Options";
+    case Group::applications:
+        return "Applications";
     case Group::service:
         return "Service";
     case Group::other:

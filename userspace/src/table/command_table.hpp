@@ -31,6 +31,7 @@ enum class Complete {
     rule,         // the selector of a rule that exists
     option_match, // key=value of `rule add`
     command,
+    program, // any program, and what it takes
 };
 
 struct Option {
@@ -61,7 +62,7 @@ struct Example {
 };
 
 // Headings of the verbs in --help, in their order.
-enum class Group { look, interfaces, policies, paths, options, service, other };
+enum class Group { look, interfaces, policies, paths, options, applications, service, other };
 
 struct Command {
     std::string_view verb;

@@ -101,6 +101,8 @@ std::string bash_offer(Complete kind, const std::vector<std::string_view> &allow
         return fmt::format("_mpsched_keys \"{}\"", match_names());
     case Complete::command:
         return fmt::format("_mpsched_words \"{}\"", text::join(verbs(), " "));
+    case Complete::program:
+        return "_mpsched_programs";
     }
     return ":";
 }
@@ -238,6 +240,8 @@ std::string fish_offer(Complete kind, const std::vector<std::string_view> &allow
         return fmt::format("(__mpsched_keys {})", match_names());
     case Complete::command:
         return text::join(verbs(), " ");
+    case Complete::program:
+        return "(__fish_complete_command)";
     }
     return "";
 }

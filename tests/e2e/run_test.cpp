@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+//
+// `mpsched run`: whose sockets become MPTCP's, by what the kernel says of the socket and by the peer's counters, and that a command runs
+// under it as it would without.
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include <netinet/in.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <mpsched/lab/counters.hpp>
+#include <mpsched/lab/netns.hpp>
+
+#include "traffic.hpp"
+
+using namespace mps;
+using mps::e2e::must;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::string program = MPS_RUN_PROGRAM;
+
+std::vector<std::string> under_run(const std::vector<std::string> &command) {
+    std::vector<std::string> words{e2e::Cli::default_binary(), "run", "--"};
+    words.insert(words.end(), command.begin(), command.end());
+    return words;
+}
+
+lab::ProcessResult run(const lab::Namespace &ns, const std::vector<std::string> &command) {
+    return must(ns.spawn(under_run(command)));
+}
+
+/// What the command and its supervisor wrote, when both have ended.
+std::string all_output(const lab::Namespace &ns, const std::vector<std::string> &command) {
+    std::vector<std::string> words{"sh", "-c", "\"$@\" 2>&1 | cat", "sh"};
+    const auto more = under_run(command);
+    words.insert(words.end(), more.begin(), more.end());
+    return must(ns.spawn(words)).out;
+}
+
+lab::Namespace make_namespace(bool mptcp = true) {
+    auto ns = must(lab::Namespace::create("run"));
+    must(ns.set_sysctl("mptcp/enabled", mptcp ? "1" : "0"));
+    return ns;
+}
+
+// Processes whose name is that of supervisors, started by this test: they are in its namespace.
+std::vector<pid_t> supervisors(const lab::Namespace &ns) {
+    std::vector<pid_t> found;
+    const auto listed = must(lab::run_process({"ip", "netns", "pids", ns.name()}));
+    std::istringstream lines(listed.out);
+    for (pid_t pid = 0; lines >> pid;) {
+        std::string name;
+        std::getline(std::ifstream(fmt::format("/proc/{}/comm", pid)), name);
+        if (name == "mpsched-run")
+            found.push_back(pid);
+    }
+    return found;
+}
+
+std::string output_of(const lab::Namespace &ns, const std::vector<std::string> &command) {
+    const auto result = run(ns, command);
+    INFO(result.err);
+    CHECK(result.exit_code == 0);
+    return result.out;
+}
+
+} // namespace
+
+TEST_CASE("sockets of a static program are MPTCP's, with the flags it asked for, in both families") {
+    const auto ns = make_namespace();
+    CHECK(output_of(ns, {program, "one"}) == "262 0 1 1\n");
+    CHECK(output_of(ns, {program, "one", "6"}) == "262 0 1 1\n");
+    // Whatever starts it, and however far below.
+    CHECK(all_output(ns, {"sh", "-c", fmt::format("{0} one & wait; ({0} one); exec {0} one", program)}) ==
+          "262 0 1 1\n262 0 1 1\n262 0 1 1\nmpsched run: 3 sockets became MPTCP\n");
+    CHECK(must(ns.spawn({program, "one"})).out == "6 0 1 1\n"); // as it is without
+}
+
+TEST_CASE("a client and a server in python speak MPTCP, by the counters of the kernel") {
+    const auto ns = make_namespace();
+    const std::string script = "import socket, threading\n"
+                               "s = socket.create_server(('127.0.0.1', 0))\n"
+                               "def serve():\n"
+                               "    c, _ = s.accept(); c.sendall(c.recv(9)); c.close()\n"
+                               "threading.Thread(target=serve).start()\n"
+                               "c = socket.create_connection(s.getsockname())\n"
+                               "c.sendall(b'something'); print(c.recv(9, socket.MSG_WAITALL).decode())\n";
+    const auto before = must(lab::read_counters(ns));
+    CHECK(all_output(ns, {"python3", "-c", script}) == "something\nmpsched run: 2 sockets became MPTCP\n");
+    const auto counted = must(lab::read_counters(ns)) - before;
+    CHECK(must(counted.get("MPTcpExtMPCapableSYNRX")) == 1);
+    CHECK(must(counted.get("MPTcpExtMPCapableACKRX")) == 1);
+}
+
+TEST_CASE("exit status, signals, process number and group are the command's own") {
+    const auto ns = make_namespace();
+    CHECK(run(ns, {"sh", "-c", "exit 7"}).exit_code == 7);
+    CHECK(run(ns, {"sh", "-c", "kill -TERM $$"}).signal == SIGTERM);
+    CHECK(run(ns, {"/nonexistent/command"}).exit_code == 127);
+    CHECK(run(ns, {"/dev"}).exit_code == 126);
+
+    auto process = must(ns.start(under_run({"sh", "-c",
+                                            "echo $$; ps -o pgid= -p $$; trap 'echo caught; exit 3' USR1; "
+                                            "while :; do sleep .05; done"})));
+    std::this_thread::sleep_for(500ms);
+    must(process.signal(SIGUSR1));
+    const auto result = must(process.wait(5s));
+    CHECK(result.exit_code == 3);
+    std::istringstream lines(result.out);
+    pid_t own = 0, group = 0;
+    std::string caught;
+    lines >> own >> group >> caught;
+    CHECK(own == process.pid());
+    CHECK(group == process.pid());
+    CHECK(caught == "caught");
+
+    // It has no child that it did not start itself.
+    CHECK(run(ns, {"sh", "-c", "ps -o comm= --ppid $$ | grep -cv '^ps$\\|^grep$'"}).out == "0\n");
+}
+
+TEST_CASE("what MPTCP cannot do stays TCP, and is counted") {
+    const auto off = make_namespace(false);
+    CHECK(
+        all_output(off, {program, "one"}) ==
+        "6 0 1 1\nmpsched run: 0 sockets became MPTCP; 1 stayed TCP: 1 the kernel refused MPTCP, see 'mpsched doctor'\n");
+
+    // A listener stays bound and listening when a signature takes it back to TCP.
+    const auto ns = make_namespace();
+    CHECK(all_output(ns, {program, "signed"}) ==
+          "262 6 0 1790 1 1\nmpsched run: 1 socket became MPTCP; 1 stayed TCP: 1 "
+          "with an option that MPTCP does not have\n");
+
+    const std::string without =
+        must(ns.spawn({"sh", "-c", fmt::format("ulimit -n 20; {} refused", program)})).out;
+    CHECK(output_of(ns, {"sh", "-c", fmt::format("ulimit -n 20; {} refused", program)}) == without);
+    CHECK(without.ends_with(fmt::format("{}\n", EMFILE)));
+}
+
+TEST_CASE("a user without rights has it as well, and sockets belong to who asked for them") {
+    const auto ns = make_namespace();
+    const std::vector<std::string> as_nobody{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"};
+    auto inside = as_nobody;
+    inside.insert(inside.end(), {program, "one"});
+    CHECK(output_of(ns, inside) == "262 65534 1 1\n");
+
+    auto outside = as_nobody;
+    const auto command = under_run({program, "one"});
+    outside.insert(outside.end(), command.begin(), command.end());
+    const auto result = must(ns.spawn(outside));
+    INFO(result.err);
+    CHECK(result.out == "262 65534 1 1\n");
+}
+
+TEST_CASE("sockets of a process in another network namespace are of that one") {
+    const auto ns = make_namespace(), other = make_namespace(false);
+    // Where MPTCP is switched off the kernel refuses; in the namespace of the supervisor it would not.
+    const auto result =
+        run(ns, {"nsenter", fmt::format("--net=/run/netns/{}", other.name()), program, "one"});
+    INFO(result.err);
+    CHECK(result.out == "6 0 1 1\n");
+    must(other.set_sysctl("mptcp/enabled", "1"));
+    CHECK(output_of(ns, {"nsenter", fmt::format("--net=/run/netns/{}", other.name()), program, "one"}) ==
+          "262 0 1 1\n");
+}
+
+TEST_CASE("no socket fails and nearly all are MPTCP's while supervisors are killed again and again") {
+    const auto ns = make_namespace();
+    constexpr int wanted = 40'000;
+    auto process = must(ns.start(under_run({program, "many", std::to_string(wanted)})));
+    int killed = 0;
+    std::set<pid_t> victims;
+    while (process.running()) {
+        const auto alive = supervisors(ns);
+        // The next only when both are there again: nobody is left to take over from both.
+        if (alive.size() == 2 && !victims.contains(alive.front())) {
+            victims.insert(alive.front());
+            killed += ::kill(alive.front(), SIGKILL) == 0;
+        }
+    }
+    const auto result = must(process.wait(30s));
+    INFO(result.err);
+    int mptcp = 0, tcp = 0, failed = 0;
+    REQUIRE(std::sscanf(result.out.c_str(), "%d %d %d", &mptcp, &tcp, &failed) == 3);
+    CHECK(killed >= 5);
+    CHECK(failed == 0);
+    CHECK(mptcp + tcp == wanted);
+    CHECK(tcp <= killed);
+    CHECK(supervisors(ns).empty());
+}
+
+TEST_CASE("whoever outlives the command keeps its supervisor, and the last one ends it") {
+    const auto ns = make_namespace();
+    CHECK(all_output(ns, {"sh", "-c", fmt::format("(sleep .4; exec {} one) & echo ended", program)}) ==
+          "ended\n262 0 1 1\nmpsched run: 1 socket became MPTCP\n");
+    for (int i = 0; i < 40 && !supervisors(ns).empty(); i++)
+        std::this_thread::sleep_for(50ms);
+    CHECK(supervisors(ns).empty());
+}

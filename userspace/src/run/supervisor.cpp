@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+#include "run/supervisor.hpp"
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstddef>
+#include <cstdio>
+#include <cstring>
+#include <new>
+#include <system_error>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "run/answer.hpp"
+
+namespace mps::run {
+
+namespace {
+
+std::unexpected<Error> failed(const char *what) {
+    return fail(ErrorCode::failed, fmt::format("cannot {}: {}", what, std::generic_category().message(errno)),
+                "see 'ulimit -a' and free memory");
+}
+
+// A descriptor through a socket, with one byte.
+struct Parcel {
+    char byte = 0;
+    iovec part{&byte, 1};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    msghdr message{};
+
+    Parcel() {
+        message.msg_iov = &part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.data();
+        message.msg_controllen = control.size();
+    }
+};
+
+bool send_descriptor(int channel, int fd) {
+    Parcel parcel;
+    cmsghdr *header = CMSG_FIRSTHDR(&parcel.message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+    return ::sendmsg(channel, &parcel.message, MSG_NOSIGNAL) == 1;
+}
+
+Fd receive_descriptor(int channel) {
+    Parcel parcel;
+    if (::recvmsg(channel, &parcel.message, MSG_CMSG_CLOEXEC) != 1)
+        return {};
+    const cmsghdr *header = CMSG_FIRSTHDR(&parcel.message);
+    int fd = -1;
+    if (header != nullptr && header->cmsg_type == SCM_RIGHTS)
+        std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+    return Fd(fd);
+}
+
+void receive_and_answer(int listener, Ledger &ledger) {
+    // A newer kernel may tell more of a call than we know of; what it writes into must be zero.
+    alignas(seccomp_notif) std::array<std::byte, 1024> room{};
+    if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, room.data()) != 0)
+        return; // its process is gone
+    seccomp_notif call{};
+    std::memcpy(&call, room.data(), sizeof(call));
+    ledger.pending = call.id;
+    answer(listener, call, ledger);
+    ledger.last = call.id;
+    ledger.pending = 0;
+}
+
+// The call that the other one was at when it was killed would wait for ever. Numbers go up by one (seccomp_do_user_notification(),
+// kernel/seccomp.c), so also one that was fetched and not written down is known; of one that nobody fetched the kernel refuses the answer.
+void finish_what_was_begun(int listener, Ledger &ledger) {
+    const std::uint64_t pending = ledger.pending.exchange(0), last = ledger.last;
+    const std::uint64_t lost = pending != 0 ? pending : last + 1;
+    if ((pending != 0 || last != 0) && let_go_on(listener, lost)) {
+        ledger.count(Plain::unhandled);
+        ledger.last = lost;
+    }
+}
+
+void tell_all(const Ledger &ledger, Tell tell) {
+    if (tell == Tell::text)
+        fmt::print(stderr, "mpsched run: {}\n", text_of(ledger));
+    else if (tell == Tell::json)
+        fmt::print(stderr, "{}\n", json_of(ledger).dump());
+}
+
+struct Job {
+    int listener;
+    Ledger *ledger;
+    Tell tell;
+};
+
+// The one that stands in. Returns when the other is gone; ends with the last process under the filter.
+void stand_by(const Job &job, int worker) {
+    for (;;) {
+        std::array<pollfd, 2> watched{{{job.listener, 0, 0}, {worker, POLLIN, 0}}};
+        if (::poll(watched.data(), watched.size(), -1) < 0)
+            continue;
+        if ((watched[0].revents & POLLHUP) != 0)
+            ::_exit(0);
+        if (watched[1].revents != 0)
+            return;
+    }
+}
+
+Fd pidfd_of(pid_t process) { return Fd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0))); }
+
+// Splits this process into the one that works, which returns with a descriptor of the other, and the one that stands in, which
+// returns when it has to work itself.
+Fd make_stand_in(const Job &job) {
+    for (;;) {
+        const pid_t worker = ::getpid();
+        const Fd self = pidfd_of(worker);
+        const pid_t other = ::fork();
+        if (other != 0)
+            return other > 0 ? pidfd_of(other) : Fd();
+        // A session of its own, so that a signal for the group of one does not meet both.
+        ::setsid();
+        if (self)
+            stand_by(job, self.get());
+        finish_what_was_begun(job.listener, *job.ledger);
+    }
+}
+
+[[noreturn]] void work(const Job &job) {
+    Fd other = make_stand_in(job);
+    for (;;) {
+        std::array<pollfd, 2> watched{{{job.listener, POLLIN, 0}, {other.get(), POLLIN, 0}}};
+        if (::poll(watched.data(), watched.size(), -1) < 0)
+            continue;
+        if ((watched[0].revents & POLLIN) != 0)
+            receive_and_answer(job.listener, *job.ledger);
+        else if ((watched[0].revents & POLLHUP) != 0)
+            break;
+        if (watched[1].revents != 0) {
+            while (::waitpid(-1, nullptr, WNOHANG) > 0)
+                ;
+            other = make_stand_in(job);
+        }
+    }
+    tell_all(*job.ledger, job.tell);
+    ::_exit(0);
+}
+
+// The only descriptor that is left beside the standard ones.
+constexpr int channel_number = 3;
+
+// Nothing that the caller waits for the end of stays open but standard error, and no signal from the terminal or of a service that
+// stops ends us before those that need us.
+void detach_from_caller(int keep) {
+    ::setsid();
+    for (const int number : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGPIPE, SIGTSTP, SIGTTOU})
+        ::signal(number, SIG_IGN);
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::signal(SIGCHLD, SIG_DFL);
+    ::prctl(PR_SET_NAME, "mpsched-run");
+    const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+    ::dup2(null, STDIN_FILENO);
+    ::dup2(null, STDOUT_FILENO);
+    ::dup2(keep, channel_number);
+    ::syscall(SYS_close_range, channel_number + 1, ~0U, 0);
+    if (::chdir("/") != 0)
+        ::_exit(1);
+}
+
+[[noreturn]] void supervise(int channel, Tell tell) {
+    detach_from_caller(channel);
+    void *memory = ::mmap(nullptr, sizeof(Ledger), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    Fd mine(channel_number);
+    const Fd listener = receive_descriptor(mine.get());
+    if (memory == MAP_FAILED || !listener)
+        ::_exit(1);
+    // Whoever reads this may start the command.
+    const char ready = 1;
+    if (::send(mine.get(), &ready, 1, MSG_NOSIGNAL) != 1)
+        ::_exit(1);
+    mine.reset();
+    work({.listener = listener.get(), .ledger = new (memory) Ledger, .tell = tell});
+}
+
+} // namespace
+
+Result<Supervisor> Supervisor::start(Tell tell) {
+    std::array<int, 2> ends{};
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0)
+        return failed("make a pair of sockets");
+    Fd ours(ends[0]), theirs(ends[1]);
+    const pid_t between = ::fork();
+    if (between < 0)
+        return failed("start the supervisor");
+    if (between == 0) {
+        ours.reset();
+        const pid_t supervisor = ::fork();
+        if (supervisor == 0)
+            supervise(theirs.get(), tell);
+        ::_exit(supervisor < 0 ? 1 : 0);
+    }
+    int status = 0;
+    while (::waitpid(between, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (status != 0)
+        return failed("start the supervisor");
+    return Supervisor(std::move(ours));
+}
+
+Result<void> Supervisor::begin(Fd listener) const {
+    char ready = 0;
+    if (!send_descriptor(channel_.get(), listener.get()) || ::recv(channel_.get(), &ready, 1, 0) != 1)
+        return failed("reach the supervisor");
+    return {};
+}
+
+} // namespace mps::run

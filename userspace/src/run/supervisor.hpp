@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+//
+// Answers for the sockets of a command for as long as anything that it started runs.
+#pragma once
+
+#include "base/fd.hpp"
+#include "mpsched/error.hpp"
+
+namespace mps::run {
+
+/// What is told when all is over.
+enum class Tell { text, json, nothing };
+
+/// A process of its own, of which this one is not the parent: a command may wait for all of its children. There are two of it, and each takes
+/// over when the other is killed, since without any of them the command could make no socket at all (ENOSYS).
+class Supervisor {
+  public:
+    [[nodiscard]] static Result<Supervisor> start(Tell tell);
+
+    /// Hands over the listener of install_filter(). Afterwards it answers.
+    [[nodiscard]] Result<void> begin(Fd listener) const;
+
+  private:
+    explicit Supervisor(Fd channel) : channel_(std::move(channel)) {}
+
+    Fd channel_;
+};
+
+} // namespace mps::run
