@@ -28,6 +28,7 @@ struct list_head {
 
 struct kernfs_node {
 	__u64 id;
+	const char *name;
 };
 
 struct cgroup {
@@ -61,6 +62,10 @@ struct dst_entry {
 	struct net_device *dev;
 };
 
+typedef struct {
+	__u32 val;
+} kuid_t;
+
 struct sock {
 	struct sock_common __sk_common;
 	struct dst_entry *sk_dst_cache;
@@ -69,6 +74,7 @@ struct sock {
 	unsigned long sk_max_pacing_rate;
 	int sk_rx_dst_ifindex;
 	__u32 sk_mark;
+	kuid_t sk_uid;
 	struct sock_cgroup_data sk_cgrp_data;
 };
 

@@ -52,6 +52,15 @@ struct {
 	__type(value, struct mps_rule);
 } mps_rules SEC(".maps");
 
+/* The addresses of the hosts that rules name; the loader looks them up. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MPS_MAX_HOST_ADDRESSES);
+	__type(key, struct mps_host_address);
+	__type(value, __u32);
+} mps_hosts SEC(".maps");
+
 /* How many connections have room; the loader sets it as well as max_entries of the two maps. */
 const volatile __u32 mps_max_conns = MPS_DEFAULT_CONNS;
 

@@ -10,6 +10,9 @@
 struct mps_match {
 	struct mps_rule want; /* the connection itself in the form of a rule */
 	__u64 cgroup_ids[CGROUP_DEPTH_MAX];
+	__u64 cgroup_names[CGROUP_DEPTH_MAX]; /* digests */
+	__u64 name[MPS_RULE_NAME_WORDS];
+	struct mps_host_address host;
 	__u32 rx; /* for what the peer sends */
 	__u32 slot;
 };
@@ -34,7 +37,15 @@ static __always_inline bool prefix_matches(const __u8 *a, const __u8 *b, __u32 b
 	return true;
 }
 
-static __always_inline bool rule_matches(const struct mps_rule *rule, const struct mps_match *m)
+static __always_inline bool is_among(const __u64 *list, __u64 wanted)
+{
+	for (__u32 i = 0; i < CGROUP_DEPTH_MAX; i++)
+		if (list[i] == wanted)
+			return true;
+	return false;
+}
+
+static __always_inline bool rule_matches(const struct mps_rule *rule, struct mps_match *m)
 {
 	__u32 fields = rule->fields;
 
@@ -50,11 +61,15 @@ static __always_inline bool rule_matches(const struct mps_rule *rule, const stru
 		return false;
 	if ((fields & MPS_RULE_REMOTE) && !prefix_matches(rule->remote, m->want.remote, rule->remote_prefix))
 		return false;
-	if (fields & MPS_RULE_CGROUP) {
-		for (__u32 i = 0; i < CGROUP_DEPTH_MAX; i++)
-			if (m->cgroup_ids[i] == rule->cgroup_id)
-				return true;
+	if ((fields & MPS_RULE_USER) && rule->uid != m->want.uid)
 		return false;
+	if ((fields & MPS_RULE_CGROUP) && !is_among(m->cgroup_ids, rule->cgroup_id))
+		return false;
+	if ((fields & MPS_RULE_UNIT) && !is_among(m->cgroup_names, rule->unit))
+		return false;
+	if (fields & MPS_RULE_HOST) {
+		m->host.host = rule->host;
+		return bpf_map_lookup_elem(&mps_hosts, &m->host) != NULL;
 	}
 	return true;
 }
@@ -91,6 +106,30 @@ static __always_inline void put_address(__u8 *to, bool is_ipv6, const __be32 *wo
 	}
 }
 
+/*
+ * The cgroup at this level above the socket. A unit of systemd has another cgroup after each start, but one of the same name;
+ * so units are told by that, and nobody has to follow them. Global, so that the verifier walks it once for all levels.
+ */
+__noinline int mps_note_cgroup(__u64 cgroup, __u32 level)
+{
+	__u32 zero = 0;
+	struct mps_match *m = bpf_map_lookup_elem(&mps_matches, &zero);
+	struct kernfs_node *kn = NULL;
+	const char *name = NULL;
+
+	if (!m)
+		return 0;
+	level &= CGROUP_DEPTH_MAX - 1;
+	bpf_core_read(&kn, sizeof(kn), &((struct cgroup *)cgroup)->kn);
+	bpf_core_read(&m->cgroup_ids[level], sizeof(m->cgroup_ids[level]), &kn->id);
+	for (__u32 i = 0; i < MPS_RULE_NAME_WORDS; i++)
+		m->name[i] = 0;
+	bpf_core_read(&name, sizeof(name), &kn->name);
+	bpf_probe_read_kernel_str(m->name, sizeof(m->name), name);
+	m->cgroup_names[level] = mps_name_digest(m->name);
+	return 0;
+}
+
 /* Returns the slot for the connection at this address: for what it sends, or with `rx` for what its peer sends. */
 __noinline int mps_choose_slot(__u64 msk, __u32 nr_rules, __u32 dflt, __u32 ifindex, __u32 rx)
 {
@@ -108,6 +147,7 @@ __noinline int mps_choose_slot(__u64 msk, __u32 nr_rules, __u32 dflt, __u32 ifin
 	bpf_core_read(&family, sizeof(family), &sk->__sk_common.skc_family);
 	m->want.ifindex = ifindex;
 	bpf_core_read(&m->want.mark, sizeof(m->want.mark), &sk->sk_mark);
+	bpf_core_read(&m->want.uid, sizeof(m->want.uid), &sk->sk_uid);
 	bpf_core_read(&m->want.local_port, sizeof(m->want.local_port), &sk->__sk_common.skc_num);
 	bpf_core_read(&m->want.remote_port, sizeof(m->want.remote_port), &sk->__sk_common.skc_dport);
 	m->want.remote_port = bpf_ntohs(m->want.remote_port);
@@ -120,10 +160,11 @@ __noinline int mps_choose_slot(__u64 msk, __u32 nr_rules, __u32 dflt, __u32 ifin
 		bpf_core_read(&v4, sizeof(v4), &sk->__sk_common.skc_daddr);
 		bpf_core_read(&v6, sizeof(v6), &sk->__sk_common.skc_v6_daddr);
 		put_address(m->want.remote, family == AF_INET6, v6.s6_addr32, v4);
+		put_address(m->host.address, family == AF_INET6, v6.s6_addr32, v4);
 	}
 	bpf_core_read(&cg, sizeof(cg), &sk->sk_cgrp_data.cgroup);
 	for (__u32 i = 0; i < CGROUP_DEPTH_MAX; i++)
-		m->cgroup_ids[i] = 0;
+		m->cgroup_ids[i] = m->cgroup_names[i] = 0;
 	if (cg && bpf_core_field_exists(cg->ancestors)) {
 		int level = 0;
 
@@ -134,10 +175,10 @@ __noinline int mps_choose_slot(__u64 msk, __u32 nr_rules, __u32 dflt, __u32 ifin
 			if (i > level)
 				break;
 			bpf_core_read(&up, sizeof(up), &cg->ancestors[i]);
-			m->cgroup_ids[i] = BPF_CORE_READ(up, kn, id);
+			mps_note_cgroup((__u64)up, i);
 		}
 	} else if (cg) {
-		m->cgroup_ids[0] = BPF_CORE_READ(cg, kn, id);
+		mps_note_cgroup((__u64)cg, 0);
 	}
 	bpf_loop(nr_rules > MPS_MAX_RULES ? MPS_MAX_RULES : nr_rules, try_rule, NULL, 0);
 	return m->slot;

@@ -173,7 +173,8 @@ Json status_json(const Status &status) {
                                 {"policy", named(rule.policy)},
                                 {"slot", rule.slot},
                                 {"rx_policy", named(rule.rx_policy)},
-                                {"rx_slot", rule.rx_slot}});
+                                {"rx_slot", rule.rx_slot},
+                                {"addresses", rule.addresses}});
     for (const PathStatus &path : status.paths)
         all["paths"].push_back(path_json(path));
     return all;

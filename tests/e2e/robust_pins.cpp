@@ -101,7 +101,7 @@ TEST_CASE("pins under our names that are not ours are told, touched by nobody bu
     SECTION("a map of another type") {
         culprit = base + "/maps/mps_rules";
         unpin(culprit);
-        pin(some_map(BPF_MAP_TYPE_HASH, 72, "mps_rules").get(), culprit);
+        pin(some_map(BPF_MAP_TYPE_HASH, sizeof(mps_rule), "mps_rules").get(), culprit);
     }
     SECTION("a map with another name") {
         unpin(config);

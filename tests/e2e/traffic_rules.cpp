@@ -3,17 +3,14 @@
 // Which connections follow which policy: selectors, --new-only, several policies at once, changes while
 // traffic runs; policies from outside the tree; and what happens when a policy or the command is gone or
 // useless.
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <thread>
 
+#include "cgroup.hpp"
 #include "mps_fixed_policy.embed.h"
 #include "traffic.hpp"
 
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -66,64 +63,6 @@ void finish(Transfer &transfer) {
     transfer.stop();
     check_clean(transfer.wait());
 }
-
-/// A cgroup in the v2 hierarchy; gone with the object, which moves this process back before.
-class Cgroup {
-  public:
-    static std::string root() {
-        std::ifstream mounts("/proc/self/mounts");
-        for (std::string line; std::getline(mounts, line);) {
-            std::istringstream columns(line);
-            std::string device, place, type;
-            columns >> device >> place >> type;
-            if (type == "cgroup2") {
-                return place;
-            }
-        }
-        return {};
-    }
-
-    Cgroup() {
-        if (root().empty()) {
-            // Only ours, and only for as long as this lasts.
-            if (::mount("none", mounted_.path().c_str(), "cgroup2", 0, nullptr) != 0) {
-                FAIL("cannot mount cgroup v2: " << std::strerror(errno));
-            }
-        }
-        std::ifstream own("/proc/self/cgroup");
-        for (std::string line; std::getline(own, line);) {
-            if (line.starts_with("0::")) {
-                home_ = root() + line.substr(3);
-            }
-        }
-        path_ = fmt::format("{}/mpsched-e2e-{}", root(), ::getpid());
-        if (::mkdir(path_.c_str(), 0755) != 0) {
-            FAIL("cannot make " << path_);
-        }
-    }
-    Cgroup(const Cgroup &) = delete;
-    Cgroup &operator=(const Cgroup &) = delete;
-    ~Cgroup() {
-        std::ignore = move_to(home_);
-        ::rmdir(path_.c_str());
-        ::umount2(mounted_.path().c_str(), MNT_DETACH);
-    }
-
-    bool enter() const { return move_to(path_); }
-    bool leave() const { return move_to(home_); }
-    const std::string &path() const { return path_; }
-
-  private:
-    static bool move_to(const std::string &group) {
-        std::ofstream members(group + "/cgroup.procs");
-        members << ::getpid() << std::flush;
-        return members.good();
-    }
-
-    TemporaryFolder mounted_;
-    std::string home_;
-    std::string path_;
-};
 
 std::string write_fixed_policy(const TemporaryFolder &folder) {
     const auto file = folder / "fixed.bpf.o";

@@ -57,7 +57,7 @@ TEST_CASE("pins that are not ours are refused precisely, never read, and detach 
 
     std::string expected;
     SECTION("another type") {
-        replace_map(maps + "mps_rules", BPF_MAP_TYPE_HASH, "mps_rules", 4, 72, 32);
+        replace_map(maps + "mps_rules", BPF_MAP_TYPE_HASH, "mps_rules", 4, sizeof(mps_rule), 32);
         expected = "map type 1 instead of 2";
     }
     SECTION("a larger value, which would overrun a reader") {

@@ -5,6 +5,7 @@
 
 #include <mps/abi.h>
 
+#include "policy/names.hpp"
 #include "policy/selector.hpp"
 
 using namespace mps;
@@ -34,6 +35,14 @@ TEST_CASE("selectors are read, and written as they are best read again") {
         {"dev=lo", "dev=lo"},
         {"dev=#4000000", "dev=#4000000"},
         {"cgroup=#12345678901", "cgroup=#12345678901"},
+        {"user=root", "user=root"},
+        {"user=0", "user=root"},
+        {"user=4000000000", "user=4000000000"},
+        {"unit=nginx", "unit=nginx.service"},
+        {"unit=user-1000.slice,user=4000000000", "user=4000000000,unit=user-1000.slice"},
+        {R"(unit=system-getty.slice)", "unit=system-getty.slice"},
+        {R"(unit=a\x2db@1.service)", R"(unit=a\x2db@1.service)"},
+        {"host=Server.Example,rport=443", "rport=443,host=server.example"},
     };
     for (const auto &example : cases) {
         INFO(example.text);
@@ -90,6 +99,17 @@ TEST_CASE("selectors that make no sense are usage errors that name the part") {
                              "dev=nosuch",
                              "cgroup=/no/such/group",
                              "colour=red",
+                             "user=",
+                             "user=no-such-user-here",
+                             "user=4294967295",
+                             "unit=",
+                             "unit=a/b.service",
+                             "unit=multi-user.target",
+                             "host=",
+                             "host=192.0.2.1",
+                             "host=2001:db8::1",
+                             "host=a..b",
+                             "host=a,host=b",
                              "rport=1,,lport=2",
                              "rport=1,"}) {
         INFO(text);
@@ -99,6 +119,31 @@ TEST_CASE("selectors that make no sense are usage errors that name the part") {
         CHECK_FALSE(rule.error().hint.empty());
     }
     CHECK(parse_selector("lport=1,rport=x").error().what.find("'rport=x'") != std::string::npos);
+}
+
+TEST_CASE("a unit has its own name, and its cgroup may have another one") {
+    const auto rule = parse_selector("unit=memory");
+    REQUIRE(rule);
+    CHECK(std::string(rule->unit_name) == "memory.service");
+    char group[MPS_RULE_NAME_LEN] = "_memory.service";
+    CHECK(rule->unit == name_digest(group));
+    CHECK(unit_cgroup("memoryhog.service") == "memoryhog.service");
+    CHECK(unit_cgroup("_a.service") == "__a.service");
+}
+
+TEST_CASE("names differ by their digests, also in their last octet") {
+    char a[MPS_RULE_NAME_LEN] = "1234567x";
+    char b[MPS_RULE_NAME_LEN] = "1234567y";
+    char c[MPS_RULE_NAME_LEN] = "1234567x2";
+    CHECK(name_digest(a) != name_digest(b));
+    CHECK(name_digest(a) != name_digest(c));
+    for (const std::size_t at : {std::size_t{7}, std::size_t{63}, std::size_t{MPS_RULE_NAME_LEN - 2}}) {
+        char one[MPS_RULE_NAME_LEN] = "same";
+        char other[MPS_RULE_NAME_LEN] = "same";
+        one[at] = 'p';
+        other[at] = 'q';
+        CHECK(name_digest(one) >> 32 != name_digest(other) >> 32);
+    }
 }
 
 TEST_CASE("rules differ by what they select, not by their slot") {

@@ -261,7 +261,36 @@ enum mps_rule_field {
 	MPS_RULE_MARK = 1u << 4,
 	MPS_RULE_CGROUP = 1u << 5,
 	MPS_RULE_IFINDEX = 1u << 6,
+	MPS_RULE_USER = 1u << 7,
+	MPS_RULE_UNIT = 1u << 8,
+	MPS_RULE_HOST = 1u << 9,
 };
+
+/* A name in a rule, with its terminating NUL and NULs behind it, and that as words. */
+#define MPS_RULE_NAME_LEN 128
+#define MPS_RULE_NAME_WORDS (MPS_RULE_NAME_LEN / 8)
+
+/* By which names are compared: FNV-1a, a word at a time. */
+static inline __u64 mps_name_digest(const __u64 *words)
+{
+	__u64 digest = 0xcbf29ce484222325ull;
+
+	for (__u32 i = 0; i < MPS_RULE_NAME_WORDS; i++) {
+		digest = (digest ^ words[i]) * 0x100000001b3ull;
+		/* A product moves nothing down, so the last octet of a word would only reach the top of the digest. */
+		digest ^= digest >> 32;
+	}
+	return digest;
+}
+
+/* Key of mps_hosts: an address that the host of this name has. The value is when that was last seen to be so, CLOCK_BOOTTIME in s. */
+struct mps_host_address {
+	__u64 host; /* digest of its name */
+	__u8 address[16];
+};
+
+/* How many addresses there may be, of all hosts together. */
+#define MPS_MAX_HOST_ADDRESSES 1024
 
 /*
  * One selector: all named fields must match; the first matching rule decides. Addresses are IPv6, IPv4
@@ -283,6 +312,12 @@ struct mps_rule {
 	__u32 ifindex;
 	__u32 rx_slot;   /* for what the peer sends */
 	__u64 cgroup_id; /* of the cgroup itself or any ancestor */
+	__u64 unit;      /* digest of the name that the cgroup itself or any ancestor has */
+	__u64 host;      /* digest of a name; its addresses are in mps_hosts */
+	__u32 uid;       /* whose the socket is */
+	__u32 pad2;
+	char unit_name[MPS_RULE_NAME_LEN]; /* for who reads the rules */
+	char host_name[MPS_RULE_NAME_LEN];
 };
 
 /* What mps_netns_alive answers about the network namespace that it was loaded for. */
@@ -468,6 +503,7 @@ struct mps_lever_memory {
 #define MPS_MAP_USAGE "mps_usage"
 #define MPS_MAP_MISSES "mps_misses"
 #define MPS_MAP_RULES "mps_rules"
+#define MPS_MAP_HOSTS "mps_hosts"
 #define MPS_MAP_CONNS "mps_conns"
 #define MPS_MAP_PLACES "mps_places"
 #define MPS_MAP_PEERS "mps_peers"

@@ -212,6 +212,7 @@ struct RuleStatus {
     std::uint32_t slot = 0;
     std::string rx_policy{}; // for what the peer sends; "" if it leaves that open
     std::uint32_t rx_slot = 0;
+    std::vector<std::string> addresses{}; // of the host that it names
 };
 
 // Whose sending: what this host sends, or what its peers send to it.
@@ -226,6 +227,8 @@ struct UseRequest {
     // Where the rule stands among the others; else one that is there stays where it is, and a new one comes last.
     std::optional<std::string> before{};     // the selector of another rule
     std::optional<std::uint32_t> position{}; // from 1
+    // A host of the selector whose addresses are not to be had at once does not refuse the rule: who follows looks it up.
+    bool hosts_later = false;
     // The other one stays as it was. `both` is tx alone where the policy has no rule for what peers send, who then
     // send as their kernels like; rx is refused there.
     Direction direction = Direction::both;

@@ -15,6 +15,7 @@
 #include "base/try.hpp"
 #include "instance_impl.hpp"
 #include "kernel/netlink.hpp"
+#include "policy/hosts.hpp"
 
 namespace mps {
 
@@ -134,6 +135,7 @@ struct Follower::Impl {
     Fd wakes_us; // epoll(7) over what follows
     Reporter reporter{};
     Guard guard{};
+    HostFollower hosts{};
     int listened = -1; // of the guard's descriptors, the one that is in wakes_us
 
     Impl(const Instance::Impl &the_instance, LinkMonitor the_monitor, Fd epoll)
@@ -163,6 +165,16 @@ struct Follower::Impl {
             MPS_TRY(wait_for(listened));
         }
         return guard.look_at_paths(pins);
+    }
+    // Names in rules are looked up again.
+    [[nodiscard]] Result<void> follow_hosts(const Pins &pins) {
+        const auto rules = Slots(*instance.paths(), pins).rules();
+        MPS_TRY(rules);
+        if (!hosts.has_news(*rules))
+            return {};
+        auto session = instance.open_for_changing(false);
+        MPS_TRY(session);
+        return hosts.write(*session);
     }
     [[nodiscard]] Result<Pins> pins() const {
         return instance.installed() ? instance.open_for_reading()
@@ -217,6 +229,8 @@ std::vector<PathEvent> Follower::look() {
     }
     if (const auto guarded = pins ? impl_->stand_guard(*pins) : Result<void>{}; !guarded)
         fail(guarded.error());
+    if (const auto followed = pins ? impl_->follow_hosts(*pins) : Result<void>{}; !followed)
+        fail(followed.error());
     if (const auto carried = pins ? carry_wakes(*pins) : Result<void>{}; !carried)
         fail(carried.error());
     return news;

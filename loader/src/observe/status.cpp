@@ -9,6 +9,7 @@
 #include "attach/levers.hpp"
 #include "attach/presence.hpp"
 #include "attach/vrf.hpp"
+#include "base/addresses.hpp"
 #include "base/try.hpp"
 #include "instance_impl.hpp"
 #include "kernel/device_place.hpp"
@@ -16,6 +17,7 @@
 #include "observe/path_attributes.hpp"
 #include "pins/bpffs.hpp"
 #include "pins/orphans.hpp"
+#include "policy/hosts.hpp"
 #include "policy/selector.hpp"
 
 namespace mps {
@@ -169,6 +171,30 @@ Result<void> see_interfaces(const InstallationPaths &where, const Pins &pins, St
     return {};
 }
 
+// A host without an address makes its rule one for nothing; old addresses may be others' by now.
+std::vector<std::string> see_host(const Pins &pins, const mps_rule &rule, Status &status) {
+    if (!(rule.fields & MPS_RULE_HOST))
+        return {};
+    constexpr std::uint32_t old_s = 600;
+    const KnownHost known = known_host(pins, rule.host);
+    const std::string next = fmt::format(
+        "'mpsched attach --follow' and mpschedd look it up again; 'getent ahosts {}' asks the same",
+        rule.host_name);
+    const std::uint64_t age_s = boottime_ns() / 1'000'000'000 - known.seen_s;
+    if (known.addresses.empty())
+        add_problem(status, "host",
+                    fmt::format("no address of {} is known: its rule is for nothing", rule.host_name), next);
+    else if (age_s > old_s)
+        status.findings.push_back({Diagnosis::Severity::note, "host", rule.host_name,
+                                   fmt::format("the addresses of {} were last confirmed {} minutes ago",
+                                               rule.host_name, age_s / 60),
+                                   "", next});
+    std::vector<std::string> texts;
+    for (const HostAddress &address : known.addresses)
+        texts.push_back(address_text(address));
+    return texts;
+}
+
 Result<void> see_policies(const InstallationPaths &where, const Pins &pins, const mps_config &config,
                           Status &status) {
     const Slots table(where, pins);
@@ -202,7 +228,8 @@ Result<void> see_policies(const InstallationPaths &where, const Pins &pins, cons
                                     .policy = name_of(rule.slot),
                                     .slot = rule.slot,
                                     .rx_policy = name_of(rule.rx_slot),
-                                    .rx_slot = rule.rx_slot});
+                                    .rx_slot = rule.rx_slot,
+                                    .addresses = see_host(pins, rule, status)});
     }
     return {};
 }

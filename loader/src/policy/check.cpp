@@ -11,6 +11,7 @@
 #include "base/try.hpp"
 #include "instance_impl.hpp"
 #include "observe/path_attributes.hpp"
+#include "policy/names.hpp"
 #include "policy/policy_source.hpp"
 #include "policy/policy_switch.hpp"
 #include "policy/selector.hpp"
@@ -36,6 +37,8 @@ Result<std::string> without_lookup(std::string_view part) {
         MPS_TRY(check_interface_name(std::string(part.substr(4))));
         return "dev=#1";
     }
+    if (part.starts_with("user=") && is_user_name(part.substr(5)))
+        return "user=0";
     return part.starts_with("cgroup=") && part != "cgroup=" ? "cgroup=#1" : std::string(part);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
+#include <chrono>
 #include <vector>
 
 #include <fmt/format.h>
@@ -7,6 +8,7 @@
 
 #include "base/try.hpp"
 #include "instance_impl.hpp"
+#include "policy/hosts.hpp"
 #include "policy/policy_switch.hpp"
 #include "policy/selector.hpp"
 
@@ -235,12 +237,60 @@ Result<UseResult> use_policy(Session &session, const UseRequest &request) {
     return result;
 }
 
+namespace {
+
+// How long a command waits for the addresses of a host, and one that goes on without them.
+constexpr std::chrono::milliseconds patience{5000};
+constexpr std::chrono::milliseconds little_patience{300};
+
+struct HostOfRule {
+    std::uint64_t digest = 0;
+    std::vector<HostAddress> addresses{};
+    std::string trouble{};
+};
+
+// Before the lock is taken: others need not wait for a name server. nullopt: the selector names no host.
+Result<std::optional<HostOfRule>> look_up_host(const UseRequest &request) {
+    if (!request.selector)
+        return std::nullopt;
+    const auto rule = parse_selector(*request.selector);
+    MPS_TRY(rule);
+    if (!(rule->fields & MPS_RULE_HOST))
+        return std::nullopt;
+    auto answer = Lookup(rule->host_name).wait(request.hosts_later ? little_patience : patience);
+    if (answer)
+        return HostOfRule{.digest = rule->host, .addresses = std::move(*answer)};
+    if (!request.hosts_later)
+        return std::unexpected(answer.error());
+    return HostOfRule{.digest = rule->host,
+                      .trouble = fmt::format("{}; until who follows has found one the rule is for nothing",
+                                             answer.error().what)};
+}
+
+Result<UseResult> use_with_host(Session &session, const UseRequest &request,
+                                const std::optional<HostOfRule> &host) {
+    // In force with the rule.
+    if (host)
+        MPS_TRY(remember_host(session.pins, host->digest, host->addresses));
+    auto result = use_policy(session, request);
+    const auto rules = session.slots().rules();
+    MPS_TRY(rules);
+    forget_other_hosts(session.pins, *rules);
+    if (result && host && !host->trouble.empty())
+        result->warnings.push_back(host->trouble);
+    return result;
+}
+
+} // namespace
+
 Result<UseResult> Instance::use(const UseRequest &request) {
     const auto call = impl_->enter();
     MPS_TRY(call);
+    const auto host = look_up_host(request);
+    MPS_TRY(host);
     auto session = impl_->open_for_changing();
     if (session)
-        return use_policy(*session, request);
+        return use_with_host(*session, request, *host);
     // Attaching first would not help.
     if (auto refused = refusal(request.policy, {}))
         return std::unexpected(*refused);

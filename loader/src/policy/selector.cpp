@@ -17,14 +17,15 @@
 #include "kernel/netlink.hpp"
 #include "kernel/netns.hpp"
 #include "mpsched/nearest.hpp"
+#include "policy/names.hpp"
 
 namespace mps {
 
 namespace {
 
 constexpr std::string_view syntax_hint =
-    "parts: remote=ADDR[/PREFIX][:PORT] local=ADDR[/PREFIX][:PORT] rport=PORT lport=PORT mark=VALUE[/MASK] "
-    "cgroup=PATH dev=IFACE, separated by commas";
+    "parts: remote=ADDR[/PREFIX][:PORT] local=ADDR[/PREFIX][:PORT] rport=PORT lport=PORT host=NAME "
+    "mark=VALUE[/MASK] user=NAME unit=NAME cgroup=PATH dev=IFACE, separated by commas";
 
 std::unexpected<Error> bad_part(std::string_view part, std::string_view reason,
                                 std::string_view hint = syntax_hint) {
@@ -53,16 +54,10 @@ void clear_host_bits(std::array<std::uint8_t, 16> &address, unsigned prefix) {
     }
 }
 
-// Names change their addresses, rules do not: they are not looked up.
+// Names have a part of their own, since their addresses change.
 std::string address_hint(const std::string &host) {
-    const bool is_name = !host.empty() &&
-                         host.find_first_not_of("abcdefghijklmnopqrstuvwxyz"
-                                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") == host.npos &&
-                         host.find_first_not_of("0123456789.") != host.npos;
-    return is_name
-               ? fmt::format(
-                     "names are not looked up: 'getent ahosts {}' tells its addresses, a rule for each", host)
-               : std::string(syntax_hint);
+    return is_host_name(host) ? fmt::format("a name is host={}, its port rport=PORT", host)
+                              : std::string(syntax_hint);
 }
 
 // ADDR[/PREFIX][:PORT]; an IPv6 address with port stands in brackets, its prefix inside or behind them.
@@ -194,6 +189,51 @@ Result<Fields> parse_device(mps_rule &rule, std::string_view part, std::string_v
     return static_cast<Fields>(MPS_RULE_IFINDEX);
 }
 
+Result<Fields> parse_user(mps_rule &rule, std::string_view part, std::string_view value) {
+    const auto uid = user_id(value);
+    if (!uid)
+        return bad_part(part, "there is no such user", "a name, or a number: 'getent passwd' lists them");
+    rule.uid = *uid;
+    return static_cast<Fields>(MPS_RULE_USER);
+}
+
+// Into a rule: the name for who reads it, and its digest for the data path.
+std::uint64_t put_name(char (&to)[MPS_RULE_NAME_LEN], std::string_view name) {
+    std::memset(to, 0, sizeof to);
+    std::memcpy(to, name.data(), std::min(name.size(), sizeof to - 1));
+    return name_digest(to);
+}
+
+Result<Fields> parse_unit(mps_rule &rule, std::string_view part, std::string_view value) {
+    const auto name = unit_name(value);
+    if (!name)
+        return bad_part(part, "no unit that has processes can be called so",
+                        "as 'systemctl status' has it: nginx.service, user-1000.slice, session-3.scope; "
+                        "without an ending a service");
+    if (unit_cgroup(*name).size() >= MPS_RULE_NAME_LEN)
+        return bad_part(
+            part, "the name is too long",
+            fmt::format("at most {} characters; cgroup=PATH has no such limit", MPS_RULE_NAME_LEN - 1));
+    put_name(rule.unit_name, *name);
+    char group[MPS_RULE_NAME_LEN];
+    rule.unit = put_name(group, unit_cgroup(*name));
+    return static_cast<Fields>(MPS_RULE_UNIT);
+}
+
+Result<Fields> parse_host(mps_rule &rule, std::string_view part, std::string_view value) {
+    if (!is_host_name(value))
+        return bad_part(part, "no host can be called so",
+                        "a name as DNS or /etc/hosts has it; addresses are remote=ADDR");
+    if (value.size() >= MPS_RULE_NAME_LEN)
+        return bad_part(part, "the name is too long",
+                        fmt::format("at most {} characters", MPS_RULE_NAME_LEN - 1));
+    std::string name(value);
+    std::ranges::transform(name, name.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c; });
+    rule.host = put_name(rule.host_name, name);
+    return static_cast<Fields>(MPS_RULE_HOST);
+}
+
 Result<Fields> parse_value(mps_rule &rule, std::string_view part, std::string_view key,
                            std::string_view value) {
     if (key == "remote" || key == "local")
@@ -206,7 +246,14 @@ Result<Fields> parse_value(mps_rule &rule, std::string_view part, std::string_vi
         return parse_cgroup(rule, value);
     if (key == "dev")
         return parse_device(rule, part, value);
-    const std::vector<std::string> keys{"remote", "local", "rport", "lport", "mark", "cgroup", "dev"};
+    if (key == "host")
+        return parse_host(rule, part, value);
+    if (key == "user")
+        return parse_user(rule, part, value);
+    if (key == "unit")
+        return parse_unit(rule, part, value);
+    const std::vector<std::string> keys{"remote", "local", "rport", "lport",  "host",
+                                        "mark",   "user",  "unit",  "cgroup", "dev"};
     return bad_part(part, fmt::format("'{}' is not known", key),
                     did_you_mean(key, keys) + std::string(syntax_hint));
 }
@@ -271,11 +318,17 @@ std::string format_selector(const mps_rule &rule) {
         parts.push_back(side_text("local", has(MPS_RULE_LOCAL), rule.local, rule.local_prefix,
                                   has(MPS_RULE_LOCAL_PORT), rule.local_port));
     }
+    if (has(MPS_RULE_HOST))
+        parts.push_back(fmt::format("host={}", rule.host_name));
     if (has(MPS_RULE_MARK)) {
         parts.push_back(rule.mark_mask == UINT32_MAX
                             ? fmt::format("mark={:#x}", rule.mark)
                             : fmt::format("mark={:#x}/{:#x}", rule.mark, rule.mark_mask));
     }
+    if (has(MPS_RULE_USER))
+        parts.push_back(fmt::format("user={}", user_name(rule.uid)));
+    if (has(MPS_RULE_UNIT))
+        parts.push_back(fmt::format("unit={}", rule.unit_name));
     if (has(MPS_RULE_CGROUP)) {
         const auto path = cgroup_path(rule.cgroup_id);
         parts.push_back(path ? fmt::format("cgroup={}", *path) : fmt::format("cgroup=#{}", rule.cgroup_id));

@@ -61,6 +61,11 @@ std::string rule_notes(const RuleStatus &rule) {
                        rule.rx_policy.empty() ? "left open" : rule.rx_policy);
     if (rule.rx_policy == rule.policy)
         all += fmt::format(" (slot {})", rule.rx_slot);
+    constexpr std::size_t most_shown = 4;
+    for (std::size_t i = 0; i < std::min(rule.addresses.size(), most_shown); i++)
+        all += (i ? " " : all.empty() ? "" : "; ") + rule.addresses[i];
+    if (rule.addresses.size() > most_shown)
+        all += fmt::format(" and {} more", rule.addresses.size() - most_shown);
     return all;
 }
 

@@ -419,6 +419,7 @@ Result<std::vector<std::string>> use(Instance &instance, const Action &action) {
                               .params = action.settings,
                               .selector = selector,
                               .position = action.position,
+                              .hosts_later = true,
                               .direction = action.direction});
     if (!done)
         return std::unexpected(done.error());

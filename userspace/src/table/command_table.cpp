@@ -299,6 +299,10 @@ std::span<const Command> commands() {
                     "With --for only the connections that the selector names get the policy (a rule); without, it "
                     "becomes the default for all connections that no rule names. 'use default' gives them back to the "
                     "kernel.",
+                    "A connection is matched when it is first seen with several subflows, and again when rules change; rules cost its other "
+                    "packets nothing. A host's name is looked up now, and every 30 s while 'attach --follow' or mpschedd runs; an address "
+                    "counts for an hour after it was last among the answers. A user is whose the socket is: that of the process that made "
+                    "or accepted it. A unit is found by the name of its cgroup, also after it was started again.",
                     "The first rule that matches decides. A new rule comes last, one that is there stays where it is, "
                     "unless --before or --position says otherwise.",
                     "What peers send is steered by telling them which subflows to avoid (MP_PRIO); they need nothing but "
@@ -342,6 +346,7 @@ std::span<const Command> commands() {
             .examples = {{"use weighted", "share by the weights of the paths"},
                          {"use active-standby --for remote=203.0.113.0/24:443",
                           "one service on the good line only"},
+                         {"use smallest-delay --for unit=voice.service", "what one service does"},
                          {"use ./ratio.bpf.o -s hold_ms=200", "a policy of your own"}},
         },
         {
@@ -776,7 +781,10 @@ std::span<const Term> selector_terms() {
         {"local=ADDR[/PREFIX][:PORT]", "this host's address"},
         {"rport=PORT", "the peer's port alone, 1..65535"},
         {"lport=PORT", "this host's port alone"},
+        {"host=NAME", "the peer's address is one of this name's, which is looked up and followed"},
         {"mark=VALUE[/MASK]", "the socket's mark (SO_MARK), decimal or 0x…"},
+        {"user=NAME", "who made the socket: a user's name or number"},
+        {"unit=NAME", "a unit of systemd, such as nginx.service, itself and all below it"},
         {"cgroup=PATH", "a cgroup v2, itself and all below it"},
         {"dev=IFACE", "the attached interface on which the connection's packet arrived"},
     };
