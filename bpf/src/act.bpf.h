@@ -74,7 +74,7 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 
 	if (!conn || !view || !config || !counters || !p)
 		return WANT_NOTHING;
-	conn->allowed = p->restore ? p->seen : p->allowed;
+	conn->allowed = p->restore ? p->seen & ~p->never : p->allowed;
 	conn->restored = p->restore;
 	/* Neither usable nor stale: it is closing or not yet open. */
 	fresh = p->fresh & p->open;
@@ -82,7 +82,7 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 		if (fresh >> i & 1)
 			conn->sf[i].fresh = 0;
 	/* Also what we cannot hear goes back to what the peer asked for: nobody would open it again. */
-	ours = p->restore ? 0 : p->steered;
+	ours = p->restore ? p->never : p->steered;
 	want_backup = (p->peer_backup & ~ours) | (~p->allowed & ours);
 	differ = (want_backup ^ p->backup) & p->open & p->attached;
 	/*
@@ -176,7 +176,9 @@ __noinline int mps_account_edit(struct mps_conn *conn, const struct mps_view *vi
 /* The subflows that the verdict leaves parked although they could be opened. */
 static __always_inline __u32 parked_by_us(const struct mps_pass *p)
 {
-	return p->restore ? 0 : p->open & p->steered & ~((__u32)p->allowed | p->local_backup);
+	__u32 ours = p->restore ? p->never : p->steered;
+
+	return p->open & ours & ~((__u32)p->allowed | p->local_backup);
 }
 
 #endif /* MPS_ACT_BPF_H */

@@ -55,7 +55,8 @@ static __always_inline bool peer_is_due(const struct mps_peer *peer, const struc
 /* Nothing to decide, nothing to take back, nothing to look after. */
 static __always_inline bool peer_is_left_alone(const struct mps_peer *peer, const struct mps_config *config)
 {
-	return !(config->flags & MPS_CONFIG_RX) && !(peer->told | peer->pending | peer->checks);
+	return !(config->flags & (MPS_CONFIG_RX | MPS_CONFIG_NEVER)) &&
+	       !(peer->told | peer->pending | peer->checks);
 }
 
 /* The record of the connection; NULL if there is nothing to do for it. */
@@ -67,7 +68,7 @@ static __always_inline struct mps_peer *find_peer(struct mptcp_sock *msk, const 
 
 	if (!peer || peer->conn.msk != (__u64)msk) {
 		/* One that is closed has no token any more, and still sends what ends its subflows. */
-		if (!(config->flags & MPS_CONFIG_RX) || !token)
+		if (!(config->flags & (MPS_CONFIG_RX | MPS_CONFIG_NEVER)) || !token)
 			return NULL;
 		if (!find_conn(counters, msk))
 			return NULL;

@@ -92,7 +92,31 @@ __noinline int mps_add_path(struct mps_conn *conn, struct mps_view *view, struct
 	p->steered |= is_steered << i;
 	p->peer_backup |= is_backup << i;
 	p->fresh |= is_fresh << i;
+	p->never |= is_set(flags & MPS_PATH_NEVER) << i;
 	sf->last_rcv_age_us = age_us(p->now_ns, mine->seen_ns);
+	return 0;
+}
+
+/*
+ * Subflows of paths with MPS_PATH_NEVER, as long as the connection has another one that is usable and steered, and no backup of this
+ * host, which the kernel uses as soon as everything else is parked. To the policy, whatever it is, they are none to choose from; nor is
+ * the verdict made safe with them. A subflow in time-outs is there still: after the third in a row MPTCP gives it up and uses backups by
+ * itself; then it is not usable any more.
+ */
+__noinline int mps_settle_never(struct mps_view *view, struct mps_pass *p, __u32 flags)
+{
+	__u32 never, others;
+
+	if (!view || !p)
+		return 0;
+	never = flags & MPS_CONFIG_LEAVING ? 0 : p->never & p->steered;
+	others = p->usable & p->steered & ~(never | p->local_backup);
+	if (!others)
+		never = 0;
+	p->never = never;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && never >> i; i++)
+		if (never >> i & 1)
+			view->sf[i].flags &= ~MPS_SF_USABLE;
 	return 0;
 }
 
@@ -117,6 +141,8 @@ __noinline int mps_add_paths(struct mps_conn *conn, struct mps_view *view, const
 			mps_add_path(conn, view, p, i, stale);
 	}
 	conn->path_epoch = epoch;
+	if (p->never)
+		mps_settle_never(view, p, config->flags);
 	return 0;
 }
 

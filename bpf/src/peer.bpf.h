@@ -340,6 +340,7 @@ __noinline int mps_add_peer_path(struct mps_peer *peer, struct mps_view *view, s
 	p->steered |= is_steered << i;
 	p->peer_backup |= is_backup << i;
 	p->fresh |= is_fresh << i;
+	p->never |= is_set(flags & MPS_PATH_NEVER) << i;
 	sf->last_rcv_age_us = age_us(p->now_ns, peer->sf[i].grown_ns);
 	return 0;
 }
@@ -364,6 +365,8 @@ __noinline int mps_add_peer_paths(struct mps_peer *peer, struct mps_view *view,
 			mps_add_peer_path(peer, view, p, i, stale);
 	}
 	peer->conn.path_epoch = epoch;
+	if (p->never)
+		mps_settle_never(view, p, config->flags);
 	return 0;
 }
 
@@ -460,7 +463,7 @@ __noinline int mps_compare_peer(struct mps_peer *peer, const struct mps_view *vi
 
 	if (!peer || !view || !counters || !p)
 		return 0;
-	peer->conn.allowed = p->restore ? p->seen : p->allowed;
+	peer->conn.allowed = p->restore ? p->seen & ~p->never : p->allowed;
 	peer->conn.restored = p->restore;
 	fresh = p->fresh & p->open;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && fresh >> i; i++)
@@ -469,7 +472,7 @@ __noinline int mps_compare_peer(struct mps_peer *peer, const struct mps_view *vi
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && p->overruled >> i; i++)
 		if (p->overruled >> i & 1)
 			COUNT(counters, TOLD_BY_KERNEL);
-	ours = p->restore ? 0 : p->steered;
+	ours = p->restore ? p->never : p->steered;
 	want = (p->peer_backup & ~ours) | (~p->allowed & ours);
 	/* The peer goes by its own wish as well, whatever we say. */
 	differ = (want ^ p->backup) & p->open & p->attached & (p->restore ? ~0u : ~(__u32)p->local_backup);

@@ -86,7 +86,8 @@ static __always_inline __u32 narrow(__u32 among, __u32 better)
 static __always_inline __u32 safe_verdict(const struct mps_scratch *s, const struct mps_pass *p,
 					  struct mps_counters *counters)
 {
-	__u32 allowed = s->verdict.allowed & p->seen, among = p->usable, healthy = ~(__u32)p->troubled;
+	__u32 welcome = p->seen & ~(__u32)p->never, allowed = s->verdict.allowed & welcome;
+	__u32 among = p->usable & welcome, healthy = ~(__u32)p->troubled;
 
 	/* Closing: nothing will be sent, so nothing is to be decided. */
 	if (!among)
@@ -101,7 +102,7 @@ static __always_inline __u32 safe_verdict(const struct mps_scratch *s, const str
 	/* Allowing only what is probably dead, while something else is alive, would stall the connection. */
 	if (!(allowed & narrow(among, healthy))) {
 		COUNT(counters, EMPTY_VERDICT);
-		return p->seen;
+		return welcome;
 	}
 	return allowed;
 }

@@ -48,6 +48,7 @@ struct mps_pass {
 	__u64 down_ns;
 	__u32 next_look_us; /* see guard.bpf.h; 0: nothing is under way */
 	__u16 silenced;     /* found silent just now */
+	__u16 never;        /* its path is not to be used, and something else is there */
 };
 
 /* Not on the stack: the chain of calls has all 512 bytes of it in use. */

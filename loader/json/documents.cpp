@@ -69,6 +69,7 @@ Json interface_json(const InterfaceStatus &one) {
             {"priority", one.attributes.priority},
             {"cost", one.attributes.cost},
             {"energy", one.attributes.energy},
+            {"use", one.attributes.use},
             {"problem", one.problem.empty() ? Json(nullptr) : Json(one.problem)}};
 }
 
@@ -137,6 +138,7 @@ Json path_json(const PathStatus &path) {
             {"priority", path.attributes.priority},
             {"cost", path.attributes.cost},
             {"energy", path.attributes.energy},
+            {"use", path.attributes.use},
             {"quota_bytes", path.attributes.quota_bytes ? Json(*path.attributes.quota_bytes) : Json(nullptr)},
             {"quota_period_s", path.attributes.quota_period_s},
             {"quota_used_bytes", path.quota_used_bytes},

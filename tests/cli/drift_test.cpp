@@ -285,6 +285,7 @@ TEST_CASE("completion offers values where they are due", "[cli]") {
     CHECK(completions("mpsched path lo w") == Names{"weight="});
     // Readline replaces only what follows the last '='.
     CHECK(completions("mpsched path lo energy=") == Names{"none", "wifi", "3g", "lte", "5g"});
+    CHECK(completions("mpsched path lo use=") == Names{"policy", "never"});
     CHECK(completions("mpsched path lo quota=n") == Names{"none"});
     CHECK(completions("mpsched use weighted --for rport=443,ma") == Names{"443,mark="});
     // Policies and parameters come from mpsched itself, and what there is now from its status.
@@ -294,6 +295,7 @@ TEST_CASE("completion offers values where they are due", "[cli]") {
     CHECK(completions("mpsched use weighted -s quantum_ms=") == Names{"10"});
     CHECK(completions("mpsched set ") == Names{"quantum_ms="});
     CHECK(completions("mpsched use weighted --for r") == Names{"remote=", "rport="});
+    CHECK(completions("mpsched use weighted --for u") == Names{"user=", "unit="});
     CHECK(completions("mpsched use weighted --for dev=") == Names{"wan0", "lte0"});
     CHECK(completions("mpsched detach ") == Names{"wan0", "lte0"});
     CHECK(completions("mpsched detach l") == Names{"lte0"});

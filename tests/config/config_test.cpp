@@ -182,6 +182,7 @@ TEST_CASE("a mistake is told with its file, line and column, and with what is al
         {"version = 1\n[[interface]]\nname = \"a\"\nweight = 2026-01-01", ":4:10: ", "a whole number",
          "1..10000"},
         {"version = 1\n[[interface]]\nname = \"a\"\nenergy = \"coal\"", ":4:10: ", "unknown class", "lte"},
+        {"version = 1\n[[interface]]\nname = \"a\"\nuse = \"seldom\"", ":4:7: ", "use=seldom", "never"},
         {"version = 1\n[[interface]]\nname = \"a\"\nquota = \"5 elephants\"", ":4:9: ", "quota=5 elephants",
          "bytes"},
         {"version = 1\n[[interface]]\nname = \"a\"\nquota_period = \"fortnight\"", ":4:16: ", "quota_period",
@@ -196,6 +197,8 @@ TEST_CASE("a mistake is told with its file, line and column, and with what is al
         {"version = 1\n[[interface]]\nname = \"a\"\n[[interface]]\nname = \"a\"", ":4:1: ", "already",
          "line 2"},
         {"version = 1\n[[rule]]\npolicy = \"auto\"", ":2:1: ", "'for' is missing", "selector"},
+        {"version = 1\n[[rule]]\nfor = \"unit=a.timer\"\npolicy = \"auto\"", ":3:7: ", "no unit", "systemctl"},
+        {"version = 1\n[[rule]]\nfor = \"host=192.0.2.1\"\npolicy = \"auto\"", ":3:7: ", "no host", "remote="},
         {"version = 1\n[[rule]]\nfor = \"rport=443\"", ":2:1: ", "'policy' is missing", "enabled = false"},
         {"version = 1\n[default]\npolicy = \"auto\"\nrx_policy = \"ecf\"",
          ":4:13: ", "has no rule for what peers send", "policy list --json"},
@@ -438,7 +441,7 @@ TEST_CASE("what is exported is accepted, and asks for what runs", "[config]") {
         "version = 1\n[default]\npolicy = \"weighted\"\nset = { lead_bytes = \"32Ki\" }\n"
         "[engine]\ndwell_us = \"2ms\"\n"
         "[[interface]]\nname = \"a\"\nweight = 3\ncost = 2\nenergy = \"lte\"\nquota = \"5GB\"\nquota_period = \"30d\"\n"
-        "[[interface]]\nname = \"b\"\nattach = false\npriority = 4\n"
+        "[[interface]]\nname = \"b\"\nattach = false\npriority = 4\nuse = \"never\"\n"
         "[[rule]]\nfor = \"remote=192.0.2.0/24:443\"\npolicy = \"ecf\"\n");
     const Facts facts = after(desired, {device("a", 2), device("b", 3)});
     const std::string text = write(exported(facts.status));

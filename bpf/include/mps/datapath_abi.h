@@ -37,6 +37,8 @@ enum mps_path_flag {
 	MPS_PATH_L3 = 1u << 2,
 	/* It is to be attached whenever there is an interface of its name: from `attach` on until `detach`. */
 	MPS_PATH_WANTED = 1u << 3,
+	/* Its subflows are backups as long as their connection has anything else; see paths.bpf.h. */
+	MPS_PATH_NEVER = 1u << 4,
 };
 
 /*
@@ -241,6 +243,8 @@ enum mps_config_flag {
 	MPS_CONFIG_NEW_ONLY = 1u << 3,
 	/* Some policy in use decides about what peers send. Without it they are told what our endpoints say. */
 	MPS_CONFIG_RX = 1u << 4,
+	/* Some path has MPS_PATH_NEVER: peers are told so under every policy. */
+	MPS_CONFIG_NEVER = 1u << 6,
 	/* Somebody follows: subflows that go silent are looked for, see guard.bpf.h. */
 	MPS_CONFIG_GUARD = 1u << 5,
 };

@@ -53,6 +53,8 @@ struct PathAttributes {
     // What it may carry in a period, in both directions, all MPTCP connections together; unset: no limit.
     std::optional<std::uint64_t> quota_bytes{};
     std::uint32_t quota_period_s = 0; // after which the count starts over; 0: never
+    std::string use =
+        "policy"; // one of use_names; never: no policy uses it while a connection has anything else
 };
 
 // What is set stays, the rest is left as it is.
@@ -65,6 +67,7 @@ struct PathChange {
     std::optional<std::uint32_t> quota_period_s{}; // 0: once and for all
     std::optional<std::uint64_t>
         quota_used_bytes{}; // the count goes on from here; only where there is a quota
+    std::optional<std::string> use{};
 };
 
 struct PathStatus {

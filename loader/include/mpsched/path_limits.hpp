@@ -21,6 +21,9 @@ inline constexpr PathLimit path_cost{"cost", 0, 1'000'000};
 inline constexpr std::uint64_t most_quota_bytes = 1'000'000'000'000'000;
 inline constexpr std::uint64_t most_quota_period_s = 36'600ULL * 86'400;
 
+// What `use` may be: as the policy likes, or only where a connection has nothing else.
+inline constexpr std::array<std::string_view, 2> use_names{"policy", "never"};
+
 // By the number of the class in the data path.
 inline constexpr std::array<std::string_view, 5> energy_names{"none", "wifi", "3g", "lte", "5g"};
 

@@ -111,7 +111,7 @@ Result<std::vector<std::string>> take_back(const Pins &pins,
 Result<void> settle_peers(Session &session) {
     const auto config = session.config.read();
     MPS_TRY(config);
-    if (config->flags & MPS_CONFIG_RX)
+    if (config->flags & (MPS_CONFIG_RX | MPS_CONFIG_NEVER))
         return {};
     const auto left =
         take_back(session.pins, [](std::uint32_t) { return true; }, std::chrono::milliseconds(500));

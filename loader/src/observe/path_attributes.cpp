@@ -83,7 +83,8 @@ std::unexpected<Error> no_such_attribute(const std::string &key) {
         texts.push_back(fmt::format("{} ({}..{})", field.limit.name, field.limit.least, field.limit.most));
     }
     texts.push_back(fmt::format("energy ({})", fmt::join(energy_names, ", ")));
-    for (const char *name : {"energy", "quota", "quota_period", "quota_used"})
+    texts.push_back(fmt::format("use ({})", fmt::join(use_names, ", ")));
+    for (const char *name : {"energy", "use", "quota", "quota_period", "quota_used"})
         names.emplace_back(name);
     texts.insert(texts.end(), names.end() - 3, names.end());
     return fail(ErrorCode::usage, fmt::format("a path has no attribute '{}'", key),
@@ -98,12 +99,23 @@ Result<std::uint32_t> energy_class(const std::string &name) {
     return static_cast<std::uint32_t>(it - energy_names.begin());
 }
 
+Result<std::uint32_t> use_flag(const std::string &name) {
+    if (std::ranges::find(use_names, name) == use_names.end())
+        return bad_value("use", name, "unknown", fmt::format("there are: {}", fmt::join(use_names, ", ")));
+    return name == "never" ? static_cast<std::uint32_t>(MPS_PATH_NEVER) : 0;
+}
+
 Result<void> parse_one(PathChange &change, const Setting &setting) {
     if (setting.key == "quota" || setting.key == "quota_period" || setting.key == "quota_used")
         return parse_quota(change, setting);
     if (setting.key == "energy") {
         MPS_TRY(energy_class(setting.value));
         change.energy = setting.value;
+        return {};
+    }
+    if (setting.key == "use") {
+        MPS_TRY(use_flag(setting.value));
+        change.use = setting.value;
         return {};
     }
     for (const PathField &field : path_fields) {
@@ -162,6 +174,11 @@ Result<void> change_path(mps_path &path, const PathChange &change) {
         MPS_TRY(number);
         path.energy_class = *number;
     }
+    if (change.use) {
+        const auto flag = use_flag(*change.use);
+        MPS_TRY(flag);
+        path.flags = (path.flags & ~static_cast<std::uint32_t>(MPS_PATH_NEVER)) | *flag;
+    }
     return change_quota(path, change);
 }
 
@@ -175,7 +192,8 @@ PathAttributes attributes_of(const mps_path &path) {
                           .cost = path.cost,
                           .energy = energy_name(path.energy_class),
                           .quota_bytes = path.quota_bytes ? std::optional(path.quota_bytes) : std::nullopt,
-                          .quota_period_s = path.quota_period_s};
+                          .quota_period_s = path.quota_period_s,
+                          .use = path.flags & MPS_PATH_NEVER ? "never" : "policy"};
 }
 
 PathStatus path_status(const mps_path &path, std::uint64_t used_bytes) {

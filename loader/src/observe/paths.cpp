@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "attach/peers.hpp"
 #include "attach/presence.hpp"
 #include "base/try.hpp"
 #include "instance_impl.hpp"
@@ -38,12 +39,20 @@ Result<void> announce_paths(Session &session) {
     MPS_TRY(all);
     const bool metered =
         std::any_of(all->begin(), all->end(), [](const PathEntry &e) { return e.path.quota_bytes != 0; });
-    return session.config.update([&](mps_config &c) {
+    const bool never =
+        std::any_of(all->begin(), all->end(), [](const PathEntry &e) { return e.has(MPS_PATH_NEVER); });
+    bool was_never = false;
+    MPS_TRY(session.config.update([&](mps_config &c) {
+        was_never = c.flags & MPS_CONFIG_NEVER;
         c.path_epoch++;
-        c.flags &= ~static_cast<std::uint32_t>(MPS_CONFIG_METERED);
+        c.flags &= ~static_cast<std::uint32_t>(MPS_CONFIG_METERED | MPS_CONFIG_NEVER);
         if (metered)
             c.flags |= MPS_CONFIG_METERED;
-    });
+        if (never)
+            c.flags |= MPS_CONFIG_NEVER;
+    }));
+    // Peers that were told to avoid a path which may be used now.
+    return was_never && !never ? settle_peers(session) : Result<void>{};
 }
 
 // What is to be counted as used from now on; nullopt: the count goes on.
@@ -140,7 +149,7 @@ Result<bool> Instance::forget_path(const std::string &interface) {
         return false;
     mps_path path = default_path((*entry)->path.ifindex, interface);
     if (!(*entry)->absent()) {
-        path.flags = (*entry)->path.flags;
+        path.flags = (*entry)->path.flags & ~static_cast<std::uint32_t>(MPS_PATH_NEVER);
         path.mode = (*entry)->path.mode;
     }
     MPS_TRY(session->path_table().set_used_bytes(**entry, 0));

@@ -50,6 +50,7 @@ std::string path_table(const std::vector<PathStatus> &paths, const output::Style
                          {"priority", Align::right},
                          {"cost", Align::right},
                          {"energy"},
+                         {"use"},
                          {"quota", Align::right, true},
                          {"used", Align::right, true},
                          {"", Align::left, true}});
@@ -59,6 +60,7 @@ std::string path_table(const std::vector<PathStatus> &paths, const output::Style
                    fmt::to_string(path.attributes.priority),
                    fmt::to_string(path.attributes.cost),
                    path.attributes.energy,
+                   path.attributes.use,
                    quota_text(path.attributes),
                    path.attributes.quota_bytes ? text::bytes(path.quota_used_bytes) : "",
                    {state_text(path), output::Paint::dim}});

@@ -27,6 +27,7 @@ std::string interface_text(const Status &status, const output::Style &style) {
                          {"priority", Align::right},
                          {"cost", Align::right},
                          {"energy"},
+                         {"use"},
                          {"", Align::left, true}});
     for (const InterfaceStatus &one : status.interfaces)
         table.add({{one.name.empty() ? fmt::format("#{}", one.ifindex) : one.name, Paint::bold},
@@ -36,6 +37,7 @@ std::string interface_text(const Status &status, const output::Style &style) {
                    fmt::to_string(one.attributes.priority),
                    fmt::to_string(one.attributes.cost),
                    one.attributes.energy,
+                   one.attributes.use,
                    {one.problem, Paint::bad}});
     return table.render(style, 2);
 }

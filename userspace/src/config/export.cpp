@@ -65,6 +65,7 @@ Section interface_section(const Status &status, const PathStatus &path) {
     put("priority", a.priority, none.priority);
     put("cost", a.cost, none.cost);
     put("energy", a.energy, none.energy);
+    put("use", a.use, none.use);
     if (a.quota_bytes) {
         section.put("quota", fmt::to_string(*a.quota_bytes));
         put("quota_period", a.quota_period_s, none.quota_period_s);

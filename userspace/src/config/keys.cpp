@@ -56,6 +56,7 @@ std::span<const Key> keys() {
     static const std::string actions = words(option_rule_actions);
     static const std::string states = fmt::format("{}", fmt::join(option_rule_states, ", "));
     constexpr std::string_view prefix = "192.0.2.1, 192.0.2.0/24, 2001:db8::/32";
+    static const std::string uses = fmt::format("{}", fmt::join(use_names, ", "));
     static const std::string energies = fmt::format("{}", fmt::join(energy_names, ", "));
     static const std::string type_names = fmt::format("{}", fmt::join(types, ", "));
     static const std::string weight = range(path_weight);
@@ -92,6 +93,8 @@ std::span<const Key> keys() {
         {Part::interface, "cost", Form::amount, optional, cost,
          "money per byte in a unit of your own; default 0"},
         {Part::interface, "energy", Form::text, optional, energies, "kind of radio; default none"},
+        {Part::interface, "use", Form::text, optional, uses,
+         "never: no policy uses it while a connection has anything else; default policy"},
         {Part::interface, "quota", Form::amount, optional, "none, or bytes: 10000000, \"5GB\", \"5GiB\"",
          "what it may carry in a period; default none"},
         {Part::interface, "quota_period", Form::amount, optional, "none, month, or a time: \"24h\", \"30d\"",

@@ -144,6 +144,7 @@ void DropIn::forget(const std::string &name) {
                 {"priority", none.priority},
                 {"cost", none.cost},
                 {"energy", none.energy},
+                {"use", none.use},
                 {"quota", std::string("none")}});
 }
 

@@ -37,6 +37,7 @@ std::optional<Action> change_of(const PathWish &wanted, const PathAttributes &li
     compare("priority", live.priority, wish.priority, action.change.priority);
     compare("cost", live.cost, wish.cost, action.change.cost);
     compare("energy", live.energy, wish.energy, action.change.energy);
+    compare("use", live.use, wish.use, action.change.use);
     compare("quota", live.quota_bytes.value_or(0), wish.quota_bytes.value_or(0), action.change.quota_bytes);
     // Without a quota a period means nothing.
     if (wish.quota_bytes)
@@ -50,7 +51,7 @@ std::optional<Action> change_of(const PathWish &wanted, const PathAttributes &li
 bool is_default(const PathAttributes &a) {
     const PathAttributes none;
     return a.weight == none.weight && a.priority == none.priority && a.cost == none.cost &&
-           a.energy == none.energy && !a.quota_bytes;
+           a.energy == none.energy && a.use == none.use && !a.quota_bytes;
 }
 
 std::string params_text(const std::vector<Setting> &settings) {

@@ -481,6 +481,10 @@ std::span<const Command> commands() {
                     "Without settings shows them; without an interface those of all interfaces. They take effect at "
                     "once. They belong to the name: an interface that goes and comes back has them again, with what it "
                     "has carried of its quota, until --forget, or until the last interface is detached.",
+                    "A path with use=never is a backup for every policy, 'default' too, in both directions: its subflows stay parked as long as "
+                    "the connection has another usable subflow on attached interfaces that is no local backup, whatever its delay or loss. "
+                    "Connections that begin there, or have nothing else, use it, and so does the kernel after three time-outs in a row on all "
+                    "the others.",
                     "A quota is counted in the data path, over all MPTCP connections of this network namespace, in both "
                     "directions; the policy 'quota' keeps to it. A restart of the machine forgets the count, "
                     "unless mpschedd keeps it; quota_used=BYTES sets it.",
@@ -502,6 +506,7 @@ std::span<const Command> commands() {
                       "say it in a drop-in of mpsched.toml as well, so that it outlives a reload and a restart"}},
             .examples = {{"path wan0 weight=3", "three times the share of a path of weight 1"},
                          {"path lte0 priority=1 cost=20 energy=lte", "standby, metered"},
+                         {"path sat0 use=never", "only where nothing else is left"},
                          {"path lte0 quota=5G quota_period=30d", "at most 5 GB in 30 days, with 'use quota'"},
                          {"path", "show all"}},
         },
@@ -799,11 +804,13 @@ std::span<const Term> path_attributes() {
     static const std::string priority = range(path_priority);
     static const std::string cost = range(path_cost);
     static const std::string energy = fmt::format("energy={}", fmt::join(energy_names, "|"));
+    static const std::string use = fmt::format("use={}", fmt::join(use_names, "|"));
     static const std::vector<Term> all{
         {weight, "share of the bytes, relative to the other paths; default 1"},
         {priority, "lower is preferred; default 0"},
         {cost, "money per byte in a unit of your own; default 0"},
         {energy, "kind of radio; default none"},
+        {use, "never: no policy uses it while a connection has anything else; default policy"},
         {"quota=none|BYTES", "what it may carry in a period: 10000000, 500k, 5GB, 5GiB; default none"},
         {"quota_period=none|TIME", "after which the count starts over: 3600 (s), 24h, 30d, 1w; default none"},
         {"quota_used=BYTES", "what it has carried in this period already"},
