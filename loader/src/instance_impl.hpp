@@ -75,6 +75,11 @@ struct [[gnu::visibility("hidden")]] Instance::Impl {
     [[nodiscard]] Result<void> remove_all(const std::string &bpffs) const;
 };
 
+// For functions of other public headers.
+struct Inside {
+    [[nodiscard]] static const Instance::Impl &of(const Instance &instance) { return *instance.impl_; }
+};
+
 // Brings one installation into a state that a completed command could have left: see the rules in repair.cpp.
 [[nodiscard]] Result<void> repair_installation(Session &session, bool tcx);
 
@@ -109,6 +114,8 @@ void withdraw_others(Session &session, const std::set<std::string> &programs);
 void restore_undone(const Pins &pins, const std::set<std::uint32_t> &interfaces);
 
 [[nodiscard]] Result<std::vector<ConnectionStatus>> connections_now(const Instance::Impl &impl);
+// Without the addresses of the host that it may name.
+[[nodiscard]] RuleStatus rule_status(const mps_rule &rule, const std::vector<Slot> &slots);
 
 // What the slots hold, in their order.
 [[nodiscard]] Result<std::vector<PolicyInfo>> loaded_policies(const Slots &table);

@@ -15,11 +15,14 @@
 #include <stdexcept>
 #include <thread>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <unistd.h>
 
 #include "mpsched/check.hpp"
+#include "mpsched/events.hpp"
+#include "mpsched/explain.hpp"
 #include "mpsched/instance.hpp"
 #include "mpsched/log.hpp"
 #include "mpsched/trace.hpp"
@@ -455,6 +458,75 @@ Result<CheckedPolicy> check_policy(const std::string &name, const std::vector<Se
 Result<std::vector<Param>> check_engine(const std::vector<Setting> &) { return engine_params(); }
 Result<void> check_selector(std::string_view) { return {}; }
 Result<std::uint32_t> parse_max_connections(std::string_view) { return 16384; }
+
+// Tells, with MPS_FAKE_EVENTS, a few events, once.
+struct Events::Impl {
+    bool told = std::getenv("MPS_FAKE_EVENTS") == nullptr;
+};
+
+Events::Events(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Events::Events(Events &&) noexcept = default;
+Events &Events::operator=(Events &&) noexcept = default;
+Events::~Events() = default;
+// Always readable.
+int Events::fd() const {
+    static const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return null;
+}
+std::vector<std::string> Events::blind() const { return {"nobody follows the interfaces"}; }
+
+Result<std::vector<Event>> Events::read() {
+    if (std::exchange(impl_->told, true))
+        return std::vector<Event>{};
+    return std::vector<Event>{{.kind = Event::Kind::link_down, .interface = "wan0"},
+                              {.kind = Event::Kind::quota_used_up,
+                               .interface = "lte0",
+                               .about = "5000000000",
+                               .before = "4900000000",
+                               .now = "5000000001"},
+                              {.kind = Event::Kind::failover,
+                               .interface = "wan0",
+                               .now = "lte0",
+                               .why = "silent",
+                               .connections = 3},
+                              {.kind = Event::Kind::verdict,
+                               .interface = "lte0",
+                               .token = 0x7a3b12cd,
+                               .subflow = 2,
+                               .now = "parked"}};
+}
+
+Result<Events> start_events(const Instance &, std::uint32_t) {
+    return Events(std::make_unique<Events::Impl>());
+}
+
+Result<Explanation> explain(const Instance &instance, std::uint32_t token) {
+    const auto connections = instance.connections();
+    if (!connections)
+        return std::unexpected(connections.error());
+    for (const ConnectionStatus &connection : *connections) {
+        if (connection.token != token)
+            continue;
+        Explanation answer{.connection = connection, .decided_us_ago = 3200, .exact = true};
+        answer.unsent_bytes = 1'200'000;
+        answer.unacked_bytes = answer.window_bytes = 64'000;
+        for (const SubflowStatus &one : connection.subflows) {
+            answer.inputs.push_back({.id = one.id,
+                                     .usable = true,
+                                     .backup = one.backup,
+                                     .steerable = one.steerable,
+                                     .srtt_us = one.srtt_us,
+                                     .cwnd = one.cwnd,
+                                     .in_flight = 4,
+                                     .mss_bytes = 1428,
+                                     .queued_bytes = 12'500,
+                                     .pacing_rate = one.pacing_rate,
+                                     .quota_left_bytes = 5'000'000});
+        }
+        return answer;
+    }
+    return fail(ErrorCode::usage, fmt::format("there is no MPTCP connection {:08x}", token), "see 'conns'");
+}
 
 std::string_view to_string(TracePacket::Ours ours) {
     return ours == TracePacket::Ours::inserted ? "inserted" : "";

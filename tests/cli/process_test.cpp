@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -26,6 +27,7 @@
 #include "catch.hpp"
 #include "config/keys.hpp"
 #include "output/bounded_file.hpp"
+#include "output/redraw.hpp"
 #include "process.hpp"
 #include "schema.hpp"
 #include "table/command_table.hpp"
@@ -131,6 +133,8 @@ const std::vector<Words> every_command{
     // A capture without packets: its only document is the last one.
     {"decode", MPS_SOURCE_DIR "/tests/codec/captures/none.pcap"},
     {"trace", "wan0", "--seconds", "0"},
+    {"events", "--for", "0"},
+    {"explain", "7a3b12cd"},
     {"stats"},
     {"stats", "--all"},
     {"probe"},
@@ -728,6 +732,94 @@ TEST_CASE("a file of bounded size keeps the newest lines, in itself and in one o
     std::filesystem::remove(path);
     std::filesystem::remove(path + ".1");
     CHECK_FALSE(mps::output::BoundedFile::open("/nonexistent/file", 1000));
+}
+
+TEST_CASE("events tells those of the groups that were asked for, and what it cannot see", "[cli]") {
+    const std::vector<std::string> events{"MPS_FAKE_EVENTS=1"};
+    const Outcome people = fake({"events", "--for", "0"}, {.environment = events});
+    CHECK(people.exit_code == 0);
+    CHECK(people.out.contains("  wan0 is down: no carrier, or set down\n"));
+    CHECK(people.out.contains("  lte0 has used up its quota: 5.0 GB of 5.0 GB\n"));
+    CHECK(people.out.contains("  failover from wan0 to lte0: it does not answer, 3 connections\n"));
+    CHECK_FALSE(people.out.contains("parked"));
+    CHECK(people.out.ends_with("3 events\n"));
+    CHECK(people.err.contains("nobody follows the interfaces"));
+    const Outcome all = fake({"events", "--for", "0", "--only", "all"}, {.environment = events});
+    CHECK(all.out.contains("  7a3b12cd  subflow 2 (lte0) is parked\n"));
+
+    std::ifstream file(MPS_JSON_SCHEMA);
+    const Json schema = Json::parse(file);
+    mps::test::Schema lines(Json{{"definitions", schema["definitions"]},
+                                 {"commands", {{"event", {{"$ref", "#/definitions/event"}}}}}},
+                            true);
+    const Outcome programs =
+        fake({"events", "--for", "0", "--only", "all", "--json=2", "--count", "4"}, {.environment = events});
+    CHECK(programs.err.empty());
+    std::istringstream in(programs.out);
+    std::vector<Json> told;
+    for (std::string line; std::getline(in, line);)
+        told.push_back(Json::parse(line));
+    REQUIRE(told.size() == 5);
+    for (std::size_t i = 0; i < 4; i++) {
+        INFO(told[i].dump());
+        CHECK(lines.check("event", told[i]).empty());
+    }
+    CHECK(told[2]["why"] == "silent");
+    CHECK(told[4]["event"] == "summary");
+    CHECK(told[4]["events"] == 4);
+    CHECK(told[4]["cannot_see"].size() == 1);
+    CHECK(fake({"events", "--only", "nosuch"}).exit_code == 2);
+    CHECK(fake({"events", "--for", "soon"}).exit_code == 2);
+    CHECK(
+        fake({"events", "--only", "all"}, {.environment = events, .output = RunOptions::Output::broken_pipe})
+            .exit_code == 0);
+}
+
+TEST_CASE("explain puts the verdict, its reason and what the policy saw into words", "[cli]") {
+    const Outcome people = fake({"explain", "7a3b12cd"});
+    CHECK(people.exit_code == 0);
+    INFO(people.out);
+    for (const char *line :
+         {"7a3b12cd  policy weighted\n",
+          "decided 3.2 ms ago; what the policy saw then: 1.2 MB wait for a subflow, ",
+          "  1 wan0  allowed: the policy gives no reason\n",
+          "  2 lte0  parked: its burst would arrive 61.0 ms later than wan0's\n",
+          "12.5 kB queued (leaves in 10.0 ms), pacing rate 10.0 Mbit/s\n", "5.0 MB of its quota left\n",
+          "the kernel takes the one whose queue leaves first: wan0, 10.0 ms.\n"})
+        CHECK(people.out.contains(line));
+    CHECK(fake({"explain", "0x7a3b12cd"}).exit_code == 0);
+    CHECK(fake({"explain", "wan0"}).exit_code == 2);
+    CHECK(fake({"explain", "7"}).exit_code == 2);
+    const Json programs = document(fake({"explain", "7a3b12cd", "--json"}));
+    CHECK(programs["inputs"].size() == programs["connection"]["subflows"].size());
+    CHECK(programs["inputs"][1]["linger_us"] == 10'000);
+}
+
+TEST_CASE("conns --watch ends when its reader has gone or at a signal, and tells a look a line", "[cli]") {
+    CHECK(fake({"conns", "--watch", "0.1"}, {.output = RunOptions::Output::broken_pipe}).exit_code == 0);
+    CHECK(
+        fake({"conns", "--watch", "0.1", "--json"}, {.output = RunOptions::Output::broken_pipe}).exit_code ==
+        0);
+    CHECK(fake({"conns", "--watch", "0.1"}, {.output = RunOptions::Output::full_device}).exit_code == 1);
+    for (const char *wrong : {"0", "0.01", "x", "1e9"})
+        CHECK(fake({"conns", "--watch", wrong}).exit_code == 2);
+    const Outcome looks = mps::test::run(
+        {"timeout", "--signal=INT", "0.7", MPS_FAKE_CLI, "conns", "--watch", "0.2", "--json=2"});
+    INFO(looks.err);
+    std::istringstream in(looks.out);
+    std::size_t lines = 0;
+    for (std::string line; std::getline(in, line); lines++) {
+        const Json look = Json::parse(line);
+        CHECK(look["version"] == 2);
+        CHECK(look["connections"].size() == 2);
+        CHECK(look.contains("time"));
+    }
+    CHECK(lines >= 2);
+    // Without its value it is the usual one, whatever stands behind it.
+    CHECK(fake({"conns", "--watch", "--policy", "weighted"}, {.output = RunOptions::Output::broken_pipe})
+              .exit_code == 0);
+    CHECK(mps::output::first_rows("a\nb\nc\n", 3) == "a\nb\nc\n");
+    CHECK(mps::output::first_rows("a\nb\nc\n", 2) == "a\n… 2 lines more");
 }
 
 TEST_CASE("trace refuses sizes and numbers that are none, and says what they look like", "[cli]") {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "observe/watch.hpp"
+#include "mpsched/compare.hpp"
 
 #include <fmt/format.h>
 

@@ -75,6 +75,7 @@ struct PathStatus {
     std::uint32_t ifindex = 0; // 0: there is no interface of this name now
     bool attached = false;
     bool wanted = false; // attached by a command and not detached since: to be attached again when it is back
+    bool down = false;   // it lost its carrier or its address; only who follows tells so
     PathAttributes attributes{};
     std::uint64_t quota_used_bytes = 0; // in the present period; counted only where there is a quota
 };
@@ -293,6 +294,9 @@ struct SubflowStatus {
     bool allowed = true;           // by the policy's last verdict
     bool usable = false;           // the kernel may send on it now
     bool stale = false;
+    // Data is under way, and nothing of it was acknowledged for two round trips; while nobody follows, for a time-out of TCP's.
+    bool silent = false;
+    bool down = false;      // its path has lost its carrier or its address; only while somebody follows
     bool steerable = false; // its interface is attached, and its packets are met there
     std::uint32_t srtt_us = 0, rttvar_us = 0, min_rtt_us = 0;
     std::uint32_t cwnd = 0;      // segments
@@ -340,14 +344,17 @@ struct Change {
         connection_ended,
         subflow_joined,
         subflow_left,
-        verdict, // of a subflow: allowed, parked, unsteered
-        policy,  // of a connection
+        verdict,  // of a subflow: allowed, parked, unsteered
+        policy,   // of a connection
+        failover, // a subflow that was in use is lost, and others carry on
     };
     Kind kind = Kind::connection_begun;
     std::uint32_t token = 0;
     std::optional<std::uint32_t> subflow{}; // its id, where it is about one
     std::string interface{};                // of that subflow
-    std::string now{};                      // the policy or verdict that it has now; "" where it is gone
+    std::string
+        now{}; // the policy or verdict that it has now; of a failover the interfaces that carry on; "" where it is gone
+    std::string why{}; // of a failover: "silent", "down", "stale", "gone"
 };
 [[nodiscard]] MPS_API std::string_view to_string(Change::Kind kind);
 
@@ -604,6 +611,7 @@ class MPS_API Instance {
 
   private:
     friend Result<Trace> start_trace(const Instance &instance, const TraceRequest &request); // trace.hpp
+    friend struct Inside; // the way for what other headers declare
     explicit Instance(std::unique_ptr<Impl> impl);
     std::unique_ptr<Impl> impl_;
 };

@@ -79,7 +79,8 @@ Json change_json(const mps::Change &change) {
             {"token", change.token},
             {"subflow", change.subflow ? Json(*change.subflow) : Json(nullptr)},
             {"interface", change.interface},
-            {"now", change.now.empty() ? Json(nullptr) : Json(change.now)}};
+            {"now", change.now.empty() ? Json(nullptr) : Json(change.now)},
+            {"why", change.why.empty() ? Json(nullptr) : Json(change.why)}};
 }
 
 // {"MEMBER": [...]} of a list that a call gave.

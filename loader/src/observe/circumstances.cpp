@@ -18,8 +18,6 @@
 
 namespace mps {
 
-namespace {
-
 std::vector<OwnAddress> own_addresses() {
     std::vector<OwnAddress> result;
     ifaddrs *all = nullptr;
@@ -40,8 +38,6 @@ std::vector<OwnAddress> own_addresses() {
     ::freeifaddrs(all);
     return result;
 }
-
-} // namespace
 
 // Established TCP connections of the network namespace, subflows of MPTCP included: Tcp CurrEstab. /proc/net would be that of
 // the process's first thread, which may be in another one.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <set>
 #include <thread>
 
@@ -8,23 +9,24 @@
 #include "base/try.hpp"
 #include "instance_impl.hpp"
 #include "kernel/netlink.hpp"
+#include "mpsched/compare.hpp"
 #include "observe/dump.hpp"
 
 namespace mps {
 
-namespace {
-
-std::optional<SubflowReason> reason_of(const KnownSubflow &subflow, const KnownConnection &connection) {
-    if (!subflow.known || !(connection.known->reasoned >> subflow.position & 1))
+std::optional<SubflowReason> reason_of(const mps_conn &conn, std::uint32_t position) {
+    if (!(conn.reasoned >> position & 1))
         return std::nullopt;
-    const mps_reason &given = subflow.known->reason;
+    const mps_reason &given = conn.sf[position].reason;
     SubflowReason reason{.code = given.code};
     if (given.flags & MPS_REASON_HAS_NUMBER)
         reason.number = given.number;
-    if (given.other && given.other <= MPS_MAX_SUBFLOWS && (connection.known->known >> (given.other - 1) & 1))
-        reason.than = connection.known->sf[given.other - 1].id;
+    if (given.other && given.other <= MPS_MAX_SUBFLOWS && (conn.known >> (given.other - 1) & 1))
+        reason.than = conn.sf[given.other - 1].id;
     return reason;
 }
+
+namespace {
 
 // What the peer sends on it. The peer believes what it was told last, whoever told it.
 void add_receipt(SubflowStatus &status, const KnownSubflow &subflow, const KnownConnection &connection) {
@@ -40,8 +42,33 @@ void add_receipt(SubflowStatus &status, const KnownSubflow &subflow, const Known
     status.rx_ignored = told.given_up != 0;
 }
 
+// Of interfaces: what is the same for all subflows, and asked for once.
+class Interfaces {
+  public:
+    Interfaces(const std::vector<PathEntry> &entries, const mps_config &config) {
+        for (const PathEntry &entry : entries) {
+            if (entry.has(MPS_PATH_ATTACHED))
+                attached_.insert(entry.path.ifindex);
+            if (is_down(entry, config))
+                down_.insert(entry.path.ifindex);
+        }
+    }
+    [[nodiscard]] bool attached(std::uint32_t ifindex) const { return attached_.contains(ifindex); }
+    [[nodiscard]] bool down(std::uint32_t ifindex) const { return down_.contains(ifindex); }
+    [[nodiscard]] const std::string &name(std::uint32_t ifindex) {
+        const auto [it, is_new] = names_.try_emplace(ifindex);
+        if (is_new)
+            it->second = ifname_of(ifindex);
+        return it->second;
+    }
+
+  private:
+    std::set<std::uint32_t> attached_{}, down_{};
+    std::map<std::uint32_t, std::string> names_{};
+};
+
 SubflowStatus subflow_status(const KnownSubflow &subflow, const KnownConnection &connection,
-                             const std::set<std::uint32_t> &attached) {
+                             Interfaces &interfaces) {
     const mps_subflow_record &record = subflow.record;
     const mps_subflow_view &view = record.view;
     const auto has = [&](std::uint32_t flag) { return (view.flags & flag) != 0; };
@@ -53,7 +80,7 @@ SubflowStatus subflow_status(const KnownSubflow &subflow, const KnownConnection 
     const bool surplus = connection.known && connection.known->known == all_known && !subflow.known;
     return SubflowStatus{.id = view.id,
                          .ifindex = subflow.ifindex(),
-                         .ifname = ifname_of(subflow.ifindex()),
+                         .ifname = interfaces.name(subflow.ifindex()),
                          .local = endpoint_text(record.local, record.local_port),
                          .remote = endpoint_text(record.remote, record.remote_port),
                          .tcp_state = tcp_state_text(record.state),
@@ -63,7 +90,9 @@ SubflowStatus subflow_status(const KnownSubflow &subflow, const KnownConnection 
                          .allowed = allowed,
                          .usable = has(MPS_SF_USABLE),
                          .stale = has(MPS_SF_STALE),
-                         .steerable = attached.contains(subflow.ifindex()) && !surplus &&
+                         .silent = (subflow.known && subflow.known->silent) || has(MPS_SF_TROUBLED),
+                         .down = interfaces.down(subflow.ifindex()),
+                         .steerable = interfaces.attached(subflow.ifindex()) && !surplus &&
                                       !(subflow.known && subflow.known->deaf),
                          .srtt_us = view.srtt_us,
                          .rttvar_us = view.rttvar_us,
@@ -80,24 +109,12 @@ SubflowStatus subflow_status(const KnownSubflow &subflow, const KnownConnection 
                          .notsent_lowat = record.notsent_lowat,
                          .lost = view.lost_segs,
                          .delivered = view.delivered_segs,
-                         .reason = reason_of(subflow, connection)};
-}
-
-const SubflowStatus *same_subflow(const std::vector<ConnectionStatus> &connections, std::uint32_t token,
-                                  const SubflowStatus &like) {
-    for (const ConnectionStatus &connection : connections) {
-        if (connection.token != token)
-            continue;
-        for (const SubflowStatus &one : connection.subflows) {
-            if (one.id == like.id && one.local == like.local && one.remote == like.remote)
-                return &one;
-        }
-    }
-    return nullptr;
+                         .reason =
+                             subflow.known ? reason_of(*connection.known, subflow.position) : std::nullopt};
 }
 
 ConnectionStatus connection_status(const KnownConnection &connection, const std::vector<Slot> &slots,
-                                   const mps_config &config, const std::set<std::uint32_t> &attached) {
+                                   const mps_config &config, Interfaces &interfaces) {
     ConnectionStatus status{
         .token = connection.token, .policy = "default", .tracked = connection.known.has_value()};
     if (connection.known) {
@@ -111,7 +128,7 @@ ConnectionStatus connection_status(const KnownConnection &connection, const std:
     if (connection.peer)
         status.rx_policy = policy_in_slot(slots, connection.peer->conn.slot);
     for (const KnownSubflow &subflow : connection.subflows) {
-        status.subflows.push_back(subflow_status(subflow, connection, attached));
+        status.subflows.push_back(subflow_status(subflow, connection, interfaces));
         add_receipt(status.subflows.back(), subflow, connection);
         status.plain |= subflow.record.plain != 0;
     }
@@ -120,26 +137,27 @@ ConnectionStatus connection_status(const KnownConnection &connection, const std:
 
 } // namespace
 
+Result<std::vector<ConnectionStatus>> connections_of(const std::vector<KnownConnection> &known,
+                                                     const InstallationPaths &paths, const Pins &pins) {
+    const auto slots = Slots(paths, pins).read();
+    MPS_TRY(slots);
+    const auto entries = PathTable(pins).entries();
+    MPS_TRY(entries);
+    const auto config = read_config(pins);
+    MPS_TRY(config);
+    Interfaces interfaces(*entries, *config);
+    std::vector<ConnectionStatus> result;
+    for (const KnownConnection &connection : known)
+        result.push_back(connection_status(connection, *slots, *config, interfaces));
+    return result;
+}
+
 Result<std::vector<ConnectionStatus>> connections_now(const Instance::Impl &impl) {
     const auto pins = impl.open_for_reading();
     MPS_TRY(pins);
     const auto known = known_connections(*pins);
     MPS_TRY(known);
-    const auto slots = Slots(*impl.paths(), *pins).read();
-    MPS_TRY(slots);
-    const auto entries = PathTable(*pins).entries();
-    MPS_TRY(entries);
-    const auto config = read_config(*pins);
-    MPS_TRY(config);
-    std::set<std::uint32_t> attached;
-    for (const PathEntry &entry : *entries) {
-        if (entry.has(MPS_PATH_ATTACHED))
-            attached.insert(entry.path.ifindex);
-    }
-    std::vector<ConnectionStatus> result;
-    for (const KnownConnection &connection : *known)
-        result.push_back(connection_status(connection, *slots, *config, attached));
-    return result;
+    return connections_of(*known, *impl.paths(), *pins);
 }
 
 std::string policy_in_slot(const std::vector<Slot> &slots, std::uint32_t number) {
@@ -161,14 +179,7 @@ Result<std::vector<ConnectionStatus>> Instance::connections(std::uint32_t sample
     auto now = connections_now(*impl_);
     MPS_TRY(now);
     const double seconds = std::chrono::duration<double>(Clock::now() - then).count();
-    for (ConnectionStatus &connection : *now) {
-        for (SubflowStatus &one : connection.subflows) {
-            const SubflowStatus *earlier = same_subflow(*before, connection.token, one);
-            if (earlier && one.bytes_acked >= earlier->bytes_acked)
-                one.acked_bytes_s = static_cast<std::uint64_t>(
-                    static_cast<double>(one.bytes_acked - earlier->bytes_acked) / seconds);
-        }
-    }
+    add_rates(*before, *now, seconds);
     return now;
 }
 

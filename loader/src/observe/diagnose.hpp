@@ -48,6 +48,7 @@ struct Circumstances {
 // Those that can be told without an installation.
 [[nodiscard]] Circumstances look_around();
 [[nodiscard]] std::uint32_t established_tcp();
+[[nodiscard]] std::vector<OwnAddress> own_addresses();
 
 [[nodiscard]] std::vector<Diagnosis> diagnose(const Circumstances &seen);
 

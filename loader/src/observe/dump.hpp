@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "mpsched/error.hpp"
+#include "mpsched/instance.hpp"
 #include "pins/contract.hpp"
 
 namespace mps {
@@ -44,6 +45,12 @@ struct KnownConnection {
 
 // The dump joined with mps_conns and mps_peers, by token.
 [[nodiscard]] Result<std::vector<KnownConnection>> known_connections(const Pins &pins);
+
+// As people see them.
+[[nodiscard]] Result<std::vector<ConnectionStatus>>
+connections_of(const std::vector<KnownConnection> &known, const InstallationPaths &paths, const Pins &pins);
+// Why the last verdict in this record was so about sf[position]; nullopt: the policy did not say.
+[[nodiscard]] std::optional<SubflowReason> reason_of(const mps_conn &conn, std::uint32_t position);
 
 // "established", "close-wait" …; net/tcp_states.h.
 [[nodiscard]] std::string tcp_state_text(std::uint32_t state);

@@ -134,13 +134,15 @@ std::set<std::uint32_t> concerned_interfaces(const InstallationPaths &where,
     return interfaces;
 }
 
-Result<void> see_interfaces(const InstallationPaths &where, const Pins &pins, Status &status) {
+Result<void> see_interfaces(const InstallationPaths &where, const Pins &pins, const mps_config &config,
+                            Status &status) {
     const auto presence = look_at_interfaces(PathTable(pins));
     MPS_TRY(presence);
     const std::vector<PathEntry> &entries = presence->entries;
     for (const PathEntry &entry : entries) {
         auto path = path_status(PathTable(pins), entry);
         MPS_TRY(path);
+        path->down = is_down(entry, config);
         status.paths.push_back(std::move(*path));
     }
     for (const std::uint32_t ifindex : concerned_interfaces(where, entries)) {
@@ -217,19 +219,13 @@ Result<void> see_policies(const InstallationPaths &where, const Pins &pins, cons
     status.default_policy = policy_in_slot(*slots, status.default_slot);
     status.rx_default_slot = config.rx_slot;
     status.rx_default_policy = policy_in_slot(*slots, config.rx_slot);
-    const auto name_of = [&](std::uint32_t slot) {
-        return slot == MPS_SLOT_OPEN ? std::string() : policy_in_slot(*slots, slot);
-    };
     const auto rules = table.rules();
     MPS_TRY(rules);
     for (const mps_rule &rule : *rules) {
-        if (rule.fields)
-            status.rules.push_back({.selector = format_selector(rule),
-                                    .policy = name_of(rule.slot),
-                                    .slot = rule.slot,
-                                    .rx_policy = name_of(rule.rx_slot),
-                                    .rx_slot = rule.rx_slot,
-                                    .addresses = see_host(pins, rule, status)});
+        if (!rule.fields)
+            continue;
+        status.rules.push_back(rule_status(rule, *slots));
+        status.rules.back().addresses = see_host(pins, rule, status);
     }
     return {};
 }
@@ -284,6 +280,17 @@ Result<void> see_connections(const Instance &instance, const Pins &pins, Status 
 
 } // namespace
 
+RuleStatus rule_status(const mps_rule &rule, const std::vector<Slot> &slots) {
+    const auto name_of = [&](std::uint32_t slot) {
+        return slot == MPS_SLOT_OPEN ? std::string() : policy_in_slot(slots, slot);
+    };
+    return {.selector = format_selector(rule),
+            .policy = name_of(rule.slot),
+            .slot = rule.slot,
+            .rx_policy = name_of(rule.rx_slot),
+            .rx_slot = rule.rx_slot};
+}
+
 Result<Status> Instance::status() const {
     const auto call = impl_->enter();
     MPS_TRY(call);
@@ -303,7 +310,7 @@ Result<Status> Instance::status() const {
     const auto config = read_config(*pins);
     MPS_TRY(config);
     status.engine.front().value = config->dwell_us;
-    MPS_TRY(see_interfaces(where, *pins, status));
+    MPS_TRY(see_interfaces(where, *pins, *config, status));
     MPS_TRY(see_policies(where, *pins, *config, status));
     MPS_TRY(see_unfinished(where, *pins, *config, status));
     MPS_TRY(see_connections(*this, *pins, status));

@@ -1,93 +1,15 @@
 // SPDX-License-Identifier: MIT
-#include "observe/watch.hpp"
-
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 
 #include "base/fd.hpp"
 #include "base/try.hpp"
 #include "instance_impl.hpp"
+#include "mpsched/compare.hpp"
 
 namespace mps {
-
-namespace {
-
-const ConnectionStatus *find(const std::vector<ConnectionStatus> &all, std::uint32_t token) {
-    const auto it = std::ranges::find(all, token, &ConnectionStatus::token);
-    return it == all.end() ? nullptr : &*it;
-}
-
-// An id is given again when a subflow has gone; the addresses tell whether it is the same.
-const SubflowStatus *find(const ConnectionStatus &connection, const SubflowStatus &like) {
-    const auto it = std::ranges::find_if(connection.subflows, [&](const SubflowStatus &one) {
-        return one.id == like.id && one.local == like.local && one.remote == like.remote;
-    });
-    return it == connection.subflows.end() ? nullptr : &*it;
-}
-
-Change of_subflow(Change::Kind kind, std::uint32_t token, const SubflowStatus &one) {
-    return {.kind = kind,
-            .token = token,
-            .subflow = one.id,
-            .interface = one.ifname,
-            .now = kind == Change::Kind::subflow_left ? std::string() : std::string(verdict_of(one))};
-}
-
-void compare(const ConnectionStatus &before, const ConnectionStatus &now, std::vector<Change> &changes) {
-    if (before.policy != now.policy)
-        changes.push_back({.kind = Change::Kind::policy, .token = now.token, .now = now.policy});
-    for (const SubflowStatus &one : before.subflows) {
-        if (!find(now, one))
-            changes.push_back(of_subflow(Change::Kind::subflow_left, now.token, one));
-    }
-    for (const SubflowStatus &one : now.subflows) {
-        const SubflowStatus *earlier = find(before, one);
-        if (!earlier)
-            changes.push_back(of_subflow(Change::Kind::subflow_joined, now.token, one));
-        else if (verdict_of(*earlier) != verdict_of(one))
-            changes.push_back(of_subflow(Change::Kind::verdict, now.token, one));
-    }
-}
-
-} // namespace
-
-std::string_view to_string(Change::Kind kind) {
-    switch (kind) {
-    case Change::Kind::connection_begun:
-        return "connection-begun";
-    case Change::Kind::connection_ended:
-        return "connection-ended";
-    case Change::Kind::subflow_joined:
-        return "subflow-joined";
-    case Change::Kind::subflow_left:
-        return "subflow-left";
-    case Change::Kind::verdict:
-        return "verdict";
-    case Change::Kind::policy:
-        break;
-    }
-    return "policy";
-}
-
-std::vector<Change> changes_between(const std::vector<ConnectionStatus> &before,
-                                    const std::vector<ConnectionStatus> &now) {
-    std::vector<Change> changes;
-    for (const ConnectionStatus &one : before) {
-        if (!find(now, one.token))
-            changes.push_back({.kind = Change::Kind::connection_ended, .token = one.token});
-    }
-    for (const ConnectionStatus &one : now) {
-        if (const ConnectionStatus *earlier = find(before, one.token))
-            compare(*earlier, one, changes);
-        else
-            changes.push_back(
-                {.kind = Change::Kind::connection_begun, .token = one.token, .now = one.policy});
-    }
-    return changes;
-}
 
 struct [[gnu::visibility("hidden")]] Watch::Impl {
     const Instance::Impl &instance;

@@ -53,6 +53,11 @@ struct PathEntry {
     [[nodiscard]] bool absent() const { return path.ifindex == 0; }
 };
 
+// It has lost its carrier or its address, as who follows tells.
+[[nodiscard]] constexpr bool is_down(const PathEntry &entry, const mps_config &config) {
+    return entry.index < 64 && (config.paths_down >> entry.index & 1) != 0;
+}
+
 // The maps mps_paths and mps_path_index. After changes the caller bumps path_epoch.
 class PathTable {
   public:

@@ -69,6 +69,8 @@ CLI::Option *Binder::add_option(std::string_view name, bool repeats) {
     if (repeats)
         added->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     added->allow_extra_args(false);
+    if (!option.implied.empty())
+        added->expected(0, 1);
     return added;
 }
 
@@ -97,7 +99,13 @@ void Binder::option(std::string_view name, std::string &value) {
 }
 
 void Binder::option(std::string_view name, std::optional<std::string> &value) {
-    remember(name, add_option(name, false), [&value](const auto &given) { value = given.front(); });
+    const std::string implied(find_option(*command_, name).implied);
+    CLI::Option *added = add_option(name, false);
+    remember(name, added, [&value, implied](const auto &given) {
+        // CLI11 tells of a value that was left out as of a flag.
+        const bool left_out = !implied.empty() && (given.front().empty() || given.front() == "true");
+        value = left_out ? implied : given.front();
+    });
 }
 
 void Binder::option(std::string_view name, std::vector<std::string> &values) {

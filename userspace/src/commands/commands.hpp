@@ -17,6 +17,8 @@ void setup_conns(Binder &binder);
 void setup_decode(Binder &binder);
 void setup_detach(Binder &binder);
 void setup_doctor(Binder &binder);
+void setup_events(Binder &binder);
+void setup_explain(Binder &binder);
 void setup_help(Binder &binder);
 void setup_path(Binder &binder);
 void setup_policy_build(Binder &binder);
@@ -57,6 +59,8 @@ inline constexpr CommandCode command_codes[] = {
     {"decode", setup_decode},
     {"detach", setup_detach},
     {"doctor", setup_doctor},
+    {"events", setup_events},
+    {"explain", setup_explain},
     {"help", setup_help},
     {"path", setup_path},
     {"policy build", setup_policy_build},

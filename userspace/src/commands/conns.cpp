@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: MIT
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
 
 #include <fmt/format.h>
+#include <poll.h>
 
+#include "cli/stop_signal.hpp"
 #include "commands/commands.hpp"
+#include "commands/numbers.hpp"
+#include "mpsched/compare.hpp"
+#include "output/clock.hpp"
+#include "output/redraw.hpp"
 #include "output/text.hpp"
 #include "json/documents.hpp"
 #include "json/reason_text.hpp"
@@ -19,7 +26,7 @@ using output::Align;
 using output::Paint;
 
 struct ConnsOptions {
-    std::optional<std::string> policy;
+    std::optional<std::string> policy, watch;
 };
 
 // Long enough for the ACKs of several round trips of most paths.
@@ -34,6 +41,10 @@ std::string notes(const SubflowStatus &one, const ConnectionStatus &connection) 
         all.push_back(one.tcp_state);
     if (!one.usable && one.tcp_state == "established")
         all.emplace_back(one.stale ? "stale" : "not usable");
+    if (one.down)
+        all.emplace_back("path down");
+    if (one.silent)
+        all.emplace_back("silent");
     if (one.peer_backup)
         all.emplace_back("peer asked for backup");
     if (one.local_backup)
@@ -102,19 +113,10 @@ std::string connection_text(const ConnectionStatus &connection, const output::St
     return all + table.render(style, 2);
 }
 
-Result<Reply> run_conns(const Context &context, const ConnsOptions &options) {
-    const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
-    if (options.policy)
-        if (const auto known = instance->policy(*options.policy); !known)
-            return std::unexpected(known.error());
-    const auto connections = instance->connections(sample_ms);
-    if (!connections)
-        return std::unexpected(connections.error());
-
+Reply tell(const Context &context, const ConnsOptions &options,
+           const std::vector<ConnectionStatus> &connections) {
     Reply reply{.json = Json::array(), .text = {}};
-    for (const ConnectionStatus &connection : *connections) {
+    for (const ConnectionStatus &connection : connections) {
         if (options.policy && connection.policy != *options.policy)
             continue;
         reply.json.push_back(connection_json(connection));
@@ -126,11 +128,64 @@ Result<Reply> run_conns(const Context &context, const ConnsOptions &options) {
     return reply;
 }
 
+// Again and again until a signal; throughputs are those since the look before.
+Result<Reply> watch_conns(const Context &context, const ConnsOptions &options, const Instance &instance,
+                          std::chrono::milliseconds interval) {
+    using Clock = std::chrono::steady_clock;
+    const StopSignal stop;
+    output::Redraw screen(context.globals.json, context.globals.json_form);
+    auto now = instance.connections(sample_ms);
+    for (auto looked_at = Clock::now();;) {
+        if (!now)
+            return std::unexpected(now.error());
+        Reply reply = tell(context, options, *now);
+        if (!(screen.json() ? screen.write(Json{{"time", output::clock_for_programs()},
+                                                {"connections", std::move(reply.json)}})
+                            : screen.write(output::clock_for_people(), reply.text)))
+            break;
+        pollfd waiting{.fd = stop.fd(), .events = POLLIN, .revents = 0};
+        if (::poll(&waiting, 1, static_cast<int>(interval.count())) > 0)
+            break;
+        const auto before = std::move(*now);
+        const auto then = looked_at;
+        now = instance.connections();
+        looked_at = Clock::now();
+        if (now)
+            add_rates(before, *now, std::chrono::duration<double>(looked_at - then).count());
+    }
+    if (screen.failed())
+        return fail(ErrorCode::failed, "cannot write to standard output", "see whether its device is full");
+    return Reply{.json = {}, .text = {}, .streamed = true};
+}
+
+Result<Reply> run_conns(const Context &context, const ConnsOptions &options) {
+    std::optional<std::chrono::milliseconds> interval;
+    if (options.watch) {
+        const auto given = seconds_of_word(*options.watch, "--watch", std::chrono::milliseconds(100));
+        if (!given)
+            return std::unexpected(given.error());
+        interval = *given;
+    }
+    const auto instance = context.open();
+    if (!instance)
+        return std::unexpected(instance.error());
+    if (options.policy)
+        if (const auto known = instance->policy(*options.policy); !known)
+            return std::unexpected(known.error());
+    if (interval)
+        return watch_conns(context, options, *instance, *interval);
+    const auto connections = instance->connections(sample_ms);
+    if (!connections)
+        return std::unexpected(connections.error());
+    return tell(context, options, *connections);
+}
+
 } // namespace
 
 void setup_conns(Binder &binder) {
     auto options = std::make_shared<ConnsOptions>();
     binder.option("--policy", options->policy);
+    binder.option("--watch", options->watch);
     binder.run([options](const Context &context) { return run_conns(context, *options); });
 }
 

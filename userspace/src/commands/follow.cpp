@@ -3,14 +3,13 @@
 #include "commands/follow.hpp"
 
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
-#include <ctime>
 
 #include <fmt/format.h>
 
 #include "cli/signals.hpp"
 #include "cli/stop_signal.hpp"
+#include "output/clock.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -19,23 +18,9 @@ namespace {
 
 using output::Paint;
 
-// "14:03:05.123" here, "2026-11-28T14:03:05.123Z" for programs.
-std::string clock_text(bool for_programs) {
-    const auto now = std::chrono::system_clock::now();
-    const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count();
-    std::tm parts{};
-    (for_programs ? gmtime_r : localtime_r)(&seconds, &parts);
-    const std::string time =
-        fmt::format("{:02}:{:02}:{:02}.{:03}", parts.tm_hour, parts.tm_min, parts.tm_sec, ms % 1000);
-    if (!for_programs)
-        return time;
-    return fmt::format("{:04}-{:02}-{:02}T{}Z", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, time);
-}
-
 Json event_json(const PathEvent &event) {
     Json all{{"event", to_string(event.kind)},
-             {"time", clock_text(true)},
+             {"time", output::clock_for_programs()},
              {"name", event.name},
              {"ifindex", event.ifindex}};
     if (event.kind == PathEvent::Kind::renamed)
@@ -100,7 +85,7 @@ Result<Reply> follow(const Context &context, Instance &instance, const Reply &fi
         if (json)
             say_json(event_json(event));
         else
-            write_line(fmt::format("{}  {}\n", context.style(Paint::dim, clock_text(false)),
+            write_line(fmt::format("{}  {}\n", context.style(Paint::dim, output::clock_for_people()),
                                    text::printable(event_text(event))));
     };
     if (auto done = instance.follow(say, stop.fd()); !done)

@@ -22,6 +22,8 @@ std::optional<std::uint32_t> number(std::string_view word, int base) {
     return value;
 }
 
+} // namespace
+
 Result<std::uint32_t> token_of_word(std::string_view word) {
     const std::string_view digits = word.starts_with("0x") ? word.substr(2) : word;
     const auto value = number(digits, 16);
@@ -31,6 +33,8 @@ Result<std::uint32_t> token_of_word(std::string_view word) {
             "a token has eight hexadecimal digits; 'mpsched conns' and the end of 'decode' show them");
     return *value;
 }
+
+namespace {
 
 Result<unsigned> subtype_of_word(const std::string &word) {
     const auto same = [&](std::string_view name) {

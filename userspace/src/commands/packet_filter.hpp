@@ -15,6 +15,9 @@
 
 namespace mps::cli {
 
+// A connection's token as 'conns' shows it.
+[[nodiscard]] Result<std::uint32_t> token_of_word(std::string_view word);
+
 // As they stand on the command line.
 struct FilterWords {
     std::optional<std::string> connection, host, port;

@@ -15,6 +15,7 @@
 #include "cli/stop_signal.hpp"
 #include "codec/segment.hpp"
 #include "commands/commands.hpp"
+#include "commands/numbers.hpp"
 #include "commands/packet_filter.hpp"
 #include "commands/trace_lines.hpp"
 #include "mpsched/trace.hpp"
@@ -53,19 +54,6 @@ std::optional<std::uint64_t> size_of_word(std::string_view word) {
     if (factor == 0 || value > UINT64_MAX / factor)
         return std::nullopt;
     return value * factor;
-}
-
-Result<std::optional<std::uint64_t>> number_of_word(const std::optional<std::string> &word,
-                                                    std::string_view option) {
-    if (!word)
-        return std::nullopt;
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(word->data(), word->data() + word->size(), value);
-    if (error != std::errc() || end != word->data() + word->size() || value > 1'000'000'000)
-        return usage_error(
-            fmt::format("{} of {} is no number from 0 to 1000000000", text::quoted(*word), option),
-            fmt::format("for example {} 10", option));
-    return value;
 }
 
 // Where lines go: standard output, or a file of bounded size.

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "mpsched/event_words.hpp"
 #include "mpsched/option_rule_words.hpp"
 #include "mpsched/path_limits.hpp"
 
@@ -26,6 +27,15 @@ std::vector<Term> terms(std::span<const OptionRuleWord> list) {
     std::vector<Term> all;
     for (const OptionRuleWord &one : list)
         all.push_back({one.word, one.text});
+    return all;
+}
+
+// And "all".
+std::vector<std::string_view> event_group_words() {
+    std::vector<std::string_view> all;
+    for (const EventGroupWord &group : event_groups)
+        all.push_back(group.word);
+    all.emplace_back("all");
     return all;
 }
 
@@ -56,15 +66,68 @@ std::span<const Command> commands() {
                     "One block for each connection: its token, its policy, and a line for each subflow. A subflow is "
                     "'allowed' or 'parked' by the policy's last verdict, or 'unsteered': its packets are not met on an "
                     "attached interface, so the kernel uses it as it likes. '-' means that no policy has decided yet.",
-                    "The throughput is what was acknowledged within 0.2 s. The pacing rate is how fast TCP would let packets "
-                    "go, often many times the path's rate.",
+                    "The throughput is what was acknowledged within 0.2 s, or with --watch since the look before. The pacing rate is "
+                    "how fast TCP would let packets go, often many times the path's rate.",
+                    "With --watch a terminal is drawn anew each time, and shows as much as it has room for; into a pipe one answer "
+                    "follows the other, with --json as one document in a line. Ctrl-C ends it.",
                 },
             .options = {{.name = "--policy",
                          .value = "NAME",
                          .complete = Complete::loaded,
-                         .text = "only connections steered by this policy"}},
+                         .text = "only connections steered by this policy"},
+                        {.name = "--watch",
+                         .value = "SECONDS",
+                         .implied = "2",
+                         .text = "again and again, with so much between (2 if it is not said)"}},
             .examples = {{"conns", "all connections"},
-                         {"conns --policy weighted", "only those that weighted steers"}},
+                         {"conns --policy weighted", "only those that weighted steers"},
+                         {"conns --watch 1", "see how they change"}},
+        },
+        {
+            .verb = "explain",
+            .group = Group::look,
+            .summary = "why a connection uses the subflows that it uses",
+            .description =
+                {
+                    "The last decision about a connection, subflow by subflow: the verdict and the policy's reason for it, and what the "
+                    "policy was shown: delays, windows, queues, rates, the attributes of the path, and what the peers asked for. "
+                    "Where another decision has taken its place in memory already, it tells how these stand now, and says so.",
+                    "Also what the peer was told about what it sends, and why; and which subflow the kernel's own scheduler would take "
+                    "for the next burst, of those that the verdict leaves to it.",
+                },
+            .arguments = {{.name = "TOKEN", .text = "of a connection, as 'conns' shows it"}},
+            .examples = {{"explain def48bf1", "one that goes another way than you thought"},
+                         {"explain def48bf1 --json", "the same with every number"}},
+        },
+        {
+            .verb = "events",
+            .group = Group::look,
+            .summary = "what happens to interfaces, paths, policies, quotas and connections, a line each",
+            .description =
+                {
+                    "Interfaces and addresses are told by the kernel as they change; all else is looked at twice a second and compared. "
+                    "Works with and without mpschedd, and before anything is attached; what it cannot see as things are is said "
+                    "first (with --json in the last line).",
+                    "A failover is told where subflows that were in use are lost (no answer, path down, given up by the kernel, gone) and "
+                    "others carry on; connections that go the same way at once share a line. With mpschedd, or 'attach --follow', "
+                    "that is two round trips after the last answer.",
+                    "Ctrl-C ends it, and a last line tells how many there were. With --json there is a document in a line for each, and "
+                    "a last one with the event 'summary'.",
+                },
+            .options =
+                {{.name = "--only",
+                  .value = "GROUP",
+                  .allowed = event_group_words(),
+                  .repeats = true,
+                  .complete = Complete::one_of,
+                  .text =
+                      "only events of this group, repeat for several; without it all but connection and verdict, "
+                      "which are many"},
+                 {.name = "--count", .value = "NUMBER", .text = "end after so many events"},
+                 {.name = "--for", .value = "SECONDS", .text = "end after so many seconds"}},
+            .examples = {{"events", "what the operator wants to know"},
+                         {"events --only all", "and every connection, subflow and verdict"},
+                         {"events --only failover --count 1 --json", "wait for a failover"}},
         },
         {
             .verb = "doctor",
@@ -863,8 +926,9 @@ std::span<const Term> absent_commands() {
     constexpr std::string_view rules = "'status' shows the rules, 'use --for' makes one, 'unuse' removes it";
     constexpr std::string_view connections = "'conns' shows the connections and their subflows";
     static const std::vector<Term> all{
-        {"top", "'conns' shows the connections; 'watch mpsched conns' again and again"},
-        {"monitor", "'conns' shows the connections; 'watch mpsched conns' again and again"},
+        {"top", "'conns --watch' shows the connections again and again"},
+        {"monitor", "'conns --watch' shows the connections again and again, 'events' what happens"},
+        {"why", "'explain TOKEN' tells why a connection uses the subflows that it uses"},
         {"log",
          "'trace' tells packets and decisions as they happen, 'stats' counts what was decided and why not"},
         {"daemon", no_daemon},
@@ -934,7 +998,7 @@ std::string Command::synopsis() const {
         if (!option.is_flag()) {
             text += ' ';
             if (option.allowed.empty()) {
-                text += option.value;
+                text += option.value_term();
             } else {
                 for (std::size_t i = 0; i < option.allowed.size(); i++) {
                     text += i == 0 ? "" : "|";
@@ -947,6 +1011,10 @@ std::string Command::synopsis() const {
             text += "…";
     }
     return text;
+}
+
+std::string Option::value_term() const {
+    return implied.empty() ? std::string(value) : fmt::format("[{}]", value);
 }
 
 const Command *find_command(std::string_view name) {

@@ -40,11 +40,16 @@ struct Option {
     std::string_view value = {};      // "MODE"; a flag has none
     std::vector<std::string_view> allowed{};
     std::string_view default_value = {};
+    std::string_view implied = {}; // what it means without its value, where that may be left out
     bool repeats = false;
     Complete complete = Complete::nothing;
     std::string_view text; // one line
 
     [[nodiscard]] bool is_flag() const { return value.empty(); }
+    // The next word is its value, whatever it is.
+    [[nodiscard]] bool takes_word() const { return !value.empty() && implied.empty(); }
+    // "", "NAME", "[SECONDS]"
+    [[nodiscard]] std::string value_term() const;
 };
 
 struct Argument {

@@ -64,7 +64,7 @@ std::string roff_option(const Option &option) {
     std::string term = option.short_name.empty() ? "" : roff_bold(option.short_name) + ", ";
     term += roff_bold(option.name);
     if (!option.is_flag())
-        term += " \\fI" + roff(option.value) + "\\fR";
+        term += " \\fI" + roff(option.value_term()) + "\\fR";
     std::string text(option.text);
     if (!option.allowed.empty())
         text += ": " + text::join(option.allowed);
@@ -156,7 +156,7 @@ std::string generate_markdown() {
     all += "Global options are accepted anywhere on the line.\n\n| option | |\n|---|---|\n";
     const auto option_row = [](const Option &option) {
         std::string term = option.short_name.empty() ? "" : fmt::format("`{}`, ", option.short_name);
-        term += fmt::format("`{}{}{}`", option.name, option.is_flag() ? "" : " ", option.value);
+        term += fmt::format("`{}{}{}`", option.name, option.is_flag() ? "" : " ", option.value_term());
         std::string text(option.text);
         if (!option.allowed.empty())
             text += ": " + text::join(option.allowed);

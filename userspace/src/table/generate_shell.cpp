@@ -116,12 +116,12 @@ std::string option_pattern(const Option &option) {
 std::string bash_value_cases() {
     std::string all;
     for (const Option &option : global_options())
-        if (!option.is_flag())
+        if (option.takes_word())
             all += fmt::format("    *:{})\n        {}\n        _mpsched_trim\n        return\n        ;;\n",
                                option.name, bash_offer(option.complete, option.allowed));
     for (const Command &command : commands()) {
         for (const Option &option : command.options) {
-            if (option.is_flag())
+            if (!option.takes_word())
                 continue;
             std::string pattern = fmt::format("\"{}:{}\"", command.name(), option.name);
             if (!option.short_name.empty())
@@ -169,7 +169,7 @@ std::string bash_command_cases() {
 std::string bash_takes_value() {
     std::vector<std::string> patterns;
     const auto add = [&](const Option &option) {
-        if (!option.is_flag() && std::ranges::find(patterns, option_pattern(option)) == patterns.end())
+        if (option.takes_word() && std::ranges::find(patterns, option_pattern(option)) == patterns.end())
             patterns.push_back(option_pattern(option));
     };
     for (const Option &option : global_options())
@@ -253,7 +253,7 @@ std::string fish_option(const Option &option, std::string_view condition) {
     if (!option.short_name.empty())
         all += fmt::format(" -s {}", option.short_name.substr(1));
     all += fmt::format(" -l {}", option.name.substr(2));
-    if (!option.is_flag()) {
+    if (option.takes_word()) {
         const std::string offer = fish_offer(option.complete, option.allowed);
         all += " -x" + (offer.empty() ? "" : " -a " + fish_quoted(offer));
     }

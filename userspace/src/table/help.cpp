@@ -54,7 +54,7 @@ std::string option_term(const Option &option) {
     std::string term = option.short_name.empty() ? "" : std::string(option.short_name) + ", ";
     term += option.name;
     if (!option.is_flag())
-        term += " " + std::string(option.value);
+        term += " " + option.value_term();
     return term;
 }
 

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+//
+// Commands that watch: events, explain, conns --watch. What they tell is held against what was done and what the kernel counts.
+#include <algorithm>
+#include <csignal>
+#include <optional>
+#include <sstream>
+#include <thread>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "traffic.hpp"
+
+using namespace mps::lab;
+using namespace mps::e2e;
+
+namespace {
+
+std::vector<Json> lines_of(const std::string &text) {
+    std::vector<Json> all;
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);)
+        all.push_back(Json::parse(line));
+    return all;
+}
+
+std::vector<Json> stopped(Process &process) {
+    must(process.signal(SIGINT));
+    const auto result = must(process.wait(10s));
+    INFO(result.err);
+    CHECK(result.exit_code == 0);
+    return lines_of(result.out);
+}
+
+Process start_events(const Cli &mpsched, const std::string &words = "") {
+    auto events = mpsched.start("events --json " + words);
+    std::this_thread::sleep_for(700ms); // until it has looked for the first time
+    return events;
+}
+
+std::vector<std::string> names(const std::vector<Json> &events) {
+    std::vector<std::string> all;
+    for (const Json &event : events) {
+        if (event.at("event") == "summary")
+            continue;
+        std::string text = event.at("event").get<std::string>();
+        for (const char *member : {"interface", "about", "now"})
+            if (event.at(member).is_string())
+                text += " " + event.at(member).get<std::string>();
+        all.push_back(text);
+    }
+    return all;
+}
+
+bool has(const std::vector<std::string> &all, const std::string &one) {
+    return std::ranges::find(all, one) != all.end();
+}
+
+std::uint64_t counters_of(const Namespace &ns, const std::string &device) {
+    return must(read_counters(ns)).devices.at(device).rx_bytes;
+}
+
+NetworkSpec two_paths() {
+    return {
+        .paths = {{.name = "dsl", .rate_mbit = path_rate(50)}, {.name = "lte", .rate_mbit = path_rate(50)}},
+        .congestion_control = "cubic"};
+}
+
+} // namespace
+
+TEST_CASE("events tells what is done to links, addresses, paths and policies, before and after attaching",
+          "[e2e][watch]") {
+    const auto network = must(Network::create(two_paths()));
+    const Cli mpsched(network.a());
+    auto events = start_events(mpsched);
+    const auto &ns = network.a();
+    must(ns.ip("link add name other type veth peer name othersend"));
+    must(ns.ip("link set dev othersend up"));
+    must(ns.ip("address add 203.0.113.9/24 dev other"));
+    must(ns.ip("link set dev other up"));
+    std::this_thread::sleep_for(700ms);
+    {
+        const Attachment attachment(ns, network.devices(), "tc");
+        mpsched("use weighted");
+        mpsched("use active-standby --for rport=443");
+        mpsched("path lte weight=3");
+        std::this_thread::sleep_for(700ms);
+        must(ns.ip("link set dev other name another"));
+    }
+    must(ns.ip("link delete another"));
+    std::this_thread::sleep_for(700ms);
+    const auto told = stopped(events);
+    const auto all = names(told);
+    INFO(fmt::format("{}", fmt::join(all, "\n")));
+    for (const char *one :
+         {"link-new other", "address-new other 203.0.113.9", "link-up other", "installed", "attached dsl",
+          "attached lte", "policy weighted", "rule-new rport=443 active-standby", "path-changed lte weight 3",
+          "link-renamed another another", "removed", "link-gone another"})
+        CHECK(has(all, one));
+    CHECK(told.back().at("events") == all.size());
+}
+
+TEST_CASE("a failover is told once, with who was lost, why, and who carries on", "[e2e][watch]") {
+    struct Loss {
+        const char *why;
+        bool followed;
+    };
+    for (const Loss loss : {Loss{"silent", true}, Loss{"down", true}, Loss{"silent", false}}) {
+        auto network = must(Network::create(two_paths()));
+        const auto server = serve(network);
+        const Cli mpsched(network.a());
+        const Attachment attachment(network.a(), network.devices(), "tc");
+        mpsched("path lte priority=1");
+        mpsched("use active-standby");
+        std::optional<Process> follower;
+        if (loss.followed)
+            follower.emplace(mpsched.start("attach --follow"));
+        TransferSpec spec = light_traffic();
+        spec.think_time = 10ms;
+        auto transfer = upload(network, server, spec);
+        const auto parked = [&] {
+            return std::ranges::any_of(kernel_subflows(network.a()), [&](const KernelSubflow &one) {
+                return one.backup && one.local.contains(network.address(Side::a, 1));
+            });
+        };
+        REQUIRE(wait_until(parked, 5s) >= 0);
+        auto events = start_events(mpsched, "--only failover --only path");
+        const auto before = counters_of(network.b(), "lte");
+        if (std::string_view(loss.why) == "down")
+            must(network.set_link(0, false, Side::a));
+        else
+            must(network.set_blackhole(0, true));
+        std::this_thread::sleep_for(loss.followed ? 1200ms : 3000ms);
+        const auto told = stopped(events);
+        const auto all = names(told);
+        INFO(loss.why << ": " << fmt::format("{}", fmt::join(all, "\n")));
+        CHECK(counters_of(network.b(), "lte") > before + 5000); // it did carry on
+        const auto failovers =
+            std::ranges::count_if(told, [](const Json &one) { return one.at("event") == "failover"; });
+        CHECK(failovers == 1);
+        for (const Json &one : told) {
+            if (one.at("event") != "failover")
+                continue;
+            CHECK(one.at("interface") == "dsl");
+            CHECK(one.at("now") == "lte");
+            CHECK(one.at("why") == loss.why);
+            CHECK(one.at("connections") == 1);
+        }
+        CHECK(has(all, "path-down dsl") == (std::string_view(loss.why) == "down"));
+        // That nobody follows is said.
+        CHECK((told.back().at("cannot_see").size() > 1) == !loss.followed);
+        transfer.stop();
+        CHECK(transfer.wait().errors() == 0);
+    }
+}
+
+TEST_CASE("a quota that is used up is told when the kernel has counted so many octets", "[e2e][watch]") {
+    const auto network = must(Network::create(two_paths()));
+    const auto server = serve(network);
+    const Cli mpsched(network.a());
+    const Attachment attachment(network.a(), network.devices(), "tc");
+    mpsched("path lte priority=1 quota=2000000");
+    mpsched("path dsl priority=2");
+    mpsched("use quota");
+    const auto before = counters_of(network.b(), "lte");
+    auto events = start_events(mpsched, "--only quota --for 3");
+    auto transfer = upload(network, server);
+    const auto result = must(events.wait(12s));
+    const auto carried = counters_of(network.b(), "lte") - before;
+    transfer.stop();
+    check_clean(transfer.wait());
+    const auto all = names(lines_of(result.out));
+    INFO(fmt::format("{} octets; {}", carried, fmt::join(all, "\n")));
+    REQUIRE_FALSE(all.empty());
+    CHECK(std::ranges::any_of(
+        all, [](const std::string &one) { return one.starts_with("quota-used-up lte 2000000 "); }));
+    CHECK(carried > 1'800'000);
+}
+
+TEST_CASE("explain tells what the policy saw at its last decision, and what came of it", "[e2e][watch]") {
+    const auto network = must(Network::create(two_paths()));
+    const auto server = serve(network);
+    const Cli mpsched(network.a());
+    const Attachment attachment(network.a(), network.devices(), "tc");
+    mpsched("path lte priority=1 cost=7");
+    mpsched("use active-standby");
+    auto transfer = upload(network, server);
+    const auto parked = [&] {
+        return std::ranges::any_of(kernel_subflows(network.a()), [&](const KernelSubflow &one) {
+            return one.backup && one.local.contains(network.address(Side::a, 1));
+        });
+    };
+    REQUIRE(wait_until(parked, 5s) >= 0);
+    const auto token = fmt::format("{:08x}", mpsched.json("conns").at(0).at("token").get<std::uint32_t>());
+    Json seen;
+    const auto is_exact = [&] {
+        seen = mpsched.json("explain " + token);
+        return seen.at("exact").get<bool>();
+    };
+    CHECK(wait_until(is_exact, 5s) >= 0);
+    INFO(seen.dump(1));
+    const Json &standby = seen.at("connection").at("subflows").at(1);
+    CHECK(standby.at("ifname") == "lte");
+    CHECK(standby.at("verdict") == "parked");
+    CHECK(standby.at("reason").at("name") == "priority");
+    const Json &inputs = seen.at("inputs");
+    CHECK(inputs.at(1).at("priority") == 1);
+    CHECK(inputs.at(1).at("cost") == 7);
+    CHECK(inputs.at(1).at("backup") == true);
+    CHECK(inputs.at(0).at("backup") == false);
+    CHECK(inputs.at(0).at("cwnd").get<int>() > 0);
+    CHECK(inputs.at(0).at("self") == true); // only its ACKs come
+    CHECK(seen.at("decided_us_ago").get<std::int64_t>() < 1'000'000);
+    CHECK(seen.at("unacked_bytes").get<std::int64_t>() > 0);
+    const auto text = mpsched("explain " + token).out;
+    INFO(text);
+    CHECK(text.contains("parked: another has a better priority than its 1"));
+    CHECK(text.contains("the kernel takes the one whose queue leaves first: dsl"));
+    CHECK(mpsched.try_run("explain 1").exit_code == 2);
+    transfer.stop();
+    check_clean(transfer.wait());
+}
+
+TEST_CASE("conns --watch tells a line a look, with the throughput since the one before", "[e2e][watch]") {
+    const auto network = must(Network::create(two_paths()));
+    const auto server = serve(network);
+    const Cli mpsched(network.a());
+    const Attachment attachment(network.a(), network.devices(), "tc");
+    auto transfer = upload(network, server);
+    std::this_thread::sleep_for(1s);
+    auto watch = mpsched.start("conns --watch 0.5 --json");
+    Meter meter(network.b(), network.devices());
+    const auto window = meter.over(2200ms);
+    auto looks = stopped(watch);
+    INFO(window.text());
+    CHECK(looks.size() >= 3);
+    CHECK(looks.size() <= 6);
+    double rate = 0;
+    for (std::size_t i = 1; i < looks.size(); i++)
+        for (const Json &subflow : looks[i].at("connections").at(0).at("subflows"))
+            rate += subflow.at("acked_bytes_s").get<double>() * 8e-6;
+    rate /= static_cast<double>(looks.size() - 1);
+    report(fmt::format("told {:.1f} Mbit/s, on the wire {:.1f}", rate, window.total_mbit));
+    CHECK(rate > 0.75 * window.total_mbit);
+    CHECK(rate < 1.1 * window.total_mbit);
+    transfer.stop();
+    check_clean(transfer.wait());
+}
