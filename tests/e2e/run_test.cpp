@@ -4,6 +4,7 @@
 // under it as it would without.
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -19,6 +20,8 @@
 #include "traffic.hpp"
 
 using namespace mps;
+using mps::e2e::Json;
+namespace fs = std::filesystem;
 using mps::e2e::must;
 using namespace std::chrono_literals;
 
@@ -62,6 +65,13 @@ std::vector<pid_t> supervisors(const lab::Namespace &ns) {
             found.push_back(pid);
     }
     return found;
+}
+
+// They end a moment after the last process that they answer for.
+bool supervisors_end(const lab::Namespace &ns) {
+    for (int i = 0; i < 100 && !supervisors(ns).empty(); i++)
+        std::this_thread::sleep_for(50ms);
+    return supervisors(ns).empty();
 }
 
 std::string output_of(const lab::Namespace &ns, const std::vector<std::string> &command) {
@@ -172,7 +182,7 @@ TEST_CASE("sockets of a process in another network namespace are of that one") {
 
 TEST_CASE("no socket fails and nearly all are MPTCP's while supervisors are killed again and again") {
     const auto ns = make_namespace();
-    constexpr int wanted = 40'000;
+    constexpr int wanted = 20'000;
     auto process = must(ns.start(under_run({program, "many", std::to_string(wanted)})));
     int killed = 0;
     std::set<pid_t> victims;
@@ -192,14 +202,52 @@ TEST_CASE("no socket fails and nearly all are MPTCP's while supervisors are kill
     CHECK(failed == 0);
     CHECK(mptcp + tcp == wanted);
     CHECK(tcp <= killed);
-    CHECK(supervisors(ns).empty());
+    CHECK(supervisors_end(ns));
 }
 
 TEST_CASE("whoever outlives the command keeps its supervisor, and the last one ends it") {
     const auto ns = make_namespace();
     CHECK(all_output(ns, {"sh", "-c", fmt::format("(sleep .4; exec {} one) & echo ended", program)}) ==
           "ended\n262 0 1 1\nmpsched run: 1 socket became MPTCP\n");
-    for (int i = 0; i < 40 && !supervisors(ns).empty(); i++)
-        std::this_thread::sleep_for(50ms);
-    CHECK(supervisors(ns).empty());
+    CHECK(supervisors_end(ns));
+}
+
+TEST_CASE("a command has a policy of its own for as long as it runs") {
+    const auto network = must(lab::Network::create({.paths = {{.name = "dsl"}, {.name = "lte"}}}));
+    const e2e::Attachment attachment(network.a(), network.devices(), "tc");
+    const e2e::Cli mpsched(network.a());
+    mpsched("use default");
+    const auto rules = [&] { return mpsched.json("status").at("rules"); };
+    const auto server = must(network.b().start(
+        under_run({"python3", "-c",
+                   "import socket\ns = socket.create_server(('0.0.0.0', 7777))\nc, _ = s.accept()\n"
+                   "while c.recv(65536): pass\n"})));
+    std::this_thread::sleep_for(300ms);
+    const std::string script =
+        fmt::format("import socket, time\nc = socket.create_connection(('{}', 7777))\n"
+                    "print(open('/proc/self/cgroup').read(), flush=True)\n"
+                    "for _ in range(40): c.sendall(bytes(20000)); time.sleep(.05)\nexit(4)\n",
+                    network.address(lab::Side::b, 0));
+    auto words = under_run({"python3", "-c", script});
+    words.insert(words.begin() + 2, {"--policy", "active-standby", "-s", "hold_ms=700"});
+    auto process = must(network.a().start(words, e2e::Cli::options()));
+    // The supervisor made the socket, and it is the command's all the same.
+    bool steered = false;
+    for (int i = 0; i < 100 && !steered && process.running(); i++)
+        for (const Json &connection : mpsched.json("conns"))
+            steered |= connection.at("policy") == "active-standby" && connection.at("subflows").size() == 2;
+    CHECK(steered);
+    const Json during = rules();
+    const auto result = must(process.wait(10s));
+    INFO(during.dump(1) << result.out << result.err);
+    CHECK(result.exit_code == 4);
+    REQUIRE(during.size() == 1);
+    const std::string selector = during[0].at("selector");
+    REQUIRE(selector.starts_with("cgroup="));
+    CHECK(result.out.contains("0::" + selector.substr(7) + "\n"));
+
+    CHECK(supervisors_end(network.a()));
+    CHECK(rules().empty());
+    CHECK(must(lab::run_process({"find", "/sys/fs/cgroup", "-name", fs::path(selector).filename()}))
+              .out.empty());
 }

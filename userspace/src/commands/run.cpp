@@ -3,7 +3,9 @@
 // run: starts a command whose TCP sockets are MPTCP's. This process becomes the command, so that process number, exit status, signals and terminal
 // are the command's own; what it needs beside itself is a process of its own (run/supervisor.hpp).
 #include <cerrno>
+#include <cstdio>
 #include <memory>
+#include <optional>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -12,7 +14,9 @@
 #include "base/try.hpp"
 #include "cli/signals.hpp"
 #include "commands/commands.hpp"
+#include "commands/render.hpp"
 #include "output/text.hpp"
+#include "run/cgroup.hpp"
 #include "run/filter.hpp"
 #include "run/supervisor.hpp"
 
@@ -22,6 +26,8 @@ namespace {
 
 struct RunOptions {
     std::vector<std::string> command;
+    std::optional<std::string> policy;
+    std::vector<std::string> settings;
     bool quiet = false;
 };
 
@@ -43,19 +49,82 @@ Result<Reply> become(const std::vector<std::string> &words) {
                  .streamed = true};
 }
 
+// The policy of one command: a rule for the cgroup that it runs in.
+struct Rule {
+    run::CommandCgroup cgroup;
+    std::string selector;
+};
+
+void remove(const Rule &rule) {
+    // First the rule: a selector names a cgroup that is there.
+    auto instance = Instance::open({});
+    const auto removed = instance ? instance->remove_rule(rule.selector) : std::unexpected(instance.error());
+    if (!removed)
+        fmt::print(stderr, "mpsched run: the rule {} is still there: {}\n", rule.selector,
+                   removed.error().what);
+    rule.cgroup.leave_and_remove();
+}
+
+Result<void> add(const Context &context, const RunOptions &options, const Rule &rule) {
+    auto settings = parse_settings(options.settings);
+    MPS_TRY(settings);
+    auto instance = context.open();
+    MPS_TRY(instance);
+    const auto status = instance->status();
+    MPS_TRY(status);
+    if (status->interfaces.empty())
+        return fail(ErrorCode::failed, "no interface is attached, so no policy steers the command",
+                    "mpsched attach IFACE…");
+    const auto used =
+        instance->use({.policy = *options.policy, .params = std::move(*settings), .selector = rule.selector});
+    MPS_TRY(used);
+    return {};
+}
+
+Result<std::optional<Rule>> choose_policy(const Context &context, const RunOptions &options) {
+    if (!options.policy) {
+        if (!options.settings.empty())
+            return usage_error("'--set' is for a policy", "name it with --policy");
+        return std::nullopt;
+    }
+    auto cgroup = run::CommandCgroup::enter_new();
+    MPS_TRY(cgroup);
+    Rule rule{.cgroup = std::move(*cgroup), .selector = {}};
+    rule.selector = "cgroup=" + rule.cgroup.path();
+    if (const auto added = add(context, options, rule); !added) {
+        rule.cgroup.leave_and_remove();
+        return std::unexpected(added.error());
+    }
+    return rule;
+}
+
+Result<void> prepare(const Context &context, const RunOptions &options) {
+    // A rule that nobody is there to remove must not be left behind.
+    const SignalHold hold;
+    const auto rule = choose_policy(context, options);
+    MPS_TRY(rule);
+    run::Ending ending{.tell = options.quiet          ? run::Tell::nothing
+                               : context.globals.json ? run::Tell::json
+                                                      : run::Tell::text};
+    if (*rule)
+        ending.then = [rule = **rule] { remove(rule); };
+    const auto supervisor = run::Supervisor::start(ending);
+    if (!supervisor && ending.then)
+        ending.then();
+    MPS_TRY(supervisor);
+    auto listener = run::install_filter();
+    MPS_TRY(listener);
+    return supervisor->begin(std::move(*listener));
+}
+
 Result<Reply> run_run(const Context &context, const RunOptions &options) {
     if (!context.globals.netns.empty())
         return usage_error(
             "'run' does not enter network namespaces",
-            fmt::format("use: ip netns exec {} mpsched run -- COMMAND", context.globals.netns));
-    using run::Tell;
-    const auto supervisor = run::Supervisor::start(options.quiet          ? Tell::nothing
-                                                   : context.globals.json ? Tell::json
-                                                                          : Tell::text);
-    MPS_TRY(supervisor);
-    auto listener = run::install_filter();
-    MPS_TRY(listener);
-    MPS_TRY(supervisor->begin(std::move(*listener)));
+            fmt::format("use: nsenter --net=/run/netns/{} mpsched run -- COMMAND", context.globals.netns));
+    MPS_TRY(prepare(context, options));
+    if (SignalHold::pending() != 0)
+        return Reply{.streamed = true};
     return become(options.command);
 }
 
@@ -64,6 +133,8 @@ Result<Reply> run_run(const Context &context, const RunOptions &options) {
 void setup_run(Binder &binder) {
     auto options = std::make_shared<RunOptions>();
     binder.argument("COMMAND", options->command);
+    binder.option("--policy", options->policy);
+    binder.option("--set", options->settings);
     binder.flag("--quiet", options->quiet);
     binder.run([options](const Context &context) { return run_run(context, *options); });
 }

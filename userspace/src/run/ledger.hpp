@@ -24,8 +24,7 @@ inline constexpr std::size_t plain_reasons = 4;
 struct Ledger {
     std::atomic<std::uint64_t> mptcp = 0;
     std::array<std::atomic<std::uint64_t>, plain_reasons> plain{};
-    /// The seccomp notification that is being answered, 0 if none; and the last one that was.
-    std::atomic<std::uint64_t> pending = 0;
+    /// The seccomp notification that was answered last, 0: none yet.
     std::atomic<std::uint64_t> last = 0;
 
     void count(Plain reason) { plain[static_cast<std::size_t>(reason)]++; }

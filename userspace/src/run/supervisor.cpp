@@ -76,21 +76,25 @@ void receive_and_answer(int listener, Ledger &ledger) {
         return; // its process is gone
     seccomp_notif call{};
     std::memcpy(&call, room.data(), sizeof(call));
-    ledger.pending = call.id;
-    answer(listener, call, ledger);
+    // The first call is begin()'s.
+    if (ledger.last == 0)
+        let_go_on(listener, call.id);
+    else
+        answer(listener, call, ledger);
     ledger.last = call.id;
-    ledger.pending = 0;
 }
 
-// The call that the other one was at when it was killed would wait for ever. Numbers go up by one (seccomp_do_user_notification(),
-// kernel/seccomp.c), so also one that was fetched and not written down is known; of one that nobody fetched the kernel refuses the answer.
+// A call that the other one had fetched when it was killed would wait for ever. Which that was is not known: it may have been killed before
+// it could write anything down. But numbers go up by one (seccomp_next_notify_id(), kernel/seccomp.c), those up to the last one are answered, and
+// of what nobody has fetched yet the kernel refuses the answer.
 void finish_what_was_begun(int listener, Ledger &ledger) {
-    const std::uint64_t pending = ledger.pending.exchange(0), last = ledger.last;
-    const std::uint64_t lost = pending != 0 ? pending : last + 1;
-    if ((pending != 0 || last != 0) && let_go_on(listener, lost)) {
-        ledger.count(Plain::unhandled);
-        ledger.last = lost;
-    }
+    constexpr std::uint64_t most = 1024; // calls whose process ended before they were fetched leave gaps
+    const std::uint64_t last = ledger.last;
+    for (std::uint64_t id = last + 1; last != 0 && id <= last + most; id++)
+        if (let_go_on(listener, id)) {
+            ledger.count(Plain::unhandled);
+            ledger.last = id;
+        }
 }
 
 void tell_all(const Ledger &ledger, Tell tell) {
@@ -103,8 +107,14 @@ void tell_all(const Ledger &ledger, Tell tell) {
 struct Job {
     int listener;
     Ledger *ledger;
-    Tell tell;
+    const Ending *ending;
 };
+
+[[noreturn]] void end(const Ending &ending) {
+    if (ending.then)
+        ending.then();
+    ::_exit(0);
+}
 
 // The one that stands in. Returns when the other is gone; ends with the last process under the filter.
 void stand_by(const Job &job, int worker) {
@@ -154,8 +164,8 @@ Fd make_stand_in(const Job &job) {
             other = make_stand_in(job);
         }
     }
-    tell_all(*job.ledger, job.tell);
-    ::_exit(0);
+    tell_all(*job.ledger, job.ending->tell);
+    end(*job.ending);
 }
 
 // The only descriptor that is left beside the standard ones.
@@ -181,24 +191,22 @@ void detach_from_caller(int keep) {
         ::_exit(1);
 }
 
-[[noreturn]] void supervise(int channel, Tell tell) {
+[[noreturn]] void supervise(int channel, const Ending &ending) {
     detach_from_caller(channel);
     void *memory = ::mmap(nullptr, sizeof(Ledger), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     Fd mine(channel_number);
     const Fd listener = receive_descriptor(mine.get());
-    if (memory == MAP_FAILED || !listener)
-        ::_exit(1);
     // Whoever reads this may start the command.
     const char ready = 1;
-    if (::send(mine.get(), &ready, 1, MSG_NOSIGNAL) != 1)
-        ::_exit(1);
+    if (memory == MAP_FAILED || !listener || ::send(mine.get(), &ready, 1, MSG_NOSIGNAL) != 1)
+        end(ending);
     mine.reset();
-    work({.listener = listener.get(), .ledger = new (memory) Ledger, .tell = tell});
+    work({.listener = listener.get(), .ledger = new (memory) Ledger, .ending = &ending});
 }
 
 } // namespace
 
-Result<Supervisor> Supervisor::start(Tell tell) {
+Result<Supervisor> Supervisor::start(const Ending &ending) {
     std::array<int, 2> ends{};
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0)
         return failed("make a pair of sockets");
@@ -210,7 +218,7 @@ Result<Supervisor> Supervisor::start(Tell tell) {
         ours.reset();
         const pid_t supervisor = ::fork();
         if (supervisor == 0)
-            supervise(theirs.get(), tell);
+            supervise(theirs.get(), ending);
         ::_exit(supervisor < 0 ? 1 : 0);
     }
     int status = 0;
@@ -225,6 +233,8 @@ Result<void> Supervisor::begin(Fd listener) const {
     char ready = 0;
     if (!send_descriptor(channel_.get(), listener.get()) || ::recv(channel_.get(), &ready, 1, 0) != 1)
         return failed("reach the supervisor");
+    // So that it knows the number of a call, from which it knows those of all others.
+    const Fd greeting(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     return {};
 }
 

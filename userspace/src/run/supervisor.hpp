@@ -3,6 +3,8 @@
 // Answers for the sockets of a command for as long as anything that it started runs.
 #pragma once
 
+#include <functional>
+
 #include "base/fd.hpp"
 #include "mpsched/error.hpp"
 
@@ -11,11 +13,17 @@ namespace mps::run {
 /// What is told when all is over.
 enum class Tell { text, json, nothing };
 
+struct Ending {
+    Tell tell = Tell::text;
+    /// Called by the supervisor when the last process that came of the command has ended, or the command was never begun.
+    std::function<void()> then{};
+};
+
 /// A process of its own, of which this one is not the parent: a command may wait for all of its children. There are two of it, and each takes
 /// over when the other is killed, since without any of them the command could make no socket at all (ENOSYS).
 class Supervisor {
   public:
-    [[nodiscard]] static Result<Supervisor> start(Tell tell);
+    [[nodiscard]] static Result<Supervisor> start(const Ending &ending);
 
     /// Hands over the listener of install_filter(). Afterwards it answers.
     [[nodiscard]] Result<void> begin(Fd listener) const;
