@@ -36,29 +36,17 @@ static __always_inline struct mps_conn *find_conn(struct mps_counters *counters,
 	return conn;
 }
 
-/*
- * The connection follows the present choice of policies; a refilled slot is another policy too. With `rx` it is the record of
- * what its peer is to send.
- */
-__noinline int mps_follow_choice(struct mps_conn *conn, const struct mps_config *config,
-				 struct mps_counters *counters, __u32 ifindex, __u32 rx)
+/* From now on it has the policy in this slot, and that one's memory is blank; false if nothing has changed. */
+static __always_inline bool adopt_slot(struct mps_conn *conn, const struct mps_config *config, __u32 slot,
+				       __u32 epoch)
 {
-	__u32 epoch, slot, serial;
-	__u64 choice;
+	__u32 serial;
 
-	if (!conn || !config || !counters)
-		return 0;
-	choice = *(volatile __u64 *)&config->choice; /* one load: epoch and slot belong together */
-	epoch = choice >> 32;
-	slot = conn->slot;
-	if (conn->rule_epoch != epoch)
-		slot = mps_choose_slot(conn->msk, config->nr_rules, rx ? config->rx_slot : (__u32)choice,
-				       ifindex, rx);
 	slot &= MPS_MAX_SLOTS - 1;
 	serial = config->slot_serial[slot];
 	if (slot == conn->slot && serial == conn->slot_serial) {
 		conn->rule_epoch = epoch;
-		return 0;
+		return false;
 	}
 	for (__u32 i = 0; i < MPS_STATE_WORDS; i++)
 		conn->state.word[i] = 0;
@@ -70,7 +58,28 @@ __noinline int mps_follow_choice(struct mps_conn *conn, const struct mps_config 
 	/* Last: to a command that looks meanwhile, a record with the present epoch and the old slot keeps the old policy loaded. */
 	barrier();
 	conn->rule_epoch = epoch;
-	if (!rx)
+	return true;
+}
+
+/*
+ * The connection follows the present choice of policies; a refilled slot is another policy too. With `rx` it is the record of
+ * what its peer is to send.
+ */
+__noinline int mps_follow_choice(struct mps_conn *conn, const struct mps_config *config,
+				 struct mps_counters *counters, __u32 ifindex, __u32 rx)
+{
+	__u32 epoch, slot;
+	__u64 choice;
+
+	if (!conn || !config || !counters)
+		return 0;
+	choice = *(volatile __u64 *)&config->choice; /* one load: epoch and slot belong together */
+	epoch = choice >> 32;
+	slot = conn->slot;
+	if (conn->rule_epoch != epoch)
+		slot = mps_choose_slot(conn->msk, config->nr_rules, rx ? config->rx_slot : (__u32)choice,
+				       ifindex, rx);
+	if (adopt_slot(conn, config, slot, epoch) && !rx)
 		COUNT(counters, SWITCHED);
 	return 0;
 }

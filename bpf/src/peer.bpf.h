@@ -129,22 +129,30 @@ static __always_inline void note_delay(struct mps_peer_subflow *told, const stru
 	told->delays = MPS_DELAY_LEAST | MPS_DELAY_NOW;
 }
 
-/* How much arrives on a subflow, when it last did, and what waits in front of it. */
-static __always_inline void measure_receipt(struct mps_peer_subflow *told, const struct mps_subflow_ref *ref,
-					    __u64 received, __u64 now_ns, bool cast)
+/* How much arrives on a subflow. False if it was measured just before. */
+static __always_inline bool measure_rate(struct mps_peer_subflow *told, __u64 received, __u64 now_ns)
 {
 	__u64 elapsed_ns = now_ns - told->rate_ns, grown = (__u32)received - told->rate_bytes;
 
+	if (elapsed_ns < PEER_RATE_NS)
+		return false;
+	told->rate = told->rate_ns ? grown * 1000000 / elapsed_ns : 0;
+	told->rate_ns = now_ns;
+	told->rate_bytes = received;
+	return true;
+}
+
+/* The same, when it last did, and what waits in front of it. */
+static __always_inline void measure_receipt(struct mps_peer_subflow *told, const struct mps_subflow_ref *ref,
+					    __u64 received, __u64 now_ns, bool cast)
+{
 	if (told->grown_bytes != (__u32)received) {
 		told->grown_bytes = received;
 		told->grown_ns = now_ns;
 		note_delay(told, ref, now_ns, cast);
 	}
-	if (elapsed_ns < PEER_RATE_NS)
+	if (!measure_rate(told, received, now_ns))
 		return;
-	told->rate = told->rate_ns ? grown * 1000000 / elapsed_ns : 0;
-	told->rate_ns = now_ns;
-	told->rate_bytes = received;
 	told->queue_us = told->delays & MPS_DELAY_NOW ? (told->delay_now - told->delay_least) * 1000 : 0;
 	told->delays &= ~MPS_DELAY_NOW;
 }

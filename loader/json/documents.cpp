@@ -62,6 +62,7 @@ Json interface_json(const InterfaceStatus &one) {
             {"ifindex", one.ifindex},
             {"state", to_string(one.state)},
             {"mode", to_string(one.mode)},
+            {"role", to_string(one.role)},
             {"tc_hook", one.tc_hook},
             {"layer3", one.layer3},
             {"xdp_prog_id", one.xdp_prog_id},
@@ -186,12 +187,48 @@ Json status_json(const Status &status) {
 }
 
 Json connection_json(const ConnectionStatus &connection) {
-    Json one{{"token", connection.token},     {"policy", connection.policy},
-             {"slot", connection.slot},       {"rx_policy", connection.rx_policy},
-             {"tracked", connection.tracked}, {"pending", connection.pending},
-             {"plain_tcp", connection.plain}, {"subflows", Json::array()}};
+    Json one{
+        {"token", connection.token},         {"policy", connection.policy},   {"slot", connection.slot},
+        {"rx_policy", connection.rx_policy}, {"tracked", connection.tracked}, {"pending", connection.pending},
+        {"plain_tcp", connection.plain},     {"forwarded", nullptr},          {"subflows", Json::array()}};
     for (const SubflowStatus &subflow : connection.subflows)
         one["subflows"].push_back(subflow_json(subflow, connection));
+    return one;
+}
+
+namespace {
+
+Json way_json(const ForwardedWay &way) {
+    return {{"bytes", way.bytes},
+            {"again_bytes", way.again_bytes},
+            {"bytes_s", way.bytes_s ? Json(*way.bytes_s) : Json(nullptr)},
+            {"srtt_us", way.srtt_us},
+            {"rttvar_us", way.rttvar_us},
+            {"min_rtt_us", way.min_rtt_us},
+            {"backup", way.backup},
+            {"allowed", way.allowed},
+            {"told", way.told},
+            {"ignored", way.ignored}};
+}
+
+} // namespace
+
+Json forwarded_json(const ForwardedConnection &connection) {
+    Json subflows = Json::array();
+    for (const ForwardedSubflow &one : connection.subflows)
+        subflows.push_back({{"id", one.id},
+                            {"interface", one.ifname},
+                            {"ifindex", one.ifindex},
+                            {"initiator", one.initiator},
+                            {"responder", one.responder},
+                            {"idle_ms", one.idle_ms},
+                            {"up", way_json(one.up)},
+                            {"down", way_json(one.down)}});
+    Json one = connection_json({.token = connection.initiator_token, .policy = "default", .tracked = true});
+    one["forwarded"] = {{"responder_token", connection.responder_token},
+                        {"up_policy", connection.up_policy},
+                        {"down_policy", connection.down_policy},
+                        {"subflows", std::move(subflows)}};
     return one;
 }
 

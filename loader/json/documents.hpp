@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "mpsched/gateway.hpp"
 #include "mpsched/instance.hpp"
 
 namespace mps {
@@ -28,6 +29,8 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] Json finding_json(const Diagnosis &finding);
 [[nodiscard]] Json path_json(const PathStatus &path);
 [[nodiscard]] Json connection_json(const ConnectionStatus &connection);
+// One that passes here: in the form of a connection, with what is known of it in `forwarded`.
+[[nodiscard]] Json forwarded_json(const ForwardedConnection &connection);
 [[nodiscard]] Json status_json(const Status &status);
 [[nodiscard]] Json option_rule_json(const OptionRule &rule);
 // With its place (from 1), its counters and what is wrong with it.

@@ -23,6 +23,7 @@
 #include "mpsched/check.hpp"
 #include "mpsched/events.hpp"
 #include "mpsched/explain.hpp"
+#include "mpsched/gateway.hpp"
 #include "mpsched/instance.hpp"
 #include "mpsched/log.hpp"
 #include "mpsched/trace.hpp"
@@ -165,6 +166,10 @@ std::string_view to_string(Mode mode) {
     }
     return "";
 }
+
+std::string_view to_string(Role role) { return role == Role::gateway ? "gateway" : "host"; }
+
+Result<Role> parse_role(std::string_view text) { return text == "gateway" ? Role::gateway : Role::host; }
 
 Result<Mode> parse_mode(std::string_view text) {
     for (const Mode mode : {Mode::automatic, Mode::native, Mode::generic, Mode::tc})
@@ -374,6 +379,21 @@ Result<Status> Instance::status() const {
         status.notes.clear();
     }
     return status;
+}
+
+Result<std::vector<ForwardedConnection>> Instance::forwarded(std::uint32_t) const {
+    if (environment("MPS_FAKE_EMPTY") != nullptr)
+        return std::vector<ForwardedConnection>{};
+    return std::vector{
+        ForwardedConnection{.initiator_token = 0xa1b2c3d4,
+                            .responder_token = 0x01020304,
+                            .subflows = {{.id = 1,
+                                          .ifindex = 2,
+                                          .ifname = "wan0",
+                                          .initiator = "192.0.2.1:40000",
+                                          .responder = "198.51.100.1:443",
+                                          .up = {.bytes = 1000, .bytes_s = 10, .srtt_us = 2000},
+                                          .down = {.bytes = 2000000, .srtt_us = 3000}}}}};
 }
 
 Result<std::vector<ConnectionStatus>> Instance::connections(std::uint32_t) const {

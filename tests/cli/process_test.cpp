@@ -257,7 +257,7 @@ TEST_CASE("every command's --json=2 document is what the schema describes, error
     check("error", document(fake({"stauts", "--json=2"})));
     CHECK(fake({"status", "--json=3"}).exit_code == 2);
     CHECK(document(fake({"conns", "--json=1"})).is_array());
-    CHECK(document(fake({"conns", "--json=2"}))["connections"].size() == 2);
+    CHECK(document(fake({"conns", "--json=2"}))["connections"].size() == 3);
     // The checker itself says no.
     CHECK_FALSE(schema.check("conns", Json{{"version", 2}, {"warnings", Json::array()}}).empty());
     CHECK_FALSE(schema.check("conns", Json::array()).empty());
@@ -294,6 +294,7 @@ TEST_CASE("status, conns and stats have the keys that scripts rely on", "[cli]")
     CHECK(status["interfaces"][0]["name"] == "wan0");
     CHECK(status["interfaces"][0]["ifindex"] == 2);
     CHECK(status["interfaces"][0]["mode"] == "native");
+    CHECK(status["interfaces"][0]["role"] == "host");
     CHECK(status["default_policy"] == "weighted");
     CHECK(status["policies"][0]["name"] == "weighted");
     CHECK(status["policies"][0]["slot"] == 1);
@@ -302,7 +303,9 @@ TEST_CASE("status, conns and stats have the keys that scripts rely on", "[cli]")
 
     const Json conns = document(fake({"conns", "--json"}));
     REQUIRE(conns.is_array());
-    REQUIRE(conns.size() == 2);
+    REQUIRE(conns.size() == 3);
+    CHECK(conns[1]["forwarded"].is_null());
+    CHECK(conns[2]["forwarded"]["subflows"][0]["responder"] == "198.51.100.1:443");
     CHECK(conns[1]["token"] == 0x7a3b12cd);
     CHECK(conns[1]["policy"] == "weighted");
     const Json &subflow = conns[1]["subflows"][1];
@@ -402,6 +405,7 @@ TEST_CASE("usage errors exit with 2, in both forms", "[cli]") {
         {"status", "extra"},
         {"attach"},
         {"attach", "wan0", "--mode", "foo"},
+        {"attach", "wan0", "--role", "foo"},
         {"attach", "wan0", "--mode"},
         {"policy"},
         {"policy", "lst"},
@@ -811,7 +815,7 @@ TEST_CASE("conns --watch ends when its reader has gone or at a signal, and tells
     for (std::string line; std::getline(in, line); lines++) {
         const Json look = Json::parse(line);
         CHECK(look["version"] == 2);
-        CHECK(look["connections"].size() == 2);
+        CHECK(look["connections"].size() == 3);
         CHECK(look.contains("time"));
     }
     CHECK(lines >= 2);

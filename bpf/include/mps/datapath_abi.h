@@ -39,6 +39,8 @@ enum mps_path_flag {
 	MPS_PATH_WANTED = 1u << 3,
 	/* Its subflows are backups as long as their connection has anything else; see paths.bpf.h. */
 	MPS_PATH_NEVER = 1u << 4,
+	/* Attached in the role of a gateway: other hosts' connections are steered there, not this host's. */
+	MPS_PATH_GATEWAY = 1u << 5,
 };
 
 /*
@@ -445,7 +447,12 @@ struct mps_event {
 	X(TELL_UNREACHABLE, "tell_unreachable",                                                              \
 	  "packets of their own not possible: the next hop's link-layer address is not known")               \
 	X(SILENT, "silent",                                                                                  \
-	  "subflows that went silent: data under way, and nothing acknowledged for too long")
+	  "subflows that went silent: data under way, and nothing acknowledged for too long")                \
+	X(GW_CONNS, "gw_conns", "forwarded connections whose handshake was seen whole (role gateway)")       \
+	X(GW_SUBFLOWS, "gw_subflows", "forwarded subflows of these: first ones and joins")                   \
+	X(GW_FULL, "gw_full", "forwarded subflows that found no room in the table: not steered")             \
+	X(GW_UNSEEN, "gw_unseen", "handshakes that ended here without having been seen whole: not steered")  \
+	X(GW_DOUBT, "gw_doubt", "forwarded packets not believed: no receiver would take them")
 
 enum mps_counter {
 #define MPS_COUNTER_ENUM(id, name, text) MPS_C_##id,

@@ -39,6 +39,15 @@ enum class Mode {
     tc,        // TC ingress (tcx where the kernel has it, else clsact)
 };
 
+// What an interface is attached for.
+enum class Role {
+    host,    // connections of this host
+    gateway, // those of other hosts, whose packets pass here
+};
+
+[[nodiscard]] MPS_API std::string_view to_string(Role role);
+[[nodiscard]] MPS_API Result<Role> parse_role(std::string_view text);
+
 // "auto", "native", "generic", "tc".
 [[nodiscard]] MPS_API std::string_view to_string(Mode mode);
 [[nodiscard]] MPS_API Result<Mode> parse_mode(std::string_view text);
@@ -92,7 +101,8 @@ struct InterfaceStatus {
     std::string name{};
     std::uint32_t ifindex = 0; // 0 if absent
     InterfaceState state = InterfaceState::attached;
-    Mode mode = Mode::tc;          // of an absent one: as asked for
+    Mode mode = Mode::tc; // of an absent one: as asked for
+    Role role = Role::host;
     std::string tc_hook{};         // "tcx" or "clsact"
     bool layer3 = false;           // no link-layer header
     std::uint32_t xdp_prog_id = 0; // 0 in mode tc
@@ -106,6 +116,7 @@ struct InterfaceStatus {
 struct AttachRequest {
     std::vector<std::string> interfaces{}; // at least one; doubles are ignored
     Mode mode = Mode::automatic;
+    Role role = Role::host; // a gateway's programs stand at TC
     // Replace a foreign XDP program instead of refusing.
     bool force = false;
     // The default policy from now on, name or file as in UseRequest; "" leaves it as it is.
@@ -488,6 +499,7 @@ struct OpenOptions {
 
 class Trace;
 struct TraceRequest;
+struct ForwardedConnection; // gateway.hpp
 
 class MPS_API Instance {
   public:
@@ -600,6 +612,9 @@ class MPS_API Instance {
     // Every MPTCP connection of the network namespace with its subflows, by token. Needs an installation.
     // `sample_ms`: looks twice, with so much between, and tells what was acknowledged meanwhile.
     [[nodiscard]] Result<std::vector<ConnectionStatus>> connections(std::uint32_t sample_ms = 0) const;
+
+    // Connections of other hosts whose packets pass interfaces that are attached as a gateway's; see gateway.hpp.
+    [[nodiscard]] Result<std::vector<ForwardedConnection>> forwarded(std::uint32_t sample_ms = 0) const;
 
     // See Watch. The first changes() are those since this call.
     [[nodiscard]] Result<Watch> watch(std::uint32_t interval_ms = 1000) const;

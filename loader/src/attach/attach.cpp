@@ -120,12 +120,14 @@ Result<std::optional<std::uint32_t>> parse_room(const std::string &text) {
     return *room;
 }
 
-Result<void> wait_for(Session &session, const std::string &name, Mode wish) {
+Result<void> wait_for(Session &session, const std::string &name, const AttachRequest &request) {
     const auto entry = session.path_table().find(name);
     MPS_TRY(entry);
     mps_path path = *entry ? (*entry)->path : default_path(0, name);
     path.flags |= MPS_PATH_WANTED;
-    path.mode = path_mode(wish);
+    if (request.role == Role::gateway)
+        path.flags |= MPS_PATH_GATEWAY;
+    path.mode = path_mode(request.mode);
     return session.path_table().put(path);
 }
 
@@ -171,7 +173,8 @@ Result<void> Attaching::attach_device(const NetDevice &device) {
     auto before = look(session_, device);
     MPS_TRY(before);
     done_.push_back(std::move(*before));
-    auto attached = attach_one(session_, done_.back(), {.mode = request_.mode, .force = request_.force},
+    auto attached = attach_one(session_, done_.back(),
+                               {.mode = request_.mode, .force = request_.force, .role = request_.role},
                                impl_.has_tcx(), result.warnings);
     MPS_TRY(attached);
     result.interfaces.push_back(std::move(*attached));
@@ -188,10 +191,11 @@ Result<void> Attaching::run(const std::vector<NetDevice> &devices, const std::se
     if (!*first && !request_.policy.empty() && !request_.policy_only_if_first)
         MPS_TRY(choose_policy(session_, request_, *first, result));
     for (const std::string &name : absent) {
-        MPS_TRY(wait_for(session_, name, request_.mode));
+        MPS_TRY(wait_for(session_, name, request_));
         result.absent.push_back(name);
     }
-    warn_of_unseen(session_, devices, result.warnings);
+    if (request_.role == Role::host)
+        warn_of_unseen(session_, devices, result.warnings);
     return {};
 }
 
@@ -208,9 +212,14 @@ void Attaching::undo_all() {
 }
 
 // Before anything is loaded: what these interfaces need, or why nothing would be steered there.
-Result<std::set<std::string>> needed_programs(const std::vector<NetDevice> &devices, Mode wish) {
+Result<std::set<std::string>> needed_programs(const std::vector<NetDevice> &devices, Mode wish, Role role) {
     std::set<std::string> programs;
     for (const NetDevice &device : devices) {
+        if (role == Role::gateway) {
+            programs.merge(out_programs_of(device, role));
+            programs.insert(tc_program_name(device.layer3(), TcRole::gateway));
+            continue;
+        }
         std::vector<std::string> later;
         const auto place = judge(device, wish, later);
         MPS_TRY(place);
@@ -254,7 +263,9 @@ Result<bool> lacks_programs(const InstallationPaths &paths, const Pins &pins, co
         return true;
     const auto hooks = read_hooks(paths, pins, entry.path.ifindex);
     MPS_TRY(hooks);
-    const TcRole role = hooks->has_xdp() ? TcRole::wakes : TcRole::whole;
+    const TcRole role = role_of(entry.path) == Role::gateway ? TcRole::gateway
+                        : hooks->has_xdp()                   ? TcRole::wakes
+                                                             : TcRole::whole;
     return pins.program_name(hooks->tc_prog_id()) != tc_program_name(device->layer3(), role);
 }
 
@@ -263,7 +274,8 @@ Result<AttachedInterface> attach_again(Session &session, const NetDevice &device
     MPS_TRY(before);
     std::vector<std::string> warnings;
     const Mode wish = before->path ? mode_of(before->path->mode) : Mode::automatic;
-    auto attached = attach_one(session, *before, {.mode = wish}, tcx, warnings);
+    const Role role = before->path ? role_of(*before->path) : Role::host;
+    auto attached = attach_one(session, *before, {.mode = wish, .role = role}, tcx, warnings);
     if (!attached)
         undo(session, *before, tcx);
     return attached;
@@ -277,8 +289,9 @@ Result<AttachResult> Instance::attach(const AttachRequest &request) {
     std::set<std::string> absent;
     const auto devices = resolve(request.interfaces, request.absent_too ? &absent : nullptr);
     MPS_TRY(devices);
-    MPS_TRY(require_mptcp_enabled());
-    const auto programs = needed_programs(*devices, request.mode);
+    if (request.role == Role::host)
+        MPS_TRY(require_mptcp_enabled());
+    const auto programs = needed_programs(*devices, request.mode, request.role);
     MPS_TRY(programs);
     if (request.progress)
         request.progress(impl_->installed() ? "reading what is installed"

@@ -13,6 +13,7 @@
 #include <fmt/ranges.h>
 
 #include "attach/hooks.hpp"
+#include "attach/interface.hpp"
 #include "attach/levers.hpp"
 #include "attach/peers.hpp"
 #include "attach/presence.hpp"
@@ -243,6 +244,13 @@ Result<void> carry_out(Session &session, const Leave &leave, DetachResult &resul
     for (const std::string &subflow : *left)
         result.warnings.push_back(
             fmt::format("the peer of {} still avoids it: it could not be told", subflow));
+    const auto forwarded = take_back_forwarded(
+        session.pins, [&](std::uint32_t ifindex) { return leave.to_restore.contains(ifindex); },
+        std::chrono::milliseconds(1000));
+    MPS_TRY(forwarded);
+    for (const std::string &token : *forwarded)
+        result.warnings.push_back(fmt::format(
+            "who sends to the host of token {} still avoids a subflow: it could not be told", token));
     for (const std::uint32_t ifindex : leave.leaving) {
         result.interfaces.push_back(ifname_of(ifindex));
         MPS_TRY(remove_interface(session, ifindex));

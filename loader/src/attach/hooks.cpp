@@ -5,6 +5,7 @@
 #include <bpf/libbpf.h>
 #include <linux/if_link.h>
 #include <mps/abi.h>
+#include <mps/gateway_abi.h>
 
 #include <cerrno>
 
@@ -84,7 +85,8 @@ Result<Hooks> read_hooks(const InstallationPaths &paths, const Pins &pins, std::
 std::string xdp_program_name(bool layer3) { return layer3 ? "mps_xdp_l3" : "mps_xdp_eth"; }
 
 std::string tc_program_name(bool layer3, TcRole role) {
-    return fmt::format("{}_{}", role == TcRole::whole ? "mps_tc" : "mps_wake", layer3 ? "l3" : "eth");
+    const char *what = role == TcRole::whole ? "mps_tc" : role == TcRole::wakes ? "mps_wake" : "mps_gin";
+    return fmt::format("{}_{}", what, layer3 ? "l3" : "eth");
 }
 
 std::set<std::string> programs_of(const NetDevice &device, Mode mode) {
@@ -143,9 +145,13 @@ Result<void> put_tc(const InstallationPaths &paths, const Pins &pins, const NetD
     return {};
 }
 
-std::string out_program_name(bool layer3) { return layer3 ? "mps_out_l3" : "mps_out_eth"; }
+std::string out_program_name(bool layer3, Role role) {
+    return fmt::format("{}_{}", role == Role::gateway ? "mps_gout" : "mps_out", layer3 ? "l3" : "eth");
+}
 
-std::set<std::string> out_programs_of(const NetDevice &device) {
+std::set<std::string> out_programs_of(const NetDevice &device, Role role) {
+    if (role == Role::gateway)
+        return {out_program_name(device.layer3(), role), MPS_PROG_GW_BACK};
     return {out_program_name(device.layer3()), MPS_PROG_TAKE_BACK};
 }
 
@@ -155,8 +161,9 @@ bool lacks_egress(const Hooks &hooks, std::uint32_t ifindex) {
     return hooks.filter_prog_id && filter_program({ifindex, BPF_TC_EGRESS}) == *hooks.filter_prog_id;
 }
 
-Result<void> put_out(const InstallationPaths &paths, const Pins &pins, const NetDevice &device, bool tcx) {
-    const std::string program = out_program_name(device.layer3());
+Result<void> put_out(const InstallationPaths &paths, const Pins &pins, const NetDevice &device, bool tcx,
+                     Role role) {
+    const std::string program = out_program_name(device.layer3(), role);
     const auto hooks = read_hooks(paths, pins, device.ifindex);
     if (!hooks)
         return std::unexpected(hooks.error());

@@ -48,6 +48,7 @@ struct Hooks {
 enum class TcRole {
     whole, // mode tc: everything
     wakes, // beside XDP: only wakes
+    gateway,
 };
 [[nodiscard]] std::string xdp_program_name(bool layer3);
 [[nodiscard]] std::string tc_program_name(bool layer3, TcRole role);
@@ -59,14 +60,14 @@ enum class TcRole {
 [[nodiscard]] Result<void> put_tc(const InstallationPaths &paths, const Pins &pins, const NetDevice &device,
                                   TcRole role, bool tcx);
 // The program at TC egress by which peers are told what to send (bpf/src/departure.bpf.h), and what it takes.
-[[nodiscard]] std::string out_program_name(bool layer3);
-[[nodiscard]] std::set<std::string> out_programs_of(const NetDevice &device);
+[[nodiscard]] std::string out_program_name(bool layer3, Role role = Role::host);
+[[nodiscard]] std::set<std::string> out_programs_of(const NetDevice &device, Role role = Role::host);
 // A VRF's egress has another one of ours; what leaves by its members passes theirs.
 [[nodiscard]] bool has_egress(const NetDevice &device);
 // Without tcx: the device has an ingress qdisc, which has no egress. What is put there would take the place of our program at ingress.
 [[nodiscard]] bool lacks_egress(const Hooks &hooks, std::uint32_t ifindex);
 [[nodiscard]] Result<void> put_out(const InstallationPaths &paths, const Pins &pins, const NetDevice &device,
-                                   bool tcx);
+                                   bool tcx, Role role = Role::host);
 // At ingress and at egress.
 [[nodiscard]] Result<void> remove_tc(const InstallationPaths &paths, const Pins &pins, std::uint32_t ifindex);
 

@@ -79,17 +79,6 @@ void steer_peers(Session &session, const NetDevice &device, bool tcx, std::vecto
             fmt::format("{}: what peers send is not steered: {}", device.name, done.error().what));
 }
 
-// The last step: from now on wakes may be sent here.
-Result<void> mark_attached(Session &session, const Before &before, Mode wish) {
-    mps_path path = before.path.value_or(default_path(before.device.ifindex, before.device.name));
-    path.flags = MPS_PATH_ATTACHED | MPS_PATH_WANTED;
-    path.mode = path_mode(wish);
-    if (before.device.layer3())
-        path.flags |= MPS_PATH_L3;
-    MPS_TRY(session.path_table().put(path));
-    return session.bump_path_epoch();
-}
-
 // A shaper of what comes in wants the place of our qdisc for one of its own.
 void warn_of_clsact(const Session &session, const NetDevice &device, std::vector<std::string> &warnings) {
     const auto hooks = read_hooks(session.paths, session.pins, device.ifindex);
@@ -136,6 +125,18 @@ Result<void> put_programs(Session &session, Before &before, const AttachWish &wi
 }
 
 } // namespace
+
+Result<void> mark_attached(Session &session, const Before &before, const AttachWish &wish) {
+    mps_path path = before.path.value_or(default_path(before.device.ifindex, before.device.name));
+    path.flags = MPS_PATH_ATTACHED | MPS_PATH_WANTED;
+    path.mode = path_mode(wish.mode);
+    if (before.device.layer3())
+        path.flags |= MPS_PATH_L3;
+    if (wish.role == Role::gateway)
+        path.flags |= MPS_PATH_GATEWAY;
+    MPS_TRY(session.path_table().put(path));
+    return session.bump_path_epoch();
+}
 
 std::uint32_t path_mode(Mode mode) {
     switch (mode) {
@@ -193,6 +194,13 @@ Result<Place> judge(const NetDevice &device, Mode wish, std::vector<std::string>
 Result<AttachedInterface> attach_one(Session &session, Before &before, const AttachWish &wish, bool tcx,
                                      std::vector<std::string> &warnings) {
     const NetDevice &device = before.device;
+    if (before.mode && role_of(*before.path) != wish.role)
+        return fail(
+            ErrorKind::in_use,
+            fmt::format("{} is attached in the role '{}'", device.name, to_string(role_of(*before.path))),
+            fmt::format("'mpsched detach {}' comes first", device.name));
+    if (wish.role == Role::gateway)
+        return attach_gateway(session, before, wish, tcx);
     const auto place = judge(device, wish.mode, warnings);
     MPS_TRY(place);
     if (before.mode && (wish.mode == Mode::automatic || wish.mode == *before.mode))
@@ -214,7 +222,7 @@ Result<AttachedInterface> attach_one(Session &session, Before &before, const Att
         warn_of_clsact(session, device, warnings);
         MPS_TRY(settle_option_rules(session.paths, tcx, {device.ifindex}));
     }
-    MPS_TRY(mark_attached(session, before, wish.mode));
+    MPS_TRY(mark_attached(session, before, wish));
     return result;
 }
 

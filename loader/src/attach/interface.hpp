@@ -3,6 +3,8 @@
 // One interface gets our programs, or has back what it had.
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,6 +33,7 @@ struct Before {
 struct AttachWish {
     Mode mode = Mode::automatic;
     bool force = false; // replace somebody else's XDP program
+    Role role = Role::host;
 };
 [[nodiscard]] Result<AttachedInterface> attach_one(Session &session, Before &before, const AttachWish &wish,
                                                    bool tcx, std::vector<std::string> &warnings);
@@ -38,6 +41,18 @@ struct AttachWish {
 // As well as it goes: the error that made us undo is the one to report.
 void undo(Session &session, const Before &before, bool tcx);
 
+// As a gateway's. All or nothing, as the rest of attach_one().
+[[nodiscard]] Result<AttachedInterface> attach_gateway(Session &session, const Before &before,
+                                                       const AttachWish &wish, bool tcx);
+// The same as take_back() of peers.hpp for connections that pass: both of their hosts.
+[[nodiscard]] Result<std::vector<std::string>>
+take_back_forwarded(const Pins &pins, const std::function<bool(std::uint32_t)> &concerned,
+                    std::chrono::milliseconds patience);
+// The last step of attaching: from now on wakes may be sent here.
+[[nodiscard]] Result<void> mark_attached(Session &session, const Before &before, const AttachWish &wish);
+
+// Of enum mps_path_flag.
+[[nodiscard]] Role role_of(const mps_path &path);
 // Of enum mps_path_mode.
 [[nodiscard]] std::uint32_t path_mode(Mode mode);
 

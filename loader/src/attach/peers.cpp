@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "attach/interface.hpp"
 #include "base/try.hpp"
 
 namespace mps {
@@ -116,8 +117,16 @@ Result<void> settle_peers(Session &session) {
     const auto left =
         take_back(session.pins, [](std::uint32_t) { return true; }, std::chrono::milliseconds(500));
     MPS_TRY(left);
-    if (left->empty())
+    const auto forwarded =
+        take_back_forwarded(session.pins, [](std::uint32_t) { return true; }, std::chrono::milliseconds(500));
+    MPS_TRY(forwarded);
+    if (left->empty() && forwarded->empty())
         return {};
+    if (left->empty())
+        return fail(ErrorCode::failed,
+                    fmt::format("who sends to the hosts of these tokens still avoids a subflow: {}",
+                                fmt::join(*forwarded, ", ")),
+                    "they are told with the next acknowledgement that passes");
     return fail(ErrorCode::failed,
                 fmt::format("{} peers still avoid a subflow: {}", left->size(), fmt::join(*left, ", ")),
                 "they are told with the next acknowledgement that leaves on it");

@@ -26,6 +26,7 @@
 
 #include "attach/carrier.hpp"
 #include "attach/hooks.hpp"
+#include "attach/interface.hpp"
 #include "attach/levers.hpp"
 #include "attach/vrf.hpp"
 #include "base/log.hpp"
@@ -46,11 +47,11 @@ Result<void> provide_for(Session &session, const NetDevice &device, Mode mode) {
 }
 
 // Where that does not go, `status` tells of it.
-void put_out_again(Session &session, const NetDevice &device, bool tcx) {
+void put_out_again(Session &session, const NetDevice &device, bool tcx, Role role) {
     std::vector<std::string> warnings;
-    auto done = provide(session, out_programs_of(device), warnings);
+    auto done = provide(session, out_programs_of(device, role), warnings);
     if (done)
-        done = put_out(session.paths, session.pins, device, tcx);
+        done = put_out(session.paths, session.pins, device, tcx, role);
     if (!done)
         warnings.push_back(done.error().what);
     for (const std::string &warning : warnings)
@@ -64,8 +65,12 @@ Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx)
     MPS_TRY(hooks);
     const auto device = net_device(ifindex);
     bool attached = device && *entry && ((*entry)->path.flags & MPS_PATH_ATTACHED);
+    const Role role = *entry ? role_of((*entry)->path) : Role::host;
 
-    if (attached) {
+    if (attached && role == Role::gateway)
+        attached = session.pins.program_name(hooks->tc_prog_id()) ==
+                   tc_program_name(device->layer3(), TcRole::gateway);
+    else if (attached) {
         const std::string tc = session.pins.program_name(hooks->tc_prog_id());
         const bool whole = tc == tc_program_name(device->layer3(), TcRole::whole);
         const bool wakes = tc == tc_program_name(device->layer3(), TcRole::wakes);
@@ -87,17 +92,18 @@ Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx)
         MPS_TRY(done);
     }
     if (attached && has_egress(*device))
-        put_out_again(session, *device, tcx);
+        put_out_again(session, *device, tcx, role);
     if (!attached && hooks->any()) {
         MPS_TRY(remove_xdp(session.paths, ifindex));
         MPS_TRY(remove_tc(session.paths, session.pins, ifindex));
     }
     const Mode mode = hooks->has_xdp() ? Mode::native : Mode::tc; // or generic: the same to a VRF
-    if (attached) {
+    const bool host = attached && role == Role::host;
+    if (host) {
         MPS_TRY(provide_for(session, *device, mode));
     }
-    MPS_TRY(attached ? follow_vrf(session.paths, session.pins, *device, mode, tcx)
-                     : leave_vrf(session.paths, session.pins, ifindex));
+    MPS_TRY(host ? follow_vrf(session.paths, session.pins, *device, mode, tcx)
+                 : leave_vrf(session.paths, session.pins, ifindex));
     if (!*entry)
         return false;
 

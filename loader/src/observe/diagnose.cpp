@@ -389,7 +389,12 @@ std::vector<Diagnosis> diagnose(const Circumstances &seen) {
                          counted(seen.no_room, "connection")),
              "it has been full of connections that live",
              "'mpsched detach --all', then 'mpsched attach IFACE… --max-connections NUMBER' makes it larger"});
-    judge_endpoints(seen, found);
+    // A gateway has no subflows of its own.
+    const bool own = seen.interfaces.empty() ||
+                     std::ranges::any_of(seen.interfaces,
+                                         [](const InterfaceStatus &one) { return one.role == Role::host; });
+    if (own)
+        judge_endpoints(seen, found);
     judge_orphans(seen, found);
     judge_backup_flags(seen, found);
     judge_kinds(seen, found);

@@ -6,6 +6,7 @@
 
 #include "attach/carrier.hpp"
 #include "attach/hooks.hpp"
+#include "attach/interface.hpp"
 #include "attach/levers.hpp"
 #include "attach/presence.hpp"
 #include "attach/vrf.hpp"
@@ -40,6 +41,7 @@ Result<InterfaceStatus> interface_status(const InstallationPaths &paths, const P
     const auto xdp = read_xdp(ifindex, *hooks);
     MPS_TRY(xdp);
     status.layer3 = device->layer3();
+    status.role = path ? role_of(*path) : Role::host;
     status.mode = xdp->own_mode.value_or(Mode::tc);
     status.tc_hook = hooks->tcx ? "tcx" : "clsact";
     status.tc_prog_id = hooks->tc_prog_id();
@@ -48,7 +50,10 @@ Result<InterfaceStatus> interface_status(const InstallationPaths &paths, const P
         status.xdp_prog_id = hooks->xdp->prog_id;
 
     const std::string tc = pins.program_name(status.tc_prog_id);
-    const std::string wanted = tc_program_name(status.layer3, xdp->own_mode ? TcRole::wakes : TcRole::whole);
+    const TcRole role = status.role == Role::gateway ? TcRole::gateway
+                        : xdp->own_mode              ? TcRole::wakes
+                                                     : TcRole::whole;
+    const std::string wanted = tc_program_name(status.layer3, role);
     if (!path || !(path->flags & (MPS_PATH_ATTACHED | MPS_PATH_WANTED))) {
         status.problem = "half attached";
     } else if (!(path->flags & MPS_PATH_ATTACHED)) {
@@ -67,14 +72,14 @@ Result<InterfaceStatus> interface_status(const InstallationPaths &paths, const P
         status.problem = "half detached";
     } else if (has_egress(*device) && !status.out_prog_id && !lacks_egress(*hooks, ifindex)) {
         status.problem = "what peers send is not steered: our program at TC egress is missing";
-    } else {
+    } else if (status.role == Role::host) {
         auto vrf = vrf_problem(paths, pins, *device, status.mode);
         MPS_TRY(vrf);
         status.problem = std::move(*vrf);
     }
     if (!status.problem.empty()) {
         status.problem += "; 'mpsched repair' puts it right";
-    } else if (const auto all = net_devices()) {
+    } else if (const auto all = net_devices(); all && status.role == Role::host) {
         status.problem = place_problem(*device, status.mode, *all);
     }
     return status;
@@ -167,6 +172,7 @@ Result<void> see_interfaces(const InstallationPaths &where, const Pins &pins, co
             status.interfaces.push_back({.name = path_name(entry.path),
                                          .state = InterfaceState::absent,
                                          .mode = mode_of(entry.path.mode),
+                                         .role = role_of(entry.path),
                                          .attributes = attributes_of(entry.path)});
         }
     }

@@ -18,6 +18,7 @@
 #include "kernel/load_error.hpp"
 #include "kernel/netns.hpp"
 #include "kernel/verifier_log.hpp"
+#include "pins/gateway_object.hpp"
 
 namespace mps {
 
@@ -61,8 +62,32 @@ struct Expected {
         std::uint32_t type, key_size, value_size, max_entries;
     };
     std::map<std::string, Map, std::less<>> maps;
+    std::set<std::string, std::less<>> optional;                // of these: a gateway's
     std::map<std::string, std::uint32_t, std::less<>> programs; // name -> enum bpf_prog_type
 };
+
+// There once an interface was attached as a gateway's.
+Result<void> add_gateway(Expected &expected) {
+    const auto object = open_gateway();
+    if (!object)
+        return std::unexpected(object.error());
+    bpf_map *map;
+    bpf_object__for_each_map(map, object->get()) {
+        const std::string name = bpf_map__name(map);
+        if (!is_gateway_map(name))
+            continue;
+        expected.optional.insert(name);
+        expected.maps[name] = {kernel_name(name), static_cast<std::uint32_t>(bpf_map__type(map)),
+                               bpf_map__key_size(map), bpf_map__value_size(map), 0};
+    }
+    bpf_program *program;
+    bpf_object__for_each_program(program, object->get()) {
+        if (is_gateway(bpf_program__name(program)))
+            expected.programs[bpf_program__name(program)] =
+                static_cast<std::uint32_t>(bpf_program__type(program));
+    }
+    return {};
+}
 
 // Reading the object takes a millisecond and gives the same every time.
 const Result<Expected> &expected() {
@@ -83,6 +108,8 @@ const Result<Expected> &expected() {
             result.programs[bpf_program__name(program)] =
                 static_cast<std::uint32_t>(bpf_program__type(program));
         }
+        if (const auto done = add_gateway(result); !done)
+            return std::unexpected(done.error());
         return result;
     }();
     return instance;
@@ -215,6 +242,8 @@ Result<Pins> open_pins(const InstallationPaths &paths) {
         auto fd = open_kind(path, ObjectKind::map, "map");
         if (!fd)
             return std::unexpected(fd.error());
+        if (!*fd && contract->optional.contains(name))
+            continue;
         if (!*fd)
             return not_ours(path, "it is missing");
         auto info = map_info((*fd)->get());
@@ -233,7 +262,8 @@ Result<Pins> open_pins(const InstallationPaths &paths) {
                 path, fmt::format("values of {} bytes instead of {}", info->value_size, want.value_size));
         }
         // Their size was the operator's choice.
-        const bool sized = name == MPS_MAP_CONNS || name == MPS_MAP_PLACES || name == MPS_MAP_PEERS;
+        const bool sized = name == MPS_MAP_CONNS || name == MPS_MAP_PLACES || name == MPS_MAP_PEERS ||
+                           contract->optional.contains(name);
         if (!sized && info->max_entries != want.max_entries) {
             return not_ours(path,
                             fmt::format("{} entries instead of {}", info->max_entries, want.max_entries));
@@ -318,7 +348,16 @@ Result<void> load_data_path(const InstallationPaths &paths, bool rdonly_cast,
     return {};
 }
 
-Result<void> load_programs(Pins &pins, const std::set<std::string> &wanted) {
+Result<void> load_programs(Pins &pins, const std::set<std::string> &names) {
+    std::set<std::string> gateways, wanted;
+    for (const std::string &name : names)
+        (is_gateway(name) ? gateways : wanted).insert(name);
+    if (!gateways.empty()) {
+        if (auto done = load_gateway(pins, gateways); !done)
+            return done;
+    }
+    if (wanted.empty())
+        return {};
     auto skeleton = open_skeleton();
     if (!skeleton)
         return std::unexpected(skeleton.error());
@@ -346,6 +385,8 @@ Result<void> load_programs(Pins &pins, const std::set<std::string> &wanted) {
 
 Result<void> pin_programs(const InstallationPaths &paths, const Pins &pins,
                           const std::set<std::string> &names) {
+    if (auto done = pin_gateway_maps(paths, pins); !done)
+        return done;
     for (const std::string &name : names) {
         if (auto done = pin(pins.program(name), paths.program(name)); !done)
             return done;

@@ -22,6 +22,7 @@
 #include "kernel/netlink.hpp"
 #include "pins/bpffs.hpp"
 #include "pins/pins.hpp"
+#include "policy/variants.hpp"
 
 namespace mps {
 
@@ -53,7 +54,8 @@ std::optional<std::uint32_t> cookie_offset(std::uint32_t btf_id) {
 
 bool has_name_of_ours(const std::string &name) {
     return name.starts_with("mps_xdp_") || name.starts_with("mps_tc_") || name.starts_with("mps_wake_") ||
-           name.starts_with("mps_rin_") || name.starts_with("mps_rout_") || name == "mps_sockops";
+           name.starts_with("mps_rin_") || name.starts_with("mps_rout_") || is_gateway(name) ||
+           name == "mps_sockops";
 }
 
 // A program of the data path: which network namespace was it loaded for? nullopt: it is no program of ours.

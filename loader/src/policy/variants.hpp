@@ -22,9 +22,14 @@ struct Variants {
     return {program.starts_with("mps_xdp_"), program.starts_with("mps_tc_")};
 }
 
+// Of the role of a gateway.
+[[nodiscard]] constexpr bool is_gateway(std::string_view program) {
+    return program.starts_with("mps_gin_") || program.starts_with("mps_gout_") || program == "mps_gw_back";
+}
+
 // Decides about what peers send, and calls policies that can do that, as TC programs.
 [[nodiscard]] constexpr bool steers_peers(std::string_view program) {
-    return program.starts_with("mps_out_");
+    return program.starts_with("mps_out_") || is_gateway(program);
 }
 
 } // namespace mps

@@ -20,6 +20,7 @@ namespace {
 struct AttachOptions {
     std::vector<std::string> interfaces;
     std::string mode;
+    std::string role;
     std::string policy;
     std::string max_connections;
     bool force = false;
@@ -27,8 +28,9 @@ struct AttachOptions {
     bool persist = false;
 };
 
-AttachRequest request_of(const AttachOptions &options, Mode mode) {
-    AttachRequest request{.interfaces = options.interfaces, .mode = mode, .force = options.force};
+AttachRequest request_of(const AttachOptions &options, Mode mode, Role role) {
+    AttachRequest request{
+        .interfaces = options.interfaces, .mode = mode, .role = role, .force = options.force};
     request.absent_too = options.follow;
     request.policy = options.policy;
     request.max_connections = options.max_connections;
@@ -62,12 +64,18 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
     const auto mode = parse_mode(options.mode);
     if (!mode)
         return std::unexpected(mode.error());
+    const auto role = parse_role(options.role);
+    if (!role)
+        return std::unexpected(role.error());
+    if (*role == Role::gateway && options.persist)
+        return usage_error("'--persist' keeps hosts only",
+                           "mpsched.toml has no word for the role of a gateway");
     auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
     if (options.interfaces.empty())
         return run_follow(context, *instance, Reply{.json = Json::object(), .text = {}});
-    auto request = request_of(options, *mode);
+    auto request = request_of(options, *mode, *role);
     auto result = [&] {
         output::Progress progress(context.globals.json);
         request.progress = [&](const std::string &what) { progress.now(what); };
@@ -101,6 +109,7 @@ void setup_attach(Binder &binder) {
     auto options = std::make_shared<AttachOptions>();
     binder.argument("IFACE", options->interfaces);
     binder.option("--mode", options->mode);
+    binder.option("--role", options->role);
     binder.option("--policy", options->policy);
     binder.option("--max-connections", options->max_connections);
     binder.flag("--force", options->force);

@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include <mpsched/gateway.hpp>
+
 #include "cli/stop_signal.hpp"
 #include "commands/commands.hpp"
 #include "commands/numbers.hpp"
@@ -113,14 +115,70 @@ std::string connection_text(const ConnectionStatus &connection, const output::St
     return all + table.render(style, 2);
 }
 
+std::string way_text(const ForwardedWay &way) { return way.bytes_s ? text::bit_rate(*way.bytes_s) : "-"; }
+
+// From the one host to the other and back: both halves that meet here.
+std::string round_trip(const ForwardedSubflow &one) {
+    return one.up.srtt_us && one.down.srtt_us ? text::duration(one.up.srtt_us + one.down.srtt_us) : "-";
+}
+
+// What the ends are told, where that is not all there is.
+std::string told_text(const ForwardedSubflow &one) {
+    std::vector<std::string> all;
+    if (!one.up.allowed)
+        all.emplace_back(one.up.ignored ? "up: parked, and used all the same" : "up: parked");
+    if (!one.down.allowed)
+        all.emplace_back(one.down.ignored ? "down: parked, and used all the same" : "down: parked");
+    return text::join(all);
+}
+
+std::string forwarded_text(const ForwardedConnection &connection, const output::Style &style) {
+    std::string all = fmt::format("{}  forwarded, to {:08x}  up: {}, down: {}  {}\n",
+                                  style(Paint::bold, fmt::format("{:08x}", connection.initiator_token)),
+                                  connection.responder_token, text::printable(connection.up_policy),
+                                  text::printable(connection.down_policy),
+                                  text::count(connection.subflows.size(), "subflow"));
+    output::Table table({{"id", Align::right},
+                         {"interface"},
+                         {"initiator"},
+                         {"responder"},
+                         {"rtt", Align::right},
+                         {"up", Align::right},
+                         {"down", Align::right},
+                         {"up now", Align::right},
+                         {"down now", Align::right},
+                         {"sent again", Align::right},
+                         {"", Align::left, true}});
+    for (const ForwardedSubflow &one : connection.subflows)
+        table.add({fmt::to_string(one.id),
+                   one.ifname.empty() ? fmt::format("#{}", one.ifindex) : one.ifname,
+                   one.initiator,
+                   one.responder,
+                   round_trip(one),
+                   text::bytes(one.up.bytes),
+                   text::bytes(one.down.bytes),
+                   way_text(one.up),
+                   way_text(one.down),
+                   text::bytes(one.up.again_bytes + one.down.again_bytes),
+                   {told_text(one), Paint::dim}});
+    return all + table.render(style, 2);
+}
+
 Reply tell(const Context &context, const ConnsOptions &options,
-           const std::vector<ConnectionStatus> &connections) {
+           const std::vector<ConnectionStatus> &connections,
+           const std::vector<ForwardedConnection> &forwarded) {
     Reply reply{.json = Json::array(), .text = {}};
     for (const ConnectionStatus &connection : connections) {
         if (options.policy && connection.policy != *options.policy)
             continue;
         reply.json.push_back(connection_json(connection));
         reply.text += (reply.text.empty() ? "" : "\n") + connection_text(connection, context.style);
+    }
+    for (const ForwardedConnection &connection : forwarded) {
+        if (options.policy)
+            break;
+        reply.json.push_back(forwarded_json(connection));
+        reply.text += (reply.text.empty() ? "" : "\n") + forwarded_text(connection, context.style);
     }
     if (reply.text.empty())
         reply.text = options.policy ? fmt::format("no connection uses {}\n", text::printable(*options.policy))
@@ -138,7 +196,10 @@ Result<Reply> watch_conns(const Context &context, const ConnsOptions &options, c
     for (auto looked_at = Clock::now();;) {
         if (!now)
             return std::unexpected(now.error());
-        Reply reply = tell(context, options, *now);
+        const auto forwarded = instance.forwarded(sample_ms);
+        if (!forwarded)
+            return std::unexpected(forwarded.error());
+        Reply reply = tell(context, options, *now, *forwarded);
         if (!(screen.json() ? screen.write(Json{{"time", output::clock_for_programs()},
                                                 {"connections", std::move(reply.json)}})
                             : screen.write(output::clock_for_people(), reply.text)))
@@ -177,7 +238,10 @@ Result<Reply> run_conns(const Context &context, const ConnsOptions &options) {
     const auto connections = instance->connections(sample_ms);
     if (!connections)
         return std::unexpected(connections.error());
-    return tell(context, options, *connections);
+    const auto forwarded = instance->forwarded(sample_ms);
+    if (!forwarded)
+        return std::unexpected(forwarded.error());
+    return tell(context, options, *connections, *forwarded);
 }
 
 } // namespace

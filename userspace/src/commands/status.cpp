@@ -22,6 +22,7 @@ std::string interface_text(const Status &status, const output::Style &style) {
         return "  none; 'mpsched attach IFACE…' attaches them\n";
     output::Table table({{"name"},
                          {"mode"},
+                         {"role"},
                          {"tc hook"},
                          {"weight", Align::right},
                          {"priority", Align::right},
@@ -32,6 +33,7 @@ std::string interface_text(const Status &status, const output::Style &style) {
     for (const InterfaceStatus &one : status.interfaces)
         table.add({{one.name.empty() ? fmt::format("#{}", one.ifindex) : one.name, Paint::bold},
                    one.state == InterfaceState::attached ? to_string(one.mode) : to_string(one.state),
+                   to_string(one.role),
                    one.tc_hook,
                    fmt::to_string(one.attributes.weight),
                    fmt::to_string(one.attributes.priority),

@@ -66,6 +66,9 @@ std::span<const Command> commands() {
                     "One block for each connection: its token, its policy, and a line for each subflow. A subflow is "
                     "'allowed' or 'parked' by the policy's last verdict, or 'unsteered': its packets are not met on an "
                     "attached interface, so the kernel uses it as it likes. '-' means that no policy has decided yet.",
+                    "Where interfaces are attached as a gateway's, connections that pass through follow as 'forwarded': what "
+                    "either end sends ('up' is the one that began the connection), the round trip from host to host, and "
+                    "contents that passed more than once.",
                     "The throughput is what was acknowledged within 0.2 s, or with --watch since the look before. The pacing rate is "
                     "how fast TCP would let packets go, often many times the path's rate.",
                     "With --watch a terminal is drawn anew each time, and shows as much as it has room for; into a pipe one answer "
@@ -263,6 +266,9 @@ std::span<const Command> commands() {
                     "one interface fails, those done before in this call are undone.",
                     "Of stacked devices it is the one that sockets use: the bond or bridge and not its members, the VLAN, "
                     "but the members of a VRF. What would steer nothing is refused, with the device to name instead.",
+                    "With --role gateway it is about connections of other hosts that pass here: name the uplinks, not the "
+                    "side where the hosts are. 'conns' shows them as 'forwarded'. Interfaces of both roles can be in one "
+                    "network namespace. docs/gateway.md tells more.",
                     "The first attach gives all connections the policy 'auto', or $MPS_POLICY; --policy chooses another "
                     "one ('default' leaves the scheduling to the kernel), 'use' does later.",
                     "What is remembered of a connection takes 4 KiB of the kernel's memory as long as it lives, and 24 "
@@ -289,6 +295,12 @@ std::span<const Command> commands() {
                   .default_value = "auto",
                   .complete = Complete::one_of,
                   .text = "the hook (XDP in the driver, generic XDP, TC)"},
+                 {.name = "--role",
+                  .value = "ROLE",
+                  .allowed = {"host", "gateway"},
+                  .default_value = "host",
+                  .complete = Complete::one_of,
+                  .text = "whose connections: this host's, or other hosts' that pass here"},
                  {.name = "--policy",
                   .value = "POLICY",
                   .complete = Complete::policy_or_file,
@@ -306,6 +318,7 @@ std::span<const Command> commands() {
             .examples = {{"attach wan0 lte0", "both paths, the best mode for each"},
                          {"attach wan0 --mode tc", "beside another XDP program"},
                          {"attach wan0 lte0 --policy default", "only watch, for now"},
+                         {"attach --role gateway wan0 lte0", "steer what others send through this router"},
                          {"attach wan0 wwan0 --follow", "also after the modem was plugged in again"}},
         },
         {
