@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "json/reason_text.hpp"
+#include "mpsched/policy_names.hpp"
 
 namespace mps {
 
@@ -103,8 +104,24 @@ Json param_descriptions(const std::vector<Param> &params) {
     return all;
 }
 
+std::string_view preset_of(const PolicyInfo &policy) {
+    for (const Preset &preset : presets) {
+        if (preset.policy != policy.name || !policy.builtin)
+            continue;
+        const bool same = std::ranges::all_of(policy.params, [&](const Param &param) {
+            const auto said = std::ranges::find(preset.params, param.name, &Preset::Value::key);
+            return param.value ==
+                   (said == preset.params.end() ? param.default_value : std::int64_t{said->value});
+        });
+        if (same)
+            return preset.name;
+    }
+    return {};
+}
+
 Json policy_json(const PolicyInfo &policy) {
     return {{"name", policy.name},
+            {"preset", named(std::string(preset_of(policy)))},
             {"doc", policy.doc},
             {"builtin", policy.builtin},
             {"file", policy.file.empty() ? Json(nullptr) : Json(policy.file)},

@@ -38,6 +38,9 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] Json stats_json(const std::vector<CounterValue> &counters);
 [[nodiscard]] Json attach_json(const AttachResult &result);
 [[nodiscard]] Json detach_json(const DetachResult &result);
+// The name of the preset that this policy with these values is; "" if there is none.
+[[nodiscard]] std::string_view preset_of(const PolicyInfo &policy);
+
 [[nodiscard]] Json use_json(const UseResult &result, const std::optional<std::string> &selector,
                             bool new_only);
 [[nodiscard]] Json set_json(const SetResult &result, const std::vector<Setting> &settings);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <string_view>
 
 namespace mps {
@@ -27,6 +28,42 @@ inline constexpr std::array policy_aliases{
     PolicyAlias{"priority-based", "overflow"},
 };
 
+// A wish in users' words, which is a policy with certain parameters; accepted wherever a built-in policy's name is. Apple's service
+// types of Multipath TCP are called so.
+struct Preset {
+    std::string_view name{};
+    std::string_view policy{};
+    struct Value {
+        std::string_view key{}; // "": none
+        std::uint32_t value = 0;
+    };
+    std::array<Value, 3> params{}; // the others have their defaults
+    std::string_view doc{};        // one line of what it is for
+};
+
+inline constexpr std::array presets{
+    Preset{"handover",
+           "active-standby",
+           {{{"hold_ms", 3000}}},
+           "one path, by priority, and the next one when it fails"},
+    Preset{"interactive",
+           "latency-budget",
+           {{{"budget_ms", 60}, {"hold_ms", 200}}},
+           "paths with a short delay, else the one with the shortest"},
+    Preset{"aggregate",
+           "overflow",
+           {{{"full_ms", 0}, {"full_rtts", 0}, {"calm_ms", 1000}}},
+           "all paths, as soon as one alone is not enough"},
+};
+
+[[nodiscard]] constexpr const Preset *find_preset(std::string_view name) {
+    for (const Preset &one : presets) {
+        if (one.name == name)
+            return &one;
+    }
+    return nullptr;
+}
+
 // A policy that decides about single segments. Choosing the subflows of the next burst is all that can be
 // done from outside; these need a scheduler inside the kernel.
 struct SegmentPolicy {
@@ -43,12 +80,14 @@ inline constexpr std::array segment_policies{
     SegmentPolicy{"dems", "a chunk from both ends at once, its last segments twice (DEMS)", "ecf"},
 };
 
-// The policy's own name for an alias; any other name unchanged.
+// The policy's own name for an alias or a preset; any other name unchanged.
 [[nodiscard]] constexpr std::string_view resolve_policy_name(std::string_view name) {
     for (const PolicyAlias &one : policy_aliases) {
         if (one.alias == name)
             return one.policy;
     }
+    if (const Preset *preset = find_preset(name))
+        return preset->policy;
     return name;
 }
 

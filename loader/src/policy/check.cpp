@@ -48,7 +48,9 @@ Result<PathChange> parse_path_settings(const std::vector<Setting> &settings) {
     return parse_path_change(settings);
 }
 
-Result<CheckedPolicy> check_policy(const std::string &name_or_file, const std::vector<Setting> &settings) {
+Result<CheckedPolicy> check_policy(const std::string &name_or_file, const std::vector<Setting> &said) {
+    std::vector<Setting> settings = said;
+    add_preset(name_or_file, settings);
     if (auto refused = refusal(name_or_file, {}))
         return std::unexpected(*refused);
     const auto parts = split(settings);

@@ -144,11 +144,26 @@ std::optional<Error> refusal(const std::string &name, const std::vector<Slot> &s
                              it->nearest)};
 }
 
+void add_preset(const std::string &name, std::vector<Setting> &settings) {
+    const Preset *preset = find_preset(name);
+    if (!preset)
+        return;
+    std::vector<Setting> all;
+    for (const Preset::Value &one : preset->params)
+        if (!one.key.empty() && std::ranges::find(settings, one.key, &Setting::key) == settings.end())
+            all.emplace_back(std::string(one.key), one.value);
+    settings.insert(settings.begin(), all.begin(), all.end());
+}
+
 std::vector<std::string> aliases_of(std::string_view name) {
     std::vector<std::string> result;
     for (const PolicyAlias &one : policy_aliases) {
         if (one.policy == name)
             result.emplace_back(one.alias);
+    }
+    for (const Preset &one : presets) {
+        if (one.policy == name)
+            result.emplace_back(one.name);
     }
     return result;
 }
@@ -157,6 +172,8 @@ std::unexpected<Error> unknown_policy(const std::string &name, const std::vector
     std::set<std::string> names(loaded.begin(), loaded.end());
     for (const PolicyAlias &one : policy_aliases)
         names.emplace(one.alias);
+    for (const Preset &one : presets)
+        names.emplace(one.name);
     for (const BuiltinPolicy &builtin : builtin_policies())
         names.emplace(builtin.name);
     const std::vector<std::string> all(names.begin(), names.end());

@@ -57,4 +57,7 @@ struct OpenedPolicy {
 [[nodiscard]] std::unexpected<Error> unknown_policy(const std::string &name,
                                                     const std::vector<std::string> &loaded);
 
+// What a preset's name stands for: its parameters, but for those that are set. Nothing for other names.
+void add_preset(const std::string &name, std::vector<Setting> &settings);
+
 } // namespace mps

@@ -163,7 +163,9 @@ Result<std::vector<std::string>> followers(Session &session, const Prepared &pre
 } // namespace
 
 Result<UseResult> use_policy(Session &session, const UseRequest &request) {
-    const auto settings = split(request.params);
+    std::vector<Setting> params = request.params;
+    add_preset(request.policy, params);
+    const auto settings = split(params);
     MPS_TRY(settings);
     std::optional<mps_rule> rule;
     if (request.selector) {

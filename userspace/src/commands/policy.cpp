@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <mpsched/policy_names.hpp>
+
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
 #include "output/progress.hpp"
@@ -27,6 +29,19 @@ std::vector<std::string> unseen_warning(const std::optional<Error> &unseen) {
 }
 
 // ------------------------------------------------------------------------------------------------------------- list
+
+// What presets stand for.
+std::string preset_table(const output::Style &style) {
+    output::Table table({{"preset"}, {"stands for"}, {"what it is for"}});
+    for (const Preset &preset : presets) {
+        std::string what(preset.policy);
+        for (const Preset::Value &one : preset.params)
+            if (!one.key.empty())
+                what += fmt::format(" {}={}", one.key, one.value);
+        table.add({std::string(preset.name), what, std::string(preset.doc)});
+    }
+    return table.render(style);
+}
 
 struct ListOptions {
     bool names = false;
@@ -66,7 +81,7 @@ Result<Reply> run_list(const Context &context, const ListOptions &options) {
         for (const std::string &name : names)
             reply.text += text::printable(name) + "\n";
     } else {
-        reply.text = table.render(context.style);
+        reply.text = table.render(context.style) + "\n" + preset_table(context.style);
     }
     return reply;
 }

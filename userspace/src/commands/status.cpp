@@ -48,7 +48,9 @@ std::string policy_text(const Status &status, const output::Style &style) {
     std::string all;
     for (const PolicyInfo &policy : status.policies) {
         const std::string uses = policy_use(policy);
-        all += fmt::format("  {}  slot {}{}\n", style(Paint::bold, text::printable(policy.name)),
+        const std::string_view preset = preset_of(policy);
+        all += fmt::format("  {}{}  slot {}{}\n", style(Paint::bold, text::printable(policy.name)),
+                           preset.empty() ? "" : fmt::format(" (preset {})", preset),
                            policy.slot ? fmt::to_string(*policy.slot) : "-",
                            uses.empty() ? ", not used" : ": " + uses);
         if (!policy.params.empty())

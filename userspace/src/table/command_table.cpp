@@ -379,6 +379,8 @@ std::span<const Command> commands() {
                     "packets nothing. A host's name is looked up now, and every 30 s while 'attach --follow' or mpschedd runs; an address "
                     "counts for an hour after it was last among the answers. A user is whose the socket is: that of the process that made "
                     "or accepted it. A unit is found by the name of its cgroup, also after it was started again.",
+                    "A preset is a policy with certain parameters, in words of what is wanted: 'handover', 'interactive', 'aggregate'; 'policy "
+                    "list' tells what each stands for, and parameters given with -s go before its own.",
                     "The first rule that matches decides. A new rule comes last, one that is there stays where it is, "
                     "unless --before or --position says otherwise.",
                     "What peers send is steered by telling them which subflows to avoid (MP_PRIO); they need nothing but "
@@ -420,6 +422,7 @@ std::span<const Command> commands() {
                   .text =
                       "say it in a drop-in of mpsched.toml as well, so that it outlives a reload and a restart"}},
             .examples = {{"use weighted", "share by the weights of the paths"},
+                         {"use handover", "one path, and the next one when it fails"},
                          {"use active-standby --for remote=203.0.113.0/24:443",
                           "one service on the good line only"},
                          {"use smallest-delay --for unit=voice.service", "what one service does"},
