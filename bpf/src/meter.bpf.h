@@ -29,6 +29,51 @@ static __always_inline __u64 wire_bytes(const struct mps_subflow_view *sf, __u64
 	       (__u64)segs * header;
 }
 
+/* What a path may save up while it is behind its quota: more than policies keep back (reserve_bytes of quota), and a second's worth. */
+#define METER_SAVED_BYTES 131072
+
+/*
+ * What a path may still carry: of its quota, and behind that what its throttled rate has earned since, less what it has carried since.
+ * So it is parked while it is in debt and taken up again with some credit, in both directions, and the mean is the rate. CPUs that
+ * come here at once may each move the beginning; then one of them is a little too generous or too strict.
+ */
+__noinline int mps_quota_left(struct mps_subflow_view *sf, const struct mps_path *path,
+			      struct mps_usage *usage)
+{
+	__u64 used, since, now_ns, elapsed_ms, earned, most, left;
+
+	if (!sf || !path || !usage)
+		return 0;
+	used = usage->used_bytes;
+	if (path->quota_bytes > used) {
+		sf->quota_left_bytes = path->quota_bytes - used;
+		usage->then_ns = 0;
+		return 0;
+	}
+	sf->quota_left_bytes = 0;
+	if (!path->then_bytes_s)
+		return 0;
+	now_ns = bpf_ktime_get_boot_ns();
+	since = usage->then_bytes;
+	if (!usage->then_ns || used < since) {
+		usage->then_bytes = used;
+		usage->then_ns = now_ns;
+		return 0;
+	}
+	most = (__u64)path->then_bytes_s + METER_SAVED_BYTES;
+	elapsed_ms = (now_ns - usage->then_ns) / 1000000;
+	earned = elapsed_ms >> 31 ? ~0ull >> 1 : elapsed_ms * path->then_bytes_s / 1000;
+	used -= since;
+	left = earned > used ? earned - used : 0;
+	if (left > most) {
+		left = most;
+		usage->then_bytes = since + used;
+		usage->then_ns = now_ns - most * 1000000000 / path->then_bytes_s;
+	}
+	sf->quota_left_bytes = left;
+	return 0;
+}
+
 /*
  * Counts what a subflow has carried since it was last seen, and tells in its view what its path may still carry.
  * Two CPUs may come here for one subflow at once: who moves its mark forward also adds the difference.
@@ -37,7 +82,7 @@ __noinline int mps_meter(struct mps_conn_subflow *mine, struct mps_subflow_view 
 			 const struct mps_path *path)
 {
 	struct mps_usage *usage;
-	__u64 total, before, used;
+	__u64 total, before;
 	__u32 index;
 
 	if (!mine || !sf || !path)
@@ -61,9 +106,7 @@ __noinline int mps_meter(struct mps_conn_subflow *mine, struct mps_subflow_view 
 	    __sync_val_compare_and_swap(&mine->metered_bytes, before, total) == before && total > before &&
 	    (before || total <= METER_YOUNG_BYTES))
 		__sync_fetch_and_add(&usage->used_bytes, total - before);
-	used = usage->used_bytes;
-	sf->quota_left_bytes = path->quota_bytes > used ? path->quota_bytes - used : 0;
-	return 0;
+	return mps_quota_left(sf, path, usage);
 }
 
 #endif /* MPS_METER_BPF_H */

@@ -329,8 +329,7 @@ __noinline int mps_add_peer_path(struct mps_peer *peer, struct mps_view *view, s
 		return 0;
 	show_path(sf, path, mine->ifindex);
 	if (path->quota_bytes)
-		sf->quota_left_bytes =
-			path->quota_bytes > usage->used_bytes ? path->quota_bytes - usage->used_bytes : 0;
+		mps_quota_left(sf, path, usage);
 	learnt = mps_learn_wish(mine, view->token, is_set(sf->flags & MPS_SF_LOCAL_BACKUP), p);
 	peers_wish = learnt & 1;
 	dead = learnt >> 1 & 1;

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <sstream>
 
-#include "json/reason_text.hpp"
 #include "mpsched/policy_names.hpp"
+#include "json/reason_text.hpp"
 
 namespace mps {
 
@@ -162,6 +162,7 @@ Json path_json(const PathStatus &path) {
             {"use", path.attributes.use},
             {"quota_bytes", path.attributes.quota_bytes ? Json(*path.attributes.quota_bytes) : Json(nullptr)},
             {"quota_period_s", path.attributes.quota_period_s},
+            {"quota_then_bit_s", path.attributes.quota_then_bit_s},
             {"quota_used_bytes", path.quota_used_bytes},
             {"quota_left_bytes", path.attributes.quota_bytes
                                      ? Json(*path.attributes.quota_bytes -

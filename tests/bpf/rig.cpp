@@ -418,7 +418,7 @@ void Rig::set_path_flags(std::size_t path, std::uint32_t flags) {
                    .quota_since_ns = 0,
                    .name = {},
                    .last_ifindex = 0,
-                   .pad = 0};
+                   .then_bytes_s = 0};
 
     need_zero(bpf_map_update_elem(map(MPS_MAP_PATHS), &index, &value, BPF_ANY), "write mps_paths");
     change_config(map(MPS_MAP_CONFIG), [&](mps_config &config) { config.path_epoch++; });

@@ -185,6 +185,8 @@ TEST_CASE("a mistake is told with its file, line and column, and with what is al
         {"version = 1\n[[interface]]\nname = \"a\"\nuse = \"seldom\"", ":4:7: ", "use=seldom", "never"},
         {"version = 1\n[[interface]]\nname = \"a\"\nquota = \"5 elephants\"", ":4:9: ", "quota=5 elephants",
          "bytes"},
+        {"version = 1\n[[interface]]\nname = \"a\"\nquota_then = \"5 apples\"", ":4:14: ", "quota_then=5 apples",
+         "256kbit"},
         {"version = 1\n[[interface]]\nname = \"a\"\nquota_period = \"fortnight\"", ":4:16: ", "quota_period",
          "month; or "},
         {"version = 1\n[[interface]]\nname = \"a\"\nquota_day = 3", ":4:13: ", "is for quota_period", "both"},
@@ -442,7 +444,7 @@ TEST_CASE("what is exported is accepted, and asks for what runs", "[config]") {
     const Desired desired = right(
         "version = 1\n[default]\npolicy = \"weighted\"\nset = { lead_bytes = \"32Ki\" }\n"
         "[engine]\ndwell_us = \"2ms\"\n"
-        "[[interface]]\nname = \"a\"\nweight = 3\ncost = 2\nenergy = \"lte\"\nquota = \"5GB\"\nquota_period = \"30d\"\n"
+        "[[interface]]\nname = \"a\"\nweight = 3\ncost = 2\nenergy = \"lte\"\nquota = \"5GB\"\nquota_period = \"30d\"\nquota_then = \"256kbit\"\n"
         "[[interface]]\nname = \"b\"\nattach = false\npriority = 4\nuse = \"never\"\n"
         "[[rule]]\nfor = \"remote=192.0.2.0/24:443\"\npolicy = \"ecf\"\n");
     const Facts facts = after(desired, {device("a", 2), device("b", 3)});

@@ -148,3 +148,44 @@ TEST_CASE("quota: the count starts over with a period, and when the user says so
     check_clean(stream.wait());
     run.health.check();
 }
+
+TEST_CASE("quota: behind its quota a path goes on at the rate of quota_then, in either direction",
+          "[e2e][quota]") {
+    const auto network = must(Network::create(
+        {.paths = {{.name = "free", .rate_mbit = path_rate(20)}, {.name = "lte", .rate_mbit = path_rate(20)}},
+         .congestion_control = "cubic"}));
+    const auto server = serve(network);
+    const Attachment attachment(network.a(), network.devices(), "tc");
+    const Cli mpsched(network.a());
+    // It is the preferred one: nothing but its quota keeps traffic off it.
+    mpsched("path free priority=1");
+    mpsched("path lte quota=500k quota_then=2Mbit");
+    mpsched("use quota");
+    for (const Direction direction : {Direction::upload, Direction::download}) {
+        mpsched("path lte quota_used=500k");
+        auto transfer = upload(network, server, {.direction = direction});
+        // What was queued when the path was parked comes still, and is made up for.
+        std::this_thread::sleep_for(path_time(1500ms));
+        const std::uint64_t before = carried(network);
+        const auto since = std::chrono::steady_clock::now();
+        std::this_thread::sleep_for(path_time(3s));
+        const double seconds =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
+        const double mbit = static_cast<double>(carried(network) - before) * 8 / 1e6 / seconds;
+        report(fmt::format("{}: {:.2f} Mbit/s behind the quota",
+                           direction == Direction::upload ? "upload" : "download", mbit));
+        CHECK(mbit > 0.7);
+        CHECK(mbit < 3.5);
+        transfer.stop();
+        check_clean(transfer.wait());
+    }
+    // Without it the path is parked, as ever.
+    mpsched("path lte quota_then=none");
+    auto transfer = upload(network, server);
+    std::this_thread::sleep_for(path_time(1500ms));
+    const std::uint64_t before = carried(network);
+    std::this_thread::sleep_for(path_time(1s));
+    CHECK(carried(network) - before < burst_bytes);
+    transfer.stop();
+    check_clean(transfer.wait());
+}

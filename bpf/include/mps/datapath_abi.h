@@ -60,7 +60,7 @@ struct mps_path {
 	__u64 quota_since_ns; /* CLOCK_BOOTTIME at which the first period began */
 	char name[MPS_IFNAME_LEN];
 	__u32 last_ifindex; /* what it was before the interface went; rules may still name it */
-	__u32 pad;
+	__u32 then_bytes_s; /* what it may carry behind its quota; 0: nothing */
 };
 
 /* As words of `attach --mode`; what came of it is read from the interface. */
@@ -75,6 +75,8 @@ enum mps_path_mode {
 struct mps_usage {
 	__u64 used_bytes; /* IP packets of MPTCP subflows, both directions, and what waits to be sent */
 	__u64 period;     /* in which: number of periods since quota_since_ns */
+	__u64 then_ns;    /* behind the quota, with then_bytes_s: since when that counts (CLOCK_BOOTTIME) … */
+	__u64 then_bytes; /* … and what had been used then */
 };
 
 /*

@@ -61,7 +61,8 @@ struct PathAttributes {
     std::string energy = "none"; // one of energy_names
     // What it may carry in a period, in both directions, all MPTCP connections together; unset: no limit.
     std::optional<std::uint64_t> quota_bytes{};
-    std::uint32_t quota_period_s = 0; // after which the count starts over; 0: never
+    std::uint32_t quota_period_s = 0;   // after which the count starts over; 0: never
+    std::uint64_t quota_then_bit_s = 0; // what it may carry behind its quota, bit/s; 0: nothing
     std::string use =
         "policy"; // one of use_names; never: no policy uses it while a connection has anything else
 };
@@ -76,6 +77,7 @@ struct PathChange {
     std::optional<std::uint32_t> quota_period_s{}; // 0: once and for all
     std::optional<std::uint64_t>
         quota_used_bytes{}; // the count goes on from here; only where there is a quota
+    std::optional<std::uint64_t> quota_then_bit_s{}; // 0: nothing behind the quota
     std::optional<std::string> use{};
 };
 

@@ -19,6 +19,8 @@ inline constexpr PathLimit path_weight{"weight", 1, 10'000};
 inline constexpr PathLimit path_priority{"priority", 0, 255};
 inline constexpr PathLimit path_cost{"cost", 0, 1'000'000};
 inline constexpr std::uint64_t most_quota_bytes = 1'000'000'000'000'000;
+inline constexpr std::uint64_t least_quota_then_bit_s = 8'000;
+inline constexpr std::uint64_t most_quota_then_bit_s = 10'000'000'000;
 inline constexpr std::uint64_t most_quota_period_s = 36'600ULL * 86'400;
 
 // What `use` may be: as the policy likes, or only where a connection has nothing else.

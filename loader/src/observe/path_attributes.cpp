@@ -55,6 +55,27 @@ Result<std::uint64_t> attribute_value(const Setting &setting, std::string_view u
                                             units.empty() ? "" : "; ", units)));
 }
 
+// "256kbit", "1.5Mbit", "none".
+Result<std::uint64_t> parse_rate(const Setting &setting) {
+    if (setting.value == "none")
+        return 0;
+    std::string number = setting.value;
+    for (const std::string_view unit : {"bit/s", "bps", "bit"})
+        if (number.ends_with(unit)) {
+            number.resize(number.size() - unit.size());
+            break;
+        }
+    const auto value = parse_amount(number, Unit{});
+    const auto least = static_cast<std::int64_t>(least_quota_then_bit_s);
+    const auto most = static_cast<std::int64_t>(most_quota_then_bit_s);
+    if (value && *value >= least && *value <= most)
+        return static_cast<std::uint64_t>(*value);
+    return bad_value(
+        setting.key, setting.value,
+        value ? std::string_view("out of range") : std::string_view(value.error()),
+        range_text(least_quota_then_bit_s, most_quota_then_bit_s, " bit/s, or none; 256kbit, 1.5Mbit"));
+}
+
 Result<void> parse_quota(PathChange &change, const Setting &setting) {
     if (setting.key == "quota_period") {
         const auto seconds = setting.value == "none"
@@ -63,6 +84,12 @@ Result<void> parse_quota(PathChange &change, const Setting &setting) {
                                                    ", or none for a quota once and for all");
         MPS_TRY(seconds);
         change.quota_period_s = static_cast<std::uint32_t>(*seconds);
+        return {};
+    }
+    if (setting.key == "quota_then") {
+        const auto rate = parse_rate(setting);
+        MPS_TRY(rate);
+        change.quota_then_bit_s = *rate;
         return {};
     }
     const bool is_quota = setting.key == "quota";
@@ -84,9 +111,9 @@ std::unexpected<Error> no_such_attribute(const std::string &key) {
     }
     texts.push_back(fmt::format("energy ({})", fmt::join(energy_names, ", ")));
     texts.push_back(fmt::format("use ({})", fmt::join(use_names, ", ")));
-    for (const char *name : {"energy", "use", "quota", "quota_period", "quota_used"})
+    for (const char *name : {"energy", "use", "quota", "quota_period", "quota_then", "quota_used"})
         names.emplace_back(name);
-    texts.insert(texts.end(), names.end() - 3, names.end());
+    texts.insert(texts.end(), names.end() - 4, names.end());
     return fail(ErrorCode::usage, fmt::format("a path has no attribute '{}'", key),
                 fmt::format("{}there are: {}", did_you_mean(key, names), fmt::join(texts, ", ")));
 }
@@ -106,7 +133,8 @@ Result<std::uint32_t> use_flag(const std::string &name) {
 }
 
 Result<void> parse_one(PathChange &change, const Setting &setting) {
-    if (setting.key == "quota" || setting.key == "quota_period" || setting.key == "quota_used")
+    if (setting.key == "quota" || setting.key == "quota_period" || setting.key == "quota_then" ||
+        setting.key == "quota_used")
         return parse_quota(change, setting);
     if (setting.key == "energy") {
         MPS_TRY(energy_class(setting.value));
@@ -146,6 +174,12 @@ Result<void> change_quota(mps_path &path, const PathChange &change) {
         if (!path.quota_bytes && *change.quota_bytes)
             path.quota_since_ns = boottime_ns();
         path.quota_bytes = *change.quota_bytes;
+    }
+    if (change.quota_then_bit_s) {
+        if (*change.quota_then_bit_s)
+            MPS_TRY(in_range("quota_then", *change.quota_then_bit_s, least_quota_then_bit_s,
+                             most_quota_then_bit_s));
+        path.then_bytes_s = static_cast<std::uint32_t>(*change.quota_then_bit_s / 8);
     }
     if (change.quota_used_bytes)
         MPS_TRY(in_range("quota_used", *change.quota_used_bytes, 0, most_quota_bytes));
@@ -193,6 +227,7 @@ PathAttributes attributes_of(const mps_path &path) {
                           .energy = energy_name(path.energy_class),
                           .quota_bytes = path.quota_bytes ? std::optional(path.quota_bytes) : std::nullopt,
                           .quota_period_s = path.quota_period_s,
+                          .quota_then_bit_s = std::uint64_t{path.then_bytes_s} * 8,
                           .use = path.flags & MPS_PATH_NEVER ? "never" : "policy"};
 }
 

@@ -120,7 +120,8 @@ bool has_default_attributes(const mps_path &path) {
     const mps_path plain = default_path(path.ifindex, "");
     return path.weight == plain.weight && path.priority == plain.priority && path.cost == plain.cost &&
            path.energy_class == plain.energy_class && path.quota_bytes == plain.quota_bytes &&
-           path.quota_period_s == plain.quota_period_s && !(path.flags & MPS_PATH_NEVER);
+           path.quota_period_s == plain.quota_period_s && path.then_bytes_s == plain.then_bytes_s &&
+           !(path.flags & MPS_PATH_NEVER);
 }
 
 bool is_plain(const mps_path &path) {

@@ -27,6 +27,8 @@ std::string quota_text(const PathAttributes &attributes) {
     if (!attributes.quota_bytes)
         return "";
     std::string all = text::bytes(*attributes.quota_bytes);
+    if (attributes.quota_then_bit_s)
+        all += fmt::format(", then {} kbit/s,", static_cast<double>(attributes.quota_then_bit_s) / 1000);
     const std::uint32_t seconds = attributes.quota_period_s;
     if (seconds == 0)
         return all;

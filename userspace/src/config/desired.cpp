@@ -223,6 +223,8 @@ void Builder::add_attribute(const Entry &entry, InterfaceWish &wish) {
         wish.attributes.cost = change->cost;
     if (change->energy)
         wish.attributes.energy = change->energy;
+    if (change->quota_then_bit_s)
+        wish.attributes.quota_then_bit_s = change->quota_then_bit_s;
     if (change->use)
         wish.attributes.use = change->use;
     if (change->quota_bytes)
@@ -366,6 +368,7 @@ void apply(const InterfaceWish &wish, PathWish &path) {
     path.attributes.priority = change.priority.value_or(path.attributes.priority);
     path.attributes.cost = change.cost.value_or(path.attributes.cost);
     path.attributes.energy = change.energy.value_or(path.attributes.energy);
+    path.attributes.quota_then_bit_s = change.quota_then_bit_s.value_or(path.attributes.quota_then_bit_s);
     path.attributes.use = change.use.value_or(path.attributes.use);
     if (change.quota_bytes)
         path.attributes.quota_bytes = *change.quota_bytes ? change.quota_bytes : std::nullopt;

@@ -69,6 +69,7 @@ Section interface_section(const Status &status, const PathStatus &path) {
     if (a.quota_bytes) {
         section.put("quota", fmt::to_string(*a.quota_bytes));
         put("quota_period", a.quota_period_s, none.quota_period_s);
+        put("quota_then", a.quota_then_bit_s, none.quota_then_bit_s);
     }
     return section;
 }

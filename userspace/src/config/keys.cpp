@@ -97,6 +97,8 @@ std::span<const Key> keys() {
          "never: no policy uses it while a connection has anything else; default policy"},
         {Part::interface, "quota", Form::amount, optional, "none, or bytes: 10000000, \"5GB\", \"5GiB\"",
          "what it may carry in a period; default none"},
+        {Part::interface, "quota_then", Form::amount, optional, "none, or a rate: \"256kbit\", \"1.5Mbit\"",
+         "what it may carry in the mean once the quota is used up; default none"},
         {Part::interface, "quota_period", Form::amount, optional, "none, month, or a time: \"24h\", \"30d\"",
          "after which the count starts over; default none"},
         {Part::interface, "quota_day", Form::amount, optional, "1..31",

@@ -145,6 +145,7 @@ void DropIn::forget(const std::string &name) {
                 {"cost", none.cost},
                 {"energy", none.energy},
                 {"use", none.use},
+                {"quota_then", std::string("none")},
                 {"quota", std::string("none")}});
 }
 

@@ -39,9 +39,12 @@ std::optional<Action> change_of(const PathWish &wanted, const PathAttributes &li
     compare("energy", live.energy, wish.energy, action.change.energy);
     compare("use", live.use, wish.use, action.change.use);
     compare("quota", live.quota_bytes.value_or(0), wish.quota_bytes.value_or(0), action.change.quota_bytes);
-    // Without a quota a period means nothing.
-    if (wish.quota_bytes)
+    // Without a quota these mean nothing.
+    if (wish.quota_bytes) {
+        compare("quota_then", live.quota_then_bit_s / 8 * 8, wish.quota_then_bit_s / 8 * 8,
+                action.change.quota_then_bit_s);
         compare("quota_period", live.quota_period_s, wish.quota_period_s, action.change.quota_period_s);
+    }
     if (texts.empty())
         return std::nullopt;
     action.text = fmt::format("{}: {}", wanted.name, fmt::join(texts, ", "));

@@ -565,7 +565,8 @@ std::span<const Command> commands() {
                     "Connections that begin there, or have nothing else, use it, and so does the kernel after three time-outs in a row on all "
                     "the others.",
                     "A quota is counted in the data path, over all MPTCP connections of this network namespace, in both "
-                    "directions; the policy 'quota' keeps to it. A restart of the machine forgets the count, "
+                    "directions; the policy 'quota' keeps to it. With quota_then the path is not parked for good then, but used in bursts "
+                    "that make this rate in the mean, in both directions; a connection that has nothing else is not held back. A restart of the machine forgets the count, "
                     "unless mpschedd keeps it; quota_used=BYTES sets it.",
                 },
             .arguments = {{.name = "IFACE",
@@ -586,6 +587,7 @@ std::span<const Command> commands() {
             .examples = {{"path wan0 weight=3", "three times the share of a path of weight 1"},
                          {"path lte0 priority=1 cost=20 energy=lte", "standby, metered"},
                          {"path sat0 use=never", "only where nothing else is left"},
+                         {"path lte0 quota=5G quota_then=256kbit", "throttled then, instead of parked"},
                          {"path lte0 quota=5G quota_period=30d", "at most 5 GB in 30 days, with 'use quota'"},
                          {"path", "show all"}},
         },
@@ -906,6 +908,8 @@ std::span<const Term> path_attributes() {
         {use, "never: no policy uses it while a connection has anything else; default policy"},
         {"quota=none|BYTES", "what it may carry in a period: 10000000, 500k, 5GB, 5GiB; default none"},
         {"quota_period=none|TIME", "after which the count starts over: 3600 (s), 24h, 30d, 1w; default none"},
+        {"quota_then=none|RATE",
+         "what it may carry in the mean once the quota is used up: 256kbit, 1.5Mbit; default none"},
         {"quota_used=BYTES", "what it has carried in this period already"},
     };
     return all;
