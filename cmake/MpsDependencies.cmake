@@ -3,12 +3,13 @@
 #
 # Every library we link, found once. Folders use these target names:
 #   PkgConfig::LIBBPF (loader/ only)   PkgConfig::LIBMNL   fmt::fmt   nlohmann_json::nlohmann_json
-#   PkgConfig::SECCOMP   PkgConfig::SQLITE   CLI11::CLI11   OpenSSL::Crypto   Threads::Threads   mps_tomlplusplus (headers only)   Catch2::Catch2 (through mps_add_test)
+#   PkgConfig::NCURSES   PkgConfig::SECCOMP   PkgConfig::SQLITE   CLI11::CLI11   OpenSSL::Crypto   Threads::Threads   mps_tomlplusplus (headers only)   Catch2::Catch2 (through mps_add_test)
 
 include_guard(GLOBAL)
 
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(LIBBPF REQUIRED IMPORTED_TARGET GLOBAL libbpf>=1.1)
+pkg_check_modules(NCURSES REQUIRED IMPORTED_TARGET GLOBAL ncursesw)
 pkg_check_modules(LIBMNL REQUIRED IMPORTED_TARGET GLOBAL libmnl)
 pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET GLOBAL libseccomp>=2.5)
 find_package(fmt REQUIRED)

@@ -156,7 +156,7 @@ TEST_CASE("--help lists every command and every global option, and no other", "[
     CHECK(long_options_in(help) == expected);
     for (const mps::table::ExitCode &code : mps::table::exit_codes())
         CHECK(help.contains("\n  " + std::to_string(code.code) + "  " + std::string(code.text)));
-    for (const char *later : {"top", "daemon"})
+    for (const char *later : {"monitor", "daemon"})
         CHECK_FALSE(help.contains("\n  " + std::string(later) + " "));
 }
 

@@ -26,6 +26,7 @@
 #include "mpsched/gateway.hpp"
 #include "mpsched/instance.hpp"
 #include "mpsched/log.hpp"
+#include "mpsched/sampler.hpp"
 #include "mpsched/trace.hpp"
 
 namespace mps {
@@ -546,6 +547,43 @@ Result<Explanation> explain(const Instance &instance, std::uint32_t token) {
         return answer;
     }
     return fail(ErrorCode::usage, fmt::format("there is no MPTCP connection {:08x}", token), "see 'conns'");
+}
+
+// Each look a second behind the last, however quickly it is asked for.
+struct Sampler::Impl {
+    const Instance &instance;
+    std::uint64_t looks = 0;
+};
+
+Sampler::Sampler(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Sampler::Sampler(Sampler &&) noexcept = default;
+Sampler &Sampler::operator=(Sampler &&) noexcept = default;
+Sampler::~Sampler() = default;
+
+const std::string &Sampler::unmeasured() const {
+    static const std::string none;
+    return none;
+}
+
+Result<Sample> Sampler::take() {
+    if (const auto done = wanted(); !done)
+        return std::unexpected(done.error());
+    const std::uint64_t n = ++impl_->looks;
+    Sample sample{.monotonic_ns = n * 1'000'000'000, .installed = true};
+    sample.policy = sample.rx_policy = "weighted";
+    sample.paths = {path_of("wan0", 2), path_of("lte0", 3)};
+    sample.connections = *impl_->instance.connections();
+    for (ConnectionStatus &connection : sample.connections)
+        connection.subflows[0].bytes_acked += n * 1'000'000;
+    sample.counters = {{.name = "decided", .text = "decisions", .value = n * 250}};
+    sample.programs = {{.name = "mps_tc_eth", .id = 7, .runs = n * 1000, .time_ns = n * 2'000'000}};
+    return sample;
+}
+
+Result<Sampler> start_sampler(const Instance &instance, bool) {
+    if (const auto done = wanted(); !done)
+        return std::unexpected(done.error());
+    return Sampler(std::make_unique<Sampler::Impl>(instance));
 }
 
 std::string_view to_string(TracePacket::Ours ours) {

@@ -206,7 +206,7 @@ TEST_CASE("command lines that are wrong", "[cli]") {
          {"status", "--all"},
          "unknown option '--all' of 'status'",
          "there is 'mpsched stats --all' and 'mpsched detach --all' and 'mpsched unuse --all' and 'mpsched rule del --all'; 'status' has no options of its own"},
-        {"a command that other tools have", {"monitor"}, "unknown command 'monitor'", "'conns --watch'"},
+        {"a command that other tools have", {"monitor"}, "unknown command 'monitor'", "'top' shows"},
         {"another one", {"log"}, "unknown command 'log'", "'trace' tells"},
         {"a service", {"daemon"}, "unknown command 'daemon'", "mpschedd is the service"},
         {"an option before its command",

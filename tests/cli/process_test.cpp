@@ -135,6 +135,7 @@ const std::vector<Words> every_command{
     {"trace", "wan0", "--seconds", "0"},
     {"events", "--for", "0"},
     {"explain", "7a3b12cd"},
+    {"top", "--once"},
     {"stats"},
     {"stats", "--all"},
     {"probe"},
@@ -178,6 +179,8 @@ bool asks_loader(const Words &words) {
 
 // Its output is the other program's.
 bool becomes_another_program(const mps::table::Command &command) { return command.verb == "run"; }
+// It has a test of its own: each time it makes another file.
+bool makes_a_file(const mps::table::Command &command) { return command.verb == "bug-report"; }
 
 std::vector<Words> loader_commands() {
     std::vector<Words> all;
@@ -204,10 +207,11 @@ TEST_CASE("every command gives exactly one JSON document with --json", "[cli]") 
     // And nobody forgot to list a command here.
     for (const mps::table::Command &command : mps::table::commands()) {
         INFO(command.name());
-        CHECK((
-            becomes_another_program(command) || std::ranges::any_of(every_command, [&](const Words &words) {
-                return words[0] == command.verb && (command.sub_verb.empty() || words[1] == command.sub_verb);
-            })));
+        CHECK((becomes_another_program(command) || makes_a_file(command) ||
+               std::ranges::any_of(every_command, [&](const Words &words) {
+                   return words[0] == command.verb &&
+                          (command.sub_verb.empty() || words[1] == command.sub_verb);
+               })));
     }
 }
 
@@ -253,7 +257,7 @@ TEST_CASE("every command's --json=2 document is what the schema describes, error
                       fake(words, {.environment = {"MPS_FAKE_ERROR=1|it went wrong|do this|R1 invalid"}})));
     }
     for (const mps::table::Command &command : mps::table::commands())
-        CHECK((becomes_another_program(command) || seen.contains(command.name())));
+        CHECK((becomes_another_program(command) || makes_a_file(command) || seen.contains(command.name())));
     check("error", document(fake({"stauts", "--json=2"})));
     CHECK(fake({"status", "--json=3"}).exit_code == 2);
     CHECK(document(fake({"conns", "--json=1"})).is_array());
@@ -824,6 +828,42 @@ TEST_CASE("conns --watch ends when its reader has gone or at a signal, and tells
               .exit_code == 0);
     CHECK(mps::output::first_rows("a\nb\nc\n", 3) == "a\nb\nc\n");
     CHECK(mps::output::first_rows("a\nb\nc\n", 2) == "a\n… 2 lines more");
+}
+
+TEST_CASE("bug-report makes an archive that nobody else can read, with addresses masked", "[cli]") {
+    const FakeService service;
+    const auto folder = std::filesystem::temp_directory_path() / ("mpsched-bug-" + std::to_string(getpid()));
+    std::filesystem::create_directory(folder);
+    const std::string file = folder / "report.tar.gz";
+    const Outcome made = fake({"bug-report", file});
+    INFO(made.err);
+    CHECK(made.exit_code == 0);
+    CHECK(made.out.contains("Nothing was sent anywhere"));
+    CHECK((std::filesystem::status(file).permissions() & std::filesystem::perms::others_all) ==
+          std::filesystem::perms::none);
+    const auto inside = [&](const std::string &name) {
+        return mps::test::run({"tar", "-xzOf", file, "mpsched-report/" + name}).out;
+    };
+    CHECK(inside("README.txt").contains("Nothing of it was sent anywhere"));
+    CHECK(inside("mpsched/conns.txt").contains("7a3b12cd"));
+    CHECK_FALSE(inside("mpsched/conns.txt").contains("192.0.2.1"));
+    CHECK(inside("mpsched/conns.txt").contains("198.18."));
+    CHECK(Json::parse(inside("mpsched/conns.json"))["connections"].size() == 2);
+    CHECK(inside("system/uname.txt").starts_with("Linux"));
+    CHECK(inside("mpsched/settings.toml").contains("[default]"));
+    // It is not overwritten, and can be had as it is.
+    CHECK(fake({"bug-report", file}).exit_code == 1);
+    const Outcome plain = fake({"bug-report", file + "2", "--unmasked", "--json=2"});
+    const Json told = document(plain);
+    std::ifstream described(MPS_JSON_SCHEMA);
+    mps::test::Schema schema(Json::parse(described), true);
+    for (const std::string &wrong : schema.check("bug-report", told))
+        FAIL(wrong);
+    CHECK(told["masked"] == false);
+    CHECK(told["contents"].size() > 20);
+    CHECK(mps::test::run({"tar", "-xzOf", file + "2", "mpsched-report/mpsched/conns.txt"})
+              .out.contains("192.0.2.1"));
+    std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("trace refuses sizes and numbers that are none, and says what they look like", "[cli]") {

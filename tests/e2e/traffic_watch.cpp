@@ -247,3 +247,53 @@ TEST_CASE("conns --watch tells a line a look, with the throughput since the one 
     transfer.stop();
     check_clean(transfer.wait());
 }
+
+TEST_CASE(
+    "top tells the rates that the kernel carries and what programs cost, which is measured only meanwhile",
+    "[e2e][watch]") {
+    const auto network = must(Network::create(two_paths()));
+    const auto server = serve(network);
+    const Cli mpsched(network.a());
+    const Attachment attachment(network.a(), network.devices(), "tc");
+    mpsched("use round-robin");
+    auto transfer = upload(network, server);
+    std::this_thread::sleep_for(1s);
+    const auto runs = [] {
+        const auto shown = run_process({"bpftool", "-j", "prog", "show", "name", "mps_tc_eth"});
+        std::uint64_t sum = 0;
+        const Json all = Json::parse(shown->out, nullptr, false);
+        for (const Json &one : all.is_array() ? all : Json::array({all}))
+            sum += one.value("run_cnt", std::uint64_t{0});
+        return sum;
+    };
+    auto top = mpsched.start("top --delay 0.5 --count 4 --json");
+    Meter meter(network.b(), network.devices());
+    const auto window = meter.over(2s);
+    const auto looks = lines_of(must(top.wait(10s)).out);
+    REQUIRE(looks.size() == 4);
+    double rate = 0, cost = 0, runs_s = 0;
+    for (const Json &look : looks) {
+        for (const Json &path : look.at("paths"))
+            rate += path.at("sent_bytes_s").get<double>() * 8e-6;
+        for (const Json &program : look.at("programs")) {
+            cost += program.at("core_share").get<double>();
+            runs_s += program.at("runs_s").get<double>();
+        }
+    }
+    rate /= 4;
+    report(fmt::format("told {:.1f} Mbit/s, on the wire {:.1f}; programs {:.2f} % of a core, {:.0f} runs/s",
+                       rate, window.total_mbit, cost * 25, runs_s / 4));
+    CHECK(rate > 0.75 * window.total_mbit);
+    CHECK(rate < 1.1 * window.total_mbit);
+    CHECK(runs_s > 0);
+    CHECK(cost > 0);
+    // Nobody measures any more.
+    const auto counted = runs();
+    std::this_thread::sleep_for(500ms);
+    CHECK(counted > 0);
+    CHECK(runs() == counted);
+    CHECK(mpsched("top --once").out.contains("connection"));
+    CHECK(mpsched("top --once --view programs").out.contains("mps_tc_eth"));
+    transfer.stop();
+    check_clean(transfer.wait());
+}

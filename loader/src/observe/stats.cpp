@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include "observe/stats.hpp"
+
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
@@ -25,11 +27,7 @@ static_assert(std::size(counter_rows) == MPS_C_MAX);
 
 } // namespace
 
-Result<std::vector<CounterValue>> Instance::stats() const {
-    const auto call = impl_->enter();
-    MPS_TRY(call);
-    const auto pins = impl_->open_for_reading();
-    MPS_TRY(pins);
+Result<std::vector<CounterValue>> read_counters(const Pins &pins) {
     const int cpus = libbpf_num_possible_cpus();
     if (cpus < 1)
         return std::unexpected(system_error(cpus, "counting the processors"));
@@ -39,7 +37,7 @@ Result<std::vector<CounterValue>> Instance::stats() const {
     static_assert(sizeof(mps_counters) == MPS_C_MAX * sizeof(std::uint64_t));
     std::vector<std::uint64_t> values(words * static_cast<std::size_t>(cpus));
     const std::uint32_t key = 0;
-    if (bpf_map_lookup_elem(pins->map(MPS_MAP_COUNTERS), &key, values.data())) {
+    if (bpf_map_lookup_elem(pins.map(MPS_MAP_COUNTERS), &key, values.data())) {
         return std::unexpected(system_error(errno, "reading the counters"));
     }
     std::vector<CounterValue> result;
@@ -50,6 +48,14 @@ Result<std::vector<CounterValue>> Instance::stats() const {
         result.push_back(counter);
     }
     return result;
+}
+
+Result<std::vector<CounterValue>> Instance::stats() const {
+    const auto call = impl_->enter();
+    MPS_TRY(call);
+    const auto pins = impl_->open_for_reading();
+    MPS_TRY(pins);
+    return read_counters(*pins);
 }
 
 } // namespace mps

@@ -8,6 +8,7 @@
 namespace mps::cli {
 
 void setup_attach(Binder &binder);
+void setup_bug_report(Binder &binder);
 void setup_config_apply(Binder &binder);
 void setup_config_check(Binder &binder);
 void setup_config_diff(Binder &binder);
@@ -38,6 +39,7 @@ void setup_run(Binder &binder);
 void setup_set(Binder &binder);
 void setup_stats(Binder &binder);
 void setup_status(Binder &binder);
+void setup_top(Binder &binder);
 void setup_trace(Binder &binder);
 void setup_unuse(Binder &binder);
 void setup_use(Binder &binder);
@@ -50,6 +52,7 @@ struct CommandCode {
 
 inline constexpr CommandCode command_codes[] = {
     {"attach", setup_attach},
+    {"bug-report", setup_bug_report},
     {"config apply", setup_config_apply},
     {"config check", setup_config_check},
     {"config diff", setup_config_diff},
@@ -80,6 +83,7 @@ inline constexpr CommandCode command_codes[] = {
     {"set", setup_set},
     {"stats", setup_stats},
     {"status", setup_status},
+    {"top", setup_top},
     {"trace", setup_trace},
     {"unuse", setup_unuse},
     {"use", setup_use},

@@ -153,15 +153,6 @@ Result<std::string> read_whole(const std::string &path) {
                 "write a new file and rename it, or try again when it is complete");
 }
 
-std::string default_path() {
-    const char *path = std::getenv("MPS_CONFIG");
-    return path && *path ? path : "/etc/mpsched/mpsched.toml";
-}
-
-std::string drop_in_folder(const std::string &path) {
-    return fs::path(path).replace_extension(".d").string();
-}
-
 Result<std::vector<File>> read_set(const std::string &path, std::vector<Problem> &problems) {
     std::vector<std::string> paths;
     std::error_code error;

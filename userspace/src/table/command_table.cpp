@@ -87,6 +87,45 @@ std::span<const Command> commands() {
                          {"conns --watch 1", "see how they change"}},
         },
         {
+            .verb = "top",
+            .group = Group::look,
+            .summary = "paths, connections, subflows and programs with their rates, live",
+            .description =
+                {
+                    "Above, the policies in use, how many decisions and edits there are in a second, and the paths; below, a table of "
+                    "connections, subflows, paths or BPF programs, sorted and filtered by keys. h tells which. Rates are of contents: "
+                    "acknowledged by peers, or received. Programs and what share of a core they take are measured by the kernel, which "
+                    "costs two readings of the clock for each run of any BPF program, and only while top runs.",
+                    "Where standard output is no terminal, or one that cannot be drawn on, and with --batch or --count, frames follow "
+                    "each other as lines, as wide as COLUMNS says (132), with --json as one document in a line. Colours are left out "
+                    "with --no-color, or where NO_COLOR is set.",
+                },
+            .options = {{.name = "--view",
+                         .value = "VIEW",
+                         .allowed = {"paths", "connections", "subflows", "programs"},
+                         .default_value = "connections",
+                         .complete = Complete::one_of,
+                         .text = "the table to begin with"},
+                        {.name = "--sort",
+                         .value = "COLUMN",
+                         .text = "by its title, such as sent, rtt or token"},
+                        {.name = "--reverse", .text = "the other way round"},
+                        {.name = "--filter",
+                         .value = "TEXT",
+                         .text = "only rows with this in their names, tokens, addresses or verdicts"},
+                        {.name = "--delay",
+                         .value = "SECONDS",
+                         .default_value = "1",
+                         .text = "between two looks, from 0.1"},
+                        {.name = "--count", .value = "NUMBER", .text = "end after so many frames"},
+                        {.name = "--once", .text = "one frame of half a second, as lines"},
+                        {.name = "--batch", .text = "frames as lines, one below the other"},
+                        {.name = "--no-color", .text = "without colours"}},
+            .examples = {{"top", "q ends it"},
+                         {"top --view subflows --sort rtt", "the slowest first"},
+                         {"top --once --view paths", "for a script"}},
+        },
+        {
             .verb = "explain",
             .group = Group::look,
             .summary = "why a connection uses the subflows that it uses",
@@ -146,6 +185,27 @@ std::span<const Command> commands() {
                 },
             .examples = {{"doctor", "when something seems not to work"},
                          {"doctor --json", "the same for a script: severity, id, what, why, next"}},
+        },
+        {
+            .verb = "bug-report",
+            .group = Group::look,
+            .summary = "one archive of all that a report about mpsched should have, addresses masked",
+            .description =
+                {
+                    "Versions, probe, status, doctor, connections, counters, policies, paths, rules and files of settings; links, "
+                    "addresses, routes, endpoints, sockets and counters of the network namespace; attached programs; of the "
+                    "kernel's log the lines about BPF and MPTCP. README.txt in it tells what each file is and what could not be had.",
+                    "Addresses, link-layer addresses and the host's name are masked, the same always in the same way, unless "
+                    "--unmasked is given; interfaces keep their names. Nobody else may read the archive, and nothing is sent "
+                    "anywhere: look at it before you give it away.",
+                },
+            .arguments =
+                {{.name = "FILE",
+                  .required = false,
+                  .complete = Complete::file,
+                  .text = "the archive, NAME.tar.gz; without it mpsched-report-DATE.tar.gz in this folder"}},
+            .options = {{.name = "--unmasked", .text = "addresses and names as they are"}},
+            .examples = {{"bug-report", "then attach the archive to your report"}},
         },
         {
             .verb = "stats",
@@ -960,8 +1020,7 @@ std::span<const Term> absent_commands() {
     constexpr std::string_view rules = "'status' shows the rules, 'use --for' makes one, 'unuse' removes it";
     constexpr std::string_view connections = "'conns' shows the connections and their subflows";
     static const std::vector<Term> all{
-        {"top", "'conns --watch' shows the connections again and again"},
-        {"monitor", "'conns --watch' shows the connections again and again, 'events' what happens"},
+        {"monitor", "'top' shows what is going on, 'events' tells what happens"},
         {"why", "'explain TOKEN' tells why a connection uses the subflows that it uses"},
         {"log",
          "'trace' tells packets and decisions as they happen, 'stats' counts what was decided and why not"},
