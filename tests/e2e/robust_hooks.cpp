@@ -520,6 +520,25 @@ TEST_CASE(
     rig.ok({"detach", "--all"});
 }
 
+TEST_CASE("what is known of an interface's name outlives attach and detach", "[robust][hooks]") {
+    const Rig rig;
+    const auto check = [&rig](const char *when) {
+        INFO(when);
+        const Json path = rig.json({"path", "lte"});
+        CHECK(path["use"] == "never");
+        CHECK(path["weight"] == 3);
+        CHECK(path["priority"] == 2);
+    };
+    rig.ok({"path", "lte", "use=never", "weight=3", "priority=2"});
+    rig.ok({"attach", "dsl", "lte"});
+    check("attached");
+    rig.ok({"detach", "lte"});
+    check("detached");
+    rig.ok({"attach", "lte"});
+    check("attached again");
+    rig.ok({"detach", "--all"});
+}
+
 TEST_CASE("a rule that names an interface matches it again when it is back", "[robust][hooks]") {
     Rig rig;
     rig.ok({"attach", "dsl", "lte"});

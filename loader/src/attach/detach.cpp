@@ -65,7 +65,7 @@ Result<void> forget_interface(Session &session, std::uint32_t ifindex) {
     if (!*entry)
         return {};
     mps_path path = (*entry)->path;
-    path.flags &= MPS_PATH_L3;
+    path.flags &= MPS_PATH_L3 | MPS_PATH_NEVER;
     auto done = is_plain(path) ? session.path_table().remove(ifindex) : session.path_table().put(path);
     if (!done)
         return done;

@@ -128,7 +128,8 @@ Result<void> put_programs(Session &session, Before &before, const AttachWish &wi
 
 Result<void> mark_attached(Session &session, const Before &before, const AttachWish &wish) {
     mps_path path = before.path.value_or(default_path(before.device.ifindex, before.device.name));
-    path.flags = MPS_PATH_ATTACHED | MPS_PATH_WANTED;
+    // What belongs to the name stays; the rest is of this device and this way to attach it.
+    path.flags = (path.flags & MPS_PATH_NEVER) | MPS_PATH_ATTACHED | MPS_PATH_WANTED;
     path.mode = path_mode(wish.mode);
     if (before.device.layer3())
         path.flags |= MPS_PATH_L3;
