@@ -848,7 +848,7 @@ TEST_CASE("bug-report makes an archive that nobody else can read, with addresses
     CHECK(inside("mpsched/conns.txt").contains("7a3b12cd"));
     CHECK_FALSE(inside("mpsched/conns.txt").contains("192.0.2.1"));
     CHECK(inside("mpsched/conns.txt").contains("198.18."));
-    CHECK(Json::parse(inside("mpsched/conns.json"))["connections"].size() == 2);
+    CHECK(Json::parse(inside("mpsched/conns.json"))["connections"].size() == 3);
     CHECK(inside("system/uname.txt").starts_with("Linux"));
     CHECK(inside("mpsched/settings.toml").contains("[default]"));
     // It is not overwritten, and can be had as it is.
