@@ -251,3 +251,30 @@ TEST_CASE("a command has a policy of its own for as long as it runs") {
     CHECK(must(lab::run_process({"find", "/sys/fs/cgroup", "-name", fs::path(selector).filename()}))
               .out.empty());
 }
+
+TEST_CASE("a service is started under run by a drop-in, and as before when that is gone") {
+    // systemd's folders of this test alone.
+    const std::string mpsched = e2e::Cli::default_binary();
+    const std::string script = fmt::format(
+        "set -e; cd /etc/systemd/system; mkdir -p web.service.d\n"
+        "printf '[Unit]\\nDescription=x\\n[Service]\\nType=forking\\nExecStart=/bin/old\\nExecStart=-/bin/web -a \\\\\\n  \"b c\"\\n' "
+        ">web.service\n"
+        "printf '[Service]\\nExecStart=\\nExecStart=-!/bin/true --x\\n' >other.conf; cp web.service second.service\n"
+        "{0} run --unit web >/dev/null; tail -n +2 web.service.d/mpsched-run.conf; echo ==\n"
+        "mv other.conf web.service.d/; {0} run --unit web.service | tail -n 1; tail -n 1 web.service.d/mpsched-run.conf; echo ==\n"
+        "systemd-analyze verify --man=no ./web.service 2>&1 | grep -c mpsched-run || true\n"
+        "{0} run --unit web --undo >/dev/null; ls web.service.d; {0} run --unit second --undo\n"
+        "{0} run --unit nosuch 2>&1 | head -n 1\n",
+        mpsched);
+    const auto result = must(lab::run_process(
+        {"unshare", "--mount", "sh", "-c",
+         "mkdir -p /etc/systemd/system; mount -t tmpfs none /etc/systemd/system; " + script}));
+    INFO(result.err);
+    CHECK(result.out == fmt::format("[Service]\nExecStart=\nExecStart={0} run --quiet -- /bin/old\n"
+                                    "ExecStart=-{0} run --quiet -- /bin/web -a  \"b c\"\n==\n"
+                                    "next: systemctl daemon-reload && systemctl restart web.service\n"
+                                    "ExecStart=-!{0} run --quiet -- /bin/true --x\n==\n0\n"
+                                    "other.conf\nthere was no drop-in of ours for second.service\n"
+                                    "mpsched: systemd has no unit nosuch.service\n",
+                                    mpsched));
+}

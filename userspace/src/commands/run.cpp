@@ -4,6 +4,7 @@
 // are the command's own; what it needs beside itself is a process of its own (run/supervisor.hpp).
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <system_error>
@@ -19,6 +20,7 @@
 #include "run/cgroup.hpp"
 #include "run/filter.hpp"
 #include "run/supervisor.hpp"
+#include "run/unit.hpp"
 
 namespace mps::cli {
 
@@ -28,6 +30,8 @@ struct RunOptions {
     std::vector<std::string> command;
     std::optional<std::string> policy;
     std::vector<std::string> settings;
+    std::optional<std::string> unit;
+    bool undo = false;
     bool quiet = false;
 };
 
@@ -117,7 +121,46 @@ Result<void> prepare(const Context &context, const RunOptions &options) {
     return supervisor->begin(std::move(*listener));
 }
 
+Result<std::string> service_name(const std::string &name) {
+    if (name.empty() || name.contains('/'))
+        return usage_error(fmt::format("{} is no unit", text::quoted(name)),
+                           "for example nginx or nginx.service");
+    const std::size_t dot = name.rfind('.');
+    if (dot == std::string::npos)
+        return name + ".service";
+    if (name.substr(dot) != ".service")
+        return usage_error(fmt::format("{} is no service", text::quoted(name)),
+                           "only services start programs");
+    return name;
+}
+
+Result<Reply> run_unit(const RunOptions &options) {
+    if (!options.command.empty())
+        return usage_error("'--unit' takes no COMMAND", "the unit says what it starts");
+    const auto unit = service_name(*options.unit);
+    MPS_TRY(unit);
+    if (options.policy)
+        return usage_error("a unit has its policy by a rule",
+                           fmt::format("mpsched use {} --for unit={} --persist", *options.policy, *unit));
+    const std::string next = fmt::format("systemctl daemon-reload && systemctl restart {}", *unit);
+    const auto path = options.undo ? run::remove_drop_in(*unit)
+                                   : run::add_drop_in(*unit, std::filesystem::read_symlink("/proc/self/exe"));
+    MPS_TRY(path);
+    std::string text =
+        path->empty() ? fmt::format("there was no drop-in of ours for {}\n", *unit)
+                      : fmt::format("{} {}\nnext: {}\n", options.undo ? "removed" : "wrote", *path, next);
+    return Reply{.json = {{"unit", *unit}, {"drop_in", path->empty() ? Json() : Json(*path)}, {"next", next}},
+                 .text = std::move(text)};
+}
+
 Result<Reply> run_run(const Context &context, const RunOptions &options) {
+    if (options.unit)
+        return run_unit(options);
+    if (options.undo)
+        return usage_error("'--undo' is for '--unit'", "mpsched run --unit NAME --undo");
+    if (options.command.empty())
+        return usage_error("'run' needs COMMAND: a program and its arguments, behind '--'",
+                           "mpsched run -- curl URL");
     if (!context.globals.netns.empty())
         return usage_error(
             "'run' does not enter network namespaces",
@@ -135,6 +178,8 @@ void setup_run(Binder &binder) {
     binder.argument("COMMAND", options->command);
     binder.option("--policy", options->policy);
     binder.option("--set", options->settings);
+    binder.option("--unit", options->unit);
+    binder.flag("--undo", options->undo);
     binder.flag("--quiet", options->quiet);
     binder.run([options](const Context &context) { return run_run(context, *options); });
 }
