@@ -128,6 +128,42 @@ static __always_inline void note_pure_ack(struct __sk_buff *skb, struct mps_gate
 		way->window = bpf_ntohs(tcp->window);
 }
 
+/* What a packet that is believed tells of the way that it goes. */
+static __always_inline void note_forward(struct __sk_buff *skb, struct mps_gateway_way *way,
+					 struct mps_gateway_way *back, const struct mps_packet *pkt,
+					 __u64 now_ns)
+{
+	__u32 tsecr;
+
+	count_contents(way, pkt);
+	if (pkt->has_tstamp) {
+		tsecr = echoed_timestamp(pkt, (void *)(long)skb->data, (void *)(long)skb->data_end);
+		if (tsecr)
+			measure_forward(way, back, pkt, tsecr);
+		if (!way->has_tstamp || (__s32)(pkt->tsval - way->tsval) > 0)
+			way->tsval = pkt->tsval;
+		way->tsecr = tsecr;
+		way->has_tstamp = 1;
+	}
+	if ((__s32)(pkt->ack - way->ack) > 0)
+		way->ack = pkt->ack;
+	way->last_ns = now_ns;
+	way->seen = 1;
+	if (pkt->has_prio)
+		way->backup = pkt->prio_backup;
+}
+
+/* The subflow of an MPTCP packet that is no part of a handshake, or that completes one. */
+static __always_inline struct mps_gateway_flow *find_subflow_of(struct __sk_buff *skb, struct gateway_work *w)
+{
+	struct mps_gateway_flow *flow = bpf_map_lookup_elem(&mps_gw_flows, &w->key);
+
+	if (flow || !mps_gw_third(skb))
+		return flow;
+	/* Its own numbers, in case that nothing else follows for long. */
+	return bpf_map_lookup_elem(&mps_gw_flows, &w->key);
+}
+
 static __always_inline int handle_forward(struct __sk_buff *skb, bool l3, __u32 out)
 {
 	void *data = (void *)(long)skb->data, *data_end = (void *)(long)skb->data_end;
@@ -135,7 +171,6 @@ static __always_inline int handle_forward(struct __sk_buff *skb, bool l3, __u32 
 	struct mps_gateway_flow *flow;
 	struct gateway_work *w;
 	struct mps_packet *pkt;
-	__u32 side, tsecr;
 	int parsed;
 
 	/* Our own (gateway_tell.bpf.h): it goes where packets of its subflow go. */
@@ -161,43 +196,17 @@ static __always_inline int handle_forward(struct __sk_buff *skb, bool l3, __u32 
 		mps_gw_unusual(skb);
 		return TC_ACT_UNSPEC;
 	}
-	if (mps_gw_read_key(skb))
+	flow = mps_gw_read_key(skb) ? NULL : find_subflow_of(skb, w);
+	/* Or it is seen at the other interface as well. */
+	if (!flow || flow->ifindex != skb->ifindex)
 		return TC_ACT_UNSPEC;
-	flow = bpf_map_lookup_elem(&mps_gw_flows, &w->key);
-	if (!flow) {
-		if (!mps_gw_third(skb))
-			return TC_ACT_UNSPEC;
-		/* Its own numbers, in case that nothing else follows for long. */
-		flow = bpf_map_lookup_elem(&mps_gw_flows, &w->key);
-		if (!flow)
-			return TC_ACT_UNSPEC;
-	}
-	/* Seen at the other interface as well. */
-	if (flow->ifindex != skb->ifindex)
-		return TC_ACT_UNSPEC;
-	side = w->side & 1;
-	way = &flow->way[side];
-	back = &flow->way[1 - side];
+	way = &flow->way[w->side & 1];
+	back = &flow->way[~w->side & 1];
 	if (!forward_is_believed(way, back, pkt, w->now_ns)) {
 		mps_gw_begin_anew(skb);
 		return TC_ACT_UNSPEC;
 	}
-	count_contents(way, pkt);
-	if (pkt->has_tstamp) {
-		tsecr = echoed_timestamp(pkt, (void *)(long)skb->data, (void *)(long)skb->data_end);
-		if (tsecr)
-			measure_forward(way, back, pkt, tsecr);
-		if (!way->has_tstamp || (__s32)(pkt->tsval - way->tsval) > 0)
-			way->tsval = pkt->tsval;
-		way->tsecr = tsecr;
-		way->has_tstamp = 1;
-	}
-	if ((__s32)(pkt->ack - way->ack) > 0)
-		way->ack = pkt->ack;
-	way->last_ns = w->now_ns;
-	way->seen = 1;
-	if (pkt->has_prio)
-		way->backup = pkt->prio_backup;
+	note_forward(skb, way, back, pkt, w->now_ns);
 	if (is_pure_ack(pkt)) {
 		note_pure_ack(skb, way, pkt, w->now_ns);
 		if (flow->grouped && mps_gw_steer(skb) < 0)

@@ -24,14 +24,17 @@ __noinline int mps_gw_choose_slot(__u32 receiver, __u32 nr_rules, __u32 dflt)
 		return dflt;
 	m->slot = dflt;
 	m->rx = 1;
+	/* Of the socket nothing is known: rules by its mark, user or cgroup do not concern it. */
 	m->want.mark = 0;
+	m->want.uid = ~0u;
 	m->want.ifindex = w->ifindex;
 	m->want.local_port = bpf_ntohs(w->key.port[receiver & 1]);
 	m->want.remote_port = bpf_ntohs(w->key.port[~receiver & 1]);
 	__builtin_memcpy(m->want.local, w->key.address[receiver & 1], 16);
 	__builtin_memcpy(m->want.remote, w->key.address[~receiver & 1], 16);
+	__builtin_memcpy(m->host.address, w->key.address[~receiver & 1], 16);
 	for (__u32 i = 0; i < CGROUP_DEPTH_MAX; i++)
-		m->cgroup_ids[i] = 0;
+		m->cgroup_ids[i] = m->cgroup_names[i] = 0;
 	bpf_loop(nr_rules > MPS_MAX_RULES ? MPS_MAX_RULES : nr_rules, try_rule, NULL, 0);
 	return m->slot;
 }

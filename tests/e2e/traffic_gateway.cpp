@@ -332,6 +332,35 @@ TEST_CASE("weights at a gateway share what both hosts send", "[e2e][gateway]") {
     gateway.check_hosts();
 }
 
+TEST_CASE(
+    "rules at a gateway go by the ends of a connection, and no user, unit or cgroup of the box is theirs",
+    "[e2e][gateway]") {
+    Gateway gateway(Family::ipv4);
+    gateway.mpsched("attach --role gateway up0 up1 --policy default");
+    gateway.mpsched("path up1 priority=1");
+    BothWays traffic(gateway);
+    std::this_thread::sleep_for(1s);
+    Meters meters(gateway);
+    for (const char *rule : {"user=0", "cgroup=/", "mark=0x1"})
+        gateway.mpsched(fmt::format("use active-standby --for {}", rule));
+    std::this_thread::sleep_for(500ms);
+    Shares seen = meters.over(700ms);
+    report("rules of sockets: " + seen.text());
+    CHECK(count(gateway, "told") == 0);
+    CHECK(seen.up.share[1] > 0.2);
+    CHECK(seen.down.share[1] > 0.2);
+
+    // To who receives what the server sends, the server's is the remote port.
+    gateway.mpsched(fmt::format("use active-standby --for rport={}", gateway.server.port()));
+    std::this_thread::sleep_for(1s);
+    seen = meters.over(700ms);
+    report("a rule of the server's port: " + seen.text());
+    CHECK(seen.up.share[1] > 0.2);
+    CHECK(seen.down.share[1] < 0.12);
+    traffic.finish();
+    gateway.check_hosts();
+}
+
 TEST_CASE("thousands of quick connections pass a gateway, each is seen, and none stays", "[e2e][gateway]") {
     Gateway gateway(Family::ipv4, 0);
     gateway.mpsched("attach --role gateway up0 up1 --policy default");
