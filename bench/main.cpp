@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // mpsched-bench: what the data path costs on this machine, beside what it may cost.
+#include "gateway.hpp"
 #include "goodput.hpp"
 #include "measure.hpp"
 #include "packet.hpp"
@@ -230,6 +231,8 @@ Measured measure_all(bool quick, bool no_goodput) {
         throw std::runtime_error("idle packets were decided on, or others were not");
     const auto policies = bench::measure_policies(bpf_program__fd(one->progs.bench_empty), rounds);
     out.packets.insert(out.packets.end(), policies.begin(), policies.end());
+    const auto forwarded = bench::measure_gateway(rig.empty_tc(), rounds);
+    out.packets.insert(out.packets.end(), forwarded.begin(), forwarded.end());
     tell_in_lookups(out.packets);
     if (!no_goodput) {
         const Policy pass = bench::load_policy(rig, "default");

@@ -345,6 +345,7 @@ int Rig::map(const std::string &name) const {
 }
 
 int Rig::empty_xdp() const { return bpf_program__fd(empty_->progs.empty_xdp); }
+int Rig::empty_tc() const { return bpf_program__fd(empty_->progs.empty_tc); }
 
 void Rig::decide(std::uint32_t allowed, std::uint32_t flags) {
     policy_->data_params->mps_params.allowed = allowed;

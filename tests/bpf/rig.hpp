@@ -119,6 +119,7 @@ class Rig {
     int program(const std::string &name) const;
     int map(const std::string &name) const;
     int empty_xdp() const;
+    int empty_tc() const;
 
     // The policy answers `allowed` from now on.
     void decide(std::uint32_t allowed, std::uint32_t flags = 0);

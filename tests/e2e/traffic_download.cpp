@@ -96,7 +96,8 @@ TEST_CASE("energy: a download comes by the radio that takes less energy for it",
     PeerRun run(two_paths(Family::ipv6, path_mbit), "tc");
     run.mpsched("path dsl energy=wifi");
     run.mpsched("path lte energy=3g");
-    run.mpsched("use energy --set umts_tail_ms=60000");
+    // Dearer also once it is awake: what it received before its peer was told has woken it.
+    run.mpsched("use energy --set umts_tail_ms=60000 --set umts_base_mw=5000 --set umts_down_mw=5000");
     auto transfer = run.start();
     std::this_thread::sleep_for(500ms);
     const auto dear = run.receives(1500ms);

@@ -41,6 +41,7 @@ struct Scene {
             if (policy["is_default"] == true)
                 return policy;
         FAIL("no policy is the default");
+        return {};
     }
 };
 

@@ -211,7 +211,8 @@ TcpOption remove_addr::option() const {
 }
 
 TcpOption mp_prio::option() const {
-    const unsigned head = static_cast<unsigned>(reserved_bits << 9) | (backup ? MPTCP_MP_PRIO_B : 0U);
+    const unsigned head =
+        static_cast<unsigned>(reserved_bits << 9) | (backup ? static_cast<unsigned>(MPTCP_MP_PRIO_B) : 0U);
 
     return address_id
                ? mptcp_option("mp_prio", MPTCP_SUB_MP_PRIO, head, {{MPTCP_FIELD_address_id, {*address_id}}})
