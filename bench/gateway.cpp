@@ -52,8 +52,8 @@ std::vector<Row> measure_gateway(int empty_tc, Rounds rounds) {
     pass(out, to_server(ACK, 1001, 9001) / mp_capable{.sender_key = 5, .receiver_key = server_key});
     const auto row = [&](const char *name, const char *how, const Packet &packet, double target) {
         const Bytes frame = packet.build();
-        Row one{name, how, Subject{bpf_program__fd(out), frame, 0, unspecified},
-                Subject{empty_tc, frame, 0, unspecified}};
+        Row one{name, how, Subject{bpf_program__fd(out), frame, 0, unspecified, true},
+                Subject{empty_tc, frame, 0, unspecified, true}};
         one.target_lookups = target;
         return one;
     };

@@ -32,8 +32,10 @@ double run(const Subject &subject, unsigned repeat) {
     context.ingress_ifindex = subject.ifindex;
     opts.data_in = subject.packet.data();
     opts.data_size_in = static_cast<__u32>(subject.packet.size());
-    opts.ctx_in = &context;
-    opts.ctx_size_in = sizeof(context);
+    if (!subject.tc) {
+        opts.ctx_in = &context;
+        opts.ctx_size_in = sizeof(context);
+    }
     opts.repeat = static_cast<int>(repeat);
     if (subject.before)
         subject.before();

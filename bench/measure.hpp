@@ -18,6 +18,7 @@ struct Subject {
     packet::Bytes packet;
     std::uint32_t ifindex = 0;
     int verdict = 2; // XDP_PASS; any other end is an error, so nothing is measured that did not run
+    bool tc = false; // a program of TC, which meets the packet without an interface
     std::function<void()> before = {}; // in each round, not measured: puts things as this subject needs them
 };
 
