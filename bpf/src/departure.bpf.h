@@ -91,18 +91,7 @@ static __always_inline bool read_peer(struct mps_peer *peer, void *ssk, struct m
 	p->self = MPS_MAX_SUBFLOWS;
 	peer->conn.decided_ns = p->now_ns;
 	peer->conn.last_node = (__u64)msk->conn_list.prev;
-	view->token = msk->token;
-	view->unsent_bytes = 0;
-	view->unacked_bytes = 0;
-	view->window_bytes = 0;
-	view->now_us = p->now_ns / 1000;
-	view->last_allowed = peer->conn.allowed;
-	view->direction = MPS_DIRECTION_RX;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		view->sf[i].flags = 0;
-		view->sf[i].bytes_acked = 0;
-		view->known[i] = 0;
-	}
+	begin_receiving_view(view, peer, msk->token, p->now_ns);
 	walk.view = view;
 	walk.conn = NULL;
 	walk.pass = p;

@@ -170,18 +170,9 @@ static __always_inline void decide_forward(struct __sk_buff *skb, struct mps_pee
 	mps_gw_follow_choice(peer, config, receiver);
 	p->wants = config->slot_wants[peer->conn.slot & (MPS_MAX_SLOTS - 1)];
 	peer->conn.decided_ns = bpf_ktime_get_coarse_ns();
-	view->token = token;
-	view->unsent_bytes = 0;
-	view->unacked_bytes = 0;
-	view->window_bytes = 0;
-	view->now_us = p->now_ns / 1000;
-	view->last_allowed = peer->conn.allowed;
-	view->direction = MPS_DIRECTION_RX;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		view->sf[i].flags = 0;
-		view->sf[i].bytes_acked = 0;
+	begin_receiving_view(view, peer, token, p->now_ns);
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
 		mps_gw_take(view, peer, p, conn_token, i | began << 4);
-	}
 	if (peer->conn.known != p->seen)
 		mps_forget_gone(&peer->conn, p->seen);
 	view->present = p->seen;

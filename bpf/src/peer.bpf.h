@@ -490,4 +490,22 @@ __noinline int mps_compare_peer(struct mps_peer *peer, const struct mps_view *vi
 	return 0;
 }
 
+/* A view of what a peer sends, of which no subflow is known yet. What only a sender knows is 0. */
+static __always_inline void begin_receiving_view(struct mps_view *view, const struct mps_peer *peer,
+						 __u32 token, __u64 now_ns)
+{
+	view->token = token;
+	view->unsent_bytes = 0;
+	view->unacked_bytes = 0;
+	view->window_bytes = 0;
+	view->now_us = now_ns / 1000;
+	view->last_allowed = peer->conn.allowed;
+	view->direction = MPS_DIRECTION_RX;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+		view->sf[i].flags = 0;
+		view->sf[i].bytes_acked = 0;
+		view->known[i] = 0;
+	}
+}
+
 #endif /* MPS_PEER_BPF_H */
