@@ -29,10 +29,13 @@ class TestBinary:
 
 @dataclasses.dataclass
 class Tally:
-    """Test cases. Each failure and skip is a line for people; `ran` are the names of all that were told."""
+    """Test cases. Each failure and skip is a line for people; `ran` are the names of all that were told, `failed` of those
+    that failed in a binary that ran to its end.
+    """
 
     passed: int = 0
     failures: list[str] = dataclasses.field(default_factory=list)
+    failed: list[str] = dataclasses.field(default_factory=list)
     skips: list[str] = dataclasses.field(default_factory=list)
     ran: set[str] = dataclasses.field(default_factory=set)
 
@@ -40,6 +43,7 @@ class Tally:
         """Adds another one's cases."""
         self.passed += other.passed
         self.failures += other.failures
+        self.failed += other.failed
         self.skips += other.skips
         self.ran |= other.ran
 
@@ -107,6 +111,8 @@ def judge(where: str, data: bytes | None, status: int | None, limit_s: int, rule
         else:
             tally.failures.append(f"{line} ({rules.said_by} does not allow this skip)")
     tally.ran = {*document["passed"], *document["failed"], *(one["name"] for one in document["skipped"])}
+    if document["complete"]:
+        tally.failed = document["failed"]
     if not document["complete"]:
         during = f", in: {document['running']}" if document["running"] else ""
         tally.failures.append(f"{where}: {_unfinished(status, ended, limit_s)}{during}")

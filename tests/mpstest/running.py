@@ -7,6 +7,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -51,6 +52,10 @@ class Runner:
             for lane in [pool.submit(self._lane, alone, beside), pool.submit(self._lane, beside)]:
                 lane.result()
 
+    def again(self, binary: TestBinary, cases: Sequence[str]) -> Ended:
+        """Runs these cases of a binary once more, with nothing beside them."""
+        return self._one(binary, [",".join(re.sub(r"([\\\\,\[\]])", r"\\\1", case) for case in cases)])
+
     def stop(self) -> None:
         """Ends what runs, and begins nothing any more."""
         with self._lock:
@@ -65,12 +70,12 @@ class Runner:
                     if self._stopped or not queue:
                         break
                     binary = queue.pop(0)
-                ended = self._one(binary)
+                ended = self._one(binary, self._words)
                 with self._lock:
                     if not self._stopped:
                         self._judge(ended)
 
-    def _one(self, binary: TestBinary) -> Ended:
+    def _one(self, binary: TestBinary, words: Sequence[str]) -> Ended:
         """Unit and bpf tests calculate, so their limit is one of CPU time: a busy machine must not fail them. The wall clock,
         five times as long, is for those that wait for something that never comes. e2e tests wait for real packets: theirs is
         wall time.
@@ -88,7 +93,7 @@ class Runner:
             if self._stopped:
                 return Ended(binary, 143, limit_s, 0, None, b"")
             child = subprocess.Popen(
-                [*command, *self._words],
+                [*command, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=None if self._live else subprocess.PIPE,
                 stderr=None if self._live else subprocess.STDOUT,
