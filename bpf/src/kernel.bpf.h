@@ -82,7 +82,14 @@ struct inet_sock {
 	struct sock sk;
 };
 
+struct sock;
+
+/* Those that ours set. libbpf finds each in the kernel's by its name. */
 struct tcp_congestion_ops {
+	__u32 (*ssthresh)(struct sock *sk);
+	void (*cong_avoid)(struct sock *sk, __u32 ack, __u32 acked);
+	__u32 (*undo_cwnd)(struct sock *sk);
+	__u32 flags;
 	char name[16];
 };
 
@@ -90,6 +97,7 @@ struct inet_connection_sock {
 	struct inet_sock icsk_inet;
 	const struct tcp_congestion_ops *icsk_ca_ops;
 	void *icsk_ulp_data;
+	__u64 icsk_ca_priv[13];
 	__u8 icsk_retransmits;
 	struct {
 		__u32 lrcvtime;
@@ -130,6 +138,9 @@ struct tcp_sock {
 	__u32 mdev_us; /* << 2 */
 	__u32 snd_cwnd;
 	__u32 snd_ssthresh;
+	__u32 snd_cwnd_cnt;
+	__u32 max_packets_out;
+	__u8 is_cwnd_limited : 1;
 	__u32 packets_out;
 	__u32 sacked_out;
 	__u32 lost_out;
