@@ -64,6 +64,23 @@ TEST_CASE("attributes of an interface that goes stay at their index until one of
     CHECK(back.changes[0].old_ifindex == 7);
 }
 
+TEST_CASE("an interface that goes is waited for in its role, and stays one that is never used") {
+    const auto gone = compare({entry(1, "up0", 3, held | MPS_PATH_GATEWAY | MPS_PATH_L3),
+                               entry(2, "up1", 4, held | MPS_PATH_NEVER), entry(3, "up2", 5, MPS_PATH_NEVER)},
+                              {});
+    REQUIRE(gone.entries.size() == 3);
+    CHECK(gone.entries[0].path.flags == (MPS_PATH_WANTED | MPS_PATH_GATEWAY));
+    CHECK(gone.entries[1].path.flags == (MPS_PATH_WANTED | MPS_PATH_NEVER));
+    CHECK(gone.entries[2].path.flags == MPS_PATH_NEVER);
+    // Another one that takes the name has what was asked for by it, and its own programs.
+    const auto taken = compare(
+        {entry(1, "up0", 0, MPS_PATH_WANTED | MPS_PATH_NEVER), entry(2, "usb0", 6, held | MPS_PATH_GATEWAY)},
+        {device("up0", 6)});
+    REQUIRE(named(taken, "up0"));
+    CHECK(named(taken, "up0")->path.flags == (held | MPS_PATH_GATEWAY | MPS_PATH_NEVER));
+    CHECK(named(taken, "usb0")->path.flags == (MPS_PATH_WANTED | MPS_PATH_GATEWAY));
+}
+
 TEST_CASE("deleted and made again between two looks, it is gone and back at once") {
     const auto seen = compare({entry(1, "lte", 7, held, 3)}, {device("lte", 8)});
     REQUIRE(seen.entries.size() == 1);

@@ -13,10 +13,13 @@ namespace {
 
 using Entries = std::vector<PathEntry>;
 
+// What was asked for by the interface's name.
+constexpr std::uint32_t asked_for = MPS_PATH_WANTED | MPS_PATH_NEVER;
+
 void make_absent(PathEntry &entry) {
     entry.path.last_ifindex = entry.path.ifindex;
     entry.path.ifindex = 0;
-    entry.path.flags &= MPS_PATH_WANTED;
+    entry.path.flags &= asked_for | (entry.path.flags & MPS_PATH_WANTED ? MPS_PATH_GATEWAY : 0);
 }
 
 void note_gone(Entries &entries, const std::map<std::uint32_t, const NetDevice *> &by_index,
@@ -36,7 +39,8 @@ void note_gone(Entries &entries, const std::map<std::uint32_t, const NetDevice *
 // The programs are on the interface, whatever its name: they go with it.
 void take_over(PathEntry &waiting, PathEntry &renamed) {
     waiting.path.ifindex = renamed.path.ifindex;
-    waiting.path.flags = renamed.path.flags | (waiting.path.flags & MPS_PATH_WANTED);
+    waiting.path.flags =
+        (renamed.path.flags & ~static_cast<std::uint32_t>(MPS_PATH_NEVER)) | (waiting.path.flags & asked_for);
     waiting.path.mode = renamed.path.mode;
     make_absent(renamed);
 }
