@@ -117,7 +117,8 @@ Facts after(const Desired &desired, const std::vector<NetworkInterface> &interfa
                                 .attached = wish.attach,
                                 .wanted = wish.attach,
                                 .attributes = wish.attributes});
-        status.interfaces.push_back({.name = wish.name, .ifindex = wish.ifindex, .mode = Mode::tc});
+        status.interfaces.push_back(
+            {.name = wish.name, .ifindex = wish.ifindex, .mode = Mode::tc, .role = wish.role});
     }
     return facts;
 }
@@ -193,6 +194,9 @@ TEST_CASE("a mistake is told with its file, line and column, and with what is al
         {"version = 1\n[[interface]]\nname = \"a\"\nquota_period = \"month\"\nquota_day = 32",
          ":5:13: ", "quota_day=32", "1..31"},
         {"version = 1\n[[interface]]\nname = \"a\"\nmode = \"fast\"", ":4:8: ", "fast", "native"},
+        {"version = 1\n[[interface]]\nname = \"a\"\nrole = \"router\"", ":4:8: ", "router", "gateway"},
+        {"version = 1\n[[interface]]\nname = \"a\"\nrole = \"gateway\"\nmode = \"native\"",
+         ":5:8: ", "stand at TC", "leave out"},
         {"version = 1\n[[interface]]\nname = \"a\"\ntype = \"wlan\"", ":4:8: ", "there is no type 'wlan'",
          "wifi"},
         {"version = 1\n[[interface]]\nname = \"a\"\nattach = \"yes\"", ":4:10: ", "true or false", ""},
@@ -372,6 +376,30 @@ TEST_CASE("what is in force already is left alone, and each difference is one ch
     CHECK(actions(desired, facts) == Texts{"engine: dwell_us=1000"});
     // Files that say nothing manage nothing.
     CHECK(actions(right("version = 1\n"), same).empty());
+}
+
+TEST_CASE("an interface is attached in the role that the file says, and another role is one change",
+          "[config]") {
+    const std::string text = "version = 1\n[[interface]]\nname = \"up*\"\nrole = \"gateway\"\n"
+                             "[[interface]]\nname = [\"up1\", \"up2\"]\nweight = 2\n"
+                             "[[interface]]\nname = \"lan\"\n";
+    const Desired desired = right(text);
+    const std::vector<NetworkInterface> devices{device("up0", 2), device("up1", 3), device("lan", 4)};
+    CHECK(path(desired, devices[1]).role == Role::gateway);
+    CHECK(path(desired, devices[2]).role == Role::host);
+    const Texts first = actions(desired, {.interfaces = devices});
+    CHECK(first[0] == "attach up0 as a gateway's");
+    CHECK(first[1] == "attach up1 as a gateway's");
+    CHECK(std::ranges::find(first, "attach up2 as a gateway's when it comes") != first.end());
+    const Facts same = after(desired, devices);
+    CHECK(actions(desired, same).empty());
+    const std::string again = write(exported(same.status));
+    INFO(again);
+    CHECK(actions(right(again), same).empty());
+    Facts facts = same;
+    facts.status.interfaces[0].role = Role::host;
+    facts.status.interfaces[2].role = Role::gateway;
+    CHECK(actions(desired, facts) == Texts{"up0: role host → gateway", "lan: role gateway → host"});
 }
 
 TEST_CASE("rules about options are one change, also where nothing else is installed", "[config]") {

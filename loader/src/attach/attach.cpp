@@ -125,6 +125,7 @@ Result<void> wait_for(Session &session, const std::string &name, const AttachReq
     MPS_TRY(entry);
     mps_path path = *entry ? (*entry)->path : default_path(0, name);
     path.flags |= MPS_PATH_WANTED;
+    path.flags &= ~static_cast<std::uint32_t>(MPS_PATH_GATEWAY);
     if (request.role == Role::gateway)
         path.flags |= MPS_PATH_GATEWAY;
     path.mode = path_mode(request.mode);

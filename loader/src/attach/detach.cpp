@@ -98,7 +98,7 @@ Result<void> check_names(const std::vector<std::string> &names, const std::vecto
 // An interface that is not there is no longer waited for.
 Result<void> stop_waiting(Session &session, const PathEntry &entry) {
     mps_path path = entry.path;
-    path.flags &= ~static_cast<std::uint32_t>(MPS_PATH_WANTED);
+    path.flags &= ~static_cast<std::uint32_t>(MPS_PATH_WANTED | MPS_PATH_GATEWAY);
     return is_plain(path) ? session.path_table().remove(entry)
                           : session.path_table().put(PathEntry{entry.index, path});
 }

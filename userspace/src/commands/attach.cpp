@@ -67,9 +67,6 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
     const auto role = parse_role(options.role);
     if (!role)
         return std::unexpected(role.error());
-    if (*role == Role::gateway && options.persist)
-        return usage_error("'--persist' keeps hosts only",
-                           "mpsched.toml has no word for the role of a gateway");
     auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
@@ -119,6 +116,7 @@ void setup_attach(Binder &binder) {
         const Kept kept{.what = Kept::What::attach,
                         .names = options->interfaces,
                         .mode = options->mode,
+                        .role = options->role,
                         .policy = options->policy};
         return lasting(context, options->persist, kept, [&] { return run_attach(context, *options); });
     });

@@ -40,9 +40,13 @@ Result<void> put(config::DropIn &drop_in, const Kept &kept) {
     if (!settings)
         return std::unexpected(settings.error());
     switch (kept.what) {
-    case Kept::What::attach:
-        drop_in.attach(kept.names, kept.mode, kept.policy);
+    case Kept::What::attach: {
+        const auto role = parse_role(kept.role);
+        if (!role)
+            return std::unexpected(role.error());
+        drop_in.attach(kept.names, kept.mode, *role, kept.policy);
         return {};
+    }
     case Kept::What::detach:
         drop_in.detach(kept.names);
         return {};

@@ -18,6 +18,7 @@ struct Kept {
     What what = What::attach;
     std::vector<std::string> names{}; // interfaces; none: all
     std::string mode{};
+    std::string role = "host";
     std::string policy{};
     std::vector<std::string> settings{}; // "key=value"
     std::optional<std::string> selector{};

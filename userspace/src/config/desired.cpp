@@ -262,6 +262,11 @@ void Builder::add_other(const Entry &entry, InterfaceWish &wish) {
             wish.mode = *mode;
         else
             complain(entry.at, mode.error());
+    } else if (entry.key == "role") {
+        if (const auto role = parse_role(text))
+            wish.role = *role;
+        else
+            complain(entry.at, role.error());
     } else if (entry.key == "type") {
         wish.type = text;
         const std::vector<std::string> types(interface_types().begin(), interface_types().end());
@@ -294,13 +299,17 @@ void Builder::add_interface(const Section &section) {
             continue;
         if (entry.key == "name")
             add_names(entry, wish);
-        else if (entry.key == "mode" || entry.key == "type" || entry.key == "default_route" ||
-                 entry.key == "attach")
+        else if (entry.key == "mode" || entry.key == "role" || entry.key == "type" ||
+                 entry.key == "default_route" || entry.key == "attach")
             add_other(entry, wish);
         else if (entry.key != "quota_period" && entry.key != "quota_day")
             add_attribute(entry, wish);
     }
     add_period(section, wish);
+    if (wish.role == Role::gateway && wish.mode && *wish.mode != Mode::automatic && *wish.mode != Mode::tc)
+        complain(section.find("mode")->at,
+                 fmt::format("a gateway's programs stand at TC: no mode \"{}\"", to_string(*wish.mode)),
+                 "leave out 'mode'");
     refuse_double(wish);
     desired_.interfaces.push_back(std::move(wish));
 }
@@ -364,6 +373,7 @@ void apply(const InterfaceWish &wish, PathWish &path) {
     const PathChange &change = wish.attributes;
     path.attach = wish.attach.value_or(path.attach);
     path.mode = wish.mode.value_or(path.mode);
+    path.role = wish.role.value_or(path.role);
     path.attributes.weight = change.weight.value_or(path.attributes.weight);
     path.attributes.priority = change.priority.value_or(path.attributes.priority);
     path.attributes.cost = change.cost.value_or(path.attributes.cost);

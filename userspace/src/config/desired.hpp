@@ -29,6 +29,7 @@ struct InterfaceWish {
     std::optional<bool> default_route{};
     std::optional<bool> attach{};
     std::optional<Mode> mode{};
+    std::optional<Role> role{};
     PathChange attributes{};
     std::optional<Period> period{};
 
@@ -75,6 +76,7 @@ struct PathWish {
     std::uint32_t ifindex = 0; // 0: it is not there
     bool attach = true;
     Mode mode = Mode::automatic;
+    Role role = Role::host;
     PathAttributes attributes{};
     Period period{};
 };

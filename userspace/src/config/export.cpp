@@ -53,7 +53,10 @@ Section interface_section(const Status &status, const PathStatus &path) {
     if (!path.wanted)
         section.put("attach", "false");
     const auto interface = std::ranges::find(status.interfaces, path.name, &InterfaceStatus::name);
-    if (path.wanted && interface != status.interfaces.end() && interface->mode != Mode::automatic)
+    const bool gateway = interface != status.interfaces.end() && interface->role == Role::gateway;
+    if (path.wanted && gateway)
+        section.put("role", std::string(to_string(Role::gateway)));
+    else if (path.wanted && interface != status.interfaces.end() && interface->mode != Mode::automatic)
         section.put("mode", std::string(to_string(interface->mode)));
     const PathAttributes none;
     const PathAttributes &a = path.attributes;

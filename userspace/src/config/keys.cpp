@@ -87,6 +87,8 @@ std::span<const Key> keys() {
          "false: only set its attributes, and leave it alone; default true"},
         {Part::interface, "mode", Form::text, optional, "auto, native, generic, tc",
          "the hook; default auto"},
+        {Part::interface, "role", Form::text, optional, "host, gateway",
+         "gateway: connections of other hosts that pass, see docs/gateway.md; default host"},
         {Part::interface, "weight", Form::amount, optional, weight,
          "share of the bytes, relative to the other paths; default 1"},
         {Part::interface, "priority", Form::amount, optional, priority, "lower is preferred; default 0"},

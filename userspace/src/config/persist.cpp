@@ -100,13 +100,16 @@ Section &DropIn::rule(const std::string &selector) {
     return fresh;
 }
 
-void DropIn::attach(const std::vector<std::string> &names, const std::string &mode,
+void DropIn::attach(const std::vector<std::string> &names, const std::string &mode, Role role,
                     const std::string &policy) {
     for (const std::string &name : names) {
         Section &section = interface(name);
         section.put("attach", "true");
         if (mode != "auto")
             section.put("mode", mode);
+        const auto wish = desired_.path({.name = name});
+        if (role != (wish ? wish->role : Role::host))
+            section.put("role", std::string(to_string(role)));
     }
     if (!policy.empty())
         use(policy, {}, std::nullopt);

@@ -16,7 +16,8 @@ class DropIn {
     // For the files at `path`. Fails where these say nothing yet: a drop-in alone would be the whole of what is desired.
     [[nodiscard]] static Result<DropIn> open(const std::string &path);
 
-    void attach(const std::vector<std::string> &names, const std::string &mode, const std::string &policy);
+    void attach(const std::vector<std::string> &names, const std::string &mode, Role role,
+                const std::string &policy);
     // No names: every interface that the files attach.
     void detach(const std::vector<std::string> &names);
     void path(const std::string &name, const std::vector<Setting> &settings);

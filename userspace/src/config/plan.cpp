@@ -151,16 +151,23 @@ void Planner::plan_attach(const PathWish &wish, const PathStatus *live) {
     const bool wanted = live && live->wanted;
     const bool other_mode = wanted && wish.mode != Mode::automatic && interface != status_.interfaces.end() &&
                             interface->mode != wish.mode;
-    if (wish.attach == wanted && !(wish.attach && other_mode))
+    const bool other_role = wanted && interface != status_.interfaces.end() && interface->role != wish.role;
+    if (wish.attach == wanted && !(wish.attach && (other_mode || other_role)))
         return;
     Action action{.kind = wish.attach ? Kind::attach : Kind::detach,
                   .object = "interface " + wish.name,
                   .name = wish.name,
-                  .mode = wish.mode};
-    action.text = !wish.attach ? fmt::format("detach {}", wish.name)
-                  : other_mode ? fmt::format("{}: mode {} → {}", wish.name, to_string(interface->mode),
-                                             to_string(wish.mode))
-                               : fmt::format("attach {}{}", wish.name, wish.ifindex ? "" : " when it comes");
+                  .mode = wish.mode,
+                  .role = wish.role,
+                  .other_role = other_role};
+    const std::string_view as = wish.role == Role::gateway ? " as a gateway's" : "";
+    action.text =
+        !wish.attach ? fmt::format("detach {}", wish.name)
+        : other_role
+            ? fmt::format("{}: role {} → {}", wish.name, to_string(interface->role), to_string(wish.role))
+        : other_mode
+            ? fmt::format("{}: mode {} → {}", wish.name, to_string(interface->mode), to_string(wish.mode))
+            : fmt::format("attach {}{}{}", wish.name, as, wish.ifindex ? "" : " when it comes");
     is_attaching_ |= wish.attach;
     plan_.actions.push_back(std::move(action));
 }
@@ -399,7 +406,15 @@ std::vector<std::string> detached_warnings(const DetachResult &result) {
 // The policy is chosen with the first interface; should it not load, the kernel schedules as always, and the action for the
 // policy itself tells why.
 Result<std::vector<std::string>> attach(Instance &instance, const Desired &desired, const Action &action) {
-    AttachRequest request{.interfaces = {action.name}, .mode = action.mode, .absent_too = true};
+    AttachRequest request{
+        .interfaces = {action.name}, .mode = action.mode, .role = action.role, .absent_too = true};
+    std::vector<std::string> warnings;
+    if (action.other_role) {
+        const auto detached = instance.detach({.interfaces = {action.name}});
+        if (!detached)
+            return std::unexpected(detached.error());
+        warnings = detached_warnings(*detached);
+    }
     request.policy = desired.fallback.tx.policy;
     request.policy_only_if_first = true;
     if (!instance.installed())
@@ -407,7 +422,8 @@ Result<std::vector<std::string>> attach(Instance &instance, const Desired &desir
     auto done = instance.attach(request);
     if (!done)
         return std::unexpected(done.error());
-    return std::move(done->warnings);
+    warnings.insert(warnings.end(), done->warnings.begin(), done->warnings.end());
+    return warnings;
 }
 
 Result<std::vector<std::string>> use(Instance &instance, const Action &action) {
@@ -447,8 +463,15 @@ Result<std::vector<std::string>> set_option_rules(Instance &instance, const Desi
 // Rules about options need nothing attached.
 bool needs_installation(const Action &action) { return action.kind != Action::Kind::option_rules; }
 
-bool is_interface(const Action &action) {
-    return action.kind == Action::Kind::attach || action.kind == Action::Kind::attributes;
+// In this order, and what comes next is planned anew when one has changed something: the last interface to leave its role takes all of
+// the installation with it, and attaching may choose the default policy.
+enum class Pass { roles, interfaces, rest };
+
+Pass pass_of(const Action &action) {
+    if (action.other_role)
+        return Pass::roles;
+    return action.kind == Action::Kind::attach || action.kind == Action::Kind::attributes ? Pass::interfaces
+                                                                                          : Pass::rest;
 }
 
 } // namespace
@@ -522,14 +545,13 @@ Result<Reconciled> reconcile(Instance &instance, const Desired &desired, const C
         return true;
     };
     auto facts = look(instance, desired);
-    // Attaching may choose the default policy, so the rest is planned anew behind it.
-    for (const bool interfaces : {true, false}) {
+    for (const Pass pass : {Pass::roles, Pass::interfaces, Pass::rest}) {
         if (!facts)
             return std::unexpected(facts.error());
         bool acted = false;
         for (Action &action : make_plan(desired, *facts).actions)
-            if (is_interface(action) == interfaces &&
-                (interfaces || instance.installed() || !needs_installation(action)))
+            if (pass_of(action) == pass &&
+                (pass != Pass::rest || instance.installed() || !needs_installation(action)))
                 acted |= act(action);
         // Looking is what costs here: only where something was done.
         if (acted)

@@ -20,6 +20,8 @@ struct Action {
     std::string text{};   // what is to change, for people
     std::string name{};   // of the interface, or the selector of the rule
     Mode mode = Mode::automatic;
+    Role role = Role::host;
+    bool other_role = false; // it is attached in another one, which is to end first
     PathChange change{};
     // Only the parameters differ: the policy stays where it is, in this slot.
     std::optional<std::uint32_t> only_parameters{};

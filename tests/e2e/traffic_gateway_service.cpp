@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+//
+// The role of a gateway as mpsched.toml has it: mpschedd on a router whose uplinks come and go.
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+#include <sys/stat.h>
+
+#include "gateway_rig.hpp"
+
+using namespace mps::e2e;
+
+namespace {
+
+// mpschedd in the gateway's network namespace, as its file says.
+class Service {
+  public:
+    Service(const Gateway &gateway, std::string_view settings) : netns_(gateway.network.gateway.name()) {
+        write(settings);
+        start();
+    }
+    ~Service() {
+        if (process_)
+            (void)process_->signal(SIGKILL);
+    }
+
+    void write(std::string_view text) const {
+        std::ofstream(settings()) << text;
+        REQUIRE(::chmod(settings().c_str(), 0644) == 0);
+    }
+    void start() {
+        const auto mpschedd = std::filesystem::path(Cli::default_binary()).parent_path() / "mpschedd";
+        process_.emplace(must(mps::lab::Process::start(
+            {mpschedd, "--netns", netns_, "--state", folder_ / "state"}, options())));
+        REQUIRE(wait_until([&] { return !state().empty(); }, 15s) >= 0);
+    }
+    void kill() {
+        must(process_->signal(SIGKILL));
+        (void)must(process_->wait(10s));
+        process_.reset();
+    }
+    void end() {
+        must(process_->signal(SIGTERM));
+        const auto result = must(process_->wait(10s));
+        process_.reset();
+        INFO(result.out << result.err);
+        CHECK(result.exit_code == 0);
+    }
+    // A command that knows of it.
+    mps::lab::ProcessResult run(std::vector<std::string> words) const {
+        words.insert(words.begin(), {Cli::default_binary(), "--netns", netns_});
+        return must(mps::lab::run_process(words, options()));
+    }
+    void ok(std::vector<std::string> words) const {
+        const auto result = run(std::move(words));
+        INFO(result.out << result.err);
+        CHECK(result.exit_code == 0);
+    }
+    std::string settings() const { return folder_ / "mpsched.toml"; }
+    // What it says of each object that is desired; nothing before it is at work.
+    std::map<std::string, std::string> state() const {
+        std::map<std::string, std::string> all;
+        const auto answer = Json::parse(run({"status", "--json=2"}).out, nullptr, false);
+        if (answer.is_object() && answer.contains("service") && answer["service"].contains("objects"))
+            for (const Json &one : answer["service"]["objects"])
+                all[one["object"]] = one["state"];
+        return all;
+    }
+
+  private:
+    mps::lab::ProcessOptions options() const {
+        auto options = Cli::options();
+        options.environment.insert(options.environment.end(),
+                                   {{"MPS_RUN_DIR", folder_ / "run"}, {"MPS_CONFIG", settings()}});
+        return options;
+    }
+
+    std::string netns_;
+    TemporaryFolder folder_{};
+    std::optional<mps::lab::Process> process_{};
+};
+
+constexpr const char *two_uplinks = R"(version = 1
+[default]
+policy = "active-standby"
+set = { hold_ms = 0 }
+[[interface]]
+name = "up*"
+role = "gateway"
+[[interface]]
+name = "up1"
+priority = 1
+)";
+
+// "gateway attached" of an interface; "" if mpsched has nothing to do with it.
+std::string place(const Gateway &gateway, const std::string &name) {
+    const Json status = gateway.mpsched.json("status");
+    for (const Json &one : status.at("interfaces"))
+        if (one.at("name") == name)
+            return one.at("role").get<std::string>() + " " + one.at("state").get<std::string>() +
+                   (one.at("problem").is_null() ? "" : " " + one.at("problem").get<std::string>());
+    return "";
+}
+
+// Both uplinks carry what passes, then only the first one does.
+void check_steered(const Gateway &gateway) {
+    constexpr double elsewhere = 0.06;
+    BothWays traffic(gateway);
+    Meters meters(gateway);
+    const Shares seen = undisturbed([&] { return meters.over(700ms); },
+                                    [](const Shares &one) { return one.on(0, elsewhere); }, 6);
+    report(seen.text());
+    CHECK(seen.on(0, elsewhere));
+    CHECK(gateway.known() == 2);
+    traffic.finish();
+}
+
+} // namespace
+
+TEST_CASE("mpschedd attaches a gateway's uplinks as the file says, and again when one comes back",
+          "[e2e][gateway][service]") {
+    Gateway gateway(Family::ipv4);
+    Service service(gateway, two_uplinks);
+    CHECK(place(gateway, "up0") == "gateway attached");
+    CHECK(place(gateway, "up1") == "gateway attached");
+    CHECK(place(gateway, "lan").empty());
+    check_steered(gateway);
+
+    // As a modem does; while mpschedd is away, too.
+    service.kill();
+    gateway.network.remove_uplink(1);
+    gateway.network.add_uplink(1, path_mbit);
+    service.start();
+    CHECK(wait_until([&] { return place(gateway, "up1") == "gateway attached"; }, 10s, 100ms) >= 0);
+    check_steered(gateway);
+    gateway.network.remove_uplink(1);
+    CHECK(wait_until([&] { return place(gateway, "up1") == "gateway absent"; }, 10s, 100ms) >= 0);
+    gateway.network.add_uplink(1, path_mbit);
+    CHECK(wait_until([&] { return place(gateway, "up1") == "gateway attached"; }, 10s, 100ms) >= 0);
+    check_steered(gateway);
+    service.end();
+    gateway.check_hosts();
+}
+
+TEST_CASE("the role in the file is exported, changed by a reload, and kept by --persist",
+          "[e2e][gateway][service]") {
+    Gateway gateway(Family::ipv4, 0);
+    Service service(gateway, two_uplinks);
+    const auto same = [&] {
+        return Json::parse(service.run({"config", "diff", service.settings(), "--json=2"}).out)["same"] ==
+               true;
+    };
+    CHECK(same());
+    const auto exported = service.run({"config", "export"}).out;
+    INFO(exported);
+    service.write(exported);
+    CHECK(service.run({"config", "check", service.settings()}).exit_code == 0);
+    CHECK(same());
+
+    // The last one to leave a role takes all of the installation with it, and all of it comes back.
+    service.write(R"(version = 1
+[default]
+policy = "weighted"
+[[interface]]
+name = ["up0", "up1"]
+weight = 5
+[[rule]]
+for = "rport=9"
+policy = "active-standby"
+)");
+    CHECK_FALSE(same());
+    service.ok({"reload"});
+    CHECK(place(gateway, "up0") == "host attached");
+    CHECK(place(gateway, "up1") == "host attached");
+    CHECK(same());
+    for (const auto &[object, state] : service.state()) {
+        INFO(object);
+        CHECK(state == "in force");
+    }
+
+    service.ok({"detach", "up1"});
+    service.ok({"attach", "--role", "gateway", "up1", "--persist"});
+    CHECK(place(gateway, "up1") == "gateway attached");
+    CHECK(same());
+    service.ok({"reload"});
+    CHECK(place(gateway, "up1") == "gateway attached");
+    service.end();
+}
