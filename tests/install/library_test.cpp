@@ -130,7 +130,11 @@ with mpsched.Instance(sys.argv[1]) as m:
             break
     m.path("lte", weight=3)
     print(m.path("lte")["weight"], m.stats()["decided"] > 0)
-    for call in (lambda: m.use("no-such"), lambda: m.path("lte", weight=0), lambda: m.path("nosuch0")):
+    m.detach("lte")
+    m.attach("lte", role="gateway")
+    print(*sorted((i["name"], i["role"]) for i in m.status()["interfaces"]))
+    for call in (lambda: m.use("no-such"), lambda: m.path("lte", weight=0), lambda: m.path("nosuch0"),
+                 lambda: m.attach("lte", role="router"), lambda: m.attach("lte")):
         try:
             call()
         except mpsched.Error as error:
@@ -142,7 +146,8 @@ with mpsched.Instance(sys.argv[1]) as m:
         print(error.kind, error.code)
 )";
     const auto out = run({"python3", "-c", script, steered.network.a().name()}, python_environment()).out;
-    CHECK(out == "lte parked\n3 True\nno-such-policy 2\nusage 2\nno-such-interface 2\nnot-installed 1\n");
+    CHECK(out == "lte parked\n3 True\n('dsl', 'host') ('lte', 'gateway')\n"
+                 "no-such-policy 2\nusage 2\nno-such-interface 2\nusage 2\nin-use 1\nnot-installed 1\n");
     CHECK_FALSE(steered.lte_is_backup());
 }
 

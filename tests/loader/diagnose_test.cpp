@@ -71,3 +71,28 @@ TEST_CASE("only a subflow whose own packets are not met can be a translated one"
     seen.connections[0].subflows.push_back(subflow("192.0.2.1:5000", false));
     CHECK(has(reason(seen).why, "bound to another device"));
 }
+
+TEST_CASE(
+    "of a gateway it is said when nothing is forwarded, one uplink is all there is, or handshakes are seen in part") {
+    Circumstances seen;
+    seen.installed = true;
+    seen.enabled = false;
+    seen.plain_tcp = 3;
+    seen.devices = {device(1, "up0", ""), device(2, "br0", "bridge")};
+    seen.interfaces = {{.name = "up0", .ifindex = 1, .role = Role::gateway}};
+    seen.forwarding = {.ipv4 = false, .ipv6 = false, .connections = 10, .half_seen = 25, .no_room = 1};
+    const auto ids = [](const Circumstances &of) {
+        std::vector<std::string> all;
+        for (const Diagnosis &one : diagnose(of))
+            all.push_back(one.id);
+        return all;
+    };
+    // Nothing of what concerns sockets of its own.
+    CHECK(ids(seen) == std::vector<std::string>{"not-forwarding", "half-seen", "gateway-full", "one-uplink"});
+    seen.forwarding = {.connections = 100, .half_seen = 25};
+    seen.interfaces.push_back({.name = "br0", .ifindex = 2, .role = Role::gateway});
+    CHECK(ids(seen).empty());
+    // A bridge forwards what it is not asked to route.
+    seen.forwarding = {.ipv4 = false, .ipv6 = false};
+    CHECK(ids(seen).empty());
+}

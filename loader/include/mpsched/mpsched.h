@@ -47,6 +47,9 @@ MPS_API int mpsched_stats(mpsched *m, char **answer);
 /* ---- changing */
 /* `policy` NULL: auto where nothing was attached yet, else it stays as it is. */
 MPS_API int mpsched_attach(mpsched *m, const char *const *interfaces, const char *policy, char **answer);
+/* `role`: "host", as above, or "gateway" (connections of other hosts that pass; docs/gateway.md). NULL: host. */
+MPS_API int mpsched_attach_as(mpsched *m, const char *const *interfaces, const char *role, const char *policy,
+                              char **answer);
 /* No interfaces: all, and everything that is installed. */
 MPS_API int mpsched_detach(mpsched *m, const char *const *interfaces, char **answer);
 /* `settings` are "key=value", `selector` as --for has it or NULL for all connections. */

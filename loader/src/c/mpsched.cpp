@@ -138,9 +138,17 @@ int mpsched_stats(mpsched *m, char **answer) {
 }
 
 int mpsched_attach(mpsched *m, const char *const *interfaces, const char *policy, char **answer) {
+    return mpsched_attach_as(m, interfaces, nullptr, policy, answer);
+}
+
+int mpsched_attach_as(mpsched *m, const char *const *interfaces, const char *role, const char *policy,
+                      char **answer) {
     return answer_with(answer, [&]() -> Result<Json> {
+        const auto as = mps::parse_role(role ? role : to_string(mps::Role::host));
+        MPS_TRY(as);
         const auto result =
             m->instance.attach({.interfaces = texts(interfaces),
+                                .role = *as,
                                 .policy = policy ? policy : std::string(mps::recommended_policy),
                                 .policy_only_if_first = policy == nullptr});
         MPS_TRY(result);

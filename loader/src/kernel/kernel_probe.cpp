@@ -292,6 +292,25 @@ Finding probe_sockops() {
     return {errno == EACCES ? Answer::unknown : Answer::missing, errno_text(errno)};
 }
 
+Finding probe_gateway() {
+    // One of the two places where its programs can stand …
+    Finding place = probe_tcx();
+    if (place.answer != Answer::available)
+        place = probe_cls_bpf();
+    if (place.answer != Answer::available)
+        return {place.answer, fmt::format("no program can stand at TC: {}", place.detail)};
+    // … and what they call beside what every TC program has.
+    constexpr std::array helpers{std::pair{BPF_FUNC_loop, "bpf_loop()"},
+                                 std::pair{BPF_FUNC_clone_redirect, "bpf_clone_redirect()"},
+                                 std::pair{BPF_FUNC_ktime_get_coarse_ns, "bpf_ktime_get_coarse_ns()"}};
+    for (const auto &[helper, name] : helpers) {
+        const Finding one = judge_helper(BPF_PROG_TYPE_SCHED_CLS, helper);
+        if (one.answer != Answer::available)
+            return {one.answer, fmt::format("{} {}", name, one.detail)};
+    }
+    return {Answer::available, {}};
+}
+
 Finding probe_mptcp_struct_ops() {
     const Btf types = kernel_btf();
     if (!types)

@@ -59,11 +59,20 @@ std::uint32_t established_tcp() {
     return 0;
 }
 
+// What cannot be read may be on.
+static bool forwards(const std::string &sysctl) {
+    std::ifstream file("/proc/sys/net/" + sysctl);
+    int on = 1;
+    return !(file >> on) || on != 0;
+}
+
 Circumstances look_around() {
     Circumstances seen;
     std::ifstream file("/proc/sys/net/mptcp/enabled");
     int enabled = 1;
     seen.enabled = !(file >> enabled) || enabled != 0;
+    seen.forwarding.ipv4 = forwards("ipv4/ip_forward");
+    seen.forwarding.ipv6 = forwards("ipv6/conf/all/forwarding");
     seen.network_manager = ::access("/run/NetworkManager", F_OK) == 0;
     seen.pm = read_path_manager();
     seen.devices = net_links().value_or(std::vector<NetDevice>{});

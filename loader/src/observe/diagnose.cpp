@@ -375,7 +375,11 @@ Result<std::vector<Misses>> read_misses(const Pins &pins) {
 
 std::vector<Diagnosis> diagnose(const Circumstances &seen) {
     std::vector<Diagnosis> found;
-    if (!seen.enabled)
+    // A gateway needs none of its own.
+    const bool own = seen.interfaces.empty() ||
+                     std::ranges::any_of(seen.interfaces,
+                                         [](const InterfaceStatus &one) { return one.role == Role::host; });
+    if (own && !seen.enabled)
         found.push_back(
             {Severity::problem, "mptcp-off", "", "MPTCP is switched off in this network namespace",
              "new sockets are plain TCP (net.mptcp.enabled is 0)", "'sysctl -w net.mptcp.enabled=1'"});
@@ -389,15 +393,13 @@ std::vector<Diagnosis> diagnose(const Circumstances &seen) {
                          counted(seen.no_room, "connection")),
              "it has been full of connections that live",
              "'mpsched detach --all', then 'mpsched attach IFACE… --max-connections NUMBER' makes it larger"});
-    // A gateway has no subflows of its own.
-    const bool own = seen.interfaces.empty() ||
-                     std::ranges::any_of(seen.interfaces,
-                                         [](const InterfaceStatus &one) { return one.role == Role::host; });
-    if (own)
+    if (own) {
         judge_endpoints(seen, found);
+        judge_kinds(seen, found);
+    }
+    judge_gateway(seen, found);
     judge_orphans(seen, found);
     judge_backup_flags(seen, found);
-    judge_kinds(seen, found);
     std::stable_partition(found.begin(), found.end(),
                           [](const Diagnosis &f) { return f.severity == Severity::problem; });
     return found;

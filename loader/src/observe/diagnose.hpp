@@ -30,6 +30,14 @@ struct OwnAddress {
     std::string device{};
 };
 
+// What a gateway's findings are made of.
+struct Forwarding {
+    bool ipv4 = true, ipv6 = true; // the kernel forwards
+    std::uint64_t connections = 0; // that were seen to begin
+    std::uint64_t half_seen = 0;   // handshakes of which a part went elsewhere
+    std::uint64_t no_room = 0;     // subflows that found no room in the table
+};
+
 struct Circumstances {
     bool enabled = true; // net.mptcp.enabled
     bool installed = false;
@@ -40,6 +48,7 @@ struct Circumstances {
     std::vector<ConnectionStatus> connections{};
     std::vector<Misses> misses{};
     std::vector<OwnAddress> own_addresses{};
+    Forwarding forwarding{};
     std::uint64_t no_room = 0;      // connections that found no room in the table
     std::uint32_t max_subflows = 0; // that can be steered in one connection
     std::uint32_t plain_tcp = 0;    // established TCP connections that no MPTCP socket has
@@ -51,6 +60,8 @@ struct Circumstances {
 [[nodiscard]] std::vector<OwnAddress> own_addresses();
 
 [[nodiscard]] std::vector<Diagnosis> diagnose(const Circumstances &seen);
+// Of interfaces in the role of a gateway (diagnose_gateway.cpp).
+void judge_gateway(const Circumstances &seen, std::vector<Diagnosis> &found);
 
 [[nodiscard]] Result<std::vector<Misses>> read_misses(const Pins &pins);
 

@@ -275,6 +275,9 @@ Result<void> see_connections(const Instance &instance, const Pins &pins, Status 
     const auto counters = instance.stats();
     MPS_TRY(counters);
     seen.no_room = (*counters)[MPS_C_CONN_FULL].value;
+    seen.forwarding.connections = (*counters)[MPS_C_GW_CONNS].value;
+    seen.forwarding.half_seen = (*counters)[MPS_C_GW_UNSEEN].value;
+    seen.forwarding.no_room = (*counters)[MPS_C_GW_FULL].value;
     std::uint32_t subflows = 0;
     for (const ConnectionStatus &connection : seen.connections)
         subflows += static_cast<std::uint32_t>(connection.subflows.size());
