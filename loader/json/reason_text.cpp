@@ -85,6 +85,11 @@ std::string reason_text(const SubflowReason &reason, std::string_view other) {
     return fill_in(known->text, reason.number ? amount(*reason.number, known->unit) : "", other);
 }
 
+std::string_view reason_name(std::uint32_t code) {
+    const Known *known = find(code);
+    return known ? known->name : "own";
+}
+
 nlohmann::ordered_json reason_json(const SubflowStatus &subflow, std::string_view other) {
     using Json = nlohmann::ordered_json;
     if (!subflow.reason)

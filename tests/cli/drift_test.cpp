@@ -239,6 +239,12 @@ TEST_CASE("docs/configuration.md and mpsched.toml(5) are what the table of keys 
     CHECK(engine.front() == mps::engine_params().front().name);
 }
 
+TEST_CASE("docs/metrics.md is what the catalogue of metrics says", "[cli]") {
+    INFO(
+        "after a change of the catalogue: build/bin/tools/mpsched-generate metrics-markdown >docs/metrics.md");
+    CHECK(read_file(MPS_SOURCE_DIR "/docs/metrics.md") == output_of({MPS_GENERATE, "metrics-markdown"}));
+}
+
 TEST_CASE("mpschedd(8) has the options that mpschedd has", "[cli]") {
     const std::string page = plain(output_of({MPS_GENERATE, "daemon-man"}));
     const std::string help = output_of({MPS_DAEMON, "--help"});

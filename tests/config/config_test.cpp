@@ -308,6 +308,27 @@ TEST_CASE("of all sections that an interface matches the later ones decide, key 
     CHECK(right("version = 1\n[[interface]]\nname = \"lo\"\n").path(device("lo", 1, "loopback")));
 }
 
+TEST_CASE("metrics are served on loopback, elsewhere only where that is asked for, and manage nothing",
+          "[config]") {
+    const Desired desired = right("version = 1\n[metrics]\nlisten = \"[::1]:9464\"\nprograms = true\n");
+    REQUIRE(desired.metrics);
+    CHECK(desired.metrics->listen.text() == "[::1]:9464");
+    CHECK(desired.metrics->programs);
+    // As a file without any section.
+    CHECK(desired.empty);
+    CHECK_FALSE(right("version = 1\n").metrics);
+
+    const Error open = wrong("version = 1\n[metrics]\nlisten = \"0.0.0.0:9464\"\n");
+    CHECK(open.what.contains("mpsched.toml:3:10: 0.0.0.0:9464 can be reached from other machines"));
+    CHECK(open.hint.contains("remote = true"));
+    CHECK(right("version = 1\n[metrics]\nlisten = \"0.0.0.0:9464\"\nremote = true\n").metrics->listen.host ==
+          "0.0.0.0");
+    CHECK(wrong("version = 1\n[metrics]\nlisten = \"localhost:9464\"\n")
+              .what.contains(":3:10: 'localhost:9464' is no"));
+    CHECK(wrong("version = 1\n[metrics]\nremote = true\n").what.contains("'listen' is missing"));
+    CHECK(wrong("version = 1\n[metrics]\nlisten = 9464\n").what.contains("'listen' is a text in quotes"));
+}
+
 TEST_CASE("drop-ins come behind the file in the order of their names, and may say otherwise", "[config]") {
     const Folder folder;
     folder.put(

@@ -25,5 +25,9 @@ mps_add_test(robust_doctor TIER e2e BESIDE TIMEOUT 120 SOURCES robust_doctor.cpp
 mps_add_test(robust_policies TIER e2e BESIDE TIMEOUT 180 SOURCES robust_policies.cpp
     LIBS mps_robust mps_robust_none mps_robust_abi mps_robust_info mps_robust_program mps_robust_unsafe)
 mps_add_test(robust_live TIER e2e BESIDE TIMEOUT 240 SOURCES robust_live.cpp LIBS mps_robust mps_datapath_skel)
-mps_add_test(robust_service TIER e2e BESIDE TIMEOUT 180 SOURCES robust_service.cpp LIBS mps_robust)
-add_dependencies(robust_service mpschedd)
+add_library(mps_service_run STATIC service_run.cpp)
+target_link_libraries(mps_service_run PUBLIC mps_robust)
+add_dependencies(mps_service_run mpschedd)
+mps_add_test(robust_service TIER e2e BESIDE TIMEOUT 180 SOURCES robust_service.cpp LIBS mps_service_run)
+mps_add_test(robust_metrics TIER e2e BESIDE TIMEOUT 180 SOURCES robust_metrics.cpp LIBS mps_service_run)
+target_compile_definitions(robust_metrics PRIVATE MPS_TEST_TOOLS="${PROJECT_BINARY_DIR}/tools")

@@ -3,7 +3,6 @@
 // mpschedd with the real kernel: killed under traffic, modems that come and go, files that are wrong, a second one.
 #include <net/if.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "robust_rig.hpp"
+#include "service_run.hpp"
 
 using namespace mps::robust;
 using namespace mps;
@@ -25,71 +25,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::string daemon_binary() {
-    return (std::filesystem::path(e2e::Cli::default_binary()).parent_path() / "mpschedd").string();
-}
-
 // How often; more than once in a while by hand.
 int cycles(int usual) {
     const char *text = std::getenv("MPS_TEST_CYCLES");
     return text ? std::atoi(text) : usual;
 }
-
-// A namespace with its files, and mpschedd at work in it.
-class Service {
-  public:
-    explicit Service(Rig &rig, std::string_view settings) : rig_(rig) {
-        write(settings);
-        start();
-    }
-
-    const std::string &folder() const { return folder_.path(); }
-    std::string settings() const { return folder_ / "mpsched.toml"; }
-    void write(std::string_view text) const {
-        std::ofstream(settings()) << text;
-        REQUIRE(::chmod(settings().c_str(), 0644) == 0);
-    }
-    Environment environment() const {
-        return rig_.environment({{"MPS_RUN_DIR", folder_ / "run"}, {"MPS_CONFIG", settings()}});
-    }
-    Words command() const {
-        return {daemon_binary(), "--netns", rig_.here().name(), "--state", folder_ / "state"};
-    }
-
-    void start(const Environment &more = {}) {
-        Environment all = environment();
-        all.insert(all.end(), more.begin(), more.end());
-        process_.emplace(must(lab::Process::start(command(), {.environment = all})));
-        REQUIRE(eventually([&] { return state().contains("revision"); }, 10s));
-    }
-    void kill() {
-        must(process_->signal(SIGKILL));
-        (void)must(process_->wait(10s));
-    }
-    // What it said.
-    std::string end() {
-        must(process_->signal(SIGTERM));
-        const auto result = must(process_->wait(10s));
-        INFO(result.out << result.err);
-        CHECK(result.exit_code == 0);
-        return result.err;
-    }
-    lab::Process &process() { return *process_; }
-
-    lab::ProcessResult run(const Words &words) const { return rig_.run(words, environment()); }
-    Json state() const { return rig_.json({"status"}, environment()).value("service", Json::object()); }
-    std::string state_of(const std::string &object) const {
-        for (const Json &one : state().value("objects", Json::array()))
-            if (one["object"] == object)
-                return one["state"];
-        return "";
-    }
-
-  private:
-    Rig &rig_;
-    e2e::TemporaryFolder folder_;
-    std::optional<lab::Process> process_;
-};
 
 constexpr const char *both_paths = R"(version = 1
 [default]

@@ -51,6 +51,7 @@ class Builder {
     void add_interface(const Section &section);
     void add_rule(const Section &section);
     void add_option_rule(const Section &section);
+    http::Address listen_address(const Section &section);
     void add_names(const Entry &entry, InterfaceWish &wish);
     void add_attribute(const Entry &entry, InterfaceWish &wish);
     void add_period(const Section &section, InterfaceWish &wish);
@@ -93,6 +94,10 @@ void Builder::add(const File &file) {
         case Part::option_rule:
             add_option_rule(section);
             break;
+        case Part::metrics:
+            desired_.metrics = MetricsWish{.listen = listen_address(section),
+                                           .programs = section.text("programs") == "true"};
+            continue;
         }
         desired_.empty = false;
     }
@@ -367,6 +372,22 @@ void Builder::add_option_rule(const Section &section) {
         return complain(section.at, "there is this rule already",
                         fmt::format("it stands at {}", same->at.text()));
     desired_.option_rules.push_back({section.at, std::move(*rule)});
+}
+
+// Whoever reaches the address reads what is there, so more than this machine has to be asked for.
+http::Address Builder::listen_address(const Section &section) {
+    const Entry *listen = section.find("listen");
+    if (!listen)
+        return {};
+    const auto address = http::parse_address(listen->texts.front());
+    if (!address) {
+        complain(listen->at, address.error());
+        return {};
+    }
+    if (!address->loopback && section.text("remote") != "true")
+        complain(listen->at, fmt::format("{} can be reached from other machines", address->text()),
+                 "listen on loopback (127.0.0.1 or [::1]), or say remote = true as well");
+    return *address;
 }
 
 void apply(const InterfaceWish &wish, PathWish &path) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "config/sections.hpp"
+#include "http/address.hpp"
 #include "mpsched/check.hpp"
 #include "mpsched/instance.hpp"
 
@@ -70,6 +71,12 @@ struct OptionRuleWish {
     OptionRule rule{};
 };
 
+// [metrics]
+struct MetricsWish {
+    http::Address listen{};
+    bool programs = false;
+};
+
 // What one interface is to be like: all [[interface]] that it matches, together.
 struct PathWish {
     std::string name{};
@@ -96,6 +103,7 @@ struct Desired {
     std::vector<InterfaceWish> interfaces{};
     std::vector<RuleWish> rules{};
     std::vector<OptionRuleWish> option_rules{};
+    std::optional<MetricsWish> metrics{};
     // The files say nothing at all: then nothing is managed.
     bool empty = true;
 

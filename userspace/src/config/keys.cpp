@@ -46,6 +46,9 @@ std::span<const PartText> parts() {
         {Part::option_rule, "[[option_rule]]", "option_rule", true,
          "What becomes of MPTCP options on an interface, as rule add has it. Tried in this order, that of the files by name; the first "
          "that matches decides. Rules that are not in the files go with the next reload."},
+        {Part::metrics, "[metrics]", "metrics", false,
+         "What mpschedd serves to Prometheus, at http://ADDRESS/metrics. Without it: nothing. It manages nothing: files with nothing "
+         "else in them still leave everything as it is."},
     };
     return all;
 }
@@ -128,6 +131,13 @@ std::span<const Key> keys() {
         {Part::option_rule, "rport", Form::amount, optional, "1..65535", "only of this port of the peer"},
         {Part::option_rule, "address", Form::text, optional, prefix,
          "only where add_addr announces this address"},
+        {Part::metrics, "listen", Form::text, required,
+         "an address and a port: \"127.0.0.1:9464\", \"[::1]:9464\"",
+         "where, in the network namespace in which mpschedd itself runs"},
+        {Part::metrics, "remote", Form::flag, optional, "true, false",
+         "true: 'listen' may be another address than loopback's, and whoever reaches it reads what is served; default false"},
+        {Part::metrics, "programs", Form::flag, optional, "true, false",
+         "true: the kernel measures what BPF programs cost, all of the machine: two readings of the clock for each run; default false"},
     };
     return all;
 }
@@ -184,6 +194,9 @@ direction = "in"
 option = "add_addr"
 action = "neutralise"
 address = "10.0.0.0/8"
+
+[metrics]
+listen = "127.0.0.1:9464"
 )";
 }
 

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <map>
 #include <optional>
 #include <set>
 #include <thread>
@@ -19,12 +20,15 @@
 
 #include "base/fd.hpp"
 #include "config/desired.hpp"
+#include "mpsched/version.hpp"
 #include "service/client.hpp"
 #include "service/control.hpp"
+#include "service/endpoint.hpp"
 #include "service/keeper.hpp"
 #include "service/last_good.hpp"
 #include "service/meter.hpp"
 #include "service/notify.hpp"
+#include "service/observer.hpp"
 
 namespace mps::service {
 
@@ -78,7 +82,8 @@ class Daemon {
           signals_(std::move(signals)),
           keeper_(instance_),
           meter_(instance_, options.state),
-          last_good_(options.state, options.config) {}
+          last_good_(options.state, options.config),
+          observer_(options.netns) {}
 
     // `refused`: why these are not the files as they are now.
     Result<void> run(config::Desired desired, std::optional<Error> refused);
@@ -89,6 +94,11 @@ class Daemon {
     void look_after_new();
     void tell_news();
     void keep_good();
+    // What is told by HTTP as the files want it.
+    void want_endpoints();
+    void keep_endpoints();
+    Json objects();
+    std::string summary();
     Json answer(const Json &request);
     Json describe();
     // False: it is to end.
@@ -103,6 +113,7 @@ class Daemon {
         };
     }
     void count();
+    http::Response serve_metrics(const http::Request &request) const;
 
     Options options_;
     Instance instance_;
@@ -111,6 +122,8 @@ class Daemon {
     Keeper keeper_;
     Meter meter_;
     LastGood last_good_;
+    Observer observer_;
+    Endpoint metrics_{"metrics", [this](const http::Request &request) { return serve_metrics(request); }};
     Notify notify_{};
     std::optional<Follower> follower_{};
     bool follows_routes_ = false;
@@ -126,6 +139,52 @@ void Daemon::tell_news() {
         say(line);
     for (const std::string &line : keeper_.news())
         say(line);
+    for (const std::string &line : metrics_.news())
+        say(line);
+}
+
+// In the server's thread.
+http::Response Daemon::serve_metrics(const http::Request &request) const {
+    if (request.path != "/metrics")
+        return http::refusal(404, "there is /metrics");
+    if (request.method != "GET")
+        return http::refusal(405);
+    return {.type = metrics::content_type, .body = observer_.text()};
+}
+
+void Daemon::want_endpoints() {
+    const auto &wish = keeper_.desired().metrics;
+    observer_.want(wish.has_value(), wish && wish->programs);
+    metrics_.want(wish ? std::optional(wish->listen) : std::nullopt);
+    keep_endpoints();
+}
+
+void Daemon::keep_endpoints() {
+    metrics_.keep_up();
+    observer_.tell({.version = std::string(version()),
+                    .revision = keeper_.desired().revision,
+                    .refused = refused_.has_value(),
+                    .failed_objects = keeper_.failed() + (metrics_.has_failed() ? 1 : 0),
+                    .ledger_problem = meter_.problem().has_value()});
+    tell_news();
+}
+
+Json Daemon::objects() {
+    Json all = keeper_.objects();
+    if (auto one = metrics_.object())
+        all.push_back(std::move(*one));
+    return all;
+}
+
+// "4 in force, 1 waits, 1 failed"
+std::string Daemon::summary() {
+    std::map<std::string, int> counts;
+    for (const Json &one : objects())
+        counts[one["state"]]++;
+    std::string text = keeper_.desired().empty ? "nothing is asked for" : "";
+    for (const auto &[state, count] : counts)
+        text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, state);
+    return text;
 }
 
 // What there is to attach depends on these; nullopt: it cannot be told now.
@@ -155,8 +214,8 @@ Result<void> Daemon::reload() {
     refused_.reset();
     keeper_.enforce(std::move(*desired), prepare());
     keep_good();
-    tell_news();
-    say(fmt::format("revision {}: {}", keeper_.desired().revision, keeper_.summary()));
+    want_endpoints();
+    say(fmt::format("revision {}: {}", keeper_.desired().revision, summary()));
     return {};
 }
 
@@ -208,7 +267,7 @@ void Daemon::follow() {
 Json Daemon::describe() {
     Json all{{"pid", ::getpid()}, {"file", options_.config}, {"revision", keeper_.desired().revision}};
     all["files"] = keeper_.desired().files();
-    all["objects"] = keeper_.objects();
+    all["objects"] = objects();
     if (refused_)
         all["refused"] = error_json(*refused_);
     if (meter_.problem())
@@ -225,7 +284,7 @@ Json Daemon::answer(const Json &request) {
     if (what == "reload") {
         notify_.reloading();
         const auto done = reload();
-        notify_.ready(keeper_.summary());
+        notify_.ready(summary());
         return done ? describe() : Json{{"error", error_json(done.error())}};
     }
     if (what == "adopt") {
@@ -235,6 +294,7 @@ Json Daemon::answer(const Json &request) {
         refused_.reset();
         keeper_.adopt(std::move(*desired));
         keep_good();
+        want_endpoints();
         return describe();
     }
     return Json{{"error", error_json({.what = "mpschedd does not know this request"})}};
@@ -251,7 +311,7 @@ bool Daemon::take_signals() {
     if (reload_wanted) {
         notify_.reloading();
         (void)reload();
-        notify_.ready(keeper_.summary());
+        notify_.ready(summary());
     }
     return true;
 }
@@ -275,10 +335,10 @@ Result<void> Daemon::run(config::Desired desired, std::optional<Error> refused) 
     keeper_.enforce(std::move(desired), prepare());
     if (!refused_)
         keep_good();
-    tell_news();
-    const std::string summary = keeper_.summary();
-    say(fmt::format("revision {}: {}", keeper_.desired().revision, summary));
-    notify_.ready(summary);
+    want_endpoints();
+    const std::string in_short = summary();
+    say(fmt::format("revision {}: {}", keeper_.desired().revision, in_short));
+    notify_.ready(in_short);
     resync_ = Clock::now() + resync_interval;
     for (;;) {
         pollfd waiting[] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
@@ -298,6 +358,7 @@ Result<void> Daemon::run(config::Desired desired, std::optional<Error> refused) 
             follow();
             look_after_new();
             count();
+            keep_endpoints();
         }
         if (waiting[1].revents)
             control_.serve([&](const Json &request) { return answer(request); });

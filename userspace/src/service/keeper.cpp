@@ -19,14 +19,14 @@ constexpr auto absent_for = 60s;
 
 constexpr std::string_view looking = "looking at what there is";
 
-std::chrono::seconds back_off(unsigned tries) { return std::min(1s * (1U << std::min(tries, 6U)), 60s); }
-
 bool takes_away(const Action &action) {
     return action.kind == Action::Kind::unrule || action.kind == Action::Kind::detach ||
            action.kind == Action::Kind::forget;
 }
 
 } // namespace
+
+std::chrono::seconds back_off(unsigned tries) { return std::min(1s * (1U << std::min(tries, 6U)), 60s); }
 
 void Keeper::note(const config::Outcome &outcome) {
     for (const std::string &warning : outcome.warnings)
@@ -158,16 +158,6 @@ Json Keeper::objects() {
         if (told.insert(object).second)
             add(object, "in force");
     return all;
-}
-
-std::string Keeper::summary() {
-    std::map<std::string, int> counts;
-    for (const Json &one : objects())
-        counts[one["state"]]++;
-    std::string text = desired_.empty ? "nothing is asked for" : "";
-    for (const auto &[state, count] : counts)
-        text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, state);
-    return text;
 }
 
 } // namespace mps::service

@@ -17,6 +17,9 @@ namespace mps::service {
 
 using Clock = std::chrono::steady_clock;
 
+// How long what has failed `tries` times before is left alone.
+[[nodiscard]] std::chrono::seconds back_off(unsigned tries);
+
 class Keeper {
   public:
     explicit Keeper(Instance &instance) : instance_(instance) {}
@@ -32,10 +35,9 @@ class Keeper {
 
     [[nodiscard]] const config::Desired &desired() const { return desired_; }
     [[nodiscard]] std::optional<Clock::time_point> next_try() const;
+    [[nodiscard]] std::size_t failed() const { return failures_.size(); }
     // [{"object", "state", "error", "retry_in_s"}], asked of the kernel now.
     [[nodiscard]] Json objects();
-    // "4 objects in force, 1 waits, 1 failed"
-    [[nodiscard]] std::string summary();
     // What went wrong or is worth telling since the last call.
     [[nodiscard]] std::vector<std::string> news() { return std::exchange(news_, {}); }
 

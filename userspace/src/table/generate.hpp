@@ -19,6 +19,8 @@ namespace mps::table {
 // mpsched.toml(5) and docs/configuration.md, from the table of keys; mpschedd(8).
 [[nodiscard]] std::string generate_settings_man(std::string_view version);
 [[nodiscard]] std::string generate_settings_markdown();
+// docs/metrics.md, from the catalogue of metrics.
+[[nodiscard]] std::string generate_metrics_markdown();
 [[nodiscard]] std::string generate_daemon_man(std::string_view version);
 
 } // namespace mps::table

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Build tool: writes what is made from the command table to standard output.
-//   mpsched-generate man | markdown | options | {bash|zsh|fish} FRAME | settings-man | settings-markdown | settings-example | daemon-man
+//   mpsched-generate man | markdown | options | {bash|zsh|fish} FRAME | settings-man | settings-markdown | settings-example | daemon-man | metrics-markdown
 
 #include <cstdio>
 #include <fstream>
@@ -29,6 +29,8 @@ int main(int argc, char **argv) {
         text = mps::config::example();
     } else if (what == "daemon-man") {
         text = mps::table::generate_daemon_man(MPS_VERSION);
+    } else if (what == "metrics-markdown") {
+        text = mps::table::generate_metrics_markdown();
     } else if (argc == 3) {
         std::ifstream file(argv[2]);
         const std::string frame(std::istreambuf_iterator<char>(file), {});
@@ -42,7 +44,7 @@ int main(int argc, char **argv) {
     if (text.empty()) {
         std::fputs(
             "usage: mpsched-generate man | markdown | options | {bash|zsh|fish} FRAME | settings-man | settings-markdown | "
-            "settings-example | daemon-man\n",
+            "settings-example | daemon-man | metrics-markdown\n",
             stderr);
         return 2;
     }

@@ -70,7 +70,8 @@ void PathTotals::take(const Sample &before, const Sample &now, const std::vector
         path.sent_bytes_s = path.received_bytes_s = 0;
         path.subflows = path.parked = path.unsteered = path.srtt_us = path.least_rtt_us = 0;
     }
-    if (before.monotonic_ns) {
+    // Where nothing was attached, what connections have carried until now was counted before that, or not at all.
+    if (before.monotonic_ns && before.installed) {
         count(flows, static_cast<double>(now.monotonic_ns - before.monotonic_ns) / 1e9);
         for (const Change &change : changes_between(before.connections, now.connections)) {
             if (change.kind == Change::Kind::failover && !change.interface.empty())
@@ -78,6 +79,11 @@ void PathTotals::take(const Sample &before, const Sample &now, const std::vector
         }
     }
     describe(now);
+    // A modem that is numbered anew each time would leave one for each of its names.
+    std::erase_if(paths_, [&](const auto &one) {
+        return one.second.subflows == 0 &&
+               std::ranges::find(now.paths, one.first, &PathStatus::name) == now.paths.end();
+    });
 }
 
 } // namespace mps::watch

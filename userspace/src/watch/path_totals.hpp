@@ -31,7 +31,7 @@ class PathTotals {
   public:
     // What lies between two looks, and how it stands at the second; at the first look `before` is empty (monotonic_ns 0).
     void take(const Sample &before, const Sample &now, const std::vector<Flow> &flows);
-    // Also of interfaces that carry nothing now.
+    // Of interfaces that have attributes or are attached, also where they carry nothing now, and of others with subflows.
     [[nodiscard]] const std::map<std::string, PathTotal> &paths() const { return paths_; }
 
   private:
