@@ -3,7 +3,7 @@
 #
 # Every library we link, found once. Folders use these target names:
 #   PkgConfig::LIBBPF (loader/ only)   PkgConfig::LIBMNL   fmt::fmt   nlohmann_json::nlohmann_json
-#   PkgConfig::NCURSES   PkgConfig::SECCOMP   PkgConfig::SQLITE   CLI11::CLI11   OpenSSL::Crypto   Threads::Threads   mps_tomlplusplus (headers only)   Catch2::Catch2 (through mps_add_test)
+#   PkgConfig::NCURSES   PkgConfig::SECCOMP   PkgConfig::SQLITE   PkgConfig::CURL   CLI11::CLI11   OpenSSL::Crypto   Threads::Threads   mps_tomlplusplus (headers only)   Catch2::Catch2 (through mps_add_test)
 
 include_guard(GLOBAL)
 
@@ -26,10 +26,13 @@ endif()
 
 if(MPS_SERVICE)
     pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET GLOBAL sqlite3)
+    pkg_check_modules(CURL REQUIRED IMPORTED_TARGET GLOBAL libcurl>=7.85)
+endif()
+
+if(MPS_LAB OR MPS_SERVICE)
+    find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 endif()
 
 if(NOT MPS_LAB)
     return()
 endif()
-
-find_package(OpenSSL REQUIRED COMPONENTS Crypto)

@@ -98,6 +98,25 @@ std::string heading(const output::Style &style, std::string_view text) {
     return style(Paint::bold, text) + "\n";
 }
 
+namespace {
+
+std::string store_text(const Json &store, const output::Style &style) {
+    std::string all =
+        fmt::format("  follows {} as {}: revision {}{}\n", text::printable(store.value("address", "")),
+                    text::printable(store.value("node", "")), store.value("revision", 0),
+                    store.value("reached", false) ? "" : ", not reached now");
+    if (const auto refused = store.find("refused"); refused != store.end())
+        all += fmt::format("  {} {}\n", style(output::Paint::bad, "that revision is refused:"),
+                           text::printable(refused->value("what", "")));
+    for (const char *name : {"doubt", "error"})
+        if (const auto error = store.find(name); error != store.end() && error->is_string())
+            all += fmt::format("  {} {}\n", style(output::Paint::bad, "store:"),
+                               text::printable(error->get<std::string>()));
+    return all;
+}
+
+} // namespace
+
 std::string service_text(const Json &service, const output::Style &style) {
     std::string all = fmt::format("{}  process {}, revision {} of {}\n",
                                   style(output::Paint::bold, "mpschedd"), service.value("pid", 0),
@@ -120,6 +139,8 @@ std::string service_text(const Json &service, const output::Style &style) {
     if (const auto refused = service.find("refused"); refused != service.end())
         all += fmt::format("  {} {}\n", style(output::Paint::bad, "the files as they are now are refused:"),
                            text::printable(refused->value("what", "")));
+    if (const auto store = service.find("store"); store != service.end())
+        all += store_text(*store, style);
     return all;
 }
 

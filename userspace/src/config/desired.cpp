@@ -499,9 +499,11 @@ Desired build(const std::vector<File> &files, std::vector<Problem> &problems) {
     return desired;
 }
 
-Result<Desired> load(const std::string &path) {
+namespace {
+
+Result<Desired> load_set(const std::string &path, const std::string *contents) {
     std::vector<Problem> problems;
-    const auto files = read_set(path, problems);
+    const auto files = read_set(path, problems, contents);
     if (!files)
         return std::unexpected(files.error());
     Desired desired;
@@ -513,6 +515,13 @@ Result<Desired> load(const std::string &path) {
     std::ranges::stable_sort(
         problems, {}, [](const Problem &one) { return std::tuple(one.at.file, one.at.line, one.at.column); });
     return std::unexpected(error_of(problems));
+}
+
+} // namespace
+
+Result<Desired> load(const std::string &path) { return load_set(path, nullptr); }
+Result<Desired> load(const std::string &path, const std::string &contents) {
+    return load_set(path, &contents);
 }
 
 } // namespace mps::config

@@ -122,5 +122,7 @@ struct Desired {
 
 // The set of files at `path`, or the error that names file, line and column.
 [[nodiscard]] Result<Desired> load(const std::string &path);
+// As if `contents` stood in the file; drop-ins are as they are.
+[[nodiscard]] Result<Desired> load(const std::string &path, const std::string &contents);
 
 } // namespace mps::config

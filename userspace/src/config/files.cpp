@@ -153,7 +153,8 @@ Result<std::string> read_whole(const std::string &path) {
                 "write a new file and rename it, or try again when it is complete");
 }
 
-Result<std::vector<File>> read_set(const std::string &path, std::vector<Problem> &problems) {
+Result<std::vector<File>> read_set(const std::string &path, std::vector<Problem> &problems,
+                                   const std::string *contents) {
     std::vector<std::string> paths;
     std::error_code error;
     for (const auto &entry : fs::directory_iterator(drop_in_folder(path), error))
@@ -162,9 +163,11 @@ Result<std::vector<File>> read_set(const std::string &path, std::vector<Problem>
     if (error && error != std::errc::no_such_file_or_directory)
         return std::unexpected(system_error(error.value(), fmt::format("reading {}", drop_in_folder(path))));
     std::ranges::sort(paths);
-    if (paths.empty() || fs::exists(fs::symlink_status(path, error)))
-        paths.insert(paths.begin(), path);
     std::vector<File> files;
+    if (contents)
+        files.push_back(parse(path, *contents, problems));
+    else if (paths.empty() || fs::exists(fs::symlink_status(path, error)))
+        paths.insert(paths.begin(), path);
     for (const std::string &one : paths) {
         auto text = read_whole(one);
         if (!text)

@@ -72,7 +72,9 @@ struct Problem {
 // Where drop-ins for it are: "/etc/mpsched/mpsched.d".
 [[nodiscard]] std::string drop_in_folder(const std::string &path);
 // The file and, in the order of their names, its drop-ins. Where only drop-ins exist, those.
-[[nodiscard]] Result<std::vector<File>> read_set(const std::string &path, std::vector<Problem> &problems);
+// `contents`: what is to stand in the file instead.
+[[nodiscard]] Result<std::vector<File>> read_set(const std::string &path, std::vector<Problem> &problems,
+                                                 const std::string *contents = nullptr);
 
 // The text of a file of these sections.
 [[nodiscard]] std::string write(const std::vector<Section> &sections);

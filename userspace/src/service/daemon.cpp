@@ -19,6 +19,7 @@
 #include <fmt/format.h>
 
 #include "base/fd.hpp"
+#include "base/try.hpp"
 #include "config/desired.hpp"
 #include "mpsched/version.hpp"
 #include "service/client.hpp"
@@ -75,7 +76,8 @@ std::string event_line(const PathEvent &event) {
 
 class Daemon {
   public:
-    Daemon(const Options &options, Instance instance, Control control, Fd signals)
+    Daemon(const Options &options, Instance instance, Control control, Fd signals,
+           std::optional<store::StoreFollower> store)
         : options_(options),
           instance_(std::move(instance)),
           control_(std::move(control)),
@@ -83,7 +85,8 @@ class Daemon {
           keeper_(instance_),
           meter_(instance_, options.state),
           last_good_(options.state, options.config),
-          observer_(options.netns) {}
+          observer_(options.netns),
+          store_(std::move(store)) {}
 
     // `refused`: why these are not the files as they are now.
     Result<void> run(config::Desired desired, std::optional<Error> refused);
@@ -114,6 +117,8 @@ class Daemon {
     }
     void count();
     http::Response serve_metrics(const http::Request &request) const;
+    void receive_store();
+    void tell_store();
 
     Options options_;
     Instance instance_;
@@ -124,6 +129,7 @@ class Daemon {
     LastGood last_good_;
     Observer observer_;
     Endpoint metrics_{"metrics", [this](const http::Request &request) { return serve_metrics(request); }};
+    std::optional<store::StoreFollower> store_;
     Notify notify_{};
     std::optional<Follower> follower_{};
     bool follows_routes_ = false;
@@ -141,6 +147,9 @@ void Daemon::tell_news() {
         say(line);
     for (const std::string &line : metrics_.news())
         say(line);
+    if (store_)
+        for (const std::string &line : store_->news())
+            say(line);
 }
 
 // In the server's thread.
@@ -185,6 +194,17 @@ std::string Daemon::summary() {
     for (const auto &[state, count] : counts)
         text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, state);
     return text;
+}
+
+void Daemon::receive_store() {
+    store_->receive([&] { (void)reload(); });
+    tell_news();
+    tell_store();
+}
+
+void Daemon::tell_store() {
+    if (store_)
+        store_->tell(keeper_.desired().revision, [&] { return summary(); });
 }
 
 // What there is to attach depends on these; nullopt: it cannot be told now.
@@ -272,6 +292,8 @@ Json Daemon::describe() {
         all["refused"] = error_json(*refused_);
     if (meter_.problem())
         all["problem"] = error_json(*meter_.problem());
+    if (store_)
+        all["store"] = store_->describe();
     return all;
 }
 
@@ -343,7 +365,8 @@ Result<void> Daemon::run(config::Desired desired, std::optional<Error> refused) 
     for (;;) {
         pollfd waiting[] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
                             {.fd = control_.fd(), .events = POLLIN, .revents = 0},
-                            {.fd = follower_ ? follower_->fd() : -1, .events = POLLIN, .revents = 0}};
+                            {.fd = follower_ ? follower_->fd() : -1, .events = POLLIN, .revents = 0},
+                            {.fd = store_ ? store_->fd() : -1, .events = POLLIN, .revents = 0}};
         if (::poll(waiting, std::size(waiting), patience_ms()) < 0 && errno != EINTR)
             return std::unexpected(system_error(errno, "waiting"));
         notify_.alive();
@@ -359,7 +382,10 @@ Result<void> Daemon::run(config::Desired desired, std::optional<Error> refused) 
             look_after_new();
             count();
             keep_endpoints();
+            tell_store();
         }
+        if (waiting[3].revents)
+            receive_store();
         if (waiting[1].revents)
             control_.serve([&](const Json &request) { return answer(request); });
     }
@@ -372,34 +398,55 @@ Result<void> Daemon::run(config::Desired desired, std::optional<Error> refused) 
 
 } // namespace
 
+namespace {
+
+struct Files {
+    config::Desired desired{};
+    std::optional<Error> refused{}; // why these are not the files as they are now
+};
+
+// What to begin with. After a reboot nothing is in force that could stay so.
+Result<Files> first_files(const Options &options) {
+    auto desired = config::load(options.config);
+    if (desired)
+        return Files{std::move(*desired), std::nullopt};
+    // The store is going to have it.
+    if (!options.watch.address.empty() && ::access(options.config.c_str(), F_OK) != 0)
+        return Files{};
+    // Files that are not there are no mistake.
+    if (desired.error().kind != ErrorKind::usage)
+        return std::unexpected(desired.error());
+    auto good = LastGood(options.state, options.config).load();
+    if (!good) {
+        say(fmt::format("no earlier revision can be used: {}", good.error().what));
+        return std::unexpected(desired.error());
+    }
+    say(fmt::format("{}; revision {}, the last that was right, is used", desired.error().what,
+                    good->revision));
+    return Files{std::move(*good), desired.error()};
+}
+
+} // namespace
+
 Result<void> run(const Options &options) {
     std::signal(SIGPIPE, SIG_IGN);
     Fd signals = open_signals();
-    std::optional<Error> refused;
-    auto desired = config::load(options.config);
-    // After a reboot nothing is in force that could stay so. Files that are not there are no mistake.
-    if (!desired && desired.error().kind == ErrorKind::usage) {
-        if (auto good = LastGood(options.state, options.config).load()) {
-            say(fmt::format("{}; revision {}, the last that was right, is used", desired.error().what,
-                            good->revision));
-            refused = std::exchange(desired, std::move(good)).error();
-        } else {
-            say(fmt::format("no earlier revision can be used: {}", good.error().what));
-        }
+    auto files = first_files(options);
+    MPS_TRY(files);
+    std::optional<store::StoreFollower> store;
+    if (!options.watch.address.empty()) {
+        auto started = store::StoreFollower::start(options.watch, options.config, options.state);
+        MPS_TRY(started);
+        store.emplace(std::move(*started));
     }
-    if (!desired)
-        return std::unexpected(desired.error());
     auto instance = Instance::open({.netns = options.netns, .give_up = is_stopping});
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto status = instance->status();
-    if (!status)
-        return std::unexpected(status.error());
+    MPS_TRY(status);
     auto control = Control::open(status->netns_cookie);
-    if (!control)
-        return std::unexpected(control.error());
-    return Daemon(options, std::move(*instance), std::move(*control), std::move(signals))
-        .run(std::move(*desired), std::move(refused));
+    MPS_TRY(control);
+    return Daemon(options, std::move(*instance), std::move(*control), std::move(signals), std::move(store))
+        .run(std::move(files->desired), std::move(files->refused));
 }
 
 } // namespace mps::service

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "mpsched/error.hpp"
+#include "service/store/follower.hpp"
 
 namespace mps::service {
 
@@ -14,6 +15,7 @@ struct Options {
     std::string config{};
     std::string netns{};
     std::string state{}; // folder for what outlives a reboot
+    store::Options watch{};
 };
 
 // Until SIGTERM or SIGINT.

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <exception>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -33,23 +34,44 @@ void print_help() {
         fmt::print("  {:16}  {}\n", fmt::format("{} {}", option.name, option.value), option.text);
 }
 
+std::string *place_of(Options &options, std::string_view word) {
+    const std::pair<std::string_view, std::string *> all[] = {
+        {"--config", &options.config},
+        {"--netns", &options.netns},
+        {"--state", &options.state},
+        {"--watch", &options.watch.address},
+        {"--watch-as", &options.watch.node},
+        {"--watch-login", &options.watch.login_file},
+        {"--watch-ca", &options.watch.tls.authority},
+        {"--watch-cert", &options.watch.tls.certificate},
+        {"--watch-cert-key", &options.watch.tls.key},
+    };
+    for (const auto &[name, place] : all)
+        if (name == word)
+            return place;
+    return nullptr;
+}
+
 Result<Options> parse(const std::vector<std::string_view> &words) {
     Options options{
         .config = mps::config::default_path(), .netns = "", .state = mps::service::state_folder()};
+    std::string_view of_watch;
     for (std::size_t i = 0; i < words.size(); i++) {
         const std::string_view word = words[i];
-        std::string *target = word == "--config"  ? &options.config
-                              : word == "--netns" ? &options.netns
-                              : word == "--state" ? &options.state
-                                                  : nullptr;
+        std::string *target = place_of(options, word);
         if (!target)
             return mps::fail(mps::ErrorCode::usage, fmt::format("mpschedd has no option '{}'", word),
                              fmt::format("usage: mpschedd{}", mps::service::synopsis()));
         if (i + 1 == words.size() || words[i + 1].empty())
             return mps::fail(mps::ErrorCode::usage, fmt::format("option '{}' needs a value", word),
                              fmt::format("usage: mpschedd{}", mps::service::synopsis()));
+        if (word.starts_with("--watch-"))
+            of_watch = word;
         *target = words[++i];
     }
+    if (!of_watch.empty() && options.watch.address.empty())
+        return mps::fail(mps::ErrorCode::usage, fmt::format("{} needs --watch as well", of_watch),
+                         "--watch names the store");
     return options;
 }
 
