@@ -36,15 +36,6 @@ std::string settings(std::string_view policy) {
                        policy);
 }
 
-// Of a Debian package that was unpacked and not installed.
-std::string program(const std::string &package, const std::string &name) {
-    const auto folder =
-        must(lab::run_process({std::string(MPS_SOURCE_DIR) + "/tests/fetch-program", package}));
-    INFO(folder.err);
-    REQUIRE(folder.exit_code == 0);
-    return folder.out.substr(0, folder.out.find('\n')) + "/usr/bin/" + name;
-}
-
 // Free a moment ago.
 std::uint16_t free_port() {
     const lab::Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -60,10 +51,10 @@ std::uint16_t free_port() {
 class Etcd {
   public:
     explicit Etcd(bool tls = false)
-        : client_(program("etcd-client", "etcdctl")), scheme_(tls ? "https" : "http") {
+        : client_(unpacked_program("etcd-client", "etcdctl")), scheme_(tls ? "https" : "http") {
         const std::string url = fmt::format("{}://127.0.0.1:{}", scheme_, port_);
         const std::string peer = fmt::format("http://127.0.0.1:{}", free_port());
-        Words words{program("etcd-server", "etcd"),
+        Words words{unpacked_program("etcd-server", "etcd"),
                     "--data-dir",
                     folder_ / "data",
                     "--listen-client-urls",

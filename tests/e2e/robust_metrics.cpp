@@ -64,14 +64,6 @@ std::string contents(const std::string &path) {
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// Debian's, which './run test' unpacks beside the build; "" without it.
-std::string prometheus_tool(const std::string &name) {
-    for (const std::string folder : {MPS_TEST_TOOLS "/usr/bin/", "/usr/bin/"})
-        if (std::filesystem::exists(folder + name))
-            return folder + name;
-    return "";
-}
-
 } // namespace
 
 TEST_CASE(
@@ -189,10 +181,8 @@ TEST_CASE(
 
 TEST_CASE("Prometheus scrapes the metrics, takes the rules, and finds all that rules and dashboard name",
           "[robust][metrics]") {
-    const std::string prometheus = prometheus_tool("prometheus");
-    const std::string promtool = prometheus_tool("promtool");
-    if (prometheus.empty() || promtool.empty())
-        mps::test::skip("there is no promtool here");
+    const std::string prometheus = unpacked_program("prometheus", "prometheus");
+    const std::string promtool = unpacked_program("prometheus", "promtool");
     Rig rig(two_paths(50));
     Service service(rig, with_metrics("programs = true\n"), true);
     rig.ok({"path", "lte", "quota=1GB"});

@@ -344,4 +344,11 @@ lab::Transfer Rig::transfer(const lab::Server &server, lab::TransferSpec spec) c
     return must(lab::Transfer::start(network_.a(), std::move(spec)));
 }
 
+std::string unpacked_program(const std::string &package, const std::string &name) {
+    const auto folder = must(lab::run_process({MPS_SOURCE_DIR "/tests/fetch-program", package}));
+    INFO(folder.err);
+    REQUIRE(folder.exit_code == 0);
+    return folder.out.substr(0, folder.out.find('\n')) + "/usr/bin/" + name;
+}
+
 } // namespace mps::robust

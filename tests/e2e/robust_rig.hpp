@@ -131,6 +131,9 @@ class Rig {
 /// The problems that `status` tells of, but for those of the network: that connections have subflows which are not steered.
 std::vector<std::string> faults(const Json &status);
 
+/// Path of a program of a Debian package that is unpacked and not installed (tests/fetch-program).
+std::string unpacked_program(const std::string &package, const std::string &name);
+
 /// Polls until `true_now` or the time is over; what it said last.
 template <class F>
 bool eventually(F &&true_now, std::chrono::milliseconds patience = std::chrono::seconds(5)) {
