@@ -12,6 +12,7 @@
 #include "departure.bpf.h"
 #include "gateway_track.bpf.h"
 #include "gateway_stats.bpf.h"
+#include "gateway_meter.bpf.h"
 #include "gateway_decide.bpf.h"
 #include <linux/pkt_cls.h>
 
@@ -121,7 +122,7 @@ static __always_inline void note_pure_ack(struct __sk_buff *skb, struct mps_gate
 		mac[0] = frame[0];
 		mac[1] = frame[1];
 		mac[2] = frame[2];
-		way->has_mac = !pkt->nr_vlans;
+		way->has_mac = !pkt->nr_vlans && !skb->vlan_present;
 	}
 	tcp = data + (pkt->tcp_off & 255);
 	if ((void *)(tcp + 1) <= data_end)
@@ -131,7 +132,7 @@ static __always_inline void note_pure_ack(struct __sk_buff *skb, struct mps_gate
 /* What a packet that is believed tells of the way that it goes. */
 static __always_inline void note_forward(struct __sk_buff *skb, struct mps_gateway_way *way,
 					 struct mps_gateway_way *back, const struct mps_packet *pkt,
-					 __u64 now_ns)
+					 __u64 now_ns, bool arrives)
 {
 	__u32 tsecr;
 
@@ -139,7 +140,9 @@ static __always_inline void note_forward(struct __sk_buff *skb, struct mps_gatew
 	if (pkt->has_tstamp) {
 		tsecr = echoed_timestamp(pkt, (void *)(long)skb->data, (void *)(long)skb->data_end);
 		if (tsecr)
-			measure_forward(way, back, pkt, tsecr);
+			measure_forward(way, back, pkt, tsecr, arrives);
+		if (arrives)
+			mps_gw_note_arrival(way, pkt->tsval);
 		if (!way->has_tstamp || (__s32)(pkt->tsval - way->tsval) > 0)
 			way->tsval = pkt->tsval;
 		way->tsecr = tsecr;
@@ -176,7 +179,7 @@ static __always_inline int handle_forward(struct __sk_buff *skb, bool l3, __u32 
 	/* Our own (gateway_tell.bpf.h): it goes where packets of its subflow go. */
 	if (skb->mark == mps_wake_magic) {
 		skb->mark = 0;
-		return TC_ACT_UNSPEC;
+		return l3 && out ? hop_on(skb) : TC_ACT_UNSPEC;
 	}
 	if (has_no_mptcp(data, data_end, l3) && !may_be_reset(data, data_end, l3))
 		return TC_ACT_UNSPEC;
@@ -206,7 +209,8 @@ static __always_inline int handle_forward(struct __sk_buff *skb, bool l3, __u32 
 		mps_gw_begin_anew(skb);
 		return TC_ACT_UNSPEC;
 	}
-	note_forward(skb, way, back, pkt, w->now_ns);
+	note_forward(skb, way, back, pkt, w->now_ns, !out && flow->grouped);
+	meter_forward(skb, flow, pkt, is_pure_ack(pkt) || pkt->fin);
 	if (is_pure_ack(pkt)) {
 		note_pure_ack(skb, way, pkt, w->now_ns);
 		if (flow->grouped && mps_gw_steer(skb) < 0)

@@ -8,6 +8,7 @@
 #define MPS_GATEWAY_DECIDE_BPF_H
 
 #include "gateway_maps.bpf.h"
+#include "gateway_queue.bpf.h"
 #include "gateway_tell.bpf.h"
 #include "connection.bpf.h"
 #include "peer.bpf.h"
@@ -124,7 +125,8 @@ __noinline int mps_gw_take(struct mps_view *view, struct mps_peer *peer, struct 
 	out->min_rtt_us = sends->min_rtt_us + answers->min_rtt_us;
 	out->mss_bytes = 1428;
 	view->receipt[index].rtt_us = out->srtt_us;
-	view->receipt[index].queue_us = 0;
+	view->receipt[index].queue_us =
+		queue_in_front_us(sends, answers, bpf_ktime_get_coarse_ns(), flow->out == (~receiver & 1));
 	view->known[index] = 0;
 	p->seen |= 1u << index;
 	p->usable |= usable << index;

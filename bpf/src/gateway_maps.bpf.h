@@ -9,9 +9,11 @@
 
 /* A handshake of which the third packet has not come yet. */
 struct gateway_half {
-	__u64 key;    /* MP_CAPABLE: of who answers */
-	__u32 token;  /* MP_JOIN: of who answers */
-	__u32 isn[2]; /* by side */
+	__u64 key;       /* MP_CAPABLE: of who answers */
+	__u32 token;     /* MP_JOIN: of who answers */
+	__u32 isn[2];    /* by side */
+	__u64 at_ns;     /* when its last packet passed; 0: it passed twice */
+	__u32 rtt_us[2]; /* from here to who answers this side, once measured */
 	__u32 ifindex;
 	__u8 subtype;
 	__u8 side;     /* whose SYN it is */

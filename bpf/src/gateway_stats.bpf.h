@@ -4,6 +4,7 @@
 #define MPS_GATEWAY_STATS_BPF_H
 
 #include "gateway_maps.bpf.h"
+#include "gateway_queue.bpf.h"
 
 /* No window is larger than 1 GiB (RFC 7323 section 2.2), and hardly any than this. */
 #define GATEWAY_WINDOW (1 << 26)
@@ -55,14 +56,17 @@ static __always_inline void smooth_rtt(struct mps_gateway_way *way, __u64 sample
  * echoes is the other way's.
  */
 static __always_inline void measure_forward(struct mps_gateway_way *way, struct mps_gateway_way *back,
-					    const struct mps_packet *pkt, __u32 tsecr)
+					    const struct mps_packet *pkt, __u32 tsecr, bool arrives)
 {
 	if (back->sample_ns && (__s32)(tsecr - back->sample_tsval) >= 0) {
-		__u64 took_ns = bpf_ktime_get_ns() - back->sample_ns;
+		__u64 now_ns = bpf_ktime_get_ns(), took_ns = now_ns - back->sample_ns;
 
 		back->sample_ns = 0;
-		if (took_ns < GATEWAY_SAMPLE_NS)
+		if (took_ns < GATEWAY_SAMPLE_NS) {
 			smooth_rtt(back, took_ns);
+			if (arrives && back->next_seq != pkt->ack)
+				mps_gw_note_delay(back, took_ns / 1000000, now_ns / 1000000);
+		}
 	}
 	if (!way->sample_ns && (__s32)(pkt->tsval - way->tsval) > 0) {
 		way->sample_tsval = pkt->tsval;

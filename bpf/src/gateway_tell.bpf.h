@@ -6,6 +6,9 @@
  * Such a packet is made of the pure ACK at hand: it is rewritten, without a change of its length, cloned to where the silent subflow's packets
  * pass, and written back. So one program does it for both directions: what is for the end beyond the uplink leaves there, and what is for the other
  * one arrives there once more and is routed as its packets are. The clone bears a mark by which our programs leave it alone and take it off.
+ *
+ * The kernel takes a link-layer header off where the device has none. To put one before it is for a clone only, whose length may change: from a
+ * device without link layer it first goes to the egress of that one, whose program does it and sends it on.
  */
 #ifndef MPS_GATEWAY_TELL_BPF_H
 #define MPS_GATEWAY_TELL_BPF_H
@@ -28,6 +31,10 @@ struct gateway_headers {
 
 struct gateway_notice {
 	struct gateway_headers before, after;
+	__u32 hop_from; /* a clone at the egress of this interface … */
+	__u32 hop_to;   /* … is to get a link-layer header, and to go there */
+	__u32 hop_flags;
+	__u32 hopped;
 };
 
 struct {
@@ -48,8 +55,8 @@ static __always_inline __u32 notice_tcp_len(const struct mps_packet *pkt)
 /* Can the packet lend its body? */
 static __always_inline bool can_become_notice(const struct __sk_buff *skb, const struct mps_packet *pkt)
 {
-	return pkt->net_off == sizeof(struct ethhdr) && !pkt->unusual && !pkt->nr_vlans &&
-	       !pkt->payload_len && pkt->options_len >= NOTICE_OPTIONS &&
+	return (!pkt->net_off || pkt->net_off == sizeof(struct ethhdr)) && !pkt->unusual && !pkt->nr_vlans &&
+	       !skb->vlan_present && !pkt->payload_len && pkt->options_len >= NOTICE_OPTIONS &&
 	       pkt->options_len <= TCP_OPTIONS_MAX &&
 	       skb->len == pkt->tcp_off + sizeof(struct tcphdr) + pkt->options_len;
 }
@@ -138,7 +145,7 @@ static __always_inline int write_forward(struct __sk_buff *skb, const struct mps
 	if (!pkt->is_ipv6 &&
 	    bpf_l3_csum_replace(skb, pkt->net_off + offsetof(struct iphdr, check), 0, pseudo, 0))
 		return -1;
-	return bpf_skb_store_bytes(skb, 0, n->after.mac, MPS_MACS_LEN, 0);
+	return pkt->net_off ? bpf_skb_store_bytes(skb, 0, n->after.mac, MPS_MACS_LEN, 0) : 0;
 }
 
 static __always_inline int write_back(struct __sk_buff *skb, const struct mps_packet *pkt,
@@ -146,11 +153,51 @@ static __always_inline int write_back(struct __sk_buff *skb, const struct mps_pa
 {
 	if (bpf_skb_store_bytes(skb, pkt->tcp_off, n->before.tcp, notice_tcp_len(pkt), 0) ||
 	    store_addresses(skb, pkt, &n->before) ||
-	    bpf_skb_store_bytes(skb, 0, n->before.mac, MPS_MACS_LEN, 0))
+	    (pkt->net_off && bpf_skb_store_bytes(skb, 0, n->before.mac, MPS_MACS_LEN, 0)))
 		return -1;
 	return pkt->is_ipv6 ? 0
 			    : bpf_skb_store_bytes(skb, pkt->net_off + offsetof(struct iphdr, check),
 						  &n->before.ip_check, 2, 0);
+}
+
+/* Sends what is written to where packets of the subflow pass. Returns 1 if it went. */
+static __always_inline int send_forward(struct __sk_buff *skb, const struct gateway_work *w,
+					struct gateway_notice *n, const struct mps_gateway_flow *flow,
+					__u32 flags)
+{
+	__u32 hops = !w->pkt.net_off && !flow->l3;
+	int sent;
+
+	n->hop_from = w->ifindex;
+	n->hop_to = hops ? flow->ifindex : 0;
+	n->hop_flags = flags;
+	n->hopped = 0;
+	skb->mark = mps_wake_magic;
+	sent = !bpf_clone_redirect(skb, hops ? w->ifindex : flow->ifindex, hops ? 0 : flags);
+	skb->mark = w->mark;
+	n->hop_to = 0;
+	return sent && (!hops || n->hopped);
+}
+
+/* One of our clones at the egress of a device without link layer. */
+static __always_inline int hop_on(struct __sk_buff *skb)
+{
+	__be16 proto = skb->protocol;
+	struct gateway_notice *n;
+	__u32 zero = 0, to;
+
+	n = bpf_map_lookup_elem(&mps_gw_notices, &zero);
+	if (!n || !n->hop_to || n->hop_from != skb->ifindex)
+		return TC_ACT_UNSPEC;
+	to = n->hop_to;
+	n->hop_to = 0;
+	if (bpf_skb_change_head(skb, sizeof(struct ethhdr), 0) ||
+	    bpf_skb_store_bytes(skb, 0, n->after.mac, MPS_MACS_LEN, 0) ||
+	    bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &proto, sizeof(proto), 0))
+		return TC_ACT_SHOT;
+	skb->mark = mps_wake_magic;
+	n->hopped = 1;
+	return bpf_redirect(to, n->hop_flags);
 }
 
 /*
@@ -177,21 +224,18 @@ __noinline int mps_gw_notice(struct __sk_buff *skb, __u32 token, __u32 index, __
 		return 0;
 	side = what & 2 ? flow->initiator : 1 - flow->initiator;
 	side &= 1;
-	if (!flow->way[side].has_mac || !flow->way[side].window ||
+	if ((!flow->l3 && !flow->way[side].has_mac) || !flow->way[side].window ||
 	    !w->pkt.is_ipv6 != (key->address[0][2] == bpf_htonl(0xffff) && !key->address[0][0]))
 		return 0;
 	__builtin_memset(&n->before, 0, sizeof(n->before));
 	if (bpf_skb_load_bytes(skb, w->pkt.tcp_off, n->before.tcp, notice_tcp_len(&w->pkt)) ||
 	    load_addresses(skb, &w->pkt, &n->before) ||
-	    bpf_skb_load_bytes(skb, 0, n->before.mac, MPS_MACS_LEN))
+	    (w->pkt.net_off && bpf_skb_load_bytes(skb, 0, n->before.mac, MPS_MACS_LEN)))
 		return 0;
 	describe_forward(&n->after, &n->before, key, &flow->way[side], side, w->pkt.is_ipv6,
 			 (sizeof(struct tcphdr) + w->pkt.options_len) / 4, what & 1);
-	if (!write_forward(skb, &w->pkt, n)) {
-		skb->mark = mps_wake_magic;
-		sent = !bpf_clone_redirect(skb, flow->ifindex, flow->out == side ? 0 : BPF_F_INGRESS);
-		skb->mark = w->mark;
-	}
+	if (!write_forward(skb, &w->pkt, n))
+		sent = send_forward(skb, w, n, flow, flow->out == side ? 0 : BPF_F_INGRESS);
 	return write_back(skb, &w->pkt, n) ? -1 : sent;
 }
 

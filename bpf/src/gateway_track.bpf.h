@@ -251,15 +251,28 @@ __noinline int mps_gw_syn(__u32 len)
 	}
 	/* Sent once more, or seen at another interface as well. */
 	there = bpf_map_lookup_elem(&mps_gw_half, &w->key);
-	if (there && there->side == side && there->isn[bounded_side(side)] == w->pkt.seq)
+	if (there && there->side == side && there->isn[bounded_side(side)] == w->pkt.seq) {
+		there->at_ns = 0;
 		return 0;
+	}
 	side = bounded_side(side);
 	half->side = side;
 	half->out = w->out;
 	half->ifindex = w->ifindex;
 	half->isn[side] = w->pkt.seq;
+	half->at_ns = bpf_ktime_get_ns();
 	bpf_map_update_elem(&mps_gw_half, &w->key, half, BPF_ANY);
 	return 0;
+}
+
+/* The answer to what `side` sent. */
+static __always_inline void note_handshake(struct gateway_half *half, __u32 side)
+{
+	__u64 now_ns = bpf_ktime_get_ns();
+
+	if (half->at_ns)
+		half->rtt_us[bounded_side(side)] = (now_ns - half->at_ns) / 1000;
+	half->at_ns = now_ns;
 }
 
 __noinline int mps_gw_synack(__u32 len)
@@ -285,6 +298,9 @@ __noinline int mps_gw_synack(__u32 len)
 		half->backup[side] = w->option[2] & 1;
 	}
 	half->isn[bounded_side(side)] = w->pkt.seq;
+	note_handshake(half, half->side);
+	if (half->answered)
+		half->at_ns = 0;
 	half->answered = 1;
 	return 0;
 }
@@ -311,12 +327,16 @@ __noinline int mps_gw_add_flow(__u32 token, __u32 initiator, __u32 index)
 	flow->token[initiator & 1] = w->conn.token[0];
 	flow->token[~initiator & 1] = w->conn.token[1];
 	flow->grouped = half->subtype == MPTCP_SUB_MP_JOIN;
+	flow->l3 = !w->pkt.net_off;
 	for (int side = 0; side < 2; side++) {
 		flow->way[side].next_seq = half->isn[side] + 1;
 		flow->way[side].ack = half->isn[1 - side] + 1;
 		flow->way[side].last_ns = w->now_ns;
 		flow->way[side].backup = half->backup[side];
 		flow->way[side].tsval = w->pkt.tsval;
+		flow->way[side].srtt_us = half->rtt_us[side];
+		flow->way[side].min_rtt_us = half->rtt_us[side];
+		flow->way[side].rttvar_us = half->rtt_us[side] / 2;
 	}
 	return !bpf_map_update_elem(&mps_gw_flows, &w->key, flow, BPF_ANY);
 }
@@ -461,6 +481,7 @@ __noinline int mps_gw_third(struct __sk_buff *skb)
 		return 0;
 	}
 	len = find_handshake_option(skb, w, w->pkt.options_len);
+	note_handshake(half, 1 - bounded_side(half->side));
 	w->half = *half;
 	done = half->subtype == MPTCP_SUB_MP_CAPABLE ? mps_gw_begin(len) : mps_gw_join(len);
 	if (done > 0) {

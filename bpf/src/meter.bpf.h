@@ -74,6 +74,19 @@ __noinline int mps_quota_left(struct mps_subflow_view *sf, const struct mps_path
 	return 0;
 }
 
+/* Time spent in suspend counts, too. */
+static __always_inline void begin_period(const struct mps_path *path, struct mps_usage *usage)
+{
+	__u64 period_ns = (__u64)path->quota_period_s * 1000000000, period, before;
+
+	if (!period_ns)
+		return;
+	period = (bpf_ktime_get_boot_ns() - path->quota_since_ns) / period_ns;
+	before = usage->period;
+	if (period != before && __sync_val_compare_and_swap(&usage->period, before, period) == before)
+		usage->used_bytes = 0;
+}
+
 /*
  * Counts what a subflow has carried since it was last seen, and tells in its view what its path may still carry.
  * Two CPUs may come here for one subflow at once: who moves its mark forward also adds the difference.
@@ -91,15 +104,7 @@ __noinline int mps_meter(struct mps_conn_subflow *mine, struct mps_subflow_view 
 	usage = bpf_map_lookup_elem(&mps_usage, &index);
 	if (!usage)
 		return 0;
-	if (path->quota_period_s) {
-		__u64 period_ns = (__u64)path->quota_period_s * 1000000000;
-		/* Time spent in suspend counts, too. */
-		__u64 period = (bpf_ktime_get_boot_ns() - path->quota_since_ns) / period_ns;
-
-		before = usage->period;
-		if (period != before && __sync_val_compare_and_swap(&usage->period, before, period) == before)
-			usage->used_bytes = 0;
-	}
+	begin_period(path, usage);
 	total = mps_rdonly_cast ? wire_bytes(sf, mine->sk, true) : wire_bytes(sf, mine->sk, false);
 	before = mine->metered_bytes;
 	if ((total > before || before - total > METER_WRAPPED) &&

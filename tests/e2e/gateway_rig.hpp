@@ -3,6 +3,8 @@
 // What the tests of `attach --role gateway` share: the network with mpsched on its router, what passes, and what the hosts' kernels counted.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <string>
 #include <thread>
@@ -26,7 +28,9 @@ struct Gateway {
     Cli mpsched{network.gateway};
     CleanupGuard guard{[cli = Cli(network.gateway)] { std::ignore = cli.try_run("detach --all"); }};
 
-    explicit Gateway(Family family, double mbit = path_mbit) : network(family, mbit) {}
+    explicit Gateway(Family family, double mbit = path_mbit)
+        : Gateway(RoutedSpec{.family = family, .mbit = mbit}) {}
+    explicit Gateway(const RoutedSpec &spec) : network(spec) {}
     ~Gateway() { std::ignore = mpsched.try_run("detach --all"); }
 
     Json forwarded() const {
@@ -127,6 +131,48 @@ inline void check_told(const Gateway &gateway) {
     CHECK(static_cast<std::int64_t>(told) == received);
     CHECK(mp_prio_received(gateway.network.client) > 0);
     CHECK(mp_prio_received(gateway.network.server) > 0);
+}
+
+// Both hosts are moved from one uplink to the other and back, live, and get back what was told.
+inline void check_moved(const RoutedSpec &spec, const std::array<std::string, 2> &attached = {"up0", "up1"}) {
+    // ACKs of what is sent by the other uplink are the rest.
+    constexpr double elsewhere = 0.06;
+    Gateway gateway(spec);
+    gateway.mpsched(fmt::format("attach --role gateway {} {} --policy default", attached[0], attached[1]));
+    gateway.mpsched(fmt::format("path {} priority=1", attached[1]));
+    gateway.mpsched("use active-standby -s hold_ms=0");
+    BothWays traffic(gateway);
+    Meters meters(gateway);
+    for (const auto &[command, uplink] :
+         {std::pair{"priority=0", 0U}, {"priority=2", 1U}, {"priority=0", 0U}}) {
+        gateway.mpsched(fmt::format("path {} {}", attached[0], command));
+        // What was queued at the hosts comes over the old uplink still.
+        const Shares seen = undisturbed([&] { return meters.over(500ms); },
+                                        [&](const Shares &one) {
+                                            return one.on(uplink, elsewhere) &&
+                                                   one.up.total_mbit > 0.8 * path_mbit &&
+                                                   one.down.total_mbit > 0.8 * path_mbit;
+                                        },
+                                        8);
+        report(fmt::format("{}: {}", command, seen.text()));
+        CHECK(seen.on(uplink, elsewhere));
+        CHECK(seen.up.total_mbit > 0.8 * path_mbit);
+        CHECK(seen.down.total_mbit > 0.8 * path_mbit);
+    }
+    CHECK(count(gateway, "told_alone") > 0);
+    CHECK(count(gateway, "tell_unreachable") == 0);
+    check_told(gateway);
+    gateway.mpsched("detach --all");
+    CHECK(wait_until(
+              [&] {
+                  const auto none = [](const lab::Namespace &host) {
+                      return std::ranges::none_of(kernel_subflows(host), &KernelSubflow::backup);
+                  };
+                  return none(gateway.network.client) && none(gateway.network.server);
+              },
+              2s, 50ms) >= 0);
+    traffic.finish();
+    gateway.check_hosts();
 }
 
 } // namespace mps::e2e

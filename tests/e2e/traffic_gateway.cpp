@@ -76,39 +76,6 @@ void check_watched(Family family, Direction direction) {
     gateway.mpsched("detach --all");
 }
 
-void check_moved(Family family) {
-    // ACKs of what is sent by the other uplink are the rest.
-    constexpr double elsewhere = 0.06;
-    Gateway gateway(family);
-    gateway.mpsched("attach --role gateway up0 up1 --policy default");
-    gateway.mpsched("path up1 priority=1");
-    gateway.mpsched("use active-standby -s hold_ms=0");
-    BothWays traffic(gateway);
-    Meters meters(gateway);
-    for (const auto &[command, uplink] :
-         {std::pair{"path up0 priority=0", 0U}, {"path up0 priority=2", 1U}, {"path up0 priority=0", 0U}}) {
-        gateway.mpsched(command);
-        std::this_thread::sleep_for(1s);
-        const Shares seen = meters.over(700ms);
-        report(fmt::format("{}: {}", command, seen.text()));
-        CHECK(seen.on(uplink, elsewhere));
-        CHECK(seen.up.total_mbit > 0.8 * path_mbit);
-        CHECK(seen.down.total_mbit > 0.8 * path_mbit);
-    }
-    check_told(gateway);
-    gateway.mpsched("detach --all");
-    CHECK(wait_until(
-              [&] {
-                  const auto none = [](const Namespace &host) {
-                      return std::ranges::none_of(kernel_subflows(host), &KernelSubflow::backup);
-                  };
-                  return none(gateway.network.client) && none(gateway.network.server);
-              },
-              2s, 50ms) >= 0);
-    traffic.finish();
-    gateway.check_hosts();
-}
-
 // Frames on their way to the gateway, as whoever sits beside the client can send them.
 class Forger {
   public:
@@ -194,8 +161,8 @@ TEST_CASE("a gateway knows connections that pass it, by both hosts' tokens, and 
 
 TEST_CASE("a gateway moves what both hosts send from one uplink to the other and back, live",
           "[e2e][gateway]") {
-    check_moved(Family::ipv4);
-    check_moved(Family::ipv6);
+    check_moved({.family = Family::ipv4, .mbit = path_mbit});
+    check_moved({.family = Family::ipv6, .mbit = path_mbit});
 }
 
 TEST_CASE("weights at a gateway share what both hosts send", "[e2e][gateway]") {

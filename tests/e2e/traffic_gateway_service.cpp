@@ -131,17 +131,45 @@ TEST_CASE("mpschedd attaches a gateway's uplinks as the file says, and again whe
     // As a modem does; while mpschedd is away, too.
     service.kill();
     gateway.network.remove_uplink(1);
-    gateway.network.add_uplink(1, path_mbit);
+    gateway.network.add_uplink(1);
     service.start();
     CHECK(wait_until([&] { return place(gateway, "up1") == "gateway attached"; }, 10s, 100ms) >= 0);
-    check_steered(gateway);
     gateway.network.remove_uplink(1);
     CHECK(wait_until([&] { return place(gateway, "up1") == "gateway absent"; }, 10s, 100ms) >= 0);
-    gateway.network.add_uplink(1, path_mbit);
+    gateway.network.add_uplink(1);
     CHECK(wait_until([&] { return place(gateway, "up1") == "gateway attached"; }, 10s, 100ms) >= 0);
     check_steered(gateway);
     service.end();
     gateway.check_hosts();
+}
+
+TEST_CASE("what a gateway's uplink has carried of its quota outlives mpschedd and the installation",
+          "[e2e][gateway][service]") {
+    Gateway gateway(Family::ipv4, 0);
+    Service service(gateway, std::string(two_uplinks) + "quota = \"1GB\"\nquota_period = \"month\"\n");
+    const auto used = [&] {
+        return gateway.mpsched.json("path up1").at("quota_used_bytes").get<std::uint64_t>();
+    };
+    gateway.mpsched("path up0 priority=2");
+    const auto transfer = [&](Direction direction) {
+        auto one = gateway.network.start(gateway.server, {.direction = direction, .bytes = 10'000'000});
+        check_clean(one.wait());
+    };
+    transfer(Direction::upload);
+    const std::uint64_t upload = used();
+    CHECK(upload > 2'000'000);
+    transfer(Direction::download);
+    const std::uint64_t both = used();
+    CHECK(both > upload + 2'000'000);
+    // It writes down what there is when it ends; then a machine that starts has nothing of mpsched.
+    service.end();
+    gateway.mpsched("detach --all");
+    service.start();
+    CHECK(place(gateway, "up1") == "gateway attached");
+    CHECK(used() == both);
+    transfer(Direction::upload);
+    CHECK(used() > both);
+    service.end();
 }
 
 TEST_CASE("the role in the file is exported, changed by a reload, and kept by --persist",

@@ -50,14 +50,13 @@ std::string outer_address(lab::Side side, std::size_t path) {
     return fmt::format("198.51.100.{}", 16 * path + (side == lab::Side::a ? 1 : 2));
 }
 
-std::string words_of(std::string_view pattern, const std::string &lower, lab::Side side = lab::Side::a,
-                     std::size_t path = 0) {
-    const auto other = side == lab::Side::a ? lab::Side::b : lab::Side::a;
+std::string words_of(std::string_view pattern, const std::string &lower, const std::string &mine = {},
+                     const std::string &peer = {}, std::size_t number = 0) {
     std::string words(pattern);
     for (const auto &[mark, value] : {std::pair{std::string_view("{l}"), lower},
-                                      {"{mine}", outer_address(side, path)},
-                                      {"{peer}", outer_address(other, path)},
-                                      {"{path}", fmt::format("{}", path)}}) {
+                                      {"{mine}", mine},
+                                      {"{peer}", peer},
+                                      {"{path}", fmt::format("{}", number)}}) {
         if (const auto at = words.find(mark); at != std::string::npos)
             words.replace(at, mark.size(), value);
     }
@@ -79,9 +78,9 @@ bool can_be_made(const KindRow &row, const lab::Namespace &ns) {
 }
 
 struct Host {
-    lab::Side side;
     const lab::Namespace &ns;
     std::string mac;
+    std::string outer; ///< address
 };
 
 struct KeyPair {
@@ -97,13 +96,13 @@ KeyPair wireguard_keys() {
     return keys;
 }
 
-void connect_wireguard(const std::array<Host, 2> &hosts, const std::string &device, std::size_t path) {
+void connect_wireguard(const std::array<Host, 2> &hosts, const std::string &device, std::size_t number) {
     const std::array keys{wireguard_keys(), wireguard_keys()};
-    const auto port = fmt::format("{}", 51820 + path);
+    const auto port = fmt::format("{}", 51820 + number);
     for (std::size_t i = 0; i < 2; ++i) {
         must(hosts[i].ns.spawn_checked({"wg", "set", device, "listen-port", port, "private-key", "/dev/stdin",
                                         "peer", keys[1 - i].open, "allowed-ips", "0.0.0.0/0,::/0", "endpoint",
-                                        outer_address(hosts[1 - i].side, path) + ":" + port},
+                                        hosts[1 - i].outer + ":" + port},
                                        {.input = keys[i].secret}));
     }
 }
@@ -121,7 +120,49 @@ void connect_macsec(const std::array<Host, 2> &hosts, const std::string &device)
     }
 }
 
+void make_stacked(Kind kind, const lab::Namespace &a, const lab::Namespace &b, const std::string &name) {
+    const bool itself = kind == Kind::veth || kind == Kind::vrf;
+    const auto lower = itself ? name : name + "l";
+    must(a.ip(fmt::format("link add {} type veth peer name {} netns {}", lower, name, b.name())));
+    if (kind == Kind::vrf) {
+        must(a.ip(fmt::format("link set {} master vrf0", name)));
+    } else if (!itself) {
+        must(a.ip(fmt::format("link add {} {}", name, words_of(row_of(kind).words, lower))));
+        if (kind == Kind::team)
+            must(a.spawn_checked({"teamnl", name, "setoption", "mode", "roundrobin"}));
+        if (kind == Kind::bond || kind == Kind::team || kind == Kind::bridge)
+            must(a.ip(fmt::format("link set {} master {}", lower, name)));
+    }
+    must(a.ip(fmt::format("link set {} up", lower)));
+}
+
+bool stands_on_both(Kind kind) {
+    return kind == Kind::vlan || kind == Kind::macsec || kind == Kind::vxlan || kind == Kind::gre ||
+           kind == Kind::ipip || kind == Kind::wireguard;
+}
+
 } // namespace
+
+void make_pair(Kind kind, const lab::Namespace &a, const lab::Namespace &b, const std::string &name,
+               std::size_t number, const std::string &outer_a, const std::string &outer_b) {
+    if (!stands_on_both(kind))
+        return make_stacked(kind, a, b, name);
+    const auto lower = name + "l";
+    const std::array hosts{Host{a, "02:00:00:00:00:0a", outer_a}, Host{b, "02:00:00:00:00:0b", outer_b}};
+    must(a.ip(fmt::format("link add {0} type veth peer name {0} netns {1}", lower, b.name())));
+    for (std::size_t i = 0; i < 2; i++) {
+        const Host &host = hosts[i];
+        must(host.ns.ip(fmt::format("link set {0} address {1}\nlink set {0} up\naddr add {2}/28 dev {0}\n",
+                                    lower, host.mac, host.outer)));
+        must(host.ns.ip(
+            fmt::format("link add {} {}", name,
+                        words_of(row_of(kind).words, lower, host.outer, hosts[1 - i].outer, number))));
+    }
+    if (kind == Kind::wireguard)
+        connect_wireguard(hosts, name, number);
+    else if (kind == Kind::macsec)
+        connect_macsec(hosts, name);
+}
 
 std::string_view name_of(Kind kind) { return row_of(kind).name; }
 
@@ -135,64 +176,26 @@ std::optional<std::string> missing(Kind kind) {
 }
 
 void WiredNetwork::make_device(std::size_t path) {
-    switch (paths_[path].kind) {
-    case Kind::vlan:
-    case Kind::macsec:
-    case Kind::vxlan:
-    case Kind::gre:
-    case Kind::ipip:
-    case Kind::wireguard:
+    if (stands_on_both(paths_[path].kind))
         make_tunnel(path);
-        break;
-    case Kind::ovs:
+    else if (paths_[path].kind == Kind::ovs)
         join_switch(paths_[path]);
-        break;
-    default:
+    else
         make_link(paths_[path]);
-        break;
-    }
     add_neighbour(paths_[path]);
 }
 
 // A's device, on a veth to B's or the veth itself.
 void WiredNetwork::make_link(const WiredPath &path) {
-    const auto &name = path.name;
-    const bool itself = path.kind == Kind::veth || path.kind == Kind::vrf;
-    const auto lower = itself ? name : name + "l";
-    const auto words = words_of(row_of(path.kind).words, lower);
-    must(a_.ip(fmt::format("link add {} type veth peer name {} netns {}", lower, name, b_.name())));
-    if (path.kind == Kind::vrf) {
-        if (!a_.ip("link show vrf0"))
-            must(a_.ip(fmt::format("link add vrf0 {}\nlink set vrf0 up", words)));
-        must(a_.ip(fmt::format("link set {} master vrf0", name)));
-    } else if (!itself) {
-        must(a_.ip(fmt::format("link add {} {}", name, words)));
-        if (path.kind == Kind::team)
-            must(a_.spawn_checked({"teamnl", name, "setoption", "mode", "roundrobin"}));
-        if (path.kind == Kind::bond || path.kind == Kind::team || path.kind == Kind::bridge)
-            must(a_.ip(fmt::format("link set {} master {}", lower, name)));
-    }
-    must(a_.ip(fmt::format("link set {} up", lower)));
+    if (path.kind == Kind::vrf && !a_.ip("link show vrf0"))
+        must(a_.ip(fmt::format("link add vrf0 {}\nlink set vrf0 up", row_of(path.kind).words)));
+    make_stacked(path.kind, a_, b_, path.name);
 }
 
 // The same device on both hosts, on the ends of a veth.
 void WiredNetwork::make_tunnel(std::size_t path) {
-    const std::string &name = paths_[path].name;
-    const Kind kind = paths_[path].kind;
-    const auto lower = name + "l";
-    const std::array hosts{Host{lab::Side::a, a_, "02:00:00:00:00:0a"},
-                           Host{lab::Side::b, b_, "02:00:00:00:00:0b"}};
-    must(a_.ip(fmt::format("link add {0} type veth peer name {0} netns {1}", lower, b_.name())));
-    for (const Host &host : hosts) {
-        must(host.ns.ip(fmt::format("link set {0} address {1}\nlink set {0} up\naddr add {2}/28 dev {0}\n",
-                                    lower, host.mac, outer_address(host.side, path))));
-        must(host.ns.ip(
-            fmt::format("link add {} {}", name, words_of(row_of(kind).words, lower, host.side, path))));
-    }
-    if (kind == Kind::wireguard)
-        connect_wireguard(hosts, name, path);
-    else if (kind == Kind::macsec)
-        connect_macsec(hosts, name);
+    make_pair(paths_[path].kind, a_, b_, paths_[path].name, path, outer_address(lab::Side::a, path),
+              outer_address(lab::Side::b, path));
 }
 
 // A switch of its own, whose flows are there from the start: no daemon is needed.

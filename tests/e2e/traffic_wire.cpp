@@ -112,6 +112,12 @@ void Wire::run() const {
     }
 }
 
+std::unique_ptr<Wire> join_by_wire(const lab::Namespace &a, const lab::Namespace &b, const std::string &name,
+                                   Kind kind, std::chrono::microseconds delay, Meddler meddler) {
+    return std::make_unique<Wire>(must(open_tun(a, name, kind)), must(open_tun(b, name, kind)), delay,
+                                  std::move(meddler));
+}
+
 WiredNetwork::WiredNetwork(std::vector<WiredPath> paths, lab::Family family)
     : paths_(std::move(paths)),
       family_(family),
@@ -131,9 +137,8 @@ WiredNetwork::WiredNetwork(std::vector<WiredPath> paths, lab::Family family)
     must(b_.set_congestion_control("cubic"));
     for (std::size_t i = 0; i < paths_.size(); ++i) {
         if (paths_[i].kind == Kind::tun || paths_[i].kind == Kind::tap) {
-            wires_.push_back(std::make_unique<Wire>(must(open_tun(a_, paths_[i].name, paths_[i].kind)),
-                                                    must(open_tun(b_, paths_[i].name, paths_[i].kind)),
-                                                    paths_[i].delay, paths_[i].meddler));
+            wires_.push_back(
+                join_by_wire(a_, b_, paths_[i].name, paths_[i].kind, paths_[i].delay, paths_[i].meddler));
         } else {
             make_device(i);
         }

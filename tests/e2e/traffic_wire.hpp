@@ -84,6 +84,15 @@ class Wire {
     std::thread thread_;
 };
 
+/// Two tun or tap devices of this name, one in each namespace; they live as long as the wire.
+std::unique_ptr<Wire> join_by_wire(const lab::Namespace &a, const lab::Namespace &b, const std::string &name,
+                                   Kind kind, std::chrono::microseconds delay = {}, Meddler meddler = {});
+
+/// Two devices of this name that reach each other: a veth, a bridge with one port of A, or one of those that stand on both ends of a veth,
+/// whose addresses are then these.
+void make_pair(Kind kind, const lab::Namespace &a, const lab::Namespace &b, const std::string &name,
+               std::size_t number, const std::string &outer_a, const std::string &outer_b);
+
 /// Two hosts like those of lab::Network: A joins from every path, and routes by source. The first subflow takes path 0.
 class WiredNetwork {
   public:

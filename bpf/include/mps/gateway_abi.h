@@ -48,21 +48,34 @@ struct mps_gateway_way {
 	__u8 has_mac;
 	__u8 mac[MPS_MACS_LEN]; /* as its last pure ACK had them here */
 	__u8 seen;              /* a packet of it behind the handshake was */
-	__u8 pad[5];
+	__u8 has_delay;         /* delay_least means something */
+	__u8 is_clock;          /* its timestamps count milliseconds */
+	__u8 pad[3];
+	__u64 first_ns;    /* of the first packet with a timestamp … */
+	__u32 first_tsval; /* … which this was */
+	__u32 delay_least; /* the least that was seen of what gateway_queue.bpf.h tells, in ms modulo 2^32 */
+	__u32 delay_later; /* … since delay_ms, to take over from it */
+	__u32 delay_ms;    /* ms modulo 2^32 */
+	__u32 delay_now;   /* the least since window_ms */
+	__u32 window_ms;
+	__u32 queue_ms; /* by how much that was more than the least of all, in the last window */
+	__u32 pad2;
 };
 
 /* Value of mps_gw_flows, keyed by struct mps_gateway_key: a subflow whose handshake was seen whole. */
 struct mps_gateway_flow {
 	__u64 began_ns;
-	__u32 conn;     /* token of the host that began the connection: key of mps_gw_conns */
-	__u32 token[2]; /* of the host at this side */
-	__u32 ifindex;  /* the attached interface where it passes */
-	__u8 index;     /* of the subflow within its connection */
-	__u8 initiator; /* the side of the host that began the connection */
-	__u8 out;       /* the side whose packets leave by the interface */
-	__u8 grouped;   /* the connection has had more than one subflow */
-	__u8 opener;    /* the side that sent the SYN */
-	__u8 pad[3];
+	__u64 unmetered; /* IP packets that have passed, in octets, and are not in mps_usage yet */
+	__u32 conn;      /* token of the host that began the connection: key of mps_gw_conns */
+	__u32 token[2];  /* of the host at this side */
+	__u32 ifindex;   /* the attached interface where it passes */
+	__u8 index;      /* of the subflow within its connection */
+	__u8 initiator;  /* the side of the host that began the connection */
+	__u8 out;        /* the side whose packets leave by the interface */
+	__u8 grouped;    /* the connection has had more than one subflow */
+	__u8 opener;     /* the side that sent the SYN */
+	__u8 l3;         /* the interface has no link-layer header */
+	__u8 pad[2];
 	struct mps_gateway_way way[2]; /* of what this side sends */
 };
 
