@@ -7,20 +7,6 @@
 #include "view.bpf.h"
 #include "rules.bpf.h"
 
-static __always_inline void put_endpoint(__u8 *to, struct sock_common *sc, bool is_ipv6, bool remote)
-{
-	__be32 ipv4 = remote ? sc->skc_daddr : sc->skc_rcv_saddr;
-	struct in6_addr v6 = {};
-
-	if (is_ipv6) {
-		if (remote)
-			bpf_core_read(&v6, sizeof(v6), &sc->skc_v6_daddr);
-		else
-			bpf_core_read(&v6, sizeof(v6), &sc->skc_v6_rcv_saddr);
-	}
-	put_address(to, is_ipv6, v6.s6_addr32, ipv4);
-}
-
 /* Dumps every MPTCP subflow of the reader's network namespace as a stream of struct mps_subflow_record. */
 SEC("iter/tcp") int mps_dump(struct bpf_iter__tcp *it)
 {

@@ -106,6 +106,20 @@ static __always_inline void put_address(__u8 *to, bool is_ipv6, const __be32 *wo
 	}
 }
 
+static __always_inline void put_endpoint(__u8 *to, struct sock_common *sc, bool is_ipv6, bool remote)
+{
+	__be32 ipv4 = remote ? sc->skc_daddr : sc->skc_rcv_saddr;
+	struct in6_addr v6 = {};
+
+	if (is_ipv6) {
+		if (remote)
+			bpf_core_read(&v6, sizeof(v6), &sc->skc_v6_daddr);
+		else
+			bpf_core_read(&v6, sizeof(v6), &sc->skc_v6_rcv_saddr);
+	}
+	put_address(to, is_ipv6, v6.s6_addr32, ipv4);
+}
+
 /*
  * The cgroup at this level above the socket. A unit of systemd has another cgroup after each start, but one of the same name;
  * so units are told by that, and nobody has to follow them. Global, so that the verifier walks it once for all levels.

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "mpsched/check.hpp"
+#include "mpsched/congestion.hpp"
 #include "mpsched/events.hpp"
 #include "mpsched/explain.hpp"
 #include "mpsched/gateway.hpp"
@@ -451,6 +452,63 @@ Result<OptionRulesResult> Instance::remove_option_rules(const std::vector<std::u
 Result<OptionRulesResult> Instance::set_option_rules(const std::vector<OptionRule> &rules) {
     log_call(fmt::format("set_option_rules {}", rules.size()));
     return OptionRulesResult{.added = rules, .rules = rules};
+}
+
+namespace {
+
+CongestionControl some_control() {
+    return {.name = "mps_lia",
+            .state = "loaded",
+            .id = 7,
+            .users = 2,
+            .sockets = {{.netns = "blue",
+                         .local = "192.0.2.1:40000",
+                         .remote = "192.0.2.2:443",
+                         .mptcp = true,
+                         .token = 0x7a3b12cd,
+                         .uid = 1000,
+                         .cgroup = "/user.slice"}}};
+}
+
+CongestionRule some_congestion_rule() {
+    return {.name = "mps_lia",
+            .selector = "rport=443",
+            .plain_tcp = true,
+            .given = 3,
+            .refused = 1,
+            .problem = "no"};
+}
+
+} // namespace
+
+Result<std::vector<CongestionControl>> congestion_controls(const Instance &) {
+    return std::vector<CongestionControl>{some_control(), {.name = "mps_olia", .state = "not loaded"}};
+}
+
+Result<CongestionLoaded> load_congestion(const Instance &, const std::vector<std::string> &names) {
+    log_call(fmt::format("load_congestion {}", names.size()));
+    return CongestionLoaded{.loaded = names, .already = {"mps_balia"}};
+}
+
+Result<CongestionUnloaded> unload_congestion(const Instance &, const std::vector<std::string> &names,
+                                             std::optional<std::chrono::milliseconds> wait) {
+    log_call(fmt::format("unload_congestion {} {}", names.size(), wait ? wait->count() : -1));
+    return CongestionUnloaded{.unloaded = names, .left = {some_control()}};
+}
+
+Result<std::vector<CongestionRule>> congestion_rules(const Instance &) {
+    return std::vector<CongestionRule>{some_congestion_rule()};
+}
+
+Result<CongestionUsed> use_congestion(const Instance &, const CongestionUse &use) {
+    log_call(fmt::format("use_congestion {} [{}] {}", use.name, use.selector, use.plain_tcp));
+    return CongestionUsed{.rule = {.name = use.name, .selector = use.selector}, .before = "cubic"};
+}
+
+Result<std::vector<CongestionRule>> unuse_congestion(const Instance &,
+                                                     const std::optional<std::string> &selector) {
+    log_call(fmt::format("unuse_congestion [{}]", selector.value_or("all")));
+    return std::vector<CongestionRule>{some_congestion_rule()};
 }
 
 Result<std::vector<CounterValue>> Instance::stats() const {

@@ -160,6 +160,11 @@ const std::vector<Words> every_command{
     {"rule", "list"},
     {"rule", "counters"},
     {"rule", "del", "1"},
+    {"cc", "load", "lia"},
+    {"cc", "list"},
+    {"cc", "use", "lia", "--for", "rport=443"},
+    {"cc", "unuse"},
+    {"cc", "unload", "lia", "--drain"},
     {"config", "check"},
     {"config", "diff"},
     {"config", "apply"},
@@ -246,9 +251,10 @@ TEST_CASE("every command's --json=2 document is what the schema describes, error
     };
     for (Words words : every_command) {
         words.emplace_back("--json=2");
-        const std::string name = words[0] == "policy" || words[0] == "config" || words[0] == "rule"
-                                     ? words[0] + " " + words[1]
-                                     : words[0];
+        const std::string name =
+            words[0] == "policy" || words[0] == "config" || words[0] == "rule" || words[0] == "cc"
+                ? words[0] + " " + words[1]
+                : words[0];
         seen.insert(name);
         check(name, document(fake(words)));
         if (asks_loader(words))

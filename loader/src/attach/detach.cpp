@@ -20,6 +20,7 @@
 #include "attach/restore.hpp"
 #include "attach/vrf.hpp"
 #include "base/try.hpp"
+#include "congestion/choices.hpp"
 #include "instance_impl.hpp"
 #include "kernel/netns.hpp"
 #include "observe/dump.hpp"
@@ -200,6 +201,7 @@ Result<void> announce(Session &session, const Leave &leave, DetachResult &result
             c.path_epoch++;
         }));
         MPS_TRY(release_levers(session.pins));
+        MPS_TRY(replace_congestion_choices(session.paths, {}));
     }
     for (const PathEntry &entry : leave.chosen) {
         if (!is_held(entry))

@@ -20,6 +20,7 @@
 //   a policy in use that is not loaded for a mode of the data path     loaded for it
 //   a wake that waits for a packet         gets one
 //   programs of option rules on the wrong interfaces, or none where they ought to be     put in order
+//   rules about congestion control without their program, or pins of them without a rule   put in order
 //   levers without a policy that has them, or the other way round   put in order
 #include <algorithm>
 #include <set>
@@ -31,6 +32,7 @@
 #include "attach/vrf.hpp"
 #include "base/log.hpp"
 #include "base/try.hpp"
+#include "congestion/choices.hpp"
 #include "instance_impl.hpp"
 #include "options/option_rules.hpp"
 
@@ -164,6 +166,8 @@ Result<void> repair_installation(Session &session, bool tcx) {
     if (const auto done = carry_wakes(session.pins); !done)
         notes.push_back(done.error().what);
     if (const auto done = settle_option_rules(session.paths, tcx); !done)
+        notes.push_back(done.error().what);
+    if (const auto done = repair_congestion(session.paths); !done)
         notes.push_back(done.error().what);
     for (const std::string &note : notes)
         log_lines(note);

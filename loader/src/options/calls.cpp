@@ -8,7 +8,7 @@
 #include "kernel/netlink.hpp"
 #include "options/option_hooks.hpp"
 #include "options/option_rules.hpp"
-#include "pins/bpffs.hpp"
+#include "pins/last_rule.hpp"
 #include "policy/slots.hpp"
 
 namespace mps {
@@ -85,20 +85,6 @@ Result<void> check_unique(const std::vector<OptionRule> &rules) {
     return {};
 }
 
-// An installation that was made for rules alone goes with the last of them.
-Result<void> leave_nothing(const Instance::Impl &impl, const Session &session) {
-    const auto entries = session.path_table().entries();
-    MPS_TRY(entries);
-    const auto slots = session.slots().read();
-    MPS_TRY(slots);
-    const auto rules = placed_rules(session.paths);
-    MPS_TRY(rules);
-    if (!entries->empty() || !rules->empty() ||
-        std::ranges::any_of(*slots, [](const Slot &one) { return one.policy.has_value(); }))
-        return {};
-    return impl.remove_all(find_bpffs(impl.options).value_or(""));
-}
-
 std::string problem_of(const InstallationPaths &paths, const Pins &pins, const OptionRule &rule) {
     const auto device = net_device(rule.interface);
     if (!device)
@@ -160,7 +146,7 @@ Result<OptionRulesResult> Instance::add_option_rule(const OptionRule &rule,
         return change(*session, before, rules, impl_->has_tcx());
     }();
     if (!done && created)
-        (void)leave_nothing(*impl_, *session);
+        (void)remove_if_empty(*impl_, *session);
     return done;
 }
 
@@ -182,7 +168,7 @@ Result<OptionRulesResult> Instance::remove_option_rules(const std::vector<std::u
             left.push_back(before[i]);
     auto done = change(*session, before, left, impl_->has_tcx());
     MPS_TRY(done);
-    MPS_TRY(leave_nothing(*impl_, *session));
+    MPS_TRY(remove_if_empty(*impl_, *session));
     return done;
 }
 
@@ -200,7 +186,7 @@ Result<OptionRulesResult> Instance::set_option_rules(const std::vector<OptionRul
     auto done = change(*session, without_places(*placed), rules, impl_->has_tcx());
     if (!done && !created)
         return done;
-    MPS_TRY(leave_nothing(*impl_, *session));
+    MPS_TRY(remove_if_empty(*impl_, *session));
     return done;
 }
 

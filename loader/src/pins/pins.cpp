@@ -127,6 +127,10 @@ std::string InstallationPaths::origin(std::uint32_t slot) const {
     return fmt::format("{}/origins/{}", base, slot);
 }
 std::string InstallationPaths::levers_link() const { return fmt::format("{}/levers", base); }
+std::string InstallationPaths::congestion_dir() const { return fmt::format("{}/congestion", base); }
+std::string InstallationPaths::congestion_pin(std::string_view name) const {
+    return fmt::format("{}/congestion/{}", base, name);
+}
 std::string InstallationPaths::links_dir() const { return fmt::format("{}/links", base); }
 std::string InstallationPaths::policies_dir() const { return fmt::format("{}/policies", base); }
 

@@ -65,6 +65,9 @@ struct InstallationPaths {
     [[nodiscard]] std::string origin(std::uint32_t slot) const;
     // Of mps_sockops. Not among the links: it is one of no interface, and outlives the network namespace.
     [[nodiscard]] std::string levers_link() const;
+    // Maps and link of `cc use`.
+    [[nodiscard]] std::string congestion_dir() const;
+    [[nodiscard]] std::string congestion_pin(std::string_view name) const;
     [[nodiscard]] std::string links_dir() const;
     [[nodiscard]] std::string policies_dir() const;
 };

@@ -9,6 +9,11 @@ namespace mps::cli {
 
 void setup_attach(Binder &binder);
 void setup_bug_report(Binder &binder);
+void setup_cc_list(Binder &binder);
+void setup_cc_load(Binder &binder);
+void setup_cc_unload(Binder &binder);
+void setup_cc_unuse(Binder &binder);
+void setup_cc_use(Binder &binder);
 void setup_config_apply(Binder &binder);
 void setup_config_check(Binder &binder);
 void setup_config_diff(Binder &binder);
@@ -53,6 +58,11 @@ struct CommandCode {
 inline constexpr CommandCode command_codes[] = {
     {"attach", setup_attach},
     {"bug-report", setup_bug_report},
+    {"cc list", setup_cc_list},
+    {"cc load", setup_cc_load},
+    {"cc unload", setup_cc_unload},
+    {"cc unuse", setup_cc_unuse},
+    {"cc use", setup_cc_use},
     {"config apply", setup_config_apply},
     {"config check", setup_config_check},
     {"config diff", setup_config_diff},

@@ -747,6 +747,107 @@ std::span<const Command> commands() {
             .examples = {{"rule counters", ""}},
         },
         {
+            .verb = "cc",
+            .sub_verb = "load",
+            .group = Group::congestion,
+            .changes = true,
+            .summary = "load coupled congestion controls into the kernel",
+            .description =
+                {
+                    "MPTCP of the kernel lets each subflow's window grow as if it was alone, so a connection with two subflows over one "
+                    "bottleneck takes the share of two. A coupled one takes that of one, and moves to the paths that are free: mps_lia is RFC 6356, "
+                    "mps_olia and mps_balia are its successors. docs/congestion.md tells what each was measured to do.",
+                    "What is loaded is there for the whole machine, in all network namespaces, until 'cc unload' or a restart; nobody has it "
+                    "until it is chosen: by 'cc use', by a program (setsockopt TCP_CONGESTION), or by net.ipv4.tcp_congestion_control.",
+                },
+            .arguments = {{.name = "NAME",
+                           .many = true,
+                           .complete = Complete::one_of,
+                           .text = "mps_lia, mps_olia, mps_balia (mps_ may be left out), or all",
+                           .allowed = {"mps_lia", "mps_olia", "mps_balia", "all"}}},
+            .examples = {{"cc load all", ""}},
+        },
+        {
+            .verb = "cc",
+            .sub_verb = "list",
+            .group = Group::congestion,
+            .summary = "which congestion controls are loaded, who has them, and the rules that give them",
+            .description =
+                {
+                    "The kernel counts the users of each: sockets of every network namespace, and namespaces that have it as their default. "
+                    "Those sockets are shown that can be found: in namespaces that have a name or a process.",
+                },
+            .examples = {{"cc list", ""}},
+        },
+        {
+            .verb = "cc",
+            .sub_verb = "use",
+            .group = Group::congestion,
+            .changes = true,
+            .summary = "give MPTCP subflows a congestion control",
+            .description =
+                {
+                    "Subflows get it as soon as they are established, and those that there are get it now; in this network namespace, and "
+                    "never plain TCP, unless --plain-tcp says so. It is loaded if it is one of ours and not loaded yet; any other that the "
+                    "kernel has will do as well.",
+                    "With --for only the connections that the selector names (all words but host=; dev= is the subflow's interface); the first "
+                    "rule that matches counts, and that without --for comes last. It goes before what a program has chosen for its socket "
+                    "when the connection was made; what a program chooses later stays.",
+                    "No interface needs to be attached. Rules stay until 'cc unuse', or until the last interface is detached.",
+                },
+            .arguments = {{.name = "NAME",
+                           .complete = Complete::one_of,
+                           .text = "name of a congestion control",
+                           .allowed = {"mps_lia", "mps_olia", "mps_balia", "cubic", "reno"}}},
+            .options = {{.name = "--for",
+                         .value = "SELECTOR",
+                         .complete = Complete::selector,
+                         .text = "only for these connections"},
+                        {.name = "--plain-tcp", .text = "also for TCP without MPTCP"}},
+            .examples = {{"cc use mps_lia", "all subflows of this network namespace"},
+                         {"cc use balia --for cgroup=/backup.slice", "only what runs there"}},
+        },
+        {
+            .verb = "cc",
+            .sub_verb = "unuse",
+            .group = Group::congestion,
+            .changes = true,
+            .summary = "remove a rule of 'cc use'",
+            .description =
+                {
+                    "Sockets have back what they had before, unless somebody else has chosen something for them meanwhile. Without --for and "
+                    "--all it is the rule without a selector that goes.",
+                },
+            .options = {{.name = "--for",
+                         .value = "SELECTOR",
+                         .complete = Complete::selector,
+                         .text = "the rule with this selector"},
+                        {.name = "--all", .text = "every rule"}},
+            .examples = {{"cc unuse", ""}, {"cc unuse --all", ""}},
+        },
+        {
+            .verb = "cc",
+            .sub_verb = "unload",
+            .group = Group::congestion,
+            .changes = true,
+            .summary = "take a congestion control out of the kernel",
+            .description =
+                {
+                    "One that is in use is refused, with who uses it. With --drain nobody can choose it from now on, those that have it keep it, and "
+                    "the command ends when the last of them is gone, or after that many seconds; the kernel removes it then, whenever that is.",
+                },
+            .arguments = {{.name = "NAME",
+                           .many = true,
+                           .complete = Complete::one_of,
+                           .text = "as with cc load",
+                           .allowed = {"mps_lia", "mps_olia", "mps_balia", "all"}}},
+            .options = {{.name = "--drain",
+                         .value = "SECONDS",
+                         .implied = "60",
+                         .text = "let users keep it, and wait for the last of them"}},
+            .examples = {{"cc unload all", ""}, {"cc unload lia --drain=0", "gone when its last user is"}},
+        },
+        {
             .verb = "run",
             .group = Group::applications,
             .summary = "start a command whose TCP connections are MPTCP's",
@@ -1060,6 +1161,8 @@ std::string_view group_title(Group group) {
         return "Paths";
     case Group::options:
         return "Options";
+    case Group::congestion:
+        return "Congestion control";
     case Group::applications:
         return "Applications";
     case Group::service:

@@ -67,7 +67,7 @@ struct Example {
 };
 
 // Headings of the verbs in --help, in their order.
-enum class Group { look, interfaces, policies, paths, options, applications, service, other };
+enum class Group { look, interfaces, policies, paths, options, congestion, applications, service, other };
 
 struct Command {
     std::string_view verb;

@@ -87,7 +87,7 @@ std::string help_overview(const Style &style) {
     std::string all = fmt::format("{} - {}\n\n", program, tagline);
     all += fmt::format("usage: {} [--json] [--netns NAME] [--wait SECONDS] [-v] COMMAND …\n", program);
     for (const Group group : {Group::look, Group::interfaces, Group::policies, Group::paths, Group::options,
-                              Group::applications, Group::service, Group::other}) {
+                              Group::congestion, Group::applications, Group::service, Group::other}) {
         all += heading(group_title(group), style);
         std::vector<Entry> list;
         for (const Command &command : commands())
