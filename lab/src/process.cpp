@@ -39,6 +39,37 @@ Result<Pipe> make_pipe() {
     return Pipe{Fd(fds[0]), Fd(fds[1])};
 }
 
+/// Between us and a child. The child's ends are `in.read` and the others' `write`.
+struct Pipes {
+    Pipe in;
+    Pipe out;
+    Pipe err;
+    Pipe report; // says that exec failed, see StartFailure
+
+    void close_childs_ends() {
+        for (Fd *fd : {&in.read, &out.write, &err.write, &report.write}) {
+            fd->reset();
+        }
+    }
+};
+
+/// Without input the child reads /dev/null.
+Result<Pipes> make_pipes(bool with_input) {
+    Pipes pipes;
+    for (Pipe *pipe : {&pipes.in, &pipes.out, &pipes.err, &pipes.report}) {
+        auto made = make_pipe();
+        if (!made) {
+            return std::unexpected(made.error());
+        }
+        *pipe = std::move(*made);
+    }
+    if (!with_input) {
+        pipes.in.write.reset();
+        pipes.in.read = Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    }
+    return pipes;
+}
+
 // What the child reports through the start pipe when it does not get as far as exec.
 struct StartFailure {
     int err;
@@ -116,6 +147,38 @@ struct Process::Impl {
             reap(-1);
         }
         finish();
+    }
+
+    /// Returns when the child runs its program, or with what kept it from that.
+    Result<void> await_start(const Fd &report) {
+        StartFailure failure{};
+        ssize_t got = 0;
+        while ((got = ::read(report.get(), &failure, sizeof(failure))) < 0 && errno == EINTR) {
+        }
+        if (got != static_cast<ssize_t>(sizeof(failure)) && pidfd) {
+            return {};
+        }
+        ::kill(-pid, SIGKILL);
+        ::waitpid(pid, nullptr, 0);
+        wait_status = 0;
+        if (got <= 0) {
+            return os_error("watch", name, ENOSYS, "needs Linux 5.3 (pidfd_open)");
+        }
+        return failure.in_netns ? os_error("enter the network namespace for", name, failure.err)
+                                : os_error("run", name, failure.err,
+                                           failure.err == ENOENT ? "is it installed, and in PATH?" : "");
+    }
+
+    /// Our ends of the pipes.
+    void take(Pipes pipes) {
+        out = std::move(pipes.out.read);
+        err = std::move(pipes.err.read);
+        in = std::move(pipes.in.write);
+        for (const Fd *fd : {&out, &err, &in}) {
+            if (*fd) {
+                ::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
+            }
+        }
     }
 
     bool reap(int timeout_ms) {
@@ -219,17 +282,10 @@ Result<Process> Process::start(std::vector<std::string> argv, ProcessOptions opt
     auto impl = std::make_unique<Impl>();
     impl->name = argv[0];
     impl->input = std::move(options.input);
-    auto out = make_pipe();
-    auto err = make_pipe();
-    auto in = make_pipe();
-    auto report = make_pipe();
+    auto pipes = make_pipes(!impl->input.empty());
     impl->ended = Fd(::eventfd(0, EFD_CLOEXEC));
-    if (!out || !err || !in || !report || !impl->ended) {
+    if (!pipes || !impl->ended) {
         return os_error("start", argv[0], EMFILE, "too many open files; raise `ulimit -n`");
-    }
-    if (impl->input.empty()) {
-        in->write.reset();
-        in->read = Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     }
     auto environment = environment_with(options.environment);
     const auto argv_pointers = pointers(argv);
@@ -240,40 +296,18 @@ Result<Process> Process::start(std::vector<std::string> argv, ProcessOptions opt
         return os_error("start", argv[0], errno);
     }
     if (pid == 0) {
-        become(argv_pointers.data(), env_pointers.data(), options.netns_fd, in->read.get(), out->write.get(),
-               err->write.get(), report->write.get());
+        become(argv_pointers.data(), env_pointers.data(), options.netns_fd, pipes->in.read.get(),
+               pipes->out.write.get(), pipes->err.write.get(), pipes->report.write.get());
     }
     impl->pid = pid;
     // Both sides do it, so that the group exists whoever is first.
     ::setpgid(pid, pid);
     impl->pidfd = Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-    report->write.reset();
-    out->write.reset();
-    err->write.reset();
-    in->read.reset();
-    StartFailure failure{};
-    ssize_t got = 0;
-    while ((got = ::read(report->read.get(), &failure, sizeof(failure))) < 0 && errno == EINTR) {
+    pipes->close_childs_ends();
+    if (auto started = impl->await_start(pipes->report.read); !started) {
+        return std::unexpected(started.error());
     }
-    if (got == static_cast<ssize_t>(sizeof(failure)) || !impl->pidfd) {
-        ::kill(-pid, SIGKILL);
-        ::waitpid(pid, nullptr, 0);
-        impl->wait_status = 0;
-        if (got <= 0) {
-            return os_error("watch", argv[0], ENOSYS, "needs Linux 5.3 (pidfd_open)");
-        }
-        return failure.in_netns ? os_error("enter the network namespace for", argv[0], failure.err)
-                                : os_error("run", argv[0], failure.err,
-                                           failure.err == ENOENT ? "is it installed, and in PATH?" : "");
-    }
-    impl->out = std::move(out->read);
-    impl->err = std::move(err->read);
-    impl->in = std::move(in->write);
-    for (const Fd *fd : {&impl->out, &impl->err, &impl->in}) {
-        if (*fd) {
-            ::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
-        }
-    }
+    impl->take(std::move(*pipes));
     impl->guard = CleanupGuard([pid] { ::kill(-pid, SIGKILL); });
     impl->pump = std::thread([raw = impl.get()] { raw->run_pump(); });
     return Process(std::move(impl));

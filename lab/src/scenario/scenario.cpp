@@ -15,13 +15,14 @@
 #include <toml++/toml.h>
 
 #include "changes.hpp"
+#include "read_workload.hpp"
 #include "section.hpp"
 #include "trace.hpp"
 
 namespace mps::lab {
 namespace {
 
-constexpr double max_bytes = 16e9;
+constexpr std::size_t max_paths = 8;
 constexpr double default_queue_ms = 100;
 constexpr unsigned least_queue_packets = 50;
 
@@ -106,97 +107,13 @@ ScenarioPath read_path(const toml::table &table, const std::string &folder, Mist
     return path;
 }
 
-Workload read_workload(const toml::table &table, Mistakes &mistakes) {
-    using Kind = Workload::Kind;
-    Section section(table, "[workload]", mistakes);
-    Workload workload;
-    section.require("kind", "one of \"bulk\", \"requests\", \"stream\", \"video\"");
-    workload.kind = section.choice<Kind>("kind", Kind::bulk,
-                                         {{"bulk", Kind::bulk},
-                                          {"requests", Kind::requests},
-                                          {"stream", Kind::stream},
-                                          {"video", Kind::video}});
-    workload.direction = section.choice<Direction>(
-        "direction", Direction::upload, {{"upload", Direction::upload}, {"download", Direction::download}});
-    constexpr double most_connections = 64;
-    workload.connections = section.integer("connections", 1U, 1, most_connections);
-    workload.settle_ms = section.number("settle_ms", workload.settle_ms, 0, 60'000);
-    workload.look_ms = section.number("look_ms", workload.look_ms, 1, 10'000);
-    const auto duration = [&] { workload.duration_s = section.number("duration_s", 0, 0.1, max_duration_s); };
-    const auto either = [&](const char *key) {
-        if (section.has(key) == section.has("duration_s")) {
-            section.mistake(section.has(key) ? key : "kind",
-                            fmt::format("[workload] needs one of \"{}\" and \"duration_s\"", key),
-                            "the amount of work, or how long it goes on");
-        }
-    };
-    switch (workload.kind) {
-    case Kind::bulk:
-        workload.bytes = section.integer<std::uint64_t>("bytes", 0, 1, max_bytes);
-        duration();
-        either("bytes");
-        break;
-    case Kind::requests: {
-        section.require("sizes_bytes", "a list of sizes, for example [1000, 100_000]");
-        for (const double size : section.numbers("sizes_bytes", 1, max_bytes)) {
-            workload.sizes_bytes.push_back(static_cast<std::uint64_t>(size));
-        }
-        workload.other_bytes = section.integer<std::uint64_t>("other_bytes", 1, 1, max_bytes);
-        workload.counts = section.integers("count", workload.sizes_bytes.size(), 1, 1'000'000);
-        duration();
-        either("count");
-        if (workload.duration_s > 0 && workload.sizes_bytes.size() > 1) {
-            section.mistake("duration_s", "with several sizes [workload] needs a \"count\"", "of each size");
-        }
-        workload.gap_ms = section.number("gap_ms", 0, 0, 60'000);
-        using Connections = Workload::Connections;
-        workload.reuse = section.choice<Connections>("connection_per", Connections::per_size,
-                                                     {{"run", Connections::one},
-                                                      {"size", Connections::per_size},
-                                                      {"request", Connections::per_request}});
-        break;
-    }
-    case Kind::stream:
-        for (const auto *key : {"stream_mbit", "message_bytes", "duration_s"}) {
-            section.require(key, "a stream has stream_mbit, message_bytes and duration_s");
-        }
-        workload.stream_mbit = section.number("stream_mbit", 1, 0.001, max_rate_mbit);
-        workload.message_bytes = section.integer<std::uint64_t>("message_bytes", 1000, 64, 16e6);
-        duration();
-        break;
-    case Kind::video:
-        for (const auto *key : {"chunk_s", "buffer_s", "ladder_mbit", "duration_s"}) {
-            section.require(key, "video has chunk_s, buffer_s, ladder_mbit and duration_s");
-        }
-        workload.chunk_s = section.number("chunk_s", 5, 0.1, 60);
-        workload.buffer_s = section.number("buffer_s", 15, 0.1, 600);
-        workload.ladder_mbit = section.numbers("ladder_mbit", 0.01, max_rate_mbit);
-        std::ranges::sort(workload.ladder_mbit);
-        duration();
-        break;
-    }
-    section.finish();
-    return workload;
-}
-
-Scenario read_scenario(const toml::table &root, const std::string &variant, std::uint64_t seed,
-                       const std::string &folder, Mistakes &mistakes) {
-    Section section(root, "a scenario", mistakes);
-    Scenario scenario;
-    scenario.variant = variant;
-    section.has("variant");
-    section.require("id", "for example id = \"S4\"");
-    scenario.id = section.text("id");
-    section.require("title", "one line");
-    scenario.title = section.text("title");
-    scenario.shows = section.text("shows");
-
+/// False if nothing else can be read then.
+bool read_paths(Section &section, const std::string &folder, Scenario &scenario, Mistakes &mistakes) {
     const auto paths = section.tables("path");
-    constexpr std::size_t max_paths = 8;
     if (paths.empty() || paths.size() > max_paths) {
         section.mistake("path", fmt::format("{} paths are not possible", paths.size()),
                         fmt::format("allowed: 1 to {}, each a [[path]]", max_paths));
-        return scenario;
+        return false;
     }
     for (const auto *path : paths) {
         scenario.paths.push_back(read_path(*path, folder, mistakes));
@@ -207,7 +124,10 @@ Scenario read_scenario(const toml::table &root, const std::string &variant, std:
                          "each name once");
         }
     }
+    return true;
+}
 
+void read_network(Section &section, Scenario &scenario, Mistakes &mistakes) {
     const toml::table nothing;
     const auto *network = section.table("network");
     Section net(network != nullptr ? *network : nothing, "[network]", mistakes);
@@ -237,6 +157,42 @@ Scenario read_scenario(const toml::table &root, const std::string &variant, std:
         scenario.receive_buffer = net.integer("receive_buffer_bytes", 0, least_buffer, most_buffer);
     }
     net.finish();
+}
+
+void read_steering(Section &section, Scenario &scenario, Mistakes &mistakes) {
+    const toml::table nothing;
+    const auto *steering = section.table("steering");
+    Section steer(steering != nullptr ? *steering : nothing, "[steering]", mistakes);
+    scenario.steer = steer.texts("hosts", {"client", "server"});
+    if (scenario.steer.empty()) {
+        scenario.steer = {scenario.workload.direction == Direction::upload ? "client" : "server"};
+    }
+    scenario.follow = steer.boolean("follow", false);
+    if (const auto *policies = steer.table("params")) {
+        Section params(*policies, "[steering.params]", mistakes);
+        for (const auto &[name, node] : *policies) {
+            scenario.params[std::string(name.str())] = params.settings(name.str());
+        }
+    }
+    steer.finish();
+}
+
+Scenario read_scenario(const toml::table &root, const std::string &variant, std::uint64_t seed,
+                       const std::string &folder, Mistakes &mistakes) {
+    Section section(root, "a scenario", mistakes);
+    Scenario scenario;
+    scenario.variant = variant;
+    section.has("variant");
+    section.require("id", "for example id = \"S4\"");
+    scenario.id = section.text("id");
+    section.require("title", "one line");
+    scenario.title = section.text("title");
+    scenario.shows = section.text("shows");
+
+    if (!read_paths(section, folder, scenario, mistakes)) {
+        return scenario;
+    }
+    read_network(section, scenario, mistakes);
 
     Edits edits;
     for (const auto *change : section.tables("change")) {
@@ -253,20 +209,7 @@ Scenario read_scenario(const toml::table &root, const std::string &variant, std:
         scenario.workload = read_workload(*workload, mistakes);
     }
 
-    const auto *steering = section.table("steering");
-    Section steer(steering != nullptr ? *steering : nothing, "[steering]", mistakes);
-    scenario.steer = steer.texts("hosts", {"client", "server"});
-    if (scenario.steer.empty()) {
-        scenario.steer = {scenario.workload.direction == Direction::upload ? "client" : "server"};
-    }
-    scenario.follow = steer.boolean("follow", false);
-    if (const auto *policies = steer.table("params")) {
-        Section params(*policies, "[steering.params]", mistakes);
-        for (const auto &[name, node] : *policies) {
-            scenario.params[std::string(name.str())] = params.settings(name.str());
-        }
-    }
-    steer.finish();
+    read_steering(section, scenario, mistakes);
     section.finish();
     return scenario;
 }

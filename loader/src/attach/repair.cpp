@@ -60,68 +60,88 @@ void put_out_again(Session &session, const NetDevice &device, bool tcx, Role rol
         log_lines(warning);
 }
 
+// What one interface is to have, as the table of paths says, and what it has.
+struct Found {
+    std::optional<NetDevice> device;
+    std::optional<PathEntry> entry;
+    Hooks hooks;
+    Role role = Role::host;
+};
+
+// Whether the interface goes on being attached, with the mode that its programs tell.
+Result<bool> complete_programs(Session &session, const Found &found, bool tcx) {
+    const NetDevice &device = *found.device;
+    const std::string tc = session.pins.program_name(found.hooks.tc_prog_id());
+    if (found.role == Role::gateway)
+        return tc == tc_program_name(device.layer3(), TcRole::gateway);
+    const bool wakes = tc == tc_program_name(device.layer3(), TcRole::wakes);
+    if (found.hooks.has_xdp()) {
+        if (!wakes)
+            MPS_TRY(put_tc(session.paths, session.pins, device, TcRole::wakes, tcx));
+        return true;
+    }
+    if (wakes) {
+        MPS_TRY(provide_for(session, device, Mode::tc));
+        MPS_TRY(put_tc(session.paths, session.pins, device, TcRole::whole, tcx));
+    } else if (tc != tc_program_name(device.layer3(), TcRole::whole)) {
+        return false;
+    }
+    if (found.hooks.xdp)
+        MPS_TRY(remove_xdp(session.paths, device.ifindex));
+    return true;
+}
+
+Result<void> settle_vrf(Session &session, const Found &found, std::uint32_t ifindex, bool attached,
+                        bool tcx) {
+    if (!attached || found.role != Role::host)
+        return leave_vrf(session.paths, session.pins, ifindex);
+    const Mode mode = found.hooks.has_xdp() ? Mode::native : Mode::tc; // or generic: the same to a VRF
+    MPS_TRY(provide_for(session, *found.device, mode));
+    return follow_vrf(session.paths, session.pins, *found.device, mode, tcx);
+}
+
+// Whether the path is another one now.
+Result<bool> settle_path(Session &session, const Found &found, bool attached) {
+    if (!found.entry)
+        return false;
+    mps_path path = found.entry->path;
+    if (attached)
+        path.flags &= ~static_cast<std::uint32_t>(MPS_PATH_LEAVING);
+    else if (found.hooks.any() || (path.flags & MPS_PATH_ATTACHED))
+        path.flags = (path.flags & ~static_cast<std::uint32_t>(MPS_PATH_ATTACHED)) | MPS_PATH_LEAVING;
+    if (!attached && is_plain(path)) {
+        MPS_TRY(session.path_table().remove(path.ifindex));
+        return true;
+    }
+    if (path.flags == found.entry->path.flags)
+        return false;
+    MPS_TRY(session.path_table().put(path));
+    return true;
+}
+
 Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx) {
     const auto entry = session.path_table().find(ifindex);
     MPS_TRY(entry);
     const auto hooks = read_hooks(session.paths, session.pins, ifindex);
     MPS_TRY(hooks);
-    const auto device = net_device(ifindex);
-    bool attached = device && *entry && ((*entry)->path.flags & MPS_PATH_ATTACHED);
-    const Role role = *entry ? role_of((*entry)->path) : Role::host;
-
-    if (attached && role == Role::gateway)
-        attached = session.pins.program_name(hooks->tc_prog_id()) ==
-                   tc_program_name(device->layer3(), TcRole::gateway);
-    else if (attached) {
-        const std::string tc = session.pins.program_name(hooks->tc_prog_id());
-        const bool whole = tc == tc_program_name(device->layer3(), TcRole::whole);
-        const bool wakes = tc == tc_program_name(device->layer3(), TcRole::wakes);
-        Result<void> done;
-        if (hooks->has_xdp()) {
-            if (!wakes)
-                done = put_tc(session.paths, session.pins, *device, TcRole::wakes, tcx);
-        } else if (wakes) {
-            done = provide_for(session, *device, Mode::tc);
-            if (done)
-                done = put_tc(session.paths, session.pins, *device, TcRole::whole, tcx);
-            if (done && hooks->xdp)
-                done = remove_xdp(session.paths, ifindex);
-        } else if (!whole) {
-            attached = false;
-        } else if (hooks->xdp) {
-            done = remove_xdp(session.paths, ifindex);
-        }
-        MPS_TRY(done);
+    const Found found{.device = net_device(ifindex),
+                      .entry = *entry,
+                      .hooks = *hooks,
+                      .role = *entry ? role_of((*entry)->path) : Role::host};
+    bool attached = found.device && found.entry && (found.entry->path.flags & MPS_PATH_ATTACHED);
+    if (attached) {
+        const auto complete = complete_programs(session, found, tcx);
+        MPS_TRY(complete);
+        attached = *complete;
     }
-    if (attached && has_egress(*device))
-        put_out_again(session, *device, tcx, role);
-    if (!attached && hooks->any()) {
+    if (attached && has_egress(*found.device))
+        put_out_again(session, *found.device, tcx, found.role);
+    if (!attached && found.hooks.any()) {
         MPS_TRY(remove_xdp(session.paths, ifindex));
         MPS_TRY(remove_tc(session.paths, session.pins, ifindex));
     }
-    const Mode mode = hooks->has_xdp() ? Mode::native : Mode::tc; // or generic: the same to a VRF
-    const bool host = attached && role == Role::host;
-    if (host) {
-        MPS_TRY(provide_for(session, *device, mode));
-    }
-    MPS_TRY(host ? follow_vrf(session.paths, session.pins, *device, mode, tcx)
-                 : leave_vrf(session.paths, session.pins, ifindex));
-    if (!*entry)
-        return false;
-
-    mps_path path = (*entry)->path;
-    if (attached)
-        path.flags &= ~static_cast<std::uint32_t>(MPS_PATH_LEAVING);
-    else if (hooks->any() || (path.flags & MPS_PATH_ATTACHED))
-        path.flags = (path.flags & ~static_cast<std::uint32_t>(MPS_PATH_ATTACHED)) | MPS_PATH_LEAVING;
-    if (!attached && is_plain(path)) {
-        MPS_TRY(session.path_table().remove(ifindex));
-        return true;
-    }
-    if (path.flags == (*entry)->path.flags)
-        return false;
-    MPS_TRY(session.path_table().put(path));
-    return true;
+    MPS_TRY(settle_vrf(session, found, ifindex, attached, tcx));
+    return settle_path(session, found, attached);
 }
 
 } // namespace

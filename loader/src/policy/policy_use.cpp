@@ -160,81 +160,124 @@ Result<std::vector<std::string>> followers(Session &session, const Prepared &pre
     return result;
 }
 
-} // namespace
+// What a request asks for, read before anything changes.
+struct Asked {
+    SplitSettings settings;
+    std::optional<mps_rule> rule;
+};
 
-Result<UseResult> use_policy(Session &session, const UseRequest &request) {
+Result<Asked> read_request(const UseRequest &request) {
     std::vector<Setting> params = request.params;
     add_preset(request.policy, params);
-    const auto settings = split(params);
+    auto settings = split(params);
     MPS_TRY(settings);
-    std::optional<mps_rule> rule;
+    Asked asked{.settings = std::move(*settings), .rule = std::nullopt};
     if (request.selector) {
         auto parsed = parse_selector(*request.selector);
         MPS_TRY(parsed);
-        rule = *parsed;
-        if (auto refused = refuse_engine(*settings, "--for"))
+        asked.rule = *parsed;
+        if (auto refused = refuse_engine(asked.settings, "--for"))
             return std::unexpected(*refused);
     }
+    return asked;
+}
+
+// What decides so far where the request changes something, and who is asking.
+struct Before {
+    mps_config config{};
+    Referrer own{};
+    std::optional<mps_rule> rule{};
+    std::optional<std::uint32_t> slot{}; // in the direction that is asked for
+};
+
+Before look_before(const UseRequest &request, const std::optional<mps_rule> &rule, const mps_config &config,
+                   const RuleTable &table) {
+    const bool rx_alone = request.direction == Direction::rx;
+    Before before{.config = config,
+                  .own = {.is_default = !rule && !rx_alone,
+                          .is_rx_default = !rule && request.direction != Direction::tx,
+                          .rule = rule ? table.find(*rule) : std::nullopt}};
+    if (before.own.rule)
+        before.rule = table.rules()[*before.own.rule];
+    if (!rule)
+        before.slot = rx_alone ? config.rx_slot : default_slot(config);
+    else if (before.rule)
+        before.slot = rx_alone ? before.rule->rx_slot : before.rule->slot;
+    return before;
+}
+
+// A direction that the request leaves alone keeps its slot.
+void direct(Switch &change, const std::optional<mps_rule> &rule, const std::optional<mps_rule> &rule_before,
+            const DirectionSlots &slots) {
+    if (!rule) {
+        change.default_slot = slots.tx;
+        change.rx_slot = slots.rx;
+        return;
+    }
+    change.rule = rule;
+    change.rule->slot = slots.tx.value_or(rule_before ? rule_before->slot : MPS_SLOT_OPEN);
+    change.rule->rx_slot = slots.rx.value_or(rule_before ? rule_before->rx_slot : MPS_SLOT_OPEN);
+}
+
+Result<std::string> rx_policy_of(Session &session, const Switch &change, const mps_config &config) {
+    const auto slots = session.slots().read();
+    MPS_TRY(slots);
+    const std::uint32_t slot = change.rule ? change.rule->rx_slot : change.rx_slot.value_or(config.rx_slot);
+    return slot == MPS_SLOT_OPEN ? std::string() : slot_name(*slots, slot);
+}
+
+// The switch itself, to what is prepared.
+Result<void> carry_out(Session &session, const UseRequest &request, const Asked &asked, const Before &before,
+                       Switch change, UseResult &result) {
+    const auto prepared = prepare(session, request, asked.settings.policy, before.own,
+                                  before.slot.value_or(MPS_SLOT_NONE), result.warnings);
+    MPS_TRY(prepared);
+    result.policy = prepared->name;
+    result.slot = prepared->slot;
+    result.params = prepared->params;
+    auto also = followers(session, *prepared, before.own);
+    MPS_TRY(also);
+    result.also = std::move(*also);
+    change.replaced = prepared->replaced;
+    const auto slots = choose_directions(request, *prepared);
+    if (!slots) {
+        (void)session.slots().collect();
+        return std::unexpected(slots.error());
+    }
+    direct(change, asked.rule, before.rule, *slots);
+    MPS_TRY(perform(session, change, result.warnings));
+    auto rx_policy = rx_policy_of(session, change, before.config);
+    MPS_TRY(rx_policy);
+    result.rx_policy = std::move(*rx_policy);
+    return {};
+}
+
+} // namespace
+
+Result<UseResult> use_policy(Session &session, const UseRequest &request) {
+    const auto asked = read_request(request);
+    MPS_TRY(asked);
     const auto config = session.config.read();
     MPS_TRY(config);
     const auto table = RuleTable::open(session);
     MPS_TRY(table);
     const auto place = wanted_place(request, *table);
     MPS_TRY(place);
-    const auto slots_before = session.slots().read();
-    MPS_TRY(slots_before);
-    if (auto refused = refusal(request.policy, *slots_before))
+    const auto slots = session.slots().read();
+    MPS_TRY(slots);
+    if (auto refused = refusal(request.policy, *slots))
         return std::unexpected(*refused);
 
     UseResult result;
-    const bool rx_alone = request.direction == Direction::rx;
-    const Referrer own{.is_default = !rule && !rx_alone,
-                       .is_rx_default = !rule && request.direction != Direction::tx,
-                       .rule = rule ? table->find(*rule) : std::nullopt};
-    const std::optional<mps_rule> rule_before =
-        own.rule ? std::optional(table->rules()[*own.rule]) : std::nullopt;
-    std::optional<std::uint32_t> present;
-    if (!rule)
-        present = rx_alone ? config->rx_slot : default_slot(*config);
-    else if (rule_before)
-        present = rx_alone ? rule_before->rx_slot : rule_before->slot;
-    if (present && *present != MPS_SLOT_OPEN)
-        result.previous = slot_name(*slots_before, *present);
-    const auto prepared =
-        prepare(session, request, settings->policy, own, present.value_or(MPS_SLOT_NONE), result.warnings);
-    MPS_TRY(prepared);
-    result.policy = prepared->name;
-    result.slot = prepared->slot;
-    result.params = prepared->params;
-    auto also = followers(session, *prepared, own);
-    MPS_TRY(also);
-    result.also = std::move(*also);
-
-    Switch change{.replaced = prepared->replaced,
-                  .place = *place,
-                  .dwell_us = settings->dwell_us,
-                  .new_only = request.new_only};
-    const auto slots = choose_directions(request, *prepared);
-    if (!slots) {
-        (void)session.slots().collect();
-        return std::unexpected(slots.error());
-    }
-    if (rule) {
-        rule->slot = slots->tx.value_or(rule_before ? rule_before->slot : MPS_SLOT_OPEN);
-        rule->rx_slot = slots->rx.value_or(rule_before ? rule_before->rx_slot : MPS_SLOT_OPEN);
-        change.rule = rule;
-    } else {
-        change.default_slot = slots->tx;
-        change.rx_slot = slots->rx;
-    }
-    MPS_TRY(perform(session, change, result.warnings));
-    const auto slots_now = session.slots().read();
-    MPS_TRY(slots_now);
-    const std::uint32_t rx_slot = rule ? rule->rx_slot : change.rx_slot.value_or(config->rx_slot);
-    result.rx_policy = rx_slot == MPS_SLOT_OPEN ? "" : slot_name(*slots_now, rx_slot);
-    if (settings->dwell_us) {
+    const Before before = look_before(request, asked->rule, *config, *table);
+    if (before.slot && *before.slot != MPS_SLOT_OPEN)
+        result.previous = slot_name(*slots, *before.slot);
+    MPS_TRY(carry_out(session, request, *asked, before,
+                      {.place = *place, .dwell_us = asked->settings.dwell_us, .new_only = request.new_only},
+                      result));
+    if (asked->settings.dwell_us) {
         result.engine = engine_params();
-        result.engine.front().value = *settings->dwell_us;
+        result.engine.front().value = *asked->settings.dwell_us;
     }
     return result;
 }
