@@ -10,7 +10,7 @@
 #include <mpsched/lab/fd.hpp>
 
 #include "must.hpp"
-#include "wire.hpp"
+#include "traffic/frames.hpp"
 
 #include <sys/socket.h>
 
@@ -24,7 +24,7 @@ constexpr std::uint64_t seed = 7;
 constexpr std::uint64_t size = 200'000;
 
 // Sends `size` bytes through one socket pair, and on through another with `damage` applied to the whole stream.
-Result<wire::Received> through(const std::function<void(std::vector<std::uint8_t> &)> &damage) {
+Result<traffic::Received> through(const std::function<void(std::vector<std::uint8_t> &)> &damage) {
     const std::atomic<bool> never{false};
     std::array<int, 2> in{};
     std::array<int, 2> out{};
@@ -35,9 +35,9 @@ Result<wire::Received> through(const std::function<void(std::vector<std::uint8_t
     Fd damaged(out[0]);
     const Fd sink(out[1]);
     std::thread sender([&] {
-        wire::Stream stream(source.get(), 5s, never);
+        traffic::Stream stream(source.get(), 5s, never);
         std::atomic<std::uint64_t> progress{0};
-        (void)wire::send_contents(stream, seed, true, size, [] { return false; }, progress);
+        (void)traffic::send_contents(stream, seed, true, size, [] { return false; }, progress);
         ::shutdown(source.get(), SHUT_WR);
     });
     std::vector<std::uint8_t> all;
@@ -48,13 +48,13 @@ Result<wire::Received> through(const std::function<void(std::vector<std::uint8_t
     sender.join();
     damage(all);
     std::thread forwarder([&] {
-        wire::Stream stream(damaged.get(), 5s, never);
+        traffic::Stream stream(damaged.get(), 5s, never);
         (void)stream.send(all);
         damaged.reset();
     });
-    wire::Stream stream(sink.get(), 5s, never);
+    traffic::Stream stream(sink.get(), 5s, never);
     std::atomic<std::uint64_t> progress{0};
-    auto received = wire::receive_contents(stream, seed, true, progress);
+    auto received = traffic::receive_contents(stream, seed, true, progress);
     forwarder.join();
     return received;
 }

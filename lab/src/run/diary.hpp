@@ -12,7 +12,7 @@
 #include <mpsched/lab/netns.hpp>
 #include <mpsched/lab/network.hpp>
 
-#include "../workload.hpp"
+#include "../traffic/workload/workload.hpp"
 
 namespace mps::lab {
 

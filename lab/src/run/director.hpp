@@ -13,7 +13,7 @@
 #include <mpsched/lab/network.hpp>
 #include <mpsched/lab/scenario.hpp>
 
-#include "../workload.hpp"
+#include "../traffic/workload/workload.hpp"
 
 namespace mps::lab {
 

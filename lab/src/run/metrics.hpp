@@ -13,7 +13,7 @@
 #include <mpsched/lab/run.hpp>
 #include <mpsched/lab/scenario.hpp>
 
-#include "../workload.hpp"
+#include "../traffic/workload/workload.hpp"
 #include "diary.hpp"
 #include "director.hpp"
 #include "policy.hpp"

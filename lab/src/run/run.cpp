@@ -10,7 +10,7 @@
 
 #include <fmt/format.h>
 
-#include "../workload.hpp"
+#include "../traffic/workload/workload.hpp"
 #include "diary.hpp"
 #include "director.hpp"
 #include "document.hpp"

@@ -1,21 +1,16 @@
 // SPDX-License-Identifier: MIT
-#include "wire.hpp"
+#include "frames.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-
-#include <poll.h>
-#include <sys/socket.h>
+#include <span>
+#include <vector>
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
-namespace mps::lab::wire {
+namespace mps::lab::traffic {
 namespace {
-
-// Upper bound for noticing an abort.
-constexpr auto abort_check = std::chrono::milliseconds(50);
 
 // Notes where a piece that starts behind `received.bytes` differs.
 void compare(std::span<const std::uint8_t> got, std::span<const std::uint8_t> right, Received &received) {
@@ -29,103 +24,7 @@ void compare(std::span<const std::uint8_t> got, std::span<const std::uint8_t> ri
     }
 }
 
-std::unexpected<Error> aborted() { return fail("the transfer was aborted", "", ECANCELED); }
-
 } // namespace
-
-Sha256::Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
-    EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr);
-}
-
-void Sha256::update(std::span<const std::uint8_t> data) {
-    EVP_DigestUpdate(context_.get(), data.data(), data.size());
-}
-
-Digest Sha256::finish() {
-    Digest digest{};
-    EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr);
-    return digest;
-}
-
-void Contents::fill(std::span<std::uint8_t> into) {
-    while (!into.empty()) {
-        std::uint64_t z = (state_ += 0x9e3779b97f4a7c15);
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-        z ^= z >> 31;
-        const auto n = std::min(into.size(), sizeof(z));
-        std::memcpy(into.data(), &z, n);
-        into = into.subspan(n);
-    }
-}
-
-Result<void> Stream::wait_for(short events, std::chrono::steady_clock::time_point deadline) {
-    for (;;) {
-        if (abort_) {
-            return aborted();
-        }
-        pollfd ready{fd_, events, 0};
-        const int n = ::poll(&ready, 1, static_cast<int>(abort_check.count()));
-        if (n > 0) {
-            return {};
-        }
-        if (n < 0 && errno != EINTR) {
-            return os_error("wait for", "a connection", errno);
-        }
-        if (std::chrono::steady_clock::now() >= deadline) {
-            return os_error("make progress on", "a connection", ETIMEDOUT);
-        }
-    }
-}
-
-Result<void> Stream::wait_readable() {
-    return wait_for(POLLIN, std::chrono::steady_clock::time_point::max());
-}
-
-Result<void> Stream::send(std::span<const std::uint8_t> data) {
-    while (!data.empty()) {
-        const auto n = ::send(fd_, data.data(), data.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n > 0) {
-            data = data.subspan(static_cast<std::size_t>(n));
-        } else if (n < 0 && errno == EAGAIN) {
-            if (auto ready = wait_for(POLLOUT, std::chrono::steady_clock::now() + stall_timeout_); !ready) {
-                return ready;
-            }
-        } else if (n < 0 && errno != EINTR) {
-            return os_error("send on", "a connection", errno);
-        }
-        if (abort_) {
-            return aborted();
-        }
-    }
-    return {};
-}
-
-Result<void> Stream::receive(std::span<std::uint8_t> into) {
-    while (!into.empty()) {
-        const auto n = ::recv(fd_, into.data(), into.size(), MSG_DONTWAIT);
-        if (n > 0) {
-            into = into.subspan(static_cast<std::size_t>(n));
-        } else if (n == 0) {
-            return fail("the peer closed a connection before its end", "", ECONNABORTED);
-        } else if (errno == EAGAIN) {
-            if (auto ready = wait_for(POLLIN, std::chrono::steady_clock::now() + stall_timeout_); !ready) {
-                return ready;
-            }
-        } else if (errno != EINTR) {
-            return os_error("receive on", "a connection", errno);
-        }
-        if (abort_) {
-            return aborted();
-        }
-    }
-    return {};
-}
-
-bool Stream::peer_finished() const {
-    std::uint8_t byte = 0;
-    return ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
 
 Result<std::uint64_t> send_contents(Stream &stream, std::uint64_t seed, bool verify, std::uint64_t limit,
                                     const std::function<bool()> &stop, std::atomic<std::uint64_t> &progress) {
@@ -207,4 +106,4 @@ Result<Received> receive_contents(Stream &stream, std::uint64_t seed, bool verif
     return received;
 }
 
-} // namespace mps::lab::wire
+} // namespace mps::lab::traffic

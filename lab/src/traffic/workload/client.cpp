@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+#include "client.hpp"
+
+#include <utility>
+
+#include "../socket.hpp"
+#include "orders_server.hpp"
+
+#include <fmt/format.h>
+
+namespace mps::lab::traffic {
+namespace {
+
+using Clock = State::Clock;
+using namespace std::chrono_literals;
+
+constexpr auto connect_timeout = 15s;
+constexpr auto join_timeout = 10s;
+
+} // namespace
+
+Result<Fd> Client::connect() {
+    const auto &ns = state_.network.a();
+    const auto server = state_.network.server_address();
+    const auto address = make_address(server, workload_port);
+    if (!address) {
+        return std::unexpected(address.error());
+    }
+    auto fd = ns.run([&] { return open_socket(address->family(), socket_spec(state_.scenario, ns)); });
+    if (!fd) {
+        return fd;
+    }
+    if (auto connected = connect_to(*fd, *address, connect_timeout, state_.abort, "to " + server);
+        !connected) {
+        return std::unexpected(connected.error());
+    }
+    return fd;
+}
+
+Result<void> Client::open() {
+    if (connection_) {
+        connection_->watch.reset();
+    }
+    auto fd = connect();
+    if (!fd) {
+        return std::unexpected(fd.error());
+    }
+    connection_ = std::make_unique<Connection>(state_, std::move(*fd));
+    return {};
+}
+
+// The kernel joins no further subflow before the peer has acknowledged data.
+Result<void> Client::greet() {
+    Order greeting;
+    greeting.up_bytes = 1;
+    greeting.down_bytes = 1;
+    greeting.counts = 0;
+    GapMeter unused;
+    auto &stream = connection_->stream;
+    if (auto sent = stream.send_pattern(Stream::bytes_of(greeting), 1); !sent) {
+        return sent;
+    }
+    if (auto answered = stream.receive_pattern(1, unused); !answered) {
+        return std::unexpected(answered.error());
+    }
+    return {};
+}
+
+// Joins need a handshake of their own, and more when a packet is lost.
+Result<void> Client::wait_for_subflows(Clock::time_point connected) {
+    while (connection_->watch->subflows() < state_.expected_subflows) {
+        if (connection_->watch->fallback()) {
+            return fail("the connection fell back to plain TCP");
+        }
+        if (Clock::now() - connected > join_timeout) {
+            return fail(fmt::format("a connection did not get its {} subflows within {} s",
+                                    state_.expected_subflows, join_timeout.count()),
+                        "are all paths alive at the start, and is the limit of subflows high enough?");
+        }
+        if (!connection_->stream.wait_until(Clock::now() + 5ms)) {
+            return aborted();
+        }
+    }
+    return {};
+}
+
+Result<void> Client::settle() {
+    const auto connected = Clock::now();
+    if (auto greeted = greet(); !greeted) {
+        return greeted;
+    }
+    if (auto joined = wait_for_subflows(connected); !joined) {
+        return joined;
+    }
+    const auto settling = std::chrono::duration<double, std::milli>(state_.workload.settle_ms);
+    return connection_->stream.wait_until(connected + std::chrono::duration_cast<Clock::duration>(settling))
+               ? Result<void>{}
+               : aborted();
+}
+
+std::vector<PathWindow> Client::windows() const {
+    const bool upload = state_.upload();
+    const int fd = connection_->fd.get();
+    if (!upload) {
+        const auto sample = state_.server_ends.sample(port_of(fd, ::getsockname));
+        return sample ? path_windows(state_.network, *sample, upload) : std::vector<PathWindow>{};
+    }
+    const auto sample = sample_connection(fd);
+    return sample ? path_windows(state_.network, *sample, upload) : std::vector<PathWindow>{};
+}
+
+Result<Exchange> Client::exchange(std::uint64_t up, std::uint64_t down, Clock::time_point start) {
+    auto &stream = connection_->stream;
+    Order order;
+    order.up_bytes = up;
+    order.down_bytes = down;
+    order.sent_ns = now_ns();
+    if (auto sent = stream.send_pattern(Stream::bytes_of(order), up); !sent) {
+        return std::unexpected(sent.error());
+    }
+    // The answer is owed from when the request was on its way: that of an upload may take long to be sent.
+    gaps_.owed_since(now_ns());
+    GapMeter unused;
+    const bool bulk_up = state_.workload.kind == Workload::Kind::bulk && state_.upload();
+    auto received =
+        stream.receive_pattern(down, bulk_up ? unused : gaps_, state_.upload() ? nullptr : &state_.delivered);
+    if (!received) {
+        return std::unexpected(received.error());
+    }
+    const auto now = Clock::now();
+    Exchange result;
+    result.start_s = state_.since_began(start);
+    result.seconds = std::chrono::duration<double>(now - start).count();
+    result.up_bytes = up;
+    result.down_bytes = down;
+    return result;
+}
+
+void Client::run() {
+    if (auto done = run_all(); !done) {
+        state_.failed(done.error());
+    }
+    conclude();
+}
+
+Result<void> Client::run_all() {
+    if (auto opened = open(); !opened) {
+        return opened;
+    }
+    if (auto settled = settle(); !settled) {
+        return settled;
+    }
+    if (!state_.line_up()) {
+        return {};
+    }
+    auto result = run_kind();
+    if (!result) {
+        state_.failed(result.error());
+    }
+    conclude();
+    state_.wait_to_close();
+    return result;
+}
+
+void Client::conclude() {
+    if (!std::exchange(concluded_, true)) {
+        state_.note(gaps_);
+        state_.conclude(index_, std::move(done_));
+    }
+}
+
+} // namespace mps::lab::traffic
