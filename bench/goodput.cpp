@@ -65,6 +65,38 @@ double transfer(const test::Rig &rig, const lab::Server &server, lab::Direction 
     return result->mbit_per_s();
 }
 
+struct Case {
+    const char *name;
+    lab::Direction direction;
+    Programs with, without;
+};
+
+Goodput measure_case(test::Rig &rig, const lab::Server &server, const Case &one, Repetitions repetitions) {
+    std::vector<double> with, without;
+    auto decided = rig.counter(MPS_C_DECIDED);
+
+    const auto measure_one = [&](const Programs &programs, std::vector<double> &into) {
+        attach(rig, programs);
+        into.push_back(transfer(rig, server, one.direction, repetitions.milliseconds));
+    };
+    // In turns, and each as often first as second: what a connection leaves behind must not favour one.
+    for (unsigned i = 0; i < repetitions.count; i++) {
+        if (i % 2 == 0)
+            measure_one(one.without, without);
+        measure_one(one.with, with);
+        if (i % 2 != 0)
+            measure_one(one.without, without);
+    }
+    const bool decides = one.with.xdp >= 0 || one.with.tc >= 0;
+    if (decides && rig.counter(MPS_C_DECIDED) == decided)
+        throw std::runtime_error("the data path decided nothing during the transfers");
+    Goodput row{.name = one.name, .with_mbit = median(with), .without_mbit = median(without)};
+    row.ratio = row.with_mbit / row.without_mbit;
+    if (!decides)
+        row.target = 0;
+    return row;
+}
+
 } // namespace
 
 std::vector<Goodput> measure_goodput(test::Rig &rig, int default_xdp, int default_tc,
@@ -83,11 +115,6 @@ std::vector<Goodput> measure_goodput(test::Rig &rig, int default_xdp, int defaul
     rig.leave_idle_alone(true); // as it is installed
     rig.set_dwell(MPS_DEFAULT_DWELL_US);
 
-    struct Case {
-        const char *name;
-        lab::Direction direction;
-        Programs with, without;
-    };
     const Programs xdp{rig.program("mps_xdp_eth"), rig.program("mps_wake_eth")};
     const Programs tc{-1, rig.program("mps_tc_eth")};
     const Programs empty{rig.empty_xdp(), -1};
@@ -99,29 +126,7 @@ std::vector<Goodput> measure_goodput(test::Rig &rig, int default_xdp, int defaul
         {"upload, no program / no program", lab::Direction::upload, {}, {}},
     };
     for (const Case &one : cases) {
-        std::vector<double> with, without;
-        auto decided = rig.counter(MPS_C_DECIDED);
-
-        const auto measure_one = [&](const Programs &programs, std::vector<double> &into) {
-            attach(rig, programs);
-            into.push_back(transfer(rig, *server, one.direction, repetitions.milliseconds));
-        };
-        // In turns, and each as often first as second: what a connection leaves behind must not favour one.
-        for (unsigned i = 0; i < repetitions.count; i++) {
-            if (i % 2 == 0)
-                measure_one(one.without, without);
-            measure_one(one.with, with);
-            if (i % 2 != 0)
-                measure_one(one.without, without);
-        }
-        const bool decides = one.with.xdp >= 0 || one.with.tc >= 0;
-        if (decides && rig.counter(MPS_C_DECIDED) == decided)
-            throw std::runtime_error("the data path decided nothing during the transfers");
-        Goodput row{.name = one.name, .with_mbit = median(with), .without_mbit = median(without)};
-        row.ratio = row.with_mbit / row.without_mbit;
-        if (!decides)
-            row.target = 0;
-        out.push_back(row);
+        out.push_back(measure_case(rig, *server, one, repetitions));
     }
     attach(rig, empty);
     rig.leave_idle_alone(false);

@@ -23,7 +23,7 @@ from mpstest.results import Rules, Tally, TestBinary, judge, read_manifest
 
 from . import cache, catalog, cli, guest, results, runner, status, store
 from .arch import ALL, AMD64, Arch
-from .catalog import Catalog, Kernel
+from .catalog import Catalog, Kernel, TestRule
 from .status import VmError
 
 # The emulated CPU is some ten times slower than ours, so a test gets more of the guest's time than it has here. Wall
@@ -158,33 +158,67 @@ class Matrix:
                 raise VmError(f"{test.name} is in the manifest, but was not built.", "./run build")
         return wanted
 
+    def _runnable(
+        self,
+        kernel: Kernel,
+        tests: Sequence[TestBinary],
+        cases: Mapping[str, Sequence[str]],
+        used: set[TestRule],
+        left_out: Tally,
+    ) -> dict[str, list[str]]:
+        """What a kernel can run, by binary. Notes the rules that left something out."""
+        here: dict[str, list[str]] = {}
+        for test in tests:
+            rule = next((r for r in self._catalog.exclude if r.matches(kernel.name, test.name)), None)
+            if rule:
+                used.add(rule)
+                left_out.skips.append(f"{kernel.name}: {test.name}: {rule.reason}")
+                continue
+            here[test.name] = []
+            for case in cases[test.name]:
+                rule = next((r for r in self._catalog.exclude if r.matches(kernel.name, case)), None)
+                if rule:
+                    used.add(rule)
+                    left_out.skips.append(f"{kernel.name}: {test.name}: {case}: {rule.reason}")
+                elif self._case_filter in case:
+                    here[test.name].append(case)
+        return here
+
+    def _find_useless_rules(
+        self,
+        chosen: Sequence[Kernel],
+        cases: Mapping[str, Sequence[str]],
+        used: set[TestRule],
+        left_out: Tally,
+    ) -> None:
+        """A rule that names nothing is a failure."""
+        smoke = self._catalog.smoke
+        # A pattern that names nothing would hide that what it was for is not run any more.
+        known = [*cases, *(case for mine in cases.values() for case in mine)]
+        for key, patterns in (
+            ("core", [*self._catalog.core, *(pattern for kernel in chosen for pattern in kernel.core)]),
+            ("smoke.tests", smoke.tests),
+        ):
+            for pattern in patterns:
+                if not any(fnmatch.fnmatchcase(name, pattern) for name in known):
+                    left_out.failures.append(f"kernels.toml: '{pattern}' in {key} matches no test")
+        for rule in self._catalog.exclude:
+            # One that excludes nothing would hide the next test of that name. A cross build has not all of them.
+            if rule not in used and self._arch == AMD64:
+                left_out.failures.append(f"kernels.toml: [[exclude]] of '{rule.test}' matches no test")
+
     def units(self, names: Sequence[str], tests: Sequence[TestBinary]) -> tuple[list[Unit], Tally]:
         """What the VMs do, and the tests that no VM gets. Raises VmError."""
         chosen = [self._catalog.kernel(name) for name in names] if names else list(self._catalog.of(self._arch))
-        exclude, smoke = self._catalog.exclude, self._catalog.smoke
+        smoke = self._catalog.smoke
         everything = self._everything = self._options.all or bool(self._options.filter) or not self._catalog.core
         cases = {test.name: case_names(self._build / "bin" / "tests" / test.name, self._arch) for test in tests}
         found: list[Unit] = []
         left_out = Tally()
-        used = set()
+        used: set[TestRule] = set()
         self._left_to_all = 0
         for kernel in chosen:
-            # What this kernel can run, by binary.
-            here: dict[str, list[str]] = {}
-            for test in tests:
-                rule = next((r for r in exclude if r.matches(kernel.name, test.name)), None)
-                if rule:
-                    used.add(rule)
-                    left_out.skips.append(f"{kernel.name}: {test.name}: {rule.reason}")
-                    continue
-                here[test.name] = []
-                for case in cases[test.name]:
-                    rule = next((r for r in exclude if r.matches(kernel.name, case)), None)
-                    if rule:
-                        used.add(rule)
-                        left_out.skips.append(f"{kernel.name}: {test.name}: {case}: {rule.reason}")
-                    elif self._case_filter in case:
-                        here[test.name].append(case)
+            here = self._runnable(kernel, tests, cases, used, left_out)
 
             def unit(
                 title: str,
@@ -216,19 +250,7 @@ class Matrix:
         if self._options.smoke:
             left_out.skips.clear()  # the other run tells them
         if not (names or self._options.filter or self._options.tier):
-            # A pattern that names nothing would hide that what it was for is not run any more.
-            known = [*cases, *(case for mine in cases.values() for case in mine)]
-            for key, patterns in (
-                ("core", [*self._catalog.core, *(pattern for kernel in chosen for pattern in kernel.core)]),
-                ("smoke.tests", smoke.tests),
-            ):
-                for pattern in patterns:
-                    if not any(fnmatch.fnmatchcase(name, pattern) for name in known):
-                        left_out.failures.append(f"kernels.toml: '{pattern}' in {key} matches no test")
-        for rule in self._catalog.exclude:
-            # One that excludes nothing would hide the next test of that name. A cross build has not all of them.
-            if rule not in used and self._arch == AMD64 and not (names or self._options.filter or self._options.tier):
-                left_out.failures.append(f"kernels.toml: [[exclude]] of '{rule.test}' matches no test")
+            self._find_useless_rules(chosen, cases, used, left_out)
         found.sort(key=lambda one: -one.weight)
         return found, left_out
 

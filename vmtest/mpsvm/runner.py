@@ -256,6 +256,55 @@ def _too_long(cpu_s: float, wall_s: float, limit_s: float) -> bool:
     return cpu_s > limit_s or wall_s > WALL_FACTOR * limit_s
 
 
+class _Guest:
+    """What the guest writes, and since when it runs its command."""
+
+    def __init__(self, ports: qemu.Ports, output: Sink, error: Sink) -> None:
+        self._reader = Reader()
+        self._control = _Tail(ports.control)
+        self._tails = [(_Tail(ports.error), error)]
+        if ports.output is not None:
+            self._tails.append((_Tail(ports.output), output))
+        self.command_since = self.command_cpu_s = 0.0
+
+    def pass_on(self, records: list[Record], cpu: _Cpu) -> bool:
+        """Passes on what there is, and appends to the records. False if there was nothing."""
+        moved = False
+        for tail, sink in self._tails:
+            if data := tail.read():
+                sink(data)
+                moved = True
+        while data := self._control.read():
+            moved = True
+            for record in self._reader.feed(data):
+                records.append(record)
+                if record.words[0] == "note":
+                    cpu.at_notes.append(cpu.seconds)
+                if record.words[0] == "begin":
+                    self.command_since, self.command_cpu_s = time.monotonic(), cpu.seconds
+        return moved
+
+    def written(self) -> int:
+        """Bytes so far."""
+        return sum(tail.total for tail, _ in self._tails) + self._control.total
+
+    def close(self) -> None:
+        """No more is read."""
+        self._control.close()
+        for tail, _ in self._tails:
+            tail.close()
+
+
+def _runs_too_long(job: Job, watched: _Guest, cpu: _Cpu, started: float, boot_limit_s: float) -> bool:
+    """Whether the boot or the command has had its time."""
+    now = time.monotonic()
+    if not watched.command_since:
+        return _too_long(cpu.seconds, now - started, boot_limit_s)
+    if job.virtual_time:
+        return _too_long(cpu.seconds - watched.command_cpu_s, now - watched.command_since, job.timeout_s)
+    return now - watched.command_since > job.timeout_s
+
+
 def _watch(
     job: Job,
     process: subprocess.Popen[bytes],
@@ -270,33 +319,15 @@ def _watch(
     seen = verdict.Observed(
         qemu_status=None, boot_limit_s=boot_limit_s, timeout_s=job.timeout_s, cpu_limited=job.virtual_time
     )
-    reader = Reader()
-    control = _Tail(ports.control)
-    tails = [(_Tail(ports.error), error)]
-    if ports.output is not None:
-        tails.append((_Tail(ports.output), output))
+    watched = _Guest(ports, output, error)
     started = time.monotonic()
-    command_since = command_cpu_s = 0.0
     try:
         while True:
             cpu.read()
             # Asked first: what it wrote before it ended is then seen below.
             ended = process.poll()
-            moved = False
-            for tail, sink in tails:
-                if data := tail.read():
-                    sink(data)
-                    moved = True
-            while data := control.read():
-                moved = True
-                for record in reader.feed(data):
-                    seen.records.append(record)
-                    if record.words[0] == "note":
-                        cpu.at_notes.append(cpu.seconds)
-                    if record.words[0] == "begin":
-                        command_since, command_cpu_s = time.monotonic(), cpu.seconds
-            now = time.monotonic()
-            if sum(tail.total for tail, _ in tails) + control.total > job.output_limit:
+            moved = watched.pass_on(seen.records, cpu)
+            if watched.written() > job.output_limit:
                 seen.output_limited = True
                 break
             if ended is not None:
@@ -306,19 +337,11 @@ def _watch(
                 continue
             if stop is not None and stop.is_set():
                 raise Stopped
-            if not command_since:
-                too_long = _too_long(cpu.seconds, now - started, boot_limit_s)
-            elif job.virtual_time:
-                too_long = _too_long(cpu.seconds - command_cpu_s, now - command_since, job.timeout_s)
-            else:
-                too_long = now - command_since > job.timeout_s
-            if too_long and not job.shell:
+            if not job.shell and _runs_too_long(job, watched, cpu, started, boot_limit_s):
                 seen.timed_out = True
                 break
             if not moved:
                 time.sleep(POLL_S)
     finally:
-        control.close()
-        for tail, _ in tails:
-            tail.close()
-    return seen, seen.records, command_since - started if command_since else 0.0
+        watched.close()
+    return seen, seen.records, watched.command_since - started if watched.command_since else 0.0

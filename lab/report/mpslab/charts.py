@@ -208,6 +208,38 @@ def peak_mbit(series: Series, bins: int = MAX_BINS) -> float:
     return max(usual * 1.05, 0.001)
 
 
+def _areas(
+    series: Series, times: Sequence[float], count: int, x: Scale, y: Scale, path_colours: Mapping[str, str]
+) -> list[Markup]:
+    """The throughput of each path, one on top of the other."""
+    parts = []
+    floor = [0.0] * count
+    for name, values in series.mbit.items():
+        ceiling = [low + value for low, value in zip(floor, thin(values, count, _mean), strict=True)]
+        if any(high > low for high, low in zip(ceiling, floor, strict=True)):
+            points: list[tuple[float, float]] = []
+            for n, value in enumerate(ceiling):
+                points += [(x(times[n]), y(value)), (x(times[n + 1]), y(value))]
+            for n in range(count - 1, -1, -1):
+                points += [(x(times[n + 1]), y(floor[n])), (x(times[n]), y(floor[n]))]
+            parts.append(_path(points, f"area {path_colours.get(name, 'a0')}", close=True))
+        floor = ceiling
+    return parts
+
+
+def _event(event: Event, at: float, top: float, base: float) -> tuple[list[Markup], list[tuple[float, str, str]]]:
+    """The mark of an event that has one, and its label."""
+    if event.kind == "request":
+        found = re.search(r"(\d+) bytes", event.text)
+        label = (at, text.size(float(found[1])) if found else event.text, "tick")
+        return [_line(at, top, at, base, "event")], [label]
+    if event.kind not in CHANGES:
+        return [], []
+    mark = tag("title", f"{event.text} at {event.at_s:.1f} s")
+    shape = tag("path", mark, d=f"M{number(at - 4)} {number(top - 5)}h8l-4 5z", class_="changemark")
+    return [_line(at, top, at, base, "change"), shape], [(at + 6, event.text, "changetext")]
+
+
 def timeline(
     title: str,
     colour: str,
@@ -245,17 +277,7 @@ def timeline(
 
     count = min(bins, len(series.at_s))
     times = thin(series.at_s, count, lambda part: part[0]) + [series.at_s[-1] + series.interval_s]
-    floor = [0.0] * count
-    for name, values in series.mbit.items():
-        ceiling = [low + value for low, value in zip(floor, thin(values, count, _mean), strict=True)]
-        if any(high > low for high, low in zip(ceiling, floor, strict=True)):
-            points: list[tuple[float, float]] = []
-            for n, value in enumerate(ceiling):
-                points += [(x(times[n]), y(value)), (x(times[n + 1]), y(value))]
-            for n in range(count - 1, -1, -1):
-                points += [(x(times[n + 1]), y(floor[n])), (x(times[n]), y(floor[n]))]
-            parts.append(_path(points, f"area {path_colours.get(name, 'a0')}", close=True))
-        floor = ceiling
+    parts += _areas(series, times, count, x, y, path_colours)
     if capacity_mbit is not None and capacity_mbit <= top_mbit * 1.05:
         parts.append(_line(left, y(capacity_mbit), width - right, y(capacity_mbit), "bound"))
         parts.append(_text(width - right - 2, y(capacity_mbit) + 14, "sum of the paths", "boundtext halo", "end"))
@@ -264,16 +286,9 @@ def timeline(
         middles = [(x((times[n] + times[n + 1]) / 2), y(value)) for n, value in enumerate(goodput)]
         parts.append(_path(middles, "goodput"))
     for event in events:
-        at = x(event.at_s)
-        if event.kind == "request":
-            parts.append(_line(at, top, at, base, "event"))
-            found = re.search(r"(\d+) bytes", event.text)
-            labels.append((at, text.size(float(found[1])) if found else event.text, "tick"))
-        elif event.kind in CHANGES:
-            mark = tag("title", f"{event.text} at {event.at_s:.1f} s")
-            parts.append(_line(at, top, at, base, "change"))
-            parts.append(tag("path", mark, d=f"M{number(at - 4)} {number(top - 5)}h8l-4 5z", class_="changemark"))
-            labels.append((at + 6, event.text, "changetext"))
+        made, label = _event(event, x(event.at_s), top, base)
+        parts += made
+        labels += label
     parts += _labels(labels, width - right, top - 7)
     parts += _flips(series.flips, times, count, x, base)
     for tick in nice_ticks(0, end_s, 6):

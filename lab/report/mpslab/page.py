@@ -9,8 +9,9 @@ import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import charts, document, grid, sentence, stats, text
-from .charts import Bar, Block, Cell, Line
+from . import charts, document, grid, page_grid, sentence, stats, text
+from .charts import Bar, Cell, Line
+from .elements import chip, pill, table
 from .keep import EVERYTHING, Outcome
 from .markup import Markup, tag
 from .plan import ALONE
@@ -58,25 +59,8 @@ def colour(policy: str, policies: Mapping[str, str], paths: Mapping[str, str]) -
     return policies.get(policy, "p0")
 
 
-def _chip(words: str, kind: str, shape: str) -> Markup:
-    return tag("span", tag("i", class_=f"{shape} {kind}"), words, class_="chip")
-
-
-def _pill(words: str, kind: str) -> Markup:
-    return tag("span", words, class_=f"pill {kind}") if kind else Markup(words)
-
-
 def _good_cell(metric: stats.Metric | None, ratio: float | None) -> Markup:
-    return _pill(text.factor(ratio), charts.diverging(stats.goodness(metric, ratio)))
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[Markup | str]]) -> Markup:
-    head = tag("thead", tag("tr", [tag("th", title, scope="col") for title in titles]))
-    body = [
-        tag("tr", tag("th", row[0], scope="row"), [tag("td", cell, class_="no" if cell == text.NONE else None) for cell in row[1:]])
-        for row in rows
-    ]
-    return tag("div", tag("table", head, tag("tbody", body)), class_="scroll")
+    return pill(text.factor(ratio), charts.diverging(stats.goodness(metric, ratio)))
 
 
 def _scenario_table(group: Group, colours: Mapping[str, str]) -> Markup:
@@ -86,19 +70,19 @@ def _scenario_table(group: Group, colours: Mapping[str, str]) -> Markup:
     for number, row in enumerate(group.rows):
         kind = colour(row.policy, colours, paths)
         cells: list[Markup | str] = [
-            _chip(row.policy, kind, "dash" if row.policy.startswith(ALONE) else "stroke")
+            chip(row.policy, kind, "dash" if row.policy.startswith(ALONE) else "stroke")
         ]
         for title, values in columns[1:]:
             shown: Markup | str = values[number]
             if title == "of default" and row.policy != BASELINE:
                 shown = _good_cell(group.main, row.of_baseline)
             elif title == "of bound" and row.of_bound is not None:
-                shown = _pill(values[number], charts.sequential(stats.goodness(group.main, row.of_bound)))
+                shown = pill(values[number], charts.sequential(stats.goodness(group.main, row.of_bound)))
             elif title == "runs" and row.failed:
                 shown = tag("b", values[number], class_="bad")
             cells.append(shown)
         rows.append(cells)
-    return _table([title for title, _ in columns], rows)
+    return table([title for title, _ in columns], rows)
 
 
 def _sizes_table(group: Group, colours: Mapping[str, str]) -> Markup | None:
@@ -110,7 +94,7 @@ def _sizes_table(group: Group, colours: Mapping[str, str]) -> Markup | None:
     bounds = {size.size_bytes: size.bound_ms for row in group.rows for size in row.sizes}
     for row in group.rows:
         kind = colour(row.policy, colours, paths)
-        cells: list[Markup | str] = [_chip(row.policy, kind, "dash" if row.policy.startswith(ALONE) else "stroke")]
+        cells: list[Markup | str] = [chip(row.policy, kind, "dash" if row.policy.startswith(ALONE) else "stroke")]
         for wanted in sizes:
             mine = next((size for size in row.sizes if size.size_bytes == wanted), None)
             if mine is None or mine.p50_ms is None:
@@ -126,19 +110,19 @@ def _sizes_table(group: Group, colours: Mapping[str, str]) -> Markup | None:
         rows.append(cells)
     if any(bound is not None for bound in bounds.values()):
         rows.append(
-            [_chip("fluid bound", "bound", "dash"), *(text.NONE if b is None else text.significant(b) for b in map(bounds.get, sizes))]
+            [chip("fluid bound", "bound", "dash"), *(text.NONE if b is None else text.significant(b) for b in map(bounds.get, sizes))]
         )
     return tag(
         "div",
         tag("p", "Median completion in ms by size, its ratio to default, and the least and greatest median of a seed", class_="caption"),
-        _table(["policy", *(text.size(size) for size in sizes)], rows),
+        table(["policy", *(text.size(size) for size in sizes)], rows),
     )
 
 
 def _legend(group: Group, colours: Mapping[str, str]) -> Markup:
     paths = path_colours(group)
     chips = [
-        _chip(row.policy, colour(row.policy, colours, paths), "dash" if row.policy.startswith(ALONE) else "stroke")
+        chip(row.policy, colour(row.policy, colours, paths), "dash" if row.policy.startswith(ALONE) else "stroke")
         for row in group.rows
         if row.runs
     ]
@@ -192,7 +176,7 @@ def _distributions(group: Group, colours: Mapping[str, str]) -> Markup | None:
 
 
 def _path_legend(group: Group) -> Markup:
-    chips = [_chip(name, kind, "square") for name, kind in path_colours(group).items()]
+    chips = [chip(name, kind, "square") for name, kind in path_colours(group).items()]
     return tag("p", chips, class_="legend")
 
 
@@ -241,11 +225,11 @@ def _timelines(group: Group, colours: Mapping[str, str]) -> Markup | None:
         )
     what = [
         _path_legend(group),
-        None if bursts else _chip("delivered", "ink", "stroke"),
-        _chip("flips (strip below)", "flipped", "square"),
+        None if bursts else chip("delivered", "ink", "stroke"),
+        chip("flips (strip below)", "flipped", "square"),
     ]
     if any(event.kind in charts.STARTS for _, run in typical for event in run.events):
-        what.append(_chip("fault", "faulty", "square"))
+        what.append(chip("fault", "faulty", "square"))
     return tag(
         "div",
         tag("h3", "Throughput of each path"),
@@ -401,10 +385,10 @@ def _overview(facts: Facts, colours: Mapping[str, str], several_kernels: bool) -
             alone = one.policy.startswith(f"{ALONE}:")
             rows.append(
                 [
-                    _chip(one.policy, "dim" if alone else colours.get(one.policy, "p0"), "dash" if alone else "stroke"),
+                    chip(one.policy, "dim" if alone else colours.get(one.policy, "p0"), "dash" if alone else "stroke"),
                     str(one.cells),
-                    _pill(text.factor(one.mean_of_baseline), charts.diverging(one.mean_of_baseline)),
-                    _pill(text.factor(one.worst), charts.diverging(one.worst)),
+                    pill(text.factor(one.mean_of_baseline), charts.diverging(one.mean_of_baseline)),
+                    pill(text.factor(one.worst), charts.diverging(one.worst)),
                     one.worst_in or text.NONE,
                     text.factor(one.mean_of_bound),
                 ]
@@ -412,7 +396,7 @@ def _overview(facts: Facts, colours: Mapping[str, str], several_kernels: bool) -
         parts.append(
             tag("p", "Over all scenarios, geometric means of how many times as good; more is better.", class_="caption")
         )
-        parts.append(_table(["policy", "scenarios", "× default", "least", "in", "of possible"], rows))
+        parts.append(table(["policy", "scenarios", "× default", "least", "in", "of possible"], rows))
     in_grids = gridded(facts.groups)
     plain = [group for group in facts.groups if group.scenario.partition("/")[0] not in in_grids]
     shown_policies = [name for name in policies if not name.startswith(f"{ALONE}:") or len(policies) <= 8]
@@ -450,114 +434,6 @@ def _matrix_of(
     return made
 
 
-def _grid_cell(cell: grid.Cell | None, where: str, against: str) -> Cell:
-    if cell is None:
-        return Cell("", "", f"{where}: no result")
-    ratio = cell.of_default if against == BASELINE else cell.of_bound
-    times = [text.milliseconds(cell.p50_ms)]
-    times += [f"default {text.milliseconds(cell.default_ms)}"] if against == BASELINE else []
-    times += [f"bound {text.milliseconds(cell.bound_ms)}"]
-    words = "default" if against == BASELINE else "the fluid bound"
-    hint = f"{where}: {text.factor(ratio)} × {words} ({', '.join(times)})"
-    good = None if ratio is None else 1 / ratio
-    if against != BASELINE:
-        return Cell(text.brief(ratio), charts.sequential(good), hint)
-    over = " over" if ratio is not None and ratio > grid.WORSE else ""
-    return Cell(text.brief(ratio), charts.diverging(good) + over, hint)
-
-
-def _grid_map(one: grid.Grid, against: str) -> Markup:
-    """Pairs × sizes under one policy, the path that is first side by side."""
-    by_place = {(cell.pair, cell.first, cell.size_bytes): cell for cell in one.cells}
-    sizes = one.sizes
-    firsts = [first for first in grid.FIRSTS if any(cell.first == first for cell in one.cells)]
-    blocks: dict[tuple[float, float], list[tuple[str, list[list[Cell]]]]] = {}
-    for pair in one.pairs:
-        row = [
-            [
-                _grid_cell(by_place.get((pair, first, size)), f"{text.size(size)}, {pair}, {first} first", against)
-                for size in sizes
-            ]
-            for first in firsts
-        ]
-        blocks.setdefault((pair.quick_ms, pair.slow_ms), []).append((f"{pair.quick_mbit:g} + {pair.slow_mbit:g}", row))
-    made = charts.block_map(
-        [
-            Block(f"{quick_ms:g} + {slow_ms:g} ms, delays 1 : {text.significant(slow_ms / quick_ms)}", rows)
-            for (quick_ms, slow_ms), rows in blocks.items()
-        ],
-        [(f"{first} path first", [text.size(size).replace(" ", "").removesuffix("B") for size in sizes]) for first in firsts],
-        f"{one.policy} on the grid",
-    )
-    if against == BASELINE:
-        worst = text.grid_cell(one.worst_of_default, one.worst_of_default.of_default) if one.worst_of_default else text.NONE
-        title = "Of default"
-    else:
-        worst = text.grid_cell(one.worst_of_bound, one.worst_of_bound.of_bound) if one.worst_of_bound else text.NONE
-        title = "Of the bound"
-    return tag("figure", tag("figcaption", tag("b", title), f", worst {worst}"), made, class_="pairs")
-
-
-def _steps(kind: str, limits: Sequence[float], words: str) -> Markup:
-    """The colours of a map of times, each with the ratios it stands for."""
-    ratios = [1 / limit for limit in limits]
-    shown: list[Markup | str] = [tag("span", words)]
-    for step in range(len(limits) + 1):
-        named = f"> {ratios[0]:.2f}" if step == 0 else f"≤ {ratios[step - 1]:.2f}"
-        shown += [tag("i", class_=f"square {kind}{step}"), named]
-    return tag("p", shown, class_="legend scale steps")
-
-
-def _grid_section(groups: Sequence[Group], colours: Mapping[str, str]) -> Markup | None:
-    grids = grid.grids(groups)
-    if not grids:
-        return None
-    run = next((group.example for group in groups if group.example), None)
-    table = text.grid_columns(grids)
-    rows: list[list[Markup | str]] = []
-    for number, one in enumerate(grids):
-        cells: list[Markup | str] = [_chip(one.policy, colours.get(one.policy, "p0"), "stroke")]
-        for title, values in table[1:]:
-            # Where the worst is stands above its map.
-            shown: Markup | str = values[number].partition(" (")[0] if title.startswith("worst") else values[number]
-            for first in grid.FIRSTS:
-                if title == f"of bound, {first} first" and (mean := one.mean_of_bound(first)):
-                    shown = _pill(values[number], charts.sequential(1 / mean))
-                if title == f"of default, {first} first" and shown != text.NONE and (mean := one.mean_of_default(first)):
-                    shown = _pill(values[number], charts.diverging(1 / mean))
-            cells.append(shown)
-        rows.append(cells)
-    maps: list[Markup] = []
-    compared = False
-    several = len({one.kernel for one in grids}) > 1
-    for one in grids:
-        if not one.cells:
-            continue
-        both = [_grid_map(one, "bound")]
-        if one.policy != BASELINE and any(cell.of_default is not None for cell in one.cells):
-            both.insert(0, _grid_map(one, BASELINE))
-            compared = True
-        name = one.policy + (f" on {one.kernel}" if several else "")
-        maps += [tag("h3", name), tag("div", both, class_="maps")]
-    return tag(
-        "section",
-        tag("h2", tag("span", "grid", class_="id"), " ", f"{text.count_of(len(grids[0].pairs), 'pair')} of paths"),
-        tag(
-            "p",
-            f"Median completion of requests ({run.direction if run else ''}) on one connection, by size and by the path "
-            "that carries the first subflow. Quick is the path with the smaller delay. A row is the rates of both paths in "
-            "Mbit/s, quick + slow; a block has their one-way delays in common. All ratios are of times: less is better. "
-            "Means are geometric.",
-            class_="caption",
-        ),
-        _table([title for title, _ in table], rows),
-        _steps("h", charts.DIVERGING, f"of default (underlined: above {grid.WORSE:g})") if compared else None,
-        _steps("s", charts.SEQUENTIAL, "of the bound"),
-        maps,
-        id="grid",
-    )
-
-
 def _measured(facts: Facts) -> Markup | None:
     """What the names of policies stood for, and of which sources."""
     if not facts.outcomes:
@@ -572,7 +448,7 @@ def _measured(facts: Facts) -> Markup | None:
         "section",
         tag("h2", "What was measured"),
         tag("p", f"mpsched of {'; '.join(commits)}.", class_="caption"),
-        _table(["policy", "file", "SHA-256", "parameters"], rows) if rows else None,
+        table(["policy", "file", "SHA-256", "parameters"], rows) if rows else None,
         id="measured",
     )
 
@@ -641,7 +517,7 @@ def html(facts: Facts) -> str:
     colours = policy_colours(facts.groups)
     names = ", ".join(dict.fromkeys(group.scenario.partition("/")[0] for group in facts.groups))
     of_grid, others = grid.split(facts.groups)
-    the_grid = _grid_section(of_grid, colours)
+    the_grid = page_grid.section(of_grid, colours)
     # Its maps say all; a section for each of its runs would bury them.
     facts = dataclasses.replace(facts, groups=others, said=sentence.sentence(facts.groups))
     in_grids = gridded(facts.groups)
