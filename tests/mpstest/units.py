@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Copyright mpsched contributors
-"""Runs the tests of the project's Python parts (vmtest/self-test, lab/self-test).
+"""Runs the tests of the project's Python parts (vmtest/self-test, lab/self-test, tests/self-test).
 
 Tests in a module test_vm start VMs. Those run side by side, one a CPU (MPS_VM_JOBS: another number), and all are finished when
 the last line tells the sums.
