@@ -29,6 +29,7 @@ struct Socket {
     std::string remote; ///< address and port
     std::string control;
     bool mptcp = false;
+    std::uint64_t acked = 0; ///< bytes of contents
 };
 
 std::vector<Socket> sockets(const Namespace &ns) {
@@ -39,9 +40,12 @@ std::vector<Socket> sockets(const Namespace &ns) {
         std::string receive_queue, send_queue, local;
         Socket one{.mptcp = line.contains("tcp-ulp-mptcp")};
         words >> receive_queue >> send_queue >> local >> one.remote;
-        for (std::string word; one.control.empty() && words >> word;)
-            if (std::ranges::find(names, word) != std::end(names))
+        for (std::string word; words >> word;) {
+            if (one.control.empty() && std::ranges::find(names, word) != std::end(names))
                 one.control = word;
+            if (word.starts_with("bytes_acked:"))
+                one.acked = std::stoull(word.substr(word.find(':') + 1));
+        }
         all.push_back(one);
     }
     return all;
@@ -95,6 +99,64 @@ struct Scene {
                    5s) >= 0;
     }
 };
+
+/// A TCP and an MPTCP connection with two subflows, all over one link whose queue is in the network: 20 Mbit/s, 20 ms, and room for 60
+/// packets, by netem, since behind TBF on a veth TCP's small queues hold back what would wait.
+struct Bottleneck : Scene {
+    explicit Bottleneck(const std::string &control)
+        : Scene({.paths = {{.name = "dsl",
+                            .rate_mbit = 20,
+                            .netem = Netem{.delay_ms = 10, .limit_packets = 80}}},
+                 .single_packets = true,
+                 .congestion_control = control}) {
+        must(network.a().ip("addr add 198.51.100.3/28 dev dsl\n"
+                            "mptcp endpoint add 198.51.100.3 dev dsl subflow\n"));
+    }
+
+    /// What the TCP has of all that is acknowledged meanwhile.
+    double share_of_tcp(std::chrono::milliseconds settle, std::chrono::milliseconds duration) const {
+        const Transfer both = mptcp();
+        const Transfer alone = tcp();
+        std::this_thread::sleep_for(settle);
+        const auto from = acked();
+        std::this_thread::sleep_for(duration);
+        const auto to = acked();
+        const double tcp = to.first - from.first, mptcp = to.second - from.second;
+        return tcp / (tcp + mptcp);
+    }
+
+  private:
+    /// By TCP and by subflows.
+    std::pair<double, double> acked() const {
+        std::pair<double, double> sum{};
+        for (const Socket &one : sockets(network.a()))
+            (one.mptcp ? sum.second : sum.first) += static_cast<double>(one.acked);
+        return sum;
+    }
+};
+
+/// 10^6 bit/s of contents that an upload over both paths makes.
+double goodput(const NetworkSpec &spec, const std::string &control, std::chrono::milliseconds duration) {
+    const Scene scene(spec);
+    if (control.starts_with("mps_"))
+        scene.mpsched("cc use " + control);
+    const Transfer transfer = scene.mptcp();
+    std::this_thread::sleep_for(duration / 4);
+    const Delivered from = delivered(transfer, scene.network);
+    std::this_thread::sleep_for(duration);
+    return goodput_mbit(from, delivered(transfer, scene.network));
+}
+
+/// $MPS_MEASURE_SECONDS of network time for each number.
+std::chrono::milliseconds measured_time() {
+    const char *text = std::getenv("MPS_MEASURE_SECONDS");
+    return std::chrono::seconds(text ? std::atoi(text) : 20);
+}
+
+std::vector<std::string> with_coupled(std::vector<std::string> first) {
+    first.insert(first.end(), std::begin(coupled), std::end(coupled));
+    return first;
+}
 
 } // namespace
 
@@ -173,7 +235,48 @@ TEST_CASE("a congestion control follows rules, and detach takes it back") {
     CHECK(scene.mpsched.try_run("cc use nonsense").exit_code == 2);
     CHECK(scene.mpsched.try_run("cc unuse --for mark=7").exit_code == 2);
     scene.mpsched("attach dsl");
-    scene.mpsched("detach --all");
+    CHECK(scene.mpsched.json("status")["congestion_rules"].size() == 2);
+    CHECK(scene.mpsched("detach --all").out.contains("2 congestion control rules"));
     CHECK(scene.has("cubic", 2, 0));
     CHECK(scene.mpsched.json("cc list")["rules"].empty());
+}
+
+namespace {
+
+void report_shares(const std::string &control) {
+    for (const std::string &name : with_coupled({control})) {
+        const Bottleneck scene(control);
+        if (name != control)
+            scene.mpsched("cc use " + name);
+        report(fmt::format("share of a TCP with {:5} beside two subflows with {:9} {:.3f}", control, name,
+                           scene.share_of_tcp(measured_time() / 4, measured_time())));
+    }
+}
+
+} // namespace
+
+// For the tables of docs/congestion.md, in VMs.
+TEST_CASE("measure: what a TCP with reno has beside two subflows over one bottleneck", "[.measure]") {
+    report_shares("reno");
+}
+
+TEST_CASE("measure: what a TCP with cubic has beside two subflows over one bottleneck", "[.measure]") {
+    report_shares("cubic");
+}
+
+TEST_CASE("measure: goodput over two paths of their own", "[.measure]") {
+    const Netem five{.delay_ms = 2.5}, ten{.delay_ms = 5}, forty{.delay_ms = 20};
+    const NetworkSpec equal{.paths = {{.name = "dsl", .rate_mbit = 20, .netem = ten},
+                                      {.name = "lte", .rate_mbit = 20, .netem = ten}},
+                            .single_packets = true};
+    const NetworkSpec unlike{.paths = {{.name = "dsl", .rate_mbit = 20, .netem = five},
+                                       {.name = "lte", .rate_mbit = 5, .netem = forty}},
+                             .single_packets = true};
+    for (const auto &[name, spec] : {std::pair("20/10 + 20/10", equal), std::pair("20/5 + 5/40", unlike)})
+        for (const std::string &control : with_coupled({"cubic", "reno"})) {
+            NetworkSpec with = spec;
+            with.congestion_control = control.starts_with("mps_") ? "cubic" : control;
+            report(fmt::format("{} with {:9} {:.2f} Mbit/s", name, control,
+                               goodput(with, control, measured_time())));
+        }
 }

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "commands/cc.hpp"
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
 #include "mpsched/congestion.hpp"
@@ -43,13 +44,6 @@ Json rule_json(const CongestionRule &rule) {
     return {{"name", rule.name},           {"selector", rule.selector.empty() ? Json() : Json(rule.selector)},
             {"plain_tcp", rule.plain_tcp}, {"given", rule.given},
             {"refused", rule.refused},     {"problem", rule.problem.empty() ? Json() : Json(rule.problem)}};
-}
-
-Json all_json(const std::vector<CongestionRule> &rules) {
-    Json all = Json::array();
-    for (const CongestionRule &rule : rules)
-        all.push_back(rule_json(rule));
-    return all;
 }
 
 // "MPTCP connections with rport=443", "all other TCP and MPTCP connections"
@@ -149,19 +143,10 @@ Result<Reply> run_list(const Context &context) {
         for (const CongestionUser &user : one.sockets)
             lines += socket_line(user);
     }
-    output::Table table({{"rule for"},
-                         {"gets"},
-                         {"given", Align::right},
-                         {"refused", Align::right},
-                         {"", Align::left, true}});
-    for (const CongestionRule &rule : *rules)
-        table.add({whom(rule),
-                   rule.name,
-                   text::grouped(rule.given),
-                   text::grouped(rule.refused),
-                   {rule.problem, Paint::warn}});
-    lines += rules->empty() ? "no rules: 'mpsched cc use NAME' makes one\n" : table.render(context.style);
-    return Reply{.json = {{"controls", std::move(list)}, {"rules", all_json(*rules)}}, .text = lines};
+    lines += rules->empty() ? "no rules: 'mpsched cc use NAME' makes one\n"
+                            : "rules\n" + congestion_rule_lines(*rules, context.style);
+    return Reply{.json = {{"controls", std::move(list)}, {"rules", congestion_rules_json(*rules)}},
+                 .text = lines};
 }
 
 // ----------------------------------------------------------------------------------------------------- use, unuse
@@ -223,7 +208,7 @@ Result<Reply> run_unuse(const Context &context, const UnuseOptions &options) {
         *instance, options.all ? std::nullopt : std::optional(options.selector.value_or("")));
     if (!removed)
         return std::unexpected(removed.error());
-    Reply reply{.json = {{"removed", all_json(*removed)}}, .text = {}};
+    Reply reply{.json = {{"removed", congestion_rules_json(*removed)}}, .text = {}};
     for (const CongestionRule &rule : *removed)
         reply.text += fmt::format("{} have back what they had instead of {}\n", whom(rule), rule.name);
     if (removed->empty())
@@ -232,6 +217,24 @@ Result<Reply> run_unuse(const Context &context, const UnuseOptions &options) {
 }
 
 } // namespace
+
+Json congestion_rules_json(const std::vector<CongestionRule> &rules) {
+    Json all = Json::array();
+    for (const CongestionRule &rule : rules)
+        all.push_back(rule_json(rule));
+    return all;
+}
+
+std::string congestion_rule_lines(const std::vector<CongestionRule> &rules, const output::Style &style) {
+    output::Table table({{""}, {""}, {""}, {"", Align::left, true}});
+    for (const CongestionRule &rule : rules) {
+        std::string count = fmt::format("given to {}", text::count(rule.given, "socket"));
+        if (rule.refused)
+            count += fmt::format(", refused to {}", rule.refused);
+        table.add({whom(rule), {rule.name, Paint::bold}, {count, Paint::dim}, {rule.problem, Paint::warn}});
+    }
+    return rules.empty() ? "" : table.render(style, 2);
+}
 
 void setup_cc_load(Binder &binder) {
     auto names = std::make_shared<std::vector<std::string>>();

@@ -6,6 +6,7 @@
 
 #include "commands/commands.hpp"
 #include "commands/persist.hpp"
+#include "mpsched/congestion.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -26,6 +27,7 @@ Result<Reply> run_detach(const Context &context, const DetachOptions &options) {
     auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
+    const auto congestion_before = congestion_rules(*instance);
     auto result = instance->detach({.interfaces = options.interfaces, .all = options.all});
     if (!result)
         return std::unexpected(result.error());
@@ -47,6 +49,11 @@ Result<Reply> run_detach(const Context &context, const DetachOptions &options) {
     if (!result->option_rules.empty())
         reply.text += fmt::format("gone with it: {}\n",
                                   text::count(result->option_rules.size(), "rule about MPTCP options"));
+    const auto congestion_after = congestion_rules(*instance);
+    if (congestion_before && congestion_after && congestion_before->size() > congestion_after->size())
+        reply.text += fmt::format(
+            "gone with it: {}; sockets have back what they had\n",
+            text::count(congestion_before->size() - congestion_after->size(), "congestion control rule"));
     for (const std::string &subflow : result->unrestored)
         reply.warnings.push_back(
             fmt::format("could not be set back to what its peer asked for: {}", subflow));

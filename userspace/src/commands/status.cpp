@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "commands/cc.hpp"
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
 #include "output/text.hpp"
@@ -132,6 +133,14 @@ Result<Reply> run_status(const Context &context) {
     if (!status)
         return std::unexpected(status.error());
     Reply reply{.json = status_json(*status), .text = status_text(*status, context.style)};
+    if (const auto rules = congestion_rules(*instance); !rules) {
+        reply.warnings.push_back(rules.error().what);
+    } else {
+        reply.json["congestion_rules"] = congestion_rules_json(*rules);
+        if (!rules->empty())
+            reply.text += "\n" + heading(context.style, "congestion control") +
+                          congestion_rule_lines(*rules, context.style);
+    }
     const auto service = service::ask(status->netns_cookie, {{"do", "status"}});
     if (!service)
         reply.warnings.push_back(service.error().what);
