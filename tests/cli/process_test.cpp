@@ -83,10 +83,13 @@ class FakeService {
             R"({"pid": 9, "file": "/etc/x.toml", "revision": "abc", "files": ["/etc/x.toml"], "objects": [)"
             R"({"object": "interface wan0", "state": "in force"},)"
             R"({"object": "rule rport=1", "state": "waits", "why": "no"}]})";
+        constexpr std::string_view page = R"({"url": "http://127.0.0.1:9465/#0123"})";
         for (int client = 0; (client = ::accept(socket_, nullptr, nullptr)) >= 0; ::close(client)) {
             char request[256];
-            if (::read(client, request, sizeof request) > 0 &&
-                ::write(client, answer.data(), answer.size()) < 0)
+            const ssize_t got = ::read(client, request, sizeof request);
+            const std::string_view asked(request, static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+            const std::string_view said = asked.contains("\"web\"") ? page : answer;
+            if (got > 0 && ::write(client, said.data(), said.size()) < 0)
                 std::perror("answering");
         }
     }
@@ -171,6 +174,7 @@ const std::vector<Words> every_command{
     {"config", "export"},
     {"config", "edit"},
     {"reload"},
+    {"web"},
     {"help"},
     {"help", "use"},
     {"version"},
@@ -530,6 +534,7 @@ TEST_CASE("status tells of mpschedd where one runs, and reload says where none d
     CHECK(fake({"status"}).out.contains("mpschedd  process 9, revision abc"));
     CHECK(document(fake({"status", "--json"}))["service"]["revision"] == "abc");
     CHECK(fake({"reload"}).out.contains("rule rport=1    waits"));
+    CHECK(fake({"web"}).out == "http://127.0.0.1:9465/#0123\n");
 }
 
 TEST_CASE("zero counters are hidden unless asked for", "[cli]") {

@@ -325,6 +325,11 @@ TEST_CASE("metrics are served on loopback, elsewhere only where that is asked fo
           "0.0.0.0");
     CHECK(wrong("version = 1\n[metrics]\nlisten = \"localhost:9464\"\n")
               .what.contains(":3:10: 'localhost:9464' is no"));
+    CHECK(right("version = 1\n[web]\nlisten = \"127.0.0.1:1\"\n").web->text() == "127.0.0.1:1");
+    CHECK(right("version = 1\n[web]\nlisten = \"127.0.0.1:1\"\n").empty);
+    CHECK(wrong("version = 1\n[web]\nlisten = \"192.0.2.1:1\"\n").hint.contains("ssh -L"));
+    CHECK(wrong("version = 1\n[web]\nlisten = \"[::1]:1\"\nremote = true\n")
+              .what.contains("unknown key 'remote'"));
     CHECK(wrong("version = 1\n[metrics]\nremote = true\n").what.contains("'listen' is missing"));
     CHECK(wrong("version = 1\n[metrics]\nlisten = 9464\n").what.contains("'listen' is a text in quotes"));
 }

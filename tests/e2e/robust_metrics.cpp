@@ -138,6 +138,17 @@ TEST_CASE(
     CHECK(service.run({"reload"}).exit_code == 0);
     CHECK(eventually([&] { return http_get(rig.here(), port, "/metrics").status == 200; }, 20s));
 
+    // One that does not stop sending, whatever it is told.
+    const lab::Fd flood = silent_client(rig, "GET / HTTP/1.1\r\n");
+    std::thread sending([&] {
+        const std::string lines(100'000, 'x');
+        while (::send(flood.get(), lines.data(), lines.size(), MSG_NOSIGNAL) > 0)
+            continue;
+    });
+    for (int i = 0; i < 5; i++)
+        CHECK(http_get(rig.here(), port, "/metrics").status == 200);
+    sending.join();
+
     // Somebody else has the port.
     std::optional<lab::Fd> other = must(rig.here().run([&] {
         lab::Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));

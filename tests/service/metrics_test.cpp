@@ -13,6 +13,7 @@
 #include "metrics/catalogue.hpp"
 #include "metrics/exposition.hpp"
 #include "watch/flows.hpp"
+#include "web/view.hpp"
 
 using namespace mps;
 using namespace mps::metrics;
@@ -150,4 +151,25 @@ TEST_CASE("what was carried while nothing was attached is not counted, and names
     Sample again = sample_of(1, 4'000'000'000);
     totals.take(gone, again, watch::flows_between(gone.connections, again.connections));
     CHECK(totals.paths().at("dsl").sent_bytes == 0);
+}
+
+TEST_CASE("the page shows the connections that carry most, and what is no text as something that is",
+          "[web]") {
+    Look look = look_of(10'000);
+    for (unsigned i = 0; i < 20'000; i++)
+        look.rates.push_back({.sent = i / 2 == 7777 ? 5000U : i / 2 == 42 ? 4000U : 1U, .received = 0});
+    look.sample.paths[0].name = "a<b>\xff";
+    const Json all = web::view(look, {.revision = "abc"});
+    CHECK(all["connections"] == 10'000);
+    REQUIRE(all["busiest"].size() == web::most_connections);
+    CHECK(all["busiest"][0]["token"] == "00001e61");
+    CHECK(all["busiest"][1]["token"] == "0000002a");
+    CHECK(all["busiest"][2]["token"] == "00000000");
+    CHECK(all["busiest"][0]["subflows"][1]["sent_bytes_s"] == 5000);
+    CHECK(all["paths"][1]["quota_used_bytes"] == 1200);
+    CHECK(Json::parse(json_text(all), nullptr, false).is_object());
+    // Without an earlier look there are no rates.
+    look.rates.clear();
+    CHECK(web::view(look, {})["busiest"][0]["subflows"][0]["sent_bytes_s"] == 0);
+    CHECK(web::view({}, {})["busiest"].empty());
 }

@@ -49,6 +49,7 @@ void setup_trace(Binder &binder);
 void setup_unuse(Binder &binder);
 void setup_use(Binder &binder);
 void setup_version(Binder &binder);
+void setup_web(Binder &binder);
 
 struct CommandCode {
     std::string_view name; // as in the command table
@@ -98,6 +99,7 @@ inline constexpr CommandCode command_codes[] = {
     {"unuse", setup_unuse},
     {"use", setup_use},
     {"version", setup_version},
+    {"web", setup_web},
 };
 
 } // namespace mps::cli

@@ -98,6 +98,9 @@ void Builder::add(const File &file) {
             desired_.metrics = MetricsWish{.listen = listen_address(section),
                                            .programs = section.text("programs") == "true"};
             continue;
+        case Part::web:
+            desired_.web = listen_address(section);
+            continue;
         }
         desired_.empty = false;
     }
@@ -385,8 +388,11 @@ http::Address Builder::listen_address(const Section &section) {
         return {};
     }
     if (!address->loopback && section.text("remote") != "true")
-        complain(listen->at, fmt::format("{} can be reached from other machines", address->text()),
-                 "listen on loopback (127.0.0.1 or [::1]), or say remote = true as well");
+        complain(
+            listen->at, fmt::format("{} can be reached from other machines", address->text()),
+            section.part == Part::web
+                ? "the page is for loopback (127.0.0.1 or [::1]); from elsewhere: ssh -L 9465:127.0.0.1:9465"
+                : "listen on loopback (127.0.0.1 or [::1]), or say remote = true as well");
     return *address;
 }
 

@@ -104,6 +104,7 @@ struct Desired {
     std::vector<RuleWish> rules{};
     std::vector<OptionRuleWish> option_rules{};
     std::optional<MetricsWish> metrics{};
+    std::optional<http::Address> web{}; // where the page is served
     // The files say nothing at all: then nothing is managed.
     bool empty = true;
 

@@ -49,6 +49,9 @@ std::span<const PartText> parts() {
         {Part::metrics, "[metrics]", "metrics", false,
          "What mpschedd serves to Prometheus, at http://ADDRESS/metrics. Without it: nothing. It manages nothing: files with nothing "
          "else in them still leave everything as it is."},
+        {Part::web, "[web]", "web", false,
+         "A page that mpschedd serves to a browser on this machine: what 'mpsched top' shows, and with a token that 'mpsched web' tells "
+         "root, another policy and other weights. Without it: nothing. It manages nothing either."},
     };
     return all;
 }
@@ -138,6 +141,9 @@ std::span<const Key> keys() {
          "true: 'listen' may be another address than loopback's, and whoever reaches it reads what is served; default false"},
         {Part::metrics, "programs", Form::flag, optional, "true, false",
          "true: the kernel measures what BPF programs cost, all of the machine: two readings of the clock for each run; default false"},
+        {Part::web, "listen", Form::text, required,
+         "an address of loopback and a port: \"127.0.0.1:9465\", \"[::1]:9465\"",
+         "where, in the network namespace in which mpschedd itself runs; for other machines there is ssh -L"},
     };
     return all;
 }
@@ -197,6 +203,9 @@ address = "10.0.0.0/8"
 
 [metrics]
 listen = "127.0.0.1:9464"
+
+[web]
+listen = "127.0.0.1:9465"
 )";
 }
 

@@ -154,9 +154,10 @@ Reading read_request(std::string_view received) {
 }
 
 std::string write_response(const Response &response, bool head) {
-    std::string text =
-        fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n", response.status,
-                    phrase(response.status), response.type, response.body.size());
+    std::string text = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\n", response.status,
+                                   phrase(response.status), response.type);
+    if (!response.more)
+        text += fmt::format("Content-Length: {}\r\n", response.body.size());
     for (const auto &[name, value] : response.headers)
         text += fmt::format("{}: {}\r\n", name, value);
     text += "Connection: close\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n";

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -34,6 +35,8 @@ struct Response {
     std::string type = "text/plain; charset=utf-8";
     std::string body{};
     std::vector<std::pair<std::string, std::string>> headers{};
+    // Of one that goes on until the client leaves: asked again and again for what is new, which may be nothing.
+    std::function<std::string()> more{};
 };
 
 struct Reading {

@@ -31,6 +31,11 @@ using Clock = std::chrono::steady_clock;
 constexpr auto patience = 2s;
 // More at a time have no business here; they wait in the kernel, and are let go from there.
 constexpr std::size_t most_clients = 64;
+// Answers that go on. How often they are asked for more.
+constexpr std::size_t most_streams = 8;
+constexpr auto stream_interval = 200ms;
+// Then the others have their turn.
+constexpr int most_reads = 16;
 
 struct Client {
     Fd socket;
@@ -38,9 +43,10 @@ struct Client {
     std::string received{};
     std::string answer{};
     std::size_t sent = 0;
-    bool closed = false; // it sends no more
+    bool closed = false;                 // it sends no more
+    std::function<std::string()> more{}; // of an answer that goes on
 
-    [[nodiscard]] bool answers() const { return !answer.empty(); }
+    [[nodiscard]] bool answers() const { return more || !answer.empty(); }
     [[nodiscard]] bool has_all() const { return answers() && sent == answer.size(); }
     [[nodiscard]] short events() const {
         return static_cast<short>((closed ? 0 : POLLIN) | (answers() && !has_all() ? POLLOUT : 0));
@@ -89,33 +95,46 @@ struct Server::Impl {
     bool serve(Client &client);
     void read(Client &client, std::string_view more) const;
     static bool send_more(Client &client);
-    std::string answer(const Request &request) const;
+    // Asks an answer that goes on for what is new.
+    static bool go_on(Client &client, Clock::time_point now);
+    [[nodiscard]] Response answer(const Request &request) const;
+    [[nodiscard]] std::size_t streams() const {
+        return static_cast<std::size_t>(
+            std::ranges::count_if(clients, [](const Client &c) { return bool(c.more); }));
+    }
+    [[nodiscard]] int timeout() const;
 };
 
-std::string Server::Impl::answer(const Request &request) const {
+Response Server::Impl::answer(const Request &request) const {
     if (address.loopback && !names_loopback(request.header("host")))
-        return write_response(refusal(421, "the header Host has to name this machine's loopback"));
+        return refusal(421, "the header Host has to name this machine's loopback");
     try {
-        const bool head = request.method == "HEAD";
         Request asked = request;
+        const bool head = request.method == "HEAD";
         if (head)
             asked.method = "GET";
-        return write_response(handler(asked), head);
+        Response response = handler(asked);
+        if (head)
+            response.more = nullptr;
+        return response.more && streams() >= most_streams ? refusal(503, "too many pages are open")
+                                                          : response;
     } catch (const std::exception &) {
-        return write_response(refusal(500));
+        return refusal(500);
     }
 }
 
 bool Server::Impl::send_more(Client &client) {
     if (client.has_all())
         return true;
-    while (!client.has_all()) {
+    while (client.sent < client.answer.size()) {
         const ssize_t put = ::send(client.socket.get(), client.answer.data() + client.sent,
                                    client.answer.size() - client.sent, MSG_NOSIGNAL);
         if (put < 0)
             return errno == EAGAIN || errno == EINTR;
         client.sent += static_cast<std::size_t>(put);
     }
+    if (client.more)
+        return true;
     ::shutdown(client.socket.get(), SHUT_WR);
     // A socket that is closed with something unread resets the connection, and with it what the client has not read yet: it is
     // kept until the client closes, or its time is over.
@@ -124,7 +143,7 @@ bool Server::Impl::send_more(Client &client) {
 
 bool Server::Impl::serve(Client &client) {
     std::array<char, 4096> buffer;
-    while (!client.closed) {
+    for (int reads = 0; reads < most_reads && !client.closed; reads++) {
         const ssize_t got = ::recv(client.socket.get(), buffer.data(), buffer.size(), 0);
         if (got < 0 && errno != EAGAIN && errno != EINTR)
             return false;
@@ -142,10 +161,35 @@ void Server::Impl::read(Client &client, std::string_view more) const {
     const Reading reading = read_request(client.received);
     if (reading.state == Reading::State::more)
         return;
-    client.answer = reading.state == Reading::State::whole ? answer(reading.request)
-                                                           : write_response(refusal(reading.status));
+    Response response =
+        reading.state == Reading::State::whole ? answer(reading.request) : refusal(reading.status);
+    client.answer = write_response(response, reading.request.method == "HEAD");
+    client.more = std::move(response.more);
     client.received.clear();
     client.until = Clock::now() + patience;
+}
+
+// Who does not read what there was gets nothing more, and is let go.
+bool Server::Impl::go_on(Client &client, Clock::time_point now) {
+    if (!client.has_all())
+        return true;
+    client.answer = client.more();
+    client.sent = 0;
+    client.until = now + patience;
+    return send_more(client);
+}
+
+int Server::Impl::timeout() const {
+    auto left = Clock::duration(patience);
+    bool streaming = false;
+    for (const Client &client : clients) {
+        left = std::min(left, client.until - Clock::now());
+        streaming |= bool(client.more);
+    }
+    if (streaming)
+        left = std::min<Clock::duration>(left, stream_interval);
+    const auto whole = std::chrono::ceil<std::chrono::milliseconds>(left);
+    return clients.empty() ? -1 : static_cast<int>(std::max(whole, 0ms).count());
 }
 
 void Server::Impl::accept_all() {
@@ -162,21 +206,17 @@ void Server::Impl::run() {
         std::vector<pollfd> waiting{
             {.fd = stop.get(), .events = POLLIN, .revents = 0},
             {.fd = clients.size() < most_clients ? listening.get() : -1, .events = POLLIN, .revents = 0}};
-        auto next = Clock::time_point::max();
-        for (const Client &client : clients) {
+        for (const Client &client : clients)
             waiting.push_back({.fd = client.socket.get(), .events = client.events(), .revents = 0});
-            next = std::min(next, client.until);
-        }
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now());
-        const int timeout = clients.empty() ? -1 : static_cast<int>(std::clamp(left, 0ms, 2000ms).count());
-        if (::poll(waiting.data(), waiting.size(), timeout) < 0 && errno != EINTR)
+        if (::poll(waiting.data(), waiting.size(), timeout()) < 0 && errno != EINTR)
             return;
         if (waiting[0].revents)
             return;
         const auto now = Clock::now();
         auto ready = waiting.begin() + 2;
         for (auto client = clients.begin(); client != clients.end(); ++ready) {
-            const bool stays = client->until > now && (!ready->revents || serve(*client));
+            const bool stays = client->until > now && (!ready->revents || serve(*client)) &&
+                               (!client->more || go_on(*client, now));
             client = stays ? std::next(client) : clients.erase(client);
         }
         if (waiting[1].revents)

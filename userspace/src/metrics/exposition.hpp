@@ -7,15 +7,22 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "mpsched/sampler.hpp"
 #include "watch/path_totals.hpp"
 
 namespace mps::metrics {
 
+// Bytes per second between the last two looks.
+struct Rate {
+    std::uint64_t sent = 0, received = 0;
+};
+
 // What the service's other threads read.
 struct Look {
     Sample sample{};
+    std::vector<Rate> rates{}; // of all subflows, connection by connection
     std::map<std::string, watch::PathTotal> paths{};
     std::uint64_t good = 0, failed = 0; // looks
     double took_s = 0;

@@ -19,7 +19,7 @@ namespace mps::service {
 [[nodiscard]] std::string socket_path(std::uint64_t netns_cookie);
 [[nodiscard]] std::string lock_path(std::uint64_t netns_cookie);
 
-// nullopt: none runs there. Requests: {"do": "status" | "reload" | "adopt"}.
+// nullopt: none runs there. Requests: {"do": "status" | "reload" | "adopt" | "web"}.
 [[nodiscard]] Result<std::optional<Json>> ask(std::uint64_t netns_cookie, const Json &request);
 
 // An error that the service answered with, as JSON has it.

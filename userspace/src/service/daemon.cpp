@@ -30,6 +30,7 @@
 #include "service/meter.hpp"
 #include "service/notify.hpp"
 #include "service/observer.hpp"
+#include "service/web.hpp"
 
 namespace mps::service {
 
@@ -86,6 +87,7 @@ class Daemon {
           meter_(instance_, options.state),
           last_good_(options.state, options.config),
           observer_(options.netns),
+          web_(options.netns, observer_),
           store_(std::move(store)) {}
 
     // `refused`: why these are not the files as they are now.
@@ -102,6 +104,7 @@ class Daemon {
     void keep_endpoints();
     Json objects();
     std::string summary();
+    Json tell_page() const;
     Json answer(const Json &request);
     Json describe();
     // False: it is to end.
@@ -128,7 +131,9 @@ class Daemon {
     Meter meter_;
     LastGood last_good_;
     Observer observer_;
+    Web web_;
     Endpoint metrics_{"metrics", [this](const http::Request &request) { return serve_metrics(request); }};
+    Endpoint page_{"web page", [this](const http::Request &request) { return web_.serve(request); }};
     std::optional<store::StoreFollower> store_;
     Notify notify_{};
     std::optional<Follower> follower_{};
@@ -145,8 +150,9 @@ void Daemon::tell_news() {
         say(line);
     for (const std::string &line : keeper_.news())
         say(line);
-    for (const std::string &line : metrics_.news())
-        say(line);
+    for (Endpoint *endpoint : {&metrics_, &page_})
+        for (const std::string &line : endpoint->news())
+            say(line);
     if (store_)
         for (const std::string &line : store_->news())
             say(line);
@@ -158,30 +164,35 @@ http::Response Daemon::serve_metrics(const http::Request &request) const {
         return http::refusal(404, "there is /metrics");
     if (request.method != "GET")
         return http::refusal(405);
-    return {.type = metrics::content_type, .body = observer_.text()};
+    const auto [look, facts] = observer_.last();
+    return {.type = metrics::content_type, .body = metrics::exposition(*look, facts)};
 }
 
 void Daemon::want_endpoints() {
     const auto &wish = keeper_.desired().metrics;
-    observer_.want(wish.has_value(), wish && wish->programs);
+    const auto &page = keeper_.desired().web;
+    observer_.want(wish || page, wish && wish->programs);
     metrics_.want(wish ? std::optional(wish->listen) : std::nullopt);
+    page_.want(page);
     keep_endpoints();
 }
 
 void Daemon::keep_endpoints() {
     metrics_.keep_up();
+    page_.keep_up();
     observer_.tell({.version = std::string(version()),
                     .revision = keeper_.desired().revision,
                     .refused = refused_.has_value(),
-                    .failed_objects = keeper_.failed() + (metrics_.has_failed() ? 1 : 0),
+                    .failed_objects = keeper_.failed() + metrics_.failed() + page_.failed(),
                     .ledger_problem = meter_.problem().has_value()});
     tell_news();
 }
 
 Json Daemon::objects() {
     Json all = keeper_.objects();
-    if (auto one = metrics_.object())
-        all.push_back(std::move(*one));
+    for (const Endpoint *endpoint : {&metrics_, &page_})
+        if (auto one = endpoint->object())
+            all.push_back(std::move(*one));
     return all;
 }
 
@@ -297,6 +308,22 @@ Json Daemon::describe() {
     return all;
 }
 
+// Only root is told: the socket is its own.
+Json Daemon::tell_page() const {
+    const auto &page = keeper_.desired().web;
+    if (!page)
+        return Json{
+            {"error", error_json({.what = "mpschedd serves no page",
+                                  .hint = "[web] in mpsched.toml with listen = \"127.0.0.1:9465\", then "
+                                          "'mpsched reload'"})}};
+    if (page_.failed())
+        return Json{
+            {"error",
+             error_json({.what = page_.object()->value("why", ""),
+                         .hint = "it is tried again; or another 'listen' in [web] of mpsched.toml"})}};
+    return Json{{"url", fmt::format("http://{}/#{}", page->text(), web_.token())}};
+}
+
 Json Daemon::answer(const Json &request) {
     const std::string what = request.is_object() ? request.value("do", "") : "";
     if (what == "ping")
@@ -309,6 +336,8 @@ Json Daemon::answer(const Json &request) {
         notify_.ready(summary());
         return done ? describe() : Json{{"error", error_json(done.error())}};
     }
+    if (what == "web")
+        return tell_page();
     if (what == "adopt") {
         auto desired = config::load(options_.config);
         if (!desired)

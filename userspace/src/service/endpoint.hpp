@@ -26,7 +26,8 @@ class Endpoint {
 
     // As in Keeper::objects().
     [[nodiscard]] std::optional<Json> object() const;
-    [[nodiscard]] bool has_failed() const { return failure_.has_value(); }
+    // How many of it have failed: 0 or 1.
+    [[nodiscard]] std::size_t failed() const { return failure_ ? 1 : 0; }
     [[nodiscard]] std::vector<std::string> news() { return std::exchange(news_, {}); }
 
   private:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 
 #include "mpsched/instance.hpp"
 #include "mpsched/sampler.hpp"
@@ -35,6 +36,27 @@ namespace {
 constexpr double interval_s = 1;
 constexpr double most_of_a_core = 0.05;
 
+// Of this thread: on a busy machine a look takes longer, but costs no more.
+double cpu_s() {
+    timespec time{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
+}
+
+std::vector<metrics::Rate> rates_of(const std::vector<watch::Flow> &flows, const Sample &before,
+                                    const Sample &now) {
+    const bool known = before.monotonic_ns && before.installed;
+    const double seconds = static_cast<double>(now.monotonic_ns - before.monotonic_ns) / 1e9;
+    const auto rate = [&](std::uint64_t bytes) {
+        return known && seconds > 0 ? static_cast<std::uint64_t>(static_cast<double>(bytes) / seconds) : 0;
+    };
+    std::vector<metrics::Rate> rates;
+    rates.reserve(flows.size());
+    for (const watch::Flow &flow : flows)
+        rates.push_back({.sent = rate(flow.sent_bytes), .received = rate(flow.received_bytes)});
+    return rates;
+}
+
 double since(Steady::time_point begun) {
     return std::chrono::duration<double>(Steady::now() - begun).count();
 }
@@ -63,15 +85,9 @@ void Observer::tell(metrics::Facts facts) {
     facts_ = std::move(facts);
 }
 
-std::string Observer::text() const {
-    std::shared_ptr<const metrics::Look> look;
-    metrics::Facts facts;
-    {
-        const std::lock_guard lock(mutex_);
-        look = look_;
-        facts = facts_;
-    }
-    return metrics::exposition(*look, facts);
+std::pair<std::shared_ptr<const metrics::Look>, metrics::Facts> Observer::last() const {
+    const std::lock_guard lock(mutex_);
+    return {look_, facts_};
 }
 
 bool Observer::wait(double seconds) {
@@ -88,8 +104,9 @@ void Observer::take(Eyes *eyes) {
     look->good = before->good + (sample ? 1 : 0);
     look->failed = before->failed + (sample ? 0 : 1);
     if (sample) {
-        totals_.take(before->sample, *sample,
-                     watch::flows_between(before->sample.connections, sample->connections));
+        const auto flows = watch::flows_between(before->sample.connections, sample->connections);
+        totals_.take(before->sample, *sample, flows);
+        look->rates = rates_of(flows, before->sample, *sample);
         look->sample = std::move(*sample);
         look->paths = totals_.paths();
         look->took_s = since(begun);
@@ -97,6 +114,7 @@ void Observer::take(Eyes *eyes) {
             std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
     } else {
         look->sample = before->sample;
+        look->rates = before->rates;
         look->paths = before->paths;
         look->took_s = before->took_s;
         look->ended_s = before->ended_s;
@@ -107,11 +125,16 @@ void Observer::take(Eyes *eyes) {
 
 void Observer::run(bool programs) {
     std::unique_ptr<Eyes> eyes;
+    bool first = true; // it may have the kernel verify what later ones find there
+    double used_s = 0;
     do {
         if (!eyes)
             eyes = Eyes::open(netns_, programs);
+        const double before_s = cpu_s();
         take(eyes.get());
-    } while (wait(std::max(interval_s, look_->took_s / most_of_a_core)));
+        used_s = first ? 0 : cpu_s() - before_s;
+        first = false;
+    } while (wait(std::max(interval_s, used_s / most_of_a_core)));
 }
 
 } // namespace mps::service

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "metrics/exposition.hpp"
 
@@ -26,8 +27,7 @@ class Observer {
     void want(bool looks, bool programs);
     // From now on these are told.
     void tell(metrics::Facts facts);
-    // The last look as metrics.
-    [[nodiscard]] std::string text() const;
+    [[nodiscard]] std::pair<std::shared_ptr<const metrics::Look>, metrics::Facts> last() const;
 
   private:
     struct Eyes;

@@ -976,6 +976,17 @@ std::span<const Command> commands() {
             .examples = {{"reload", "after a change of mpsched.toml"}},
         },
         {
+            .verb = "web",
+            .group = Group::service,
+            .summary = "the address of mpschedd's page, with its token",
+            .description =
+                {
+                    "The page is served where [web] in mpsched.toml says so. Whoever has the token may read what 'top' shows, "
+                    "choose the default policy and set weights; it is a new one each time mpschedd starts.",
+                },
+            .examples = {{"web", "open this in a browser on this machine"}},
+        },
+        {
             .verb = "help",
             .summary = "help on a command",
             .arguments = {{.name = "COMMAND",

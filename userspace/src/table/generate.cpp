@@ -243,7 +243,8 @@ constexpr std::string_view daemon_about[] = {
     "somebody changes by hand meanwhile stays until the next reload or start, and 'mpsched status' tells of it.",
     "What paths have carried of their quotas is written down every five seconds, and given back after a restart of the "
     "machine. A database that is damaged is put aside, and counting goes on.",
-    "With [metrics] in its files it serves metrics to Prometheus by HTTP, on loopback unless the files say otherwise.",
+    "With [metrics] in its files it serves metrics to Prometheus by HTTP, on loopback unless the files say otherwise; with [web] a page "
+    "to a browser on this machine, whose address and token 'mpsched web' tells root.",
     "One is at work in a network namespace; a second one is refused.",
 };
 
