@@ -59,6 +59,26 @@ static __always_inline void order_wake(struct mps_conn_subflow *mine, struct mps
 		mine->heard_segs++; /* the kernel will count it, too */
 }
 
+/* Whether a flip of subflow `i` has to wait or is impossible, with the reason counted. */
+static __always_inline bool flip_is_held(const struct mps_conn_subflow *mine, const struct mps_pass *p,
+					 struct mps_counters *counters, __u32 i, __u64 dwell_ns)
+{
+	if (!(p->established >> i & 1)) {
+		COUNT(counters, SKIP_JOINING);
+		return true;
+	}
+	if (!p->restore && (p->local_backup >> i & 1)) {
+		COUNT(counters, SKIP_LOCAL_BACKUP);
+		return true;
+	}
+	/* The peer's own wish is about to come true with this packet: now or never. */
+	if (p->now_ns - mine->flip_ns < dwell_ns && !(p->has_prio && i == p->self)) {
+		COUNT(counters, HELD_DWELL);
+		return true;
+	}
+	return false;
+}
+
 /*
  * Compares the verdict with the kernel's own bits. Idle subflows get a wake; what the packet's own subflow
  * needs is returned, to be written into the packet. Nothing is done twice within the dwell time, which also
@@ -101,19 +121,8 @@ __noinline int mps_apply_verdict(struct mps_conn *conn, const struct mps_view *v
 
 		if (!(differ >> i & 1))
 			continue;
-		if (!(p->established >> i & 1)) {
-			COUNT(counters, SKIP_JOINING);
+		if (flip_is_held(mine, p, counters, i, dwell_ns))
 			continue;
-		}
-		if (!p->restore && (p->local_backup >> i & 1)) {
-			COUNT(counters, SKIP_LOCAL_BACKUP);
-			continue;
-		}
-		/* The peer's own wish is about to come true with this packet: now or never. */
-		if (p->now_ns - mine->flip_ns < dwell_ns && !(p->has_prio && i == p->self)) {
-			COUNT(counters, HELD_DWELL);
-			continue;
-		}
 		if (i == p->self) {
 			want_self = want;
 			continue;

@@ -203,6 +203,23 @@ static __always_inline bool is_single(const struct mptcp_sock *msk)
 	return !peer || peer->conn.msk != (__u64)msk || !(peer->told | peer->pending);
 }
 
+/* The packet takes an MP_PRIO along if its subflow's peer is to hear one. */
+static __always_inline void tell_by_own_ack(struct __sk_buff *skb, struct mps_packet *pkt,
+					    struct mps_peer *peer, struct mps_counters *counters,
+					    const struct mps_config *config, const struct mps_pass *p,
+					    __u32 self)
+{
+	__u32 backup;
+	int result;
+
+	if (!is_pure_ack(pkt) || !(peer->pending & (1u << self)) || pkt->has_prio ||
+	    p->now_ns - peer->conn.sf[self].flip_ns < (__u64)config->dwell_us * 1000)
+		return;
+	backup = peer->want >> self & 1;
+	result = mps_append_prio(skb, pkt, backup);
+	mps_account_append(peer, counters, self, p->now_ns, (__u32)result << 1 | backup);
+}
+
 static __always_inline int handle_departure(struct __sk_buff *skb, bool l3)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -214,7 +231,7 @@ static __always_inline int handle_departure(struct __sk_buff *skb, bool l3)
 	struct mps_peer *peer;
 	struct tcp_sock *tp;
 	struct mps_pass *p;
-	__u32 self, bit;
+	__u32 self;
 	bool due;
 
 	if (!sk)
@@ -257,14 +274,7 @@ static __always_inline int handle_departure(struct __sk_buff *skb, bool l3)
 		return TC_ACT_UNSPEC;
 	barrier_var(self);
 	self &= MPS_SUBFLOW_ROWS - 1;
-	bit = 1u << self;
-	if (is_pure_ack(pkt) && peer->pending & bit && !pkt->has_prio &&
-	    p->now_ns - peer->conn.sf[self].flip_ns >= (__u64)config->dwell_us * 1000) {
-		__u32 backup = peer->want >> self & 1;
-		int result = mps_append_prio(skb, pkt, backup);
-
-		mps_account_append(peer, counters, self, p->now_ns, (__u32)result << 1 | backup);
-	}
+	tell_by_own_ack(skb, pkt, peer, counters, config, p, self);
 	if (peer->pending && mps_can_lend(skb, pkt, l3))
 		mps_send_notices(skb, peer, counters, config, p);
 	return TC_ACT_UNSPEC;

@@ -157,6 +157,71 @@ static __always_inline void measure_receipt(struct mps_peer_subflow *told, const
 	told->delays &= ~MPS_DELAY_NOW;
 }
 
+/* A row for a socket that had none. */
+static __always_inline void begin_peer_subflow(struct mps_peer *peer, struct mps_conn_subflow *mine,
+					       struct mps_peer_subflow *told,
+					       const struct mps_subflow_ref *ref, __u32 index, __u32 own_wish,
+					       __u64 received)
+{
+	__builtin_memset(mine, 0, sizeof(*mine));
+	__builtin_memset(told, 0, sizeof(*told));
+	mine->sk = ref->tp;
+	mine->fresh = 1;
+	mine->peer_backup = own_wish;
+	mine->ifindex = socket_tx_ifindex((struct sock *)ref->tp);
+	peer->conn.path_epoch = 0; /* look its path up */
+	peer->pending &= ~(1u << index);
+	peer->told &= ~(1u << index);
+	peer->checks &= ~(1u << index);
+	told->grown_bytes = received;
+}
+
+/* What the kernel knows of a subflow that we receive on. */
+static __always_inline void read_receiver(struct mps_subflow_view *out, const struct mps_subflow_ref *ref,
+					  __u64 *received, __u32 *rtt_us)
+{
+	struct tcp_sock *tp;
+
+	if (mps_rdonly_cast) {
+		tp = KPTR(struct tcp_sock, (void *)ref->tp, true);
+		read_subflow(out, ref, true);
+		*received = READ(tp, bytes_received, true);
+		*rtt_us = READ(tp, rcv_rtt_est.rtt_us, true) >> 3;
+	} else {
+		tp = (struct tcp_sock *)ref->tp;
+		read_subflow(out, ref, false);
+		*received = READ(tp, bytes_received, false);
+		*rtt_us = READ(tp, rcv_rtt_est.rtt_us, false) >> 3;
+	}
+}
+
+/* What only the sender knows. */
+static __always_inline void blank_senders_side(struct mps_subflow_view *out)
+{
+	out->cwnd_segs = 0;
+	out->ssthresh_segs = 0;
+	out->in_flight_segs = 0;
+	out->outstanding_bytes = 0;
+	out->notsent_bytes = 0;
+	out->queued_bytes = 0;
+	out->snd_wnd_bytes = 0;
+	out->delivered_segs = 0;
+	out->lost_segs = 0;
+	out->retransmits = 0;
+}
+
+static __always_inline void note_in_pass(struct mps_pass *p, const struct mps_subflow_ref *ref, __u32 index,
+					 __u32 flags, __u32 backup)
+{
+	if (ref->own)
+		p->self = index;
+	p->seen |= 1u << index;
+	p->usable |= is_set(flags & MPS_SF_USABLE) << index;
+	p->open |= is_set(flags & (MPS_SF_USABLE | MPS_SF_STALE)) << index;
+	p->troubled |= is_set(flags & MPS_SF_TROUBLED) << index;
+	p->backup |= backup << index;
+}
+
 /* As mps_take_subflow(), for what the peer sends. */
 __noinline int mps_take_peer(struct mps_view *view, struct mps_peer *peer, const struct mps_subflow_ref *ref,
 			     struct mps_pass *p)
@@ -179,37 +244,14 @@ __noinline int mps_take_peer(struct mps_view *view, struct mps_peer *peer, const
 	mine = &peer->conn.sf[index];
 	told = &peer->sf[index];
 	out = &view->sf[index];
-	if (mps_rdonly_cast) {
-		struct tcp_sock *tp = KPTR(struct tcp_sock, (void *)ref->tp, true);
-
-		read_subflow(out, ref, true);
-		received = READ(tp, bytes_received, true);
-		rtt_us = READ(tp, rcv_rtt_est.rtt_us, true) >> 3;
-	} else {
-		struct tcp_sock *tp = (struct tcp_sock *)ref->tp;
-
-		read_subflow(out, ref, false);
-		received = READ(tp, bytes_received, false);
-		rtt_us = READ(tp, rcv_rtt_est.rtt_us, false) >> 3;
-	}
+	read_receiver(out, ref, &received, &rtt_us);
 	if (!out->id)
 		out->id = ref->hint + 1;
 	flags = out->flags;
 	own_wish = is_set(flags & MPS_SF_LOCAL_BACKUP);
 	peers_wish = is_set(flags & MPS_SF_BACKUP); /* for the time being, see mps_add_peer_path() */
-	if (mine->sk != ref->tp) {
-		__builtin_memset(mine, 0, sizeof(*mine));
-		__builtin_memset(told, 0, sizeof(*told));
-		mine->sk = ref->tp;
-		mine->fresh = 1;
-		mine->peer_backup = own_wish;
-		mine->ifindex = socket_tx_ifindex((struct sock *)ref->tp);
-		peer->conn.path_epoch = 0; /* look its path up */
-		peer->pending &= ~(1u << index);
-		peer->told &= ~(1u << index);
-		peer->checks &= ~(1u << index);
-		told->grown_bytes = received;
-	}
+	if (mine->sk != ref->tp)
+		begin_peer_subflow(peer, mine, told, ref, index, own_wish, received);
 	mine->id = out->id;
 	/*
 	 * Our endpoint's flag has changed: the local path manager has told the peer so by MP_PRIO of its own
@@ -235,23 +277,8 @@ __noinline int mps_take_peer(struct mps_view *view, struct mps_peer *peer, const
 	out->pacing_rate = (__u64)told->rate * 1000;
 	if (!out->srtt_us)
 		out->srtt_us = rtt_us;
-	out->cwnd_segs = 0;
-	out->ssthresh_segs = 0;
-	out->in_flight_segs = 0;
-	out->outstanding_bytes = 0;
-	out->notsent_bytes = 0;
-	out->queued_bytes = 0;
-	out->snd_wnd_bytes = 0;
-	out->delivered_segs = 0;
-	out->lost_segs = 0;
-	out->retransmits = 0;
-	if (ref->own)
-		p->self = index;
-	p->seen |= 1u << index;
-	p->usable |= is_set(flags & MPS_SF_USABLE) << index;
-	p->open |= is_set(flags & (MPS_SF_USABLE | MPS_SF_STALE)) << index;
-	p->troubled |= is_set(flags & MPS_SF_TROUBLED) << index;
-	p->backup |= backup << index;
+	blank_senders_side(out);
+	note_in_pass(p, ref, index, flags, backup);
 	return index;
 }
 

@@ -392,6 +392,31 @@ static __always_inline int store_notice_ip(struct __sk_buff *skb, const struct m
 	return bpf_skb_store_bytes(skb, net_off, &ip, sizeof(ip), BPF_F_INVALIDATE_HASH);
 }
 
+/* An ACK with an MP_PRIO, in place of the lender's header `before`. */
+static __always_inline void make_notice(struct notice_tcp *after, const struct notice_tcp *before,
+					const struct mps_wake *w, __u32 new_len)
+{
+	__be32 *o = (__be32 *)after->options;
+
+	__builtin_memset(after, 0, sizeof(*after));
+	after->tcp.source = w->sport;
+	after->tcp.dest = w->dport;
+	after->tcp.seq = bpf_htonl(w->seq);
+	after->tcp.ack_seq = bpf_htonl(w->ack);
+	after->tcp.window = bpf_htons(w->window);
+	after->tcp.ack = 1;
+	after->tcp.doff = new_len / 4;
+	after->tcp.check = before->tcp.check;
+	if (w->has_tstamp) {
+		o[0] = TCPOPT_ALIGNED_TIMESTAMP;
+		o[1] = bpf_htonl(w->tsval);
+		o[2] = bpf_htonl(w->tsecr);
+		o[3] = prio_option(w->backup);
+	} else {
+		o[0] = prio_option(w->backup);
+	}
+}
+
 /*
  * The clone becomes the notice. Whether its checksum is complete or is to be completed by the device no program can see, so the field is
  * changed by what was changed, which is right in both cases.
@@ -402,7 +427,6 @@ __noinline int mps_write_notice(struct __sk_buff *skb, struct mps_wake *w, __u32
 	__be16 proto, old_proto = skb->protocol;
 	struct notice_tcp before, after;
 	__s64 pseudo, header;
-	__be32 *o;
 
 	if (!w)
 		return -1;
@@ -422,24 +446,7 @@ __noinline int mps_write_notice(struct __sk_buff *skb, struct mps_wake *w, __u32
 	new_len = sizeof(struct tcphdr) + 4 + (w->has_tstamp ? 12 : 0);
 	if (pseudo_difference(skb, w, net_off, old_proto == bpf_htons(ETH_P_IPV6), old_len, new_len, &pseudo))
 		return -1;
-	__builtin_memset(&after, 0, sizeof(after));
-	after.tcp.source = w->sport;
-	after.tcp.dest = w->dport;
-	after.tcp.seq = bpf_htonl(w->seq);
-	after.tcp.ack_seq = bpf_htonl(w->ack);
-	after.tcp.window = bpf_htons(w->window);
-	after.tcp.ack = 1;
-	after.tcp.doff = new_len / 4;
-	after.tcp.check = before.tcp.check;
-	o = (__be32 *)after.options;
-	if (w->has_tstamp) {
-		o[0] = TCPOPT_ALIGNED_TIMESTAMP;
-		o[1] = bpf_htonl(w->tsval);
-		o[2] = bpf_htonl(w->tsecr);
-		o[3] = prio_option(w->backup);
-	} else {
-		o[0] = prio_option(w->backup);
-	}
+	make_notice(&after, &before, w, new_len);
 	header = bpf_csum_diff((__be32 *)&before, sizeof(before), (__be32 *)&after, sizeof(after), 0);
 	if (header < 0)
 		return -1;

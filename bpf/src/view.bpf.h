@@ -264,6 +264,19 @@ static __always_inline __u32 find_index(const struct mps_conn *conn, const struc
 	return hole;
 }
 
+/* A row for a socket that had none. Nobody has edited it yet, so the kernel's bit is the peer's own wish. */
+static __always_inline void begin_subflow(struct mps_conn *conn, struct mps_conn_subflow *mine,
+					  const struct mps_subflow_ref *ref, __u32 flags, __u32 segs_in)
+{
+	__builtin_memset(mine, 0, sizeof(*mine));
+	mine->sk = ref->tp;
+	mine->peer_backup = !!(flags & MPS_SF_BACKUP);
+	mine->fresh = 1;
+	mine->heard_segs = segs_in;
+	mine->ifindex = socket_ifindex((struct sock *)ref->tp);
+	conn->path_epoch = 0; /* look its path up */
+}
+
 /*
  * Fills one subflow of a view from its socket, at the index that the connection keeps for it, and notes in `p`
  * what the kernel says of it; returns the index, MPS_MAX_SUBFLOWS if there was none. Global, so that the verifier checks it once
@@ -305,16 +318,8 @@ __noinline int mps_take_subflow(struct mps_view *view, struct mps_conn *conn,
 	if (!out->id)
 		out->id = ref->hint + 1;
 	flags = out->flags;
-	if (mine->sk != ref->tp) {
-		/* Nobody has edited it yet, so the kernel's bit is the peer's own wish. */
-		__builtin_memset(mine, 0, sizeof(*mine));
-		mine->sk = ref->tp;
-		mine->peer_backup = !!(flags & MPS_SF_BACKUP);
-		mine->fresh = 1;
-		mine->heard_segs = segs_in;
-		mine->ifindex = socket_ifindex((struct sock *)ref->tp);
-		conn->path_epoch = 0; /* look its path up */
-	}
+	if (mine->sk != ref->tp)
+		begin_subflow(conn, mine, ref, flags, segs_in);
 	mine->id = out->id;
 	note_hearing(mine, segs_in, ref->own, p->now_ns);
 	if (ref->own) {

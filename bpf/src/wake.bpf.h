@@ -28,6 +28,7 @@
 #include "view.bpf.h"
 #include "believe.bpf.h"
 #include "checksum.bpf.h"
+#include "wake_fill.bpf.h"
 
 #define TC_ACT_UNSPEC (-1)
 #define TC_ACT_SHOT 2
@@ -76,16 +77,6 @@ static __always_inline bool claim_wake(struct mps_wake *w, __u32 index, __u64 no
 	return swap_state(w, MPS_WAKE_FREE, MPS_WAKE_FILLING);
 }
 
-struct mps_wake_order {
-	__u64 now_ns;
-	__u64 patience_ns; /* how much longer than WAKE_EXPIRE_NS it may wait for a packet */
-	__u32 after_seq;   /* the sequence number behind the packet that it follows, if `follows` */
-	__u8 backup;
-	__u8 l3;
-	__u8 follows;
-	__u8 pad;
-};
-
 /*
  * The link-layer addresses of the wake. Its destination has to be what this host answers to now, which is the address of
  * the device that the socket sends through if it also received there: a bridge's own address changes with its ports. Else it is that
@@ -129,17 +120,12 @@ static __always_inline void note_flip(struct mps_conn_subflow *mine, struct mps_
 __noinline int mps_queue_wake(struct mps_conn_subflow *mine, struct mps_counters *counters,
 			      const struct mps_wake_order *order)
 {
-	__u32 index, snd_wnd = 0, wscale;
 	struct mps_wake *w;
-	struct tcp_sock *tp;
-	struct sock *sk;
-	__u16 family = 0;
+	__u32 index;
 
 	if (!mine || !counters || !order)
 		return 0;
 	index = wake_index(mine->sk);
-	tp = (struct tcp_sock *)mine->sk;
-	sk = (struct sock *)mine->sk;
 	w = bpf_map_lookup_elem(&mps_wakes, &index);
 	if (!w)
 		return 0;
@@ -152,44 +138,8 @@ __noinline int mps_queue_wake(struct mps_conn_subflow *mine, struct mps_counters
 		swap_state(w, MPS_WAKE_FILLING, MPS_WAKE_FREE);
 		return 0;
 	}
-	bpf_core_read(&family, sizeof(family), &sk->__sk_common.skc_family);
-	w->is_ipv6 = family == AF_INET6;
-	/* A dual-stack listener's subflow is AF_INET6 with IPv4-mapped addresses on an IPv4 wire. */
-	if (family == AF_INET6) {
-		struct in6_addr a;
-
-		bpf_core_read(&a, sizeof(a), &sk->__sk_common.skc_v6_daddr);
-		w->is_ipv6 =
-			!(a.s6_addr32[0] == 0 && a.s6_addr32[1] == 0 && a.s6_addr32[2] == bpf_htonl(0xffff));
-	}
-	if (w->is_ipv6) {
-		bpf_core_read(&w->saddr, sizeof(w->saddr), &sk->__sk_common.skc_v6_daddr);
-		bpf_core_read(&w->daddr, sizeof(w->daddr), &sk->__sk_common.skc_v6_rcv_saddr);
-	} else {
-		bpf_core_read(&w->saddr[0], sizeof(__be32), &sk->__sk_common.skc_daddr);
-		bpf_core_read(&w->daddr[0], sizeof(__be32), &sk->__sk_common.skc_rcv_saddr);
-	}
-	bpf_core_read(&w->sport, sizeof(w->sport), &sk->__sk_common.skc_dport);
-	{
-		__u16 num = 0;
-
-		bpf_core_read(&num, sizeof(num), &sk->__sk_common.skc_num);
-		w->dport = bpf_htons(num);
-	}
-	bpf_core_read(&w->seq, sizeof(w->seq), &tp->rcv_nxt);
-	bpf_core_read(&w->ack, sizeof(w->ack), &tp->snd_una);
-	bpf_core_read(&w->tsval, sizeof(w->tsval), &tp->rx_opt.ts_recent);
-	bpf_core_read(&w->tsecr, sizeof(w->tsecr), &tp->rx_opt.rcv_tsecr);
-	w->has_tstamp = READ_BITS(tp, rx_opt.tstamp_ok, false);
-	if (order->follows) {
-		if ((__s32)(order->after_seq - w->seq) > 0)
-			w->seq = order->after_seq;
-		w->has_tstamp = 0;
-	}
-	wscale = READ_BITS(tp, rx_opt.snd_wscale, false) & 15;
-	bpf_core_read(&snd_wnd, sizeof(snd_wnd), &tp->snd_wnd);
-	snd_wnd >>= wscale;
-	w->window = snd_wnd > 0xffff ? 0xffff : snd_wnd;
+	address_as_peer(w, (struct sock *)mine->sk);
+	number_as_peer(w, (struct tcp_sock *)mine->sk, order);
 	w->backup = order->backup;
 	w->ifindex = mine->ifindex;
 	w->l3 = order->l3;
