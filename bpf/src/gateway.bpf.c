@@ -136,6 +136,7 @@ static __always_inline void note_forward(struct __sk_buff *skb, struct mps_gatew
 {
 	__u32 tsecr;
 
+	note_waiting(way, back, pkt, now_ns);
 	count_contents(way, pkt);
 	if (pkt->has_tstamp) {
 		tsecr = echoed_timestamp(pkt, (void *)(long)skb->data, (void *)(long)skb->data_end);
@@ -210,6 +211,7 @@ static __always_inline int handle_forward(struct __sk_buff *skb, bool l3, __u32 
 		return TC_ACT_UNSPEC;
 	}
 	note_forward(skb, way, back, pkt, w->now_ns, !out && flow->grouped);
+	note_uplink(flow, pkt, w->now_ns, out);
 	meter_forward(skb, flow, pkt, is_pure_ack(pkt) || pkt->fin);
 	if (is_pure_ack(pkt)) {
 		note_pure_ack(skb, way, pkt, w->now_ns);
@@ -244,6 +246,32 @@ SEC("tc") int mps_gout_l3(struct __sk_buff *skb)
 	return handle_forward(skb, true, 1);
 }
 
+static __always_inline void take_lender(struct __sk_buff *skb, struct gateway_work *w)
+{
+	__builtin_memset(&w->pkt, 0, sizeof(w->pkt));
+	w->mark = 0;
+	w->ifindex = skb->ifindex;
+	mps_parse_out(skb, &w->pkt, 0);
+}
+
+/* Global for the sake of 6.1, which would walk all of it for each way through a loop. `what`: the index, and 16 more if the host began the
+ * connection. Returns 1 if that was sent. */
+__noinline int mps_gw_restore(struct __sk_buff *skb, struct mps_peer *peer, __u32 conn, __u32 what)
+{
+	__u32 i = what & (MPS_SUBFLOW_ROWS - 1), backup;
+	struct mps_counters *counters = get_counters();
+
+	if (!peer || !counters)
+		return 0;
+	backup = is_set(peer->conn.sf[i].peer_backup);
+	if (mps_gw_notice(skb, conn, i, (what >> 4 & 1) << 1 | backup) <= 0)
+		return 0;
+	count_told(counters, &peer->sf[i], backup);
+	COUNT(counters, TOLD_ALONE);
+	note_told(peer, i, bpf_ktime_get_ns(), backup);
+	return 1;
+}
+
 /*
  * Run by commands, with the token of a receiving host in cb[0] and a mask of its subflows in cb[1]: the other host gets to know again what that
  * one itself says of them, although no packet passes. Returns the mask of those of which that was sent.
@@ -253,27 +281,32 @@ SEC("tc") int mps_gw_back(struct __sk_buff *skb)
 	__u32 token = skb->cb[0], todo = skb->cb[1], done = 0, conn, began;
 	struct mps_peer *peer = bpf_map_lookup_elem(&mps_gw_peers, &token);
 	struct mps_gateway_token *named = bpf_map_lookup_elem(&mps_gw_tokens, &token);
-	struct mps_counters *counters = get_counters();
 	struct gateway_work *w = get_work();
 
-	if (!peer || !named || !counters || !w)
+	if (!peer || !named || !w)
 		return 0;
 	conn = named->conn;
 	began = 1 - is_set(named->responder);
-	__builtin_memset(&w->pkt, 0, sizeof(w->pkt));
-	w->mark = 0;
-	mps_parse_out(skb, &w->pkt, 0);
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		__u32 backup = is_set(peer->conn.sf[i].peer_backup);
-
-		if (!(todo >> i & 1) || mps_gw_notice(skb, conn, i, began << 1 | backup) <= 0)
-			continue;
-		count_told(counters, &peer->sf[i], backup);
-		COUNT(counters, TOLD_ALONE);
-		note_told(peer, i, bpf_ktime_get_ns(), backup);
-		done |= 1u << i;
-	}
+	take_lender(skb, w);
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		if (todo >> i & 1)
+			done |= (mps_gw_restore(skb, peer, conn, i | began << 4) & 1) << i;
 	return done;
+}
+
+/*
+ * Run by who follows: a decision for the host with the token in cb[0], although no packet passes. Returns the mask of subflows of which is to be
+ * told something still.
+ */
+SEC("tc") int mps_gw_look(struct __sk_buff *skb)
+{
+	struct gateway_work *w = get_work();
+	__u32 token = skb->cb[0];
+
+	if (!w)
+		return 0;
+	take_lender(skb, w);
+	return mps_gw_look_at(skb, token);
 }
 
 /* For tests of mps_key_token(): the key is in cb[0] and cb[1], the more significant half first. */

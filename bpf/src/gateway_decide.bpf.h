@@ -10,6 +10,7 @@
 #include "gateway_maps.bpf.h"
 #include "gateway_queue.bpf.h"
 #include "gateway_tell.bpf.h"
+#include "gateway_watch.bpf.h"
 #include "connection.bpf.h"
 #include "peer.bpf.h"
 #include "policy.bpf.h"
@@ -61,7 +62,8 @@ __noinline int mps_gw_take(struct mps_view *view, struct mps_peer *peer, struct 
 			   __u32 what)
 {
 	struct mps_gateway_conn *conn = bpf_map_lookup_elem(&mps_gw_conns, &token);
-	__u32 index = what & 15, own_wish, peers_wish, backup, usable, receiver;
+	__u32 index = what & 15, own_wish, peers_wish, backup, usable, receiver, dead;
+	struct mps_config *config = get_config();
 	struct mps_gateway_way *sends, *answers;
 	struct mps_peer_subflow *told;
 	struct mps_conn_subflow *mine;
@@ -69,7 +71,7 @@ __noinline int mps_gw_take(struct mps_view *view, struct mps_peer *peer, struct 
 	struct mps_gateway_flow *flow;
 	__u64 identity;
 
-	if (!view || !peer || !p || !conn || index >= MPS_MAX_SUBFLOWS)
+	if (!view || !peer || !p || !conn || !config || index >= MPS_MAX_SUBFLOWS)
 		return 0;
 	flow = bpf_map_lookup_elem(&mps_gw_flows, &conn->subflow[index]);
 	if (!flow || flow->conn != token)
@@ -113,9 +115,11 @@ __noinline int mps_gw_take(struct mps_view *view, struct mps_peer *peer, struct 
 	backup = told->told ? is_equal(told->told, MPS_TOLD_BACKUP) : own_wish;
 	/* Who asked for it must have an answer, and nobody ends it. */
 	usable = is_set(flow->way[~flow->opener & 1].seen) & (1 - is_set(sends->fin | answers->fin));
+	dead = is_forward_dead(flow, config->paths_down, config->down_ns, bpf_ktime_get_coarse_ns());
 	__builtin_memset(out, 0, sizeof(*out));
 	out->flags = MPS_SF_PRESENT | usable * MPS_SF_USABLE | backup * MPS_SF_BACKUP |
-		     peers_wish * MPS_SF_LOCAL_BACKUP | is_equal(index, p->self) * MPS_SF_SELF |
+		     peers_wish * MPS_SF_LOCAL_BACKUP | dead * MPS_SF_TROUBLED |
+		     is_equal(index, p->self) * MPS_SF_SELF |
 		     is_set(conn->subflow[index].address[0][0]) * MPS_SF_IPV6;
 	out->id = index + 1;
 	out->bytes_acked = sends->bytes;
@@ -132,6 +136,7 @@ __noinline int mps_gw_take(struct mps_view *view, struct mps_peer *peer, struct 
 	p->usable |= usable << index;
 	p->open |= usable << index;
 	p->backup |= backup << index;
+	p->troubled |= dead << index;
 	return 0;
 }
 
@@ -270,6 +275,50 @@ __noinline int mps_gw_steer(struct __sk_buff *skb)
 		mps_account_append(peer, counters, index, p->now_ns, (__u32)result << 1 | backup);
 	}
 	return 0;
+}
+
+/*
+ * As mps_gw_steer() for the host with this token, without a packet of it: the one at hand only lends its body. Returns what is to be told
+ * still.
+ */
+__noinline int mps_gw_look_at(struct __sk_buff *skb, __u32 token)
+{
+	struct mps_gateway_token *named = bpf_map_lookup_elem(&mps_gw_tokens, &token);
+	struct mps_config *config = get_config();
+	struct mps_counters *counters = get_counters();
+	struct mps_scratch *scratch = get_scratch();
+	struct gateway_work *w = get_work();
+	__u32 conn_token, began, receiver;
+	struct mps_gateway_conn *conn;
+	struct mps_gateway_flow *flow;
+	struct mps_peer *peer;
+	struct mps_pass *p;
+
+	if (!named || !config || !counters || !scratch || !w)
+		return 0;
+	conn_token = named->conn;
+	began = 1 - is_set(named->responder);
+	conn = bpf_map_lookup_elem(&mps_gw_conns, &conn_token);
+	peer = conn ? find_forward(token, config) : NULL;
+	if (!peer)
+		return 0;
+	/* Of the first that there is: rules see the connection by it. */
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+		if (conn->used >> i & 1) {
+			w->key = conn->subflow[i];
+			break;
+		}
+	flow = bpf_map_lookup_elem(&mps_gw_flows, &w->key);
+	p = get_pass(w->ifindex);
+	if (!flow || !flow->grouped || !p)
+		return 0;
+	receiver = began ? flow->initiator : 1 - flow->initiator;
+	p->now_ns = bpf_ktime_get_ns();
+	p->self = MPS_MAX_SUBFLOWS;
+	decide_forward(skb, peer, config, counters, scratch, p, token, conn_token, receiver & 1, began);
+	if (peer->pending)
+		notify_silent(skb, peer, config, counters, p, conn_token, began);
+	return peer->pending;
 }
 
 #endif /* MPS_GATEWAY_DECIDE_BPF_H */

@@ -74,6 +74,13 @@ struct {
 	__type(value, __u64);
 } mps_gw_hand SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MPS_MAX_PATHS);
+	__type(key, __u32);
+	__type(value, struct mps_gateway_uplink);
+} mps_gw_uplinks SEC(".maps");
+
 /*
  * What each end of a connection receives, that is what the other one sends, keyed by its token: as mps_peers has it where the end itself is
  * steered.

@@ -305,6 +305,13 @@ __noinline int mps_gw_synack(__u32 len)
 	return 0;
 }
 
+static __always_inline __u32 path_of(__u32 ifindex)
+{
+	__u32 *found = bpf_map_lookup_elem(&mps_path_index, &ifindex);
+
+	return found ? *found & (MPS_MAX_PATHS - 1) : 0;
+}
+
 /* The subflow as it begins, of connection `token`. `w->half` is its handshake. Returns 0 if there is no room. */
 __noinline int mps_gw_add_flow(__u32 token, __u32 initiator, __u32 index)
 {
@@ -328,6 +335,7 @@ __noinline int mps_gw_add_flow(__u32 token, __u32 initiator, __u32 index)
 	flow->token[~initiator & 1] = w->conn.token[1];
 	flow->grouped = half->subtype == MPTCP_SUB_MP_JOIN;
 	flow->l3 = !w->pkt.net_off;
+	flow->path = path_of(half->ifindex);
 	for (int side = 0; side < 2; side++) {
 		flow->way[side].next_seq = half->isn[side] + 1;
 		flow->way[side].ack = half->isn[1 - side] + 1;

@@ -19,12 +19,7 @@
 #include "view.bpf.h"
 #include "paths.bpf.h"
 #include "watch.bpf.h"
-
-#define GUARD_GRACE_US 10000
-/* TCP_DELACK_MIN, include/net/tcp.h */
-#define GUARD_DELAYED_ACK_US 40000
-/* Of a subflow whose round trip is not known: TCP_TIMEOUT_INIT is five times as long. */
-#define GUARD_UNKNOWN_US 200000
+#include "patience.bpf.h"
 
 struct mps_guard {
 	struct bpf_timer timer;
@@ -38,20 +33,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct mps_guard);
 } mps_guards SEC(".maps");
-
-/* How long nothing may be acknowledged. */
-static __always_inline __u32 guard_patience_us(__u32 srtt_us, __u32 rttvar_us)
-{
-	__u32 delay_us = rttvar_us * 4;
-
-	if (!srtt_us)
-		return GUARD_UNKNOWN_US;
-	if (delay_us < srtt_us)
-		delay_us = srtt_us;
-	if (delay_us < GUARD_DELAYED_ACK_US)
-		delay_us = GUARD_DELAYED_ACK_US;
-	return srtt_us + delay_us + GUARD_GRACE_US;
-}
 
 /* Is sf[i] silent? When to look at it next goes into `p`. Global for the sake of the verifier, as mps_add_path(). */
 __noinline int mps_listen(struct mps_conn *conn, const struct mps_view *view, struct mps_counters *counters,

@@ -25,12 +25,23 @@ RoutedNetwork::RoutedNetwork(const RoutedSpec &of) : spec(of) {
                     "postrouting priority 100 ; }; add rule inet nat post oifname \"up*\" masquerade"}));
 }
 
+Meddler RoutedNetwork::cutting() const {
+    if (!spec.cut)
+        return {};
+    return [cut = spec.cut](lab::Side, std::vector<std::uint8_t> packet) {
+        std::vector<Passed> passed;
+        if (!*cut)
+            passed.push_back({std::move(packet)});
+        return passed;
+    };
+}
+
 void RoutedNetwork::make_devices(int i) {
     const auto at = static_cast<std::size_t>(i);
     const Kind kind = spec.uplinks[at];
     const std::string name = uplink(i);
     if (kind == Kind::tun)
-        wires_[at] = join_by_wire(gateway, server, name, kind, spec.delays[at]);
+        wires_[at] = join_by_wire(gateway, server, name, kind, spec.delays[at], i ? Meddler{} : cutting());
     else
         make_pair(kind, gateway, server, name, static_cast<std::size_t>(i),
                   fmt::format("192.0.2.{}", 16 * i + 1), fmt::format("192.0.2.{}", 16 * i + 2));

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -19,6 +20,7 @@ struct RoutedSpec {
     double mbit = 0;                                     ///< of each uplink, both ways; 0: unshaped
     std::array<Kind, 2> uplinks{Kind::veth, Kind::veth}; ///< veth, tun, vlan, bridge, ipip, gre, wireguard
     std::array<std::chrono::microseconds, 2> delays{};   ///< one way, of those that are tun
+    std::shared_ptr<std::atomic<bool>> cut{}; ///< while it is true, the first uplink, a tun, loses everything
     bool masquerade = false; ///< what leaves by an uplink has the router's address there; where there is nft
 };
 
@@ -54,6 +56,7 @@ struct RoutedNetwork {
 
   private:
     void make_devices(int i);
+    Meddler cutting() const;
     void batch(const lab::Namespace &ns, const std::string &lines) const {
         must(v6() ? ns.ip6(lines) : ns.ip(lines));
     }

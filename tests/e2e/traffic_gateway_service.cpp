@@ -143,6 +143,61 @@ TEST_CASE("mpschedd attaches a gateway's uplinks as the file says, and again whe
     gateway.check_hosts();
 }
 
+TEST_CASE(
+    "an uplink of a gateway that goes silent, or loses its carrier, is left at once, and taken up again",
+    "[e2e][gateway][service]") {
+    const auto cut = std::make_shared<std::atomic<bool>>(false);
+    Gateway gateway({.mbit = path_mbit, .uplinks = {Kind::tun, Kind::tun}, .cut = cut});
+    Service service(gateway, two_uplinks);
+    Meters meters(gateway);
+    const auto on = [&](std::size_t uplink, bool down_too) {
+        const Shares seen = undisturbed([&] { return meters.over(400ms); },
+                                        [&](const Shares &one) {
+                                            return one.up.share[1 - uplink] < 0.1 &&
+                                                   one.up.total_mbit > 0.7 * path_mbit &&
+                                                   (!down_too || (one.down.share[1 - uplink] < 0.1 &&
+                                                                  one.down.total_mbit > 0.7 * path_mbit));
+                                        },
+                                        30);
+        report(seen.text());
+        CHECK(seen.up.share[1 - uplink] < 0.1);
+        CHECK(seen.up.total_mbit > 0.7 * path_mbit);
+        if (down_too)
+            CHECK(seen.down.share[1 - uplink] < 0.1);
+    };
+    const auto backup = [&](int uplink) {
+        return kernel_backup(gateway.network.client, gateway.network.server_address(uplink));
+    };
+    auto upload = gateway.network.start(gateway.server, {.direction = Direction::upload});
+    REQUIRE(upload.wait_for_subflows(2));
+    on(0, false);
+    REQUIRE(wait_until([&] { return backup(1) && !backup(0); }, 3s) >= 0);
+    *cut = true;
+    const double heard = wait_until([&] { return !backup(1) && backup(0); }, 3s, 5ms);
+    report(fmt::format("the client was told {:.0f} ms after the uplink had gone silent", heard * 1000));
+    CHECK(heard >= 0);
+    on(1, false);
+    *cut = false;
+    on(0, false);
+
+    auto download = gateway.network.start(gateway.server, {.direction = Direction::download});
+    REQUIRE(download.wait_for_subflows(2));
+    on(0, true);
+    must(gateway.network.gateway.ip("link set up0 carrier off"));
+    const double told = wait_until([&] { return !backup(1) && backup(0); }, 3s, 5ms);
+    report(fmt::format("and {:.0f} ms after it had lost its carrier", told * 1000));
+    CHECK(told >= 0);
+    on(1, true);
+    must(gateway.network.gateway.ip("link set up0 carrier on"));
+    on(0, true);
+    for (Transfer *one : {&upload, &download}) {
+        one->stop();
+        check_clean(one->wait());
+    }
+    service.end();
+    gateway.check_hosts(false);
+}
+
 TEST_CASE("what a gateway's uplink has carried of its quota outlives mpschedd and the installation",
           "[e2e][gateway][service]") {
     Gateway gateway(Family::ipv4, 0);

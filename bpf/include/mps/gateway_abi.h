@@ -14,7 +14,9 @@
 #define MPS_MAP_GW_PEERS "mps_gw_peers"
 #define MPS_MAP_GW_TOKENS "mps_gw_tokens"
 #define MPS_GATEWAY_MAP_PREFIX "mps_gw_"
+#define MPS_MAP_GW_UPLINKS "mps_gw_uplinks"
 #define MPS_PROG_GW_BACK "mps_gw_back"
+#define MPS_PROG_GW_LOOK "mps_gw_look"
 
 /* Handshakes under way; the one that was used last longest ago makes room. */
 #define MPS_GATEWAY_HALF 8192
@@ -51,6 +53,7 @@ struct mps_gateway_way {
 	__u8 has_delay;         /* delay_least means something */
 	__u8 is_clock;          /* its timestamps count milliseconds */
 	__u8 pad[3];
+	__u64 wait_ns;     /* contents have waited for an acknowledgement since; by the coarse clock */
 	__u64 first_ns;    /* of the first packet with a timestamp … */
 	__u32 first_tsval; /* … which this was */
 	__u32 delay_least; /* the least that was seen of what gateway_queue.bpf.h tells, in ms modulo 2^32 */
@@ -75,8 +78,15 @@ struct mps_gateway_flow {
 	__u8 grouped;    /* the connection has had more than one subflow */
 	__u8 opener;     /* the side that sent the SYN */
 	__u8 l3;         /* the interface has no link-layer header */
-	__u8 pad[2];
+	__u8 path;       /* index of the interface in mps_paths */
+	__u8 pad;
 	struct mps_gateway_way way[2]; /* of what this side sends */
+};
+
+/* Of an attached interface, at the same index as its attributes: when known subflows last passed it, by the coarse clock. */
+struct mps_gateway_uplink {
+	__u64 in_ns;  /* anything arrived */
+	__u64 out_ns; /* contents left */
 };
 
 /* Value of mps_gw_conns. */

@@ -12,6 +12,7 @@
 
 #include "attach/carrier.hpp"
 #include "attach/guard.hpp"
+#include "attach/uplinks.hpp"
 #include "base/try.hpp"
 #include "instance_impl.hpp"
 #include "kernel/netlink.hpp"
@@ -135,8 +136,10 @@ struct Follower::Impl {
     Fd wakes_us; // epoll(7) over what follows
     Reporter reporter{};
     Guard guard{};
+    Uplinks uplinks{};
     HostFollower hosts{};
-    int listened = -1; // of the guard's descriptors, the one that is in wakes_us
+    int listened = -1;   // of the guard's descriptors, the one that is in wakes_us
+    unsigned timers = 0; // how many of the uplinks' have come to wakes_us
 
     Impl(const Instance::Impl &the_instance, LinkMonitor the_monitor, Fd epoll)
         : instance(the_instance), monitor(std::move(the_monitor)), wakes_us(std::move(epoll)) {}
@@ -164,7 +167,17 @@ struct Follower::Impl {
             listened = guard.fd();
             MPS_TRY(wait_for(listened));
         }
-        return guard.look_at_paths(pins);
+        MPS_TRY(uplinks.join(pins));
+        if (uplinks.timers() != timers)
+            MPS_TRY(wait_for(uplinks.fd()));
+        timers = uplinks.timers();
+        return look_at_paths(pins);
+    }
+    // Of connections of this host, and of those that pass.
+    [[nodiscard]] Result<void> look_at_paths(const Pins &pins) {
+        const auto changed = guard.look_at_paths(pins);
+        MPS_TRY(changed);
+        return *changed ? uplinks.look(true) : Result<void>{};
     }
     // Names in rules are looked up again.
     [[nodiscard]] Result<void> follow_hosts(const Pins &pins) {
@@ -194,11 +207,15 @@ bool Follower::react() {
     if (!call)
         return true;
     const bool changed = impl_->monitor.drain();
+    if (impl_->uplinks.are_suspect())
+        (void)impl_->uplinks.look(false);
+    if (!changed && !impl_->guard.has_news())
+        return false;
     const auto pins = impl_->pins();
     if (!pins)
         return true;
     if (changed)
-        (void)impl_->guard.look_at_paths(*pins); // look() tells what fails
+        (void)impl_->look_at_paths(*pins); // look() tells what fails
     (void)impl_->guard.listen(*pins);
     return changed;
 }

@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <mps/abi.h>
+#include <poll.h>
 
 #include <array>
 #include <cerrno>
@@ -79,6 +80,11 @@ Result<void> Guard::join(const Pins &pins) {
 
 int Guard::fd() const { return ring_ ? ring_buffer__epoll_fd(ring_.get()) : -1; }
 
+bool Guard::has_news() const {
+    pollfd waiting{.fd = fd(), .events = POLLIN, .revents = 0};
+    return waiting.fd >= 0 && ::poll(&waiting, 1, 0) > 0;
+}
+
 Result<void> Guard::listen(const Pins &pins) {
     const int got = ring_ ? ring_buffer__consume(ring_.get()) : 0;
     if (got < 0)
@@ -137,7 +143,7 @@ Result<void> Guard::look_at_connections(const Pins &pins) {
     return {};
 }
 
-Result<void> Guard::look_at_paths(const Pins &pins) {
+Result<bool> Guard::look_at_paths(const Pins &pins) {
     const auto down = paths_down(pins);
     MPS_TRY(down);
     auto config = LiveConfig::open(pins);
@@ -145,11 +151,11 @@ Result<void> Guard::look_at_paths(const Pins &pins) {
     const auto now = config->read();
     MPS_TRY(now);
     if (*down == now->paths_down)
-        return {};
+        return false;
     MPS_TRY(config->set_paths_down(*down, monotonic_ns()));
     if (*down & ~now->paths_down)
-        return look_at_connections(pins);
-    return {};
+        MPS_TRY(look_at_connections(pins));
+    return true;
 }
 
 void Guard::leave(const Pins &pins) {

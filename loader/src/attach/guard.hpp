@@ -29,10 +29,11 @@ class Guard {
     // Readable when a subflow has gone silent; -1 as long as there is no installation.
     [[nodiscard]] int fd() const;
 
+    [[nodiscard]] bool has_news() const;
     // What silence has opened is carried out, and the peer is told so: it avoids the others in favour of the silent one.
     [[nodiscard]] Result<void> listen(const Pins &pins);
-    // Looks at links and addresses: what was lost is avoided at once by every connection.
-    [[nodiscard]] Result<void> look_at_paths(const Pins &pins);
+    // Looks at links and addresses: what was lost is avoided at once by every connection of this host. True: something was lost, or is back.
+    [[nodiscard]] Result<bool> look_at_paths(const Pins &pins);
     // Nobody tells any more which paths are down.
     static void leave(const Pins &pins);
 

@@ -151,7 +151,7 @@ std::string out_program_name(bool layer3, Role role) {
 
 std::set<std::string> out_programs_of(const NetDevice &device, Role role) {
     if (role == Role::gateway)
-        return {out_program_name(device.layer3(), role), MPS_PROG_GW_BACK};
+        return {out_program_name(device.layer3(), role), MPS_PROG_GW_BACK, MPS_PROG_GW_LOOK};
     return {out_program_name(device.layer3()), MPS_PROG_TAKE_BACK};
 }
 

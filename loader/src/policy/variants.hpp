@@ -24,7 +24,8 @@ struct Variants {
 
 // Of the role of a gateway.
 [[nodiscard]] constexpr bool is_gateway(std::string_view program) {
-    return program.starts_with("mps_gin_") || program.starts_with("mps_gout_") || program == "mps_gw_back";
+    return program.starts_with("mps_gin_") || program.starts_with("mps_gout_") || program == "mps_gw_back" ||
+           program == "mps_gw_look";
 }
 
 // Decides about what peers send, and calls policies that can do that, as TC programs.
