@@ -66,7 +66,6 @@ class SecondAttempts(unittest.TestCase):
         good = '{"cases": ["a"], "failing": [], "broken": []}'
         many = '{"cases": ["a", "b", "c", "d"], "failing": ["a", "b", "c", "d"], "broken": []}'
         for what, lines, plans, words in (
-            ("does not measure", ["e2e x 60"], {"x": failing}, []),
             ("calculates", ["unit x 60", "e2e y 60 alone"], {"x": failing, "y": good}, []),
             ("another failure", ["unit x 60", "e2e y 60 alone"], {"x": failing, "y": failing}, []),
             ("too many", ["e2e x 60 alone"], {"x": many}, []),
