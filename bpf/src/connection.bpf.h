@@ -11,6 +11,7 @@
 #include "view.bpf.h"
 #include "places.bpf.h"
 #include "rules.bpf.h"
+#include "choice.bpf.h"
 
 /* What is remembered of the connection, or a blank record for one not seen before. */
 static __always_inline struct mps_conn *find_conn(struct mps_counters *counters, struct mptcp_sock *msk)
@@ -68,7 +69,7 @@ static __always_inline bool adopt_slot(struct mps_conn *conn, const struct mps_c
 __noinline int mps_follow_choice(struct mps_conn *conn, const struct mps_config *config,
 				 struct mps_counters *counters, __u32 ifindex, __u32 rx)
 {
-	__u32 epoch, slot;
+	__u32 epoch, slot, asked;
 	__u64 choice;
 
 	if (!conn || !config || !counters)
@@ -76,9 +77,15 @@ __noinline int mps_follow_choice(struct mps_conn *conn, const struct mps_config 
 	choice = *(volatile __u64 *)&config->choice; /* one load: epoch and slot belong together */
 	epoch = choice >> 32;
 	slot = conn->slot;
-	if (conn->rule_epoch != epoch)
+	asked = *(volatile __u32 *)&conn->asked;
+	if (asked) /* what is said from here on asks again */
+		__sync_lock_test_and_set(&conn->asked, 0);
+	if (conn->rule_epoch != epoch || asked) {
 		slot = mps_choose_slot(conn->msk, config->nr_rules, rx ? config->rx_slot : (__u32)choice,
 				       ifindex, rx);
+		if (config->flags & MPS_CONFIG_APPS || conn->chosen)
+			slot = mps_heed_choice(conn, slot, rx);
+	}
 	if (adopt_slot(conn, config, slot, epoch) && !rx)
 		COUNT(counters, SWITCHED);
 	return 0;
@@ -179,7 +186,7 @@ static __always_inline bool nothing_to_decide(struct mps_conn *conn, struct mptc
 	if (flags & MPS_CONFIG_LEAVING || (flags & MPS_CONFIG_METERED && pkt->fin))
 		return false;
 	if (conn->last_node != (__u64)msk->conn_list.prev || conn->path_epoch != config->path_epoch ||
-	    conn->rule_epoch != config->choice >> 32 ||
+	    conn->asked || conn->rule_epoch != config->choice >> 32 ||
 	    conn->slot_serial != config->slot_serial[conn->slot & (MPS_MAX_SLOTS - 1)])
 		return false;
 	now_ns = bpf_ktime_get_coarse_ns();

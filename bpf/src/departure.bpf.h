@@ -47,7 +47,7 @@ static __always_inline bool peer_is_due(const struct mps_peer *peer, const struc
 	const struct mps_conn *conn = &peer->conn;
 
 	return conn->last_node != (__u64)msk->conn_list.prev || conn->path_epoch != config->path_epoch ||
-	       conn->rule_epoch != config->choice >> 32 ||
+	       conn->asked || conn->rule_epoch != config->choice >> 32 ||
 	       conn->slot_serial != config->slot_serial[conn->slot & (MPS_MAX_SLOTS - 1)] ||
 	       (__s64)(bpf_ktime_get_coarse_ns() - conn->decided_ns) >= (__s64)PEER_DECIDE_NS;
 }
@@ -56,7 +56,7 @@ static __always_inline bool peer_is_due(const struct mps_peer *peer, const struc
 static __always_inline bool peer_is_left_alone(const struct mps_peer *peer, const struct mps_config *config)
 {
 	return !(config->flags & (MPS_CONFIG_RX | MPS_CONFIG_NEVER)) &&
-	       !(peer->told | peer->pending | peer->checks);
+	       !(peer->told | peer->pending | peer->checks | peer->conn.chosen);
 }
 
 /* The record of the connection; NULL if there is nothing to do for it. */

@@ -66,8 +66,32 @@ typedef struct {
 	__u32 val;
 } kuid_t;
 
+/* What BPF programs keep with a socket: a list of pieces, one for each map. */
+struct hlist_node {
+	struct hlist_node *next;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
+};
+
+struct bpf_local_storage {
+	struct hlist_head list;
+};
+
+struct bpf_local_storage_data {
+	void *smap;
+	__u8 data[];
+};
+
+struct bpf_local_storage_elem {
+	struct hlist_node snode;
+	struct bpf_local_storage_data sdata;
+};
+
 struct sock {
 	struct sock_common __sk_common;
+	struct bpf_local_storage *sk_bpf_storage;
 	struct dst_entry *sk_dst_cache;
 	int sk_wmem_queued;
 	unsigned long sk_pacing_rate;

@@ -61,6 +61,22 @@ struct {
 	__type(value, __u32);
 } mps_hosts SEC(".maps");
 
+/* What applications may choose: a grant for each cgroup. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MPS_MAX_GRANTS);
+	__type(key, __u32);
+	__type(value, struct mps_grant);
+} mps_grants SEC(".maps");
+
+/* … and what they have chosen. It lives and dies with the socket; the kernel copies a listener's to what it accepts. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct mps_choice);
+} mps_choices SEC(".maps");
+
 /* How many connections have room; the loader sets it as well as max_entries of the two maps. */
 const volatile __u32 mps_max_conns = MPS_DEFAULT_CONNS;
 

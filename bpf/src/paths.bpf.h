@@ -6,6 +6,7 @@
 #include "maps.bpf.h"
 #include "view.bpf.h"
 #include "meter.bpf.h"
+#include "choice.bpf.h"
 
 /* Microseconds since then, at most 4294967294; 4294967295 if it never was. */
 static __always_inline __u32 age_us(__u64 now_ns, __u64 then_ns)
@@ -92,7 +93,7 @@ __noinline int mps_add_path(struct mps_conn *conn, struct mps_view *view, struct
 	p->steered |= is_steered << i;
 	p->peer_backup |= is_backup << i;
 	p->fresh |= is_fresh << i;
-	p->never |= is_set(flags & MPS_PATH_NEVER) << i;
+	p->never |= (is_set(flags & MPS_PATH_NEVER) | is_unwanted(p, path, index)) << i;
 	sf->last_rcv_age_us = age_us(p->now_ns, mine->seen_ns);
 	return 0;
 }
@@ -132,6 +133,10 @@ __noinline int mps_add_paths(struct mps_conn *conn, struct mps_view *view, const
 	stale = conn->path_epoch != epoch;
 	p->paths_down = config->paths_down;
 	p->down_ns = config->down_ns;
+	view->message.bytes = 0;
+	view->message.deadline_us = 0;
+	if (conn->chosen)
+		mps_recall_choice(conn, view, p);
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		__u32 left = *(volatile __u16 *)&p->seen >> i;
 

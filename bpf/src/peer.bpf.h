@@ -47,8 +47,10 @@ __noinline int mps_make_peer(__u32 token)
 		return 0;
 	bpf_map_update_elem(&mps_peers, &token, blank, BPF_ANY);
 	peer = bpf_map_lookup_elem(&mps_peers, &token);
-	if (peer)
+	if (peer) {
 		peer->conn.msk = conn->msk;
+		peer->conn.chosen = conn->chosen;
+	}
 	return 0;
 }
 
@@ -374,7 +376,7 @@ __noinline int mps_add_peer_path(struct mps_peer *peer, struct mps_view *view, s
 	p->steered |= is_steered << i;
 	p->peer_backup |= is_backup << i;
 	p->fresh |= is_fresh << i;
-	p->never |= is_set(flags & MPS_PATH_NEVER) << i;
+	p->never |= (is_set(flags & MPS_PATH_NEVER) | is_unwanted(p, path, index)) << i;
 	sf->last_rcv_age_us = age_us(p->now_ns, peer->sf[i].grown_ns);
 	return 0;
 }
@@ -390,6 +392,10 @@ __noinline int mps_add_peer_paths(struct mps_peer *peer, struct mps_view *view,
 	stale = peer->conn.path_epoch != epoch;
 	p->paths_down = config->paths_down;
 	p->down_ns = config->down_ns;
+	view->message.bytes = 0;
+	view->message.deadline_us = 0;
+	if (peer->conn.chosen)
+		mps_recall_choice(&peer->conn, view, p);
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		__u32 left = *(volatile __u16 *)&p->seen >> i;
 

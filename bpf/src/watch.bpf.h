@@ -69,7 +69,7 @@ __noinline int mps_look_again(struct mps_conn *conn, __u64 now_ns)
 	if (!conn || !scratch || !config || !counters || !p)
 		return 0;
 	if (config->flags & MPS_CONFIG_LEAVING ||
-	    (conn->slot == MPS_SLOT_NONE && !(config->flags & MPS_CONFIG_NEVER)))
+	    (conn->slot == MPS_SLOT_NONE && !(config->flags & MPS_CONFIG_NEVER) && !conn->chosen))
 		return 0;
 	p->now_ns = now_ns;
 	p->self = MPS_MAX_SUBFLOWS;

@@ -24,7 +24,7 @@
 	  "how much more than needed the cheap paths must deliver for the others to be left again")
 MPS_PARAMS(deadline, DEADLINE_PARAMS)
 
-#define DEADLINE_MOST_MS 3600000u
+#define DEADLINE_MOST_US 3600000000ull
 /* The rate is measured over windows of a round trip and at least this. */
 #define DEADLINE_WINDOW_US 100000
 
@@ -41,6 +41,27 @@ struct deadline_state {
 	__u8 on;          /* the costly paths are in use */
 	__u8 reserved[2];
 };
+
+/* What the application has said, else the parameter. */
+MPS_CORE_PART __u64 deadline_us(const struct mps_view *v, const struct deadline_params *p)
+{
+	__u64 us;
+
+	if (!v || !p)
+		return 0;
+	us = v->message.deadline_us ? v->message.deadline_us : (__u64)p->deadline_ms * 1000;
+	return us < DEADLINE_MOST_US ? us : DEADLINE_MOST_US;
+}
+
+MPS_CORE_PART __u64 deadline_message(const struct mps_view *v, const struct deadline_params *p)
+{
+	__u64 bytes;
+
+	if (!v || !p)
+		return 0;
+	bytes = v->message.bytes ? v->message.bytes : p->message_bytes;
+	return bytes < 1ull << 50 ? bytes : 1ull << 50;
+}
 
 /* Those of `among` that cost least. */
 MPS_CORE_PART __u32 deadline_cheapest(const struct mps_view *v, __u32 among)
@@ -116,7 +137,9 @@ MPS_CORE_PART __u64 deadline_to_come(const struct mps_view *v, struct deadline_s
 	done = st->busy ? st->received.total - st->start_bytes : 0;
 	if (done >> 50)
 		done = 0; /* a subflow went and took its count along */
-	expected = p->message_bytes ? p->message_bytes : st->last_bytes;
+	expected = deadline_message(v, p);
+	if (!expected)
+		expected = st->last_bytes;
 	return expected > done ? expected - done : done - expected + 1;
 }
 
@@ -131,7 +154,7 @@ MPS_CORE_PART __u32 deadline_late(const struct mps_view *v, const struct deadlin
 		return 1;
 	margin = p->margin_pct < 100 ? p->margin_pct : 100;
 	alpha = p->alpha_pct < 100 ? p->alpha_pct : 100;
-	aim_us = (__u64)(p->deadline_ms < DEADLINE_MOST_MS ? p->deadline_ms : DEADLINE_MOST_MS) * 10 * alpha;
+	aim_us = deadline_us(v, p) / 100 * alpha;
 	elapsed_us = mps_elapsed_us(v, st->start_us);
 	if (elapsed_us >= aim_us)
 		return 1;
@@ -175,11 +198,11 @@ MPS_CORE void deadline_decide(const struct mps_view *v, struct mps_verdict *out,
 		st->window_bytes = mps_acked_of(v, cheap);
 	}
 	deadline_measure(v, st);
-	if (p->message_bytes && !mps_receives(v)) {
-		__u64 done = acked - st->start_bytes;
+	if (!mps_receives(v)) {
+		__u64 done = acked - st->start_bytes, bytes = deadline_message(v, p);
 
-		if (!(done >> 63) && done < p->message_bytes && p->message_bytes - done > left)
-			left = p->message_bytes - done;
+		if (!(done >> 63) && done < bytes && bytes - done > left)
+			left = bytes - done;
 	}
 	/* What is on the costly paths already arrives over them, whatever is decided now. */
 	costly = mps_outstanding_of(v, candidates & ~cheap);

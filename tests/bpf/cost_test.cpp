@@ -2,6 +2,7 @@
 //
 // What the verifier has to walk for each program is compared with a committed table, so that a change that makes a program
 // larger, or slower to load, is made on purpose. costs.inc is written by tests/bpf/update-costs.
+#include "app.skel.h"
 #include "catch.hpp"
 #include "datapath.skel.h"
 #include "gateway.skel.h"
@@ -92,6 +93,7 @@ std::vector<Cost> measured_here() {
     }
     add_beside<gateway>(out, "gateway");
     add_beside<option_rules>(out, "option_rules");
+    add_beside<app>(out, "app");
     return out;
 }
 

@@ -141,9 +141,12 @@ struct mps_conn {
 	__u8 watched;      /* a timer looks at it, see watch.bpf.h */
 	__u8 restored;     /* the last verdict was to leave the kernel alone */
 	__u16 reasoned;    /* bit i: sf[i].reason says why */
-	__u8 pad[2];
+	__u8 chosen;       /* its application has a say in it, see choice.bpf.h */
+	__u8 pad;
 	__u64 decided_ns; /* when it was last decided on */
 	__u64 last_node;  /* the end of the kernel's list of subflows then */
+	__u32 asked;      /* its application has said something since the slot was chosen */
+	__u32 pad2;
 	struct mps_conn_subflow sf[MPS_SUBFLOW_ROWS];
 	struct mps_state state;
 };
@@ -249,6 +252,8 @@ enum mps_config_flag {
 	MPS_CONFIG_RX = 1u << 4,
 	/* Some path has MPS_PATH_NEVER: peers are told so under every policy. */
 	MPS_CONFIG_NEVER = 1u << 6,
+	/* Applications of some cgroup may choose, see choice.bpf.h. */
+	MPS_CONFIG_APPS = 1u << 7,
 	/* Somebody follows: subflows that go silent are looked for, see guard.bpf.h. */
 	MPS_CONFIG_GUARD = 1u << 5,
 };
@@ -326,6 +331,68 @@ struct mps_rule {
 	__u32 pad2;
 	char unit_name[MPS_RULE_NAME_LEN]; /* for who reads the rules */
 	char host_name[MPS_RULE_NAME_LEN];
+};
+
+/* ---------------------------------------------------- applications' choices */
+
+#define MPS_MAX_GRANTS 16
+#define MPS_GRANT_POLICIES 12
+#define MPS_GRANT_PATH_LEN 256
+#define MPS_NO_COST_LIMIT (~0u)
+#define MPS_CHOICE_MAGIC 0x6d70736368636531ull
+
+struct mps_grant_policy {
+	char name[MPS_NAME_LEN];
+	__u32 slot;
+	__u16 rx; /* it has a rule for what the peer sends */
+	__u16 id; /* by which sockets have chosen it, never 0; another one each time that it is allowed anew */
+};
+
+/* What the applications of one cgroup, and of those below it, may choose for their sockets. */
+struct mps_grant {
+	__u64 cgroup_id;
+	__u32 serial;   /* 0: unused. Another one each time: choices made under an earlier one are void */
+	__u32 max_cost; /* of a path that connections of which an application has chosen something may use */
+	__u32 nr_policies;
+	__u32 last_id;  /* that was given to a policy */
+	__u8 prefer[8]; /* by enum mpsched_preference: 1 + index of the policy for it; 0: none */
+	struct mps_grant_policy policy[MPS_GRANT_POLICIES]; /* an empty name: none in this place */
+	char path[MPS_GRANT_PATH_LEN];                      /* of the cgroup, below the mount point */
+};
+
+/* The policy that a socket has chosen by this id; NULL if it may not any more. */
+static inline const struct mps_grant_policy *mps_granted(const struct mps_grant *grant, __u32 id)
+{
+	for (__u32 i = 0; i < MPS_GRANT_POLICIES; i++)
+		if (grant->policy[i].name[0] && grant->policy[i].id == id)
+			return &grant->policy[i];
+	return 0;
+}
+
+enum mps_choice_field {
+	MPS_CHOICE_POLICY = 1u << 0,
+	MPS_CHOICE_RX_POLICY = 1u << 1,
+	MPS_CHOICE_AVOID = 1u << 2,
+	MPS_CHOICE_COST = 1u << 3,
+	MPS_CHOICE_DEADLINE = 1u << 4,
+	MPS_CHOICE_SIZE = 1u << 5,
+};
+
+/* What an application has chosen for one socket: kept with the socket, and handed on from a listener to what it accepts. */
+struct mps_choice {
+	__u64 magic; /* MPS_CHOICE_MAGIC: XDP programs find it by that among what others keep with the socket */
+	__u64 msk;   /* the socket, as a number; for the program that sets */
+	__u8 avoid_path[8]; /* not mps_paths[i], one for each in `avoided` */
+	__u64 size_bytes;
+	__u32 fields; /* enum mps_choice_field */
+	__u32 grant;  /* index … */
+	__u32 serial; /* … and serial of that under which it was made */
+	__u32 policy; /* mps_grant_policy.id */
+	__u32 rx_policy;
+	__u32 cost_limit;
+	__u32 deadline_us;
+	__u32 prefer;     /* which preference led to the policy; 0: none */
+	__u32 avoided[8]; /* how many, and their ifindexes then */
 };
 
 /* What mps_netns_alive answers about the network namespace that it was loaded for. */
@@ -517,6 +584,8 @@ struct mps_lever_memory {
 #define MPS_MAP_MISSES "mps_misses"
 #define MPS_MAP_RULES "mps_rules"
 #define MPS_MAP_HOSTS "mps_hosts"
+#define MPS_MAP_GRANTS "mps_grants"
+#define MPS_MAP_CHOICES "mps_choices"
 #define MPS_MAP_CONNS "mps_conns"
 #define MPS_MAP_PLACES "mps_places"
 #define MPS_MAP_PEERS "mps_peers"

@@ -32,7 +32,7 @@
 
 /* 4.0 is what was called ABI 4 when pins and policies had one version. */
 #define MPS_POLICY_ABI_MAJOR 4
-#define MPS_POLICY_ABI_MINOR 3
+#define MPS_POLICY_ABI_MINOR 4
 #define MPS_POLICY_ABI (MPS_POLICY_ABI_MINOR << 16 | MPS_POLICY_ABI_MAJOR)
 
 /*
@@ -187,6 +187,13 @@ enum mps_direction {
 	MPS_DIRECTION_RX = 1, /* what the peer sends */
 };
 
+/* From 4.4: what the application has said of its messages by socket options. 0: nothing, so the policy's own parameters count. */
+struct mps_message {
+	__u64 bytes;       /* how large one is, at least */
+	__u32 deadline_us; /* within which it should be delivered */
+	__u32 reserved;
+};
+
 /* One connection at the moment of a decision. */
 struct mps_view {
 	__u64 now_us;        /* monotonic */
@@ -205,6 +212,8 @@ struct mps_view {
 	struct mps_subflow_extra extra[MPS_SUBFLOW_ROWS];
 	/* From 4.3, filled in where the direction is MPS_DIRECTION_RX. */
 	struct mps_subflow_receipt receipt[MPS_SUBFLOW_ROWS];
+	/* From 4.4. */
+	struct mps_message message;
 };
 
 enum mps_verdict_flag {
