@@ -20,6 +20,7 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include "mpsched/applications.hpp"
 #include "mpsched/check.hpp"
 #include "mpsched/congestion.hpp"
 #include "mpsched/events.hpp"
@@ -577,6 +578,25 @@ Result<std::vector<Event>> Events::read() {
 
 Result<Events> start_events(const Instance &, std::uint32_t) {
     return Events(std::make_unique<Events::Impl>());
+}
+
+Result<std::string> canonical_cgroup(const std::string &path) { return path; }
+
+Result<std::vector<ApplicationGrant>> application_grants(const Instance &) {
+    return std::vector<ApplicationGrant>{
+        {.cgroup = "/user.slice", .policies = {"weighted", "active-standby"}, .max_cost = 5}};
+}
+
+Result<ApplicationResult> grant_applications(const Instance &, const ApplicationGrant &grant) {
+    log_call(fmt::format("grant_applications {} {} {}", grant.cgroup, fmt::join(grant.policies, ","),
+                         grant.max_cost.value_or(0)));
+    return ApplicationResult{.grant = grant};
+}
+
+Result<std::vector<std::string>> revoke_applications(const Instance &,
+                                                     const std::vector<std::string> &cgroups) {
+    log_call(fmt::format("revoke_applications {}", fmt::join(cgroups, ",")));
+    return cgroups.empty() ? std::vector<std::string>{"/user.slice"} : cgroups;
 }
 
 Result<Explanation> explain(const Instance &instance, std::uint32_t token) {

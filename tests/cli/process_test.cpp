@@ -142,6 +142,9 @@ const std::vector<Words> every_command{
     {"stats"},
     {"stats", "--all"},
     {"probe"},
+    {"app", "attach", "--cgroup", "user.slice", "--allow-policy", "weighted", "--max-cost", "5"},
+    {"app", "list"},
+    {"app", "detach", "--all"},
     {"attach", "wan0", "lte0"},
     {"detach", "--all"},
     {"detach", "wan0"},
@@ -255,10 +258,10 @@ TEST_CASE("every command's --json=2 document is what the schema describes, error
     };
     for (Words words : every_command) {
         words.emplace_back("--json=2");
-        const std::string name =
-            words[0] == "policy" || words[0] == "config" || words[0] == "rule" || words[0] == "cc"
-                ? words[0] + " " + words[1]
-                : words[0];
+        const std::string name = words[0] == "policy" || words[0] == "config" || words[0] == "rule" ||
+                                         words[0] == "cc" || words[0] == "app"
+                                     ? words[0] + " " + words[1]
+                                     : words[0];
         seen.insert(name);
         check(name, document(fake(words)));
         if (asks_loader(words))

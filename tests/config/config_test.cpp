@@ -73,6 +73,10 @@ PathWish path(const Desired &desired, const NetworkInterface &interface) {
 // What `apply` would have made of an empty namespace with these interfaces.
 Facts after(const Desired &desired, const std::vector<NetworkInterface> &interfaces) {
     Facts facts{.interfaces = interfaces, .option_rules = desired.option_rule_list()};
+    for (const ApplicationWish &wish : desired.applications) {
+        facts.applications.push_back(wish.grant);
+        facts.cgroups.emplace_back(wish.grant.cgroup);
+    }
     Status &status = facts.status;
     status.installed = true;
     status.max_connections = 16'384;
@@ -446,6 +450,29 @@ TEST_CASE("rules about options are one change, also where nothing else is instal
     std::swap(facts.option_rules[0], facts.option_rules[1]);
     CHECK(actions(desired, facts).size() == 1);
     CHECK(actions(right("version = 1\n[engine]\n"), facts).back() == "remove the option rules");
+}
+
+TEST_CASE("a cgroup whose applications may choose is one change, and one that is not there is waited for",
+          "[config]") {
+    const Desired desired = right("version = 1\n[[interface]]\nname = \"a\"\n"
+                                  "[[application]]\ncgroup = \"/user.slice\"\npolicies = [\"ecf\", "
+                                  "\"weighted\"]\nmax_cost = 7\n[[application]]\ncgroup = \"/x\"\n");
+    Facts facts = after(desired, {device("a", 2)});
+    CHECK(actions(desired, facts).empty());
+    CHECK(actions(right(write(exported(facts.status, {}, facts.applications))), facts).empty());
+    std::swap(facts.applications[0].policies[0], facts.applications[0].policies[1]);
+    CHECK(actions(desired, facts).empty()); // the same, in another order
+    facts.applications[0].max_cost = 8;
+    facts.cgroups[1] = std::unexpected(Error{.what = "no such cgroup"});
+    facts.applications[1].cgroup = "/y";
+    CHECK(actions(desired, facts) ==
+          Texts{"applications of /user.slice may choose: ecf, weighted, cost at most 7",
+                "applications of /y may choose no more"});
+    const Plan plan = make_plan(desired, facts);
+    REQUIRE(plan.waiting.size() == 1);
+    CHECK(plan.waiting[0].object == "applications of /x");
+    CHECK(wrong("version = 1\n[[application]]\ncgroup = \"x\"\nmax_cost = 1000001\n")
+              .what.find("'max_cost' cannot be '1000001'") != std::string::npos);
 }
 
 TEST_CASE("each direction may have its own policy, and each difference is one change", "[config]") {

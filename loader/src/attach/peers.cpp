@@ -58,7 +58,8 @@ struct Told {
     std::vector<std::string> texts;
 };
 
-Result<Told> told_now(const Pins &pins, const std::function<bool(std::uint32_t)> &concerned) {
+Result<Told> told_now(const Pins &pins, const std::function<bool(std::uint32_t)> &concerned,
+                      bool spare_chosen) {
     const auto connections = known_connections(pins);
     MPS_TRY(connections);
     Told told;
@@ -71,7 +72,9 @@ Result<Told> told_now(const Pins &pins, const std::function<bool(std::uint32_t)>
                 continue;
             const std::uint32_t index = *subflow.rx_position;
             const bool is_told = connection.peer->told >> index & 1;
-            if (!is_told || !concerned(connection.peer->conn.sf[index].ifindex))
+            // Of a connection whose application has chosen, the data path goes on telling.
+            if (!is_told || (spare_chosen && connection.peer->conn.chosen) ||
+                !concerned(connection.peer->conn.sf[index].ifindex))
                 continue;
             told.todo[connection.token] |= 1U << index;
             told.texts.push_back(subflow.text());
@@ -88,14 +91,14 @@ Result<void> tell_endpoints(const Pins &pins, const SubflowBits &subflows) {
 
 Result<std::vector<std::string>> take_back(const Pins &pins,
                                            const std::function<bool(std::uint32_t)> &concerned,
-                                           std::chrono::milliseconds patience) {
+                                           std::chrono::milliseconds patience, bool spare_chosen) {
     constexpr auto pause = std::chrono::milliseconds(20);
     if (pins.program(MPS_PROG_TAKE_BACK) < 0)
         return std::vector<std::string>{};
     const auto deadline = Clock::now() + patience;
     Todo all;
     for (;;) {
-        const auto told = told_now(pins, concerned);
+        const auto told = told_now(pins, concerned, spare_chosen);
         MPS_TRY(told);
         if (told->todo.empty() || Clock::now() >= deadline) {
             if (!all.empty())
@@ -114,8 +117,9 @@ Result<void> settle_peers(Session &session) {
     MPS_TRY(config);
     if (config->flags & (MPS_CONFIG_RX | MPS_CONFIG_NEVER))
         return {};
-    const auto left =
-        take_back(session.pins, [](std::uint32_t) { return true; }, std::chrono::milliseconds(500));
+    const auto left = take_back(
+        session.pins, [](std::uint32_t) { return true; }, std::chrono::milliseconds(500),
+        config->flags & MPS_CONFIG_APPS);
     MPS_TRY(left);
     const auto forwarded =
         take_back_forwarded(session.pins, [](std::uint32_t) { return true; }, std::chrono::milliseconds(500));

@@ -18,10 +18,12 @@
 namespace mps {
 
 // Tells peers what our endpoints say of the subflows of these interfaces, and waits until that has been sent; what could not be told
-// in this time comes back in words. A packet that tells it may be lost, so it is sent twice.
+// in this time comes back in words. A packet that tells it may be lost, so it is sent twice. `spare_chosen`: not of connections
+// whose application has chosen.
 [[nodiscard]] Result<std::vector<std::string>> take_back(const Pins &pins,
                                                          const std::function<bool(std::uint32_t)> &concerned,
-                                                         std::chrono::milliseconds patience);
+                                                         std::chrono::milliseconds patience,
+                                                         bool spare_chosen = false);
 
 // Subflows by their index in mps_peer, as bits, of connections by token.
 using SubflowBits = std::map<std::uint32_t, std::uint32_t>;

@@ -52,15 +52,31 @@ Result<std::uint64_t> cgroup_id(std::string_view path) {
         return fail(ErrorCode::unsupported, "cgroup v2 is not mounted here",
                     "select by mark=, local= or remote= instead");
     }
-    std::string full(path);
-    if (full != root && !full.starts_with(root + "/"))
-        full = fmt::format("{}/{}", root, path);
-    const auto id = inode(full);
+    const auto id = inode(root + cgroup_below_mount(path));
     if (!id) {
         return fail(ErrorCode::usage, fmt::format("cgroup '{}': {}", path, errno_text(errno)),
                     fmt::format("give a path below {}, as in /proc/PID/cgroup after '0::'", root));
     }
     return *id;
+}
+
+std::string cgroup_below_mount(std::string_view path) {
+    const std::string root = mount_point();
+    std::string below(path);
+    if (!root.empty() && (below == root || below.starts_with(root + "/")))
+        below.erase(0, root.size());
+    below = std::filesystem::path("/" + below).lexically_normal().string();
+    while (below.size() > 1 && below.ends_with('/'))
+        below.pop_back();
+    return below;
+}
+
+Result<Fd> open_cgroup(std::string_view path) {
+    Fd directory(
+        ::open((mount_point() + cgroup_below_mount(path)).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory)
+        return std::unexpected(system_error(errno, fmt::format("opening the cgroup {}", path)));
+    return directory;
 }
 
 Result<Fd> open_root_cgroup() {

@@ -14,6 +14,11 @@ namespace mps {
 // The id BPF programs see, of a cgroup v2 given as a path below the mount point or as the full path.
 [[nodiscard]] Result<std::uint64_t> cgroup_id(std::string_view path);
 
+// A path as cgroup_id() takes it, below the mount point and starting with '/'.
+[[nodiscard]] std::string cgroup_below_mount(std::string_view path);
+// As a directory, to attach programs to.
+[[nodiscard]] Result<Fd> open_cgroup(std::string_view path);
+
 // The path below the mount point, starting with '/'; nullopt if no such cgroup exists.
 [[nodiscard]] std::optional<std::string> cgroup_path(std::uint64_t id);
 

@@ -117,6 +117,10 @@ std::string InstallationPaths::rules_dir() const { return fmt::format("{}/rules"
 std::string InstallationPaths::rules_pin(std::string_view name) const {
     return fmt::format("{}/rules/{}", base, name);
 }
+std::string InstallationPaths::apps_dir() const { return fmt::format("{}/apps", base); }
+std::string InstallationPaths::app_link(std::uint32_t grant, std::string_view side) const {
+    return fmt::format("{}/apps/{}-{}", base, grant, side);
+}
 std::string InstallationPaths::clsact_mark(std::uint32_t ifindex) const {
     return fmt::format("{}/links/{}-clsact", base, ifindex);
 }

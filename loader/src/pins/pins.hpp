@@ -57,6 +57,9 @@ struct InstallationPaths {
     // Their maps and programs.
     [[nodiscard]] std::string rules_dir() const;
     [[nodiscard]] std::string rules_pin(std::string_view name) const;
+    // Of the programs by which applications of a cgroup choose: see apps/grants.hpp.
+    [[nodiscard]] std::string apps_dir() const;
+    [[nodiscard]] std::string app_link(std::uint32_t grant, std::string_view side) const;
     // A program pinned only to say: the clsact qdisc of this interface was made by us.
     [[nodiscard]] std::string clsact_mark(std::uint32_t ifindex) const;
     // A policy's XDP program, pinned to say: loaded by `policy load`, keep it although nothing refers to it.

@@ -262,6 +262,8 @@ Result<void> Instance::unload_policy(const std::string &wanted) {
         for (const std::uint32_t rule : use.rules) {
             reasons.push_back(fmt::format("the rule '{}' refers to it", format_selector((*rules)[rule])));
         }
+        for (const std::string &cgroup : use.apps)
+            reasons.push_back(fmt::format("applications of {} may choose it", cgroup));
         if (use.connections) {
             reasons.push_back(fmt::format("{} live connection{} it", use.connections,
                                           use.connections == 1 ? " uses" : "s use"));

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "apps/grants.hpp"
 #include "attach/levers.hpp"
 #include "attach/peers.hpp"
 #include "base/try.hpp"
@@ -89,6 +90,7 @@ Result<void> make_ready(Session &session, const Switch &change, RuleTable &table
         MPS_TRY(prepare_levers(session, slot, warnings));
     }
     MPS_TRY(keep_replacements(session, change));
+    MPS_TRY(replace_in_grants(session.pins, change.replaced));
     return write_rules(table, change);
 }
 
@@ -184,7 +186,7 @@ Result<std::map<std::uint32_t, std::uint32_t>> replacements(Session &session, co
             continue;
         const SlotUse use = own.without(uses->at(slot.number));
         // Connections alone: they were to keep what they have (--new-only), or choose anew at their next packet.
-        if (!use.is_default && !use.is_rx_default && use.rules.empty() && !use.kept)
+        if (!use.is_default && !use.is_rx_default && use.rules.empty() && !use.kept && use.apps.empty())
             continue;
         auto again = open_again(opened);
         MPS_TRY(again);
@@ -219,6 +221,8 @@ Result<std::vector<std::string>> referrers(Session &session, std::uint32_t slot,
         result.emplace_back("the default policy for what peers send");
     for (const std::uint32_t rule : use.rules)
         result.push_back(fmt::format("the rule {}", format_selector((*rules)[rule])));
+    for (const std::string &cgroup : use.apps)
+        result.push_back(fmt::format("the applications of {}", cgroup));
     return result;
 }
 

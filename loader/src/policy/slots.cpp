@@ -14,6 +14,7 @@
 
 #include <fmt/format.h>
 
+#include "apps/grants.hpp"
 #include "observe/dump.hpp"
 
 namespace mps {
@@ -136,6 +137,13 @@ Result<std::map<std::uint32_t, SlotUse>> Slots::uses() const {
     }
     for (const std::uint32_t slot : pinned_policies(paths_))
         uses[slot].kept = true;
+    const auto grants = read_grants(pins_);
+    if (!grants)
+        return std::unexpected(grants.error());
+    for (const Grant &one : *grants)
+        for (const mps_grant_policy &policy : policies_of(one.grant))
+            if (policy.slot < MPS_MAX_SLOTS)
+                uses[policy.slot].apps.push_back(path_of(one.grant));
     return uses;
 }
 

@@ -26,9 +26,10 @@ struct SlotUse {
     std::vector<std::uint32_t> rules{}; // indices
     std::uint32_t connections = 0;
     bool kept = false;
+    std::vector<std::string> apps{}; // cgroups whose applications may choose it
 
     [[nodiscard]] bool referred() const {
-        return is_default || is_rx_default || !rules.empty() || connections || kept;
+        return is_default || is_rx_default || !rules.empty() || connections || kept || !apps.empty();
     }
 };
 

@@ -7,6 +7,9 @@
 
 namespace mps::cli {
 
+void setup_app_attach(Binder &binder);
+void setup_app_detach(Binder &binder);
+void setup_app_list(Binder &binder);
 void setup_attach(Binder &binder);
 void setup_bug_report(Binder &binder);
 void setup_cc_list(Binder &binder);
@@ -57,6 +60,9 @@ struct CommandCode {
 };
 
 inline constexpr CommandCode command_codes[] = {
+    {"app attach", setup_app_attach},
+    {"app detach", setup_app_detach},
+    {"app list", setup_app_list},
     {"attach", setup_attach},
     {"bug-report", setup_bug_report},
     {"cc list", setup_cc_list},

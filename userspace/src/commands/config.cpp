@@ -164,7 +164,10 @@ Result<Reply> run_export(const Context &context) {
     std::vector<OptionRule> list;
     for (const OptionRuleStatus &one : *option_rules)
         list.push_back(one.rule);
-    const std::string toml = config::write(config::exported(*status, list));
+    const auto applications = application_grants(*instance);
+    if (!applications)
+        return std::unexpected(applications.error());
+    const std::string toml = config::write(config::exported(*status, list, *applications));
     return Reply{.json = {{"toml", toml}}, .text = toml};
 }
 

@@ -16,6 +16,7 @@
 #include "codec/sha256.hpp"
 #include "mpsched/nearest.hpp"
 #include "mpsched/option_rule_words.hpp"
+#include "mpsched/path_limits.hpp"
 #include "mpsched/policy_names.hpp"
 
 namespace mps::config {
@@ -52,6 +53,7 @@ class Builder {
     void add_rule(const Section &section);
     void add_option_rule(const Section &section);
     http::Address listen_address(const Section &section);
+    void add_application(const Section &section);
     void add_names(const Entry &entry, InterfaceWish &wish);
     void add_attribute(const Entry &entry, InterfaceWish &wish);
     void add_period(const Section &section, InterfaceWish &wish);
@@ -101,6 +103,9 @@ void Builder::add(const File &file) {
         case Part::web:
             desired_.web = listen_address(section);
             continue;
+        case Part::application:
+            add_application(section);
+            break;
         }
         desired_.empty = false;
     }
@@ -394,6 +399,31 @@ http::Address Builder::listen_address(const Section &section) {
                 ? "the page is for loopback (127.0.0.1 or [::1]); from elsewhere: ssh -L 9465:127.0.0.1:9465"
                 : "listen on loopback (127.0.0.1 or [::1]), or say remote = true as well");
     return *address;
+}
+
+// What a later file says of a cgroup takes the place of what an earlier one does.
+void Builder::add_application(const Section &section) {
+    ApplicationWish wish{.at = section.at, .grant = {.cgroup = section.text("cgroup")}};
+    if (wish.grant.cgroup.empty())
+        return; // has been told
+    if (const Entry *policies = section.find("policies"))
+        wish.grant.policies = policies->texts;
+    if (const Entry *entry = section.find("max_cost")) {
+        const std::string &text = entry->texts.front();
+        std::uint32_t cost = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cost);
+        if (error != std::errc{} || end != text.data() + text.size() || cost > path_cost.most)
+            return complain(entry->at, fmt::format("'max_cost' cannot be '{}'", text),
+                            fmt::format("a number from 0 to {}", path_cost.most));
+        wish.grant.max_cost = cost;
+    }
+    const auto same = std::ranges::find_if(desired_.applications, [&](const ApplicationWish &one) {
+        return one.grant.cgroup == wish.grant.cgroup;
+    });
+    if (same != desired_.applications.end())
+        *same = std::move(wish);
+    else
+        desired_.applications.push_back(std::move(wish));
 }
 
 void apply(const InterfaceWish &wish, PathWish &path) {

@@ -10,6 +10,7 @@
 
 #include "config/sections.hpp"
 #include "http/address.hpp"
+#include "mpsched/applications.hpp"
 #include "mpsched/check.hpp"
 #include "mpsched/instance.hpp"
 
@@ -77,6 +78,11 @@ struct MetricsWish {
     bool programs = false;
 };
 
+struct ApplicationWish {
+    Position at{};
+    ApplicationGrant grant{};
+};
+
 // What one interface is to be like: all [[interface]] that it matches, together.
 struct PathWish {
     std::string name{};
@@ -105,6 +111,7 @@ struct Desired {
     std::vector<OptionRuleWish> option_rules{};
     std::optional<MetricsWish> metrics{};
     std::optional<http::Address> web{}; // where the page is served
+    std::vector<ApplicationWish> applications{};
     // The files say nothing at all: then nothing is managed.
     bool empty = true;
 

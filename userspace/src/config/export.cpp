@@ -99,7 +99,8 @@ Section option_rule_section(const OptionRule &rule) {
 
 } // namespace
 
-std::vector<Section> exported(const Status &status, const std::vector<OptionRule> &option_rules) {
+std::vector<Section> exported(const Status &status, const std::vector<OptionRule> &option_rules,
+                              const std::vector<ApplicationGrant> &applications) {
     std::vector<Section> sections(1);
     sections.front().put("version", fmt::to_string(format_version));
     if (!status.installed)
@@ -129,6 +130,15 @@ std::vector<Section> exported(const Status &status, const std::vector<OptionRule
     }
     for (const OptionRule &rule : option_rules)
         sections.push_back(option_rule_section(rule));
+    for (const ApplicationGrant &grant : applications) {
+        Section section{.part = Part::application};
+        section.put("cgroup", grant.cgroup);
+        if (!grant.policies.empty())
+            section.entries.push_back({.key = "policies", .texts = grant.policies, .is_list = true});
+        if (grant.max_cost)
+            section.put("max_cost", fmt::to_string(*grant.max_cost));
+        sections.push_back(std::move(section));
+    }
     return sections;
 }
 

@@ -52,6 +52,8 @@ std::span<const PartText> parts() {
         {Part::web, "[web]", "web", false,
          "A page that mpschedd serves to a browser on this machine: what 'mpsched top' shows, and with a token that 'mpsched web' tells "
          "root, another policy and other weights. Without it: nothing. It manages nothing either."},
+        {Part::application, "[[application]]", "application", true,
+         "Cgroups whose applications may choose for their own connections, as app attach has it."},
     };
     return all;
 }
@@ -144,6 +146,13 @@ std::span<const Key> keys() {
         {Part::web, "listen", Form::text, required,
          "an address of loopback and a port: \"127.0.0.1:9465\", \"[::1]:9465\"",
          "where, in the network namespace in which mpschedd itself runs; for other machines there is ssh -L"},
+        {Part::application, "cgroup", Form::text, required,
+         "a path, below the mount point of cgroup v2 or whole",
+         "which cgroup; one that is not there is waited for"},
+        {Part::application, "policies", Form::texts, optional, "names of policies",
+         "those that may be chosen; without it none"},
+        {Part::application, "max_cost", Form::amount, optional, cost,
+         "connections whose application has chosen something use no dearer interface; default any"},
     };
     return all;
 }
@@ -206,6 +215,11 @@ listen = "127.0.0.1:9464"
 
 [web]
 listen = "127.0.0.1:9465"
+
+[[application]]
+cgroup = "user.slice"
+policies = ["active-standby", "weighted"]
+max_cost = 20
 )";
 }
 

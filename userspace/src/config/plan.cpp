@@ -95,10 +95,14 @@ class Planner {
             plan_fallback();
             plan_engine();
             plan_rules();
+            plan_applications();
         } else {
             wait("default policy", "no interface is there yet that is to be attached");
             for (const RuleWish &rule : desired_.rules)
                 wait("rule " + rule.selector, "no interface is there yet that is to be attached");
+            for (const ApplicationWish &wish : desired_.applications)
+                wait("applications of " + wish.grant.cgroup,
+                     "no interface is there yet that is to be attached");
         }
         plan_option_rules();
         plan_rest();
@@ -124,6 +128,7 @@ class Planner {
     void plan_engine();
     void plan_rules();
     void plan_option_rules();
+    void plan_applications();
     void remove_rule(const std::string &selector);
     [[nodiscard]] std::vector<RuleStatus> plan_removals();
     [[nodiscard]] static std::vector<Action> placed(const UseWish &wish, std::vector<Action> changes,
@@ -373,6 +378,45 @@ void Planner::plan_option_rules() {
                                          : fmt::format("option rules: {}", fmt::join(texts, "; "))});
 }
 
+void Planner::plan_applications() {
+    std::set<std::string> stay;
+    for (std::size_t i = 0; i < desired_.applications.size(); i++) {
+        ApplicationGrant wanted = desired_.applications[i].grant;
+        if (!facts_.cgroups[i]) {
+            wait("applications of " + wanted.cgroup, facts_.cgroups[i].error().what);
+            continue;
+        }
+        wanted.cgroup = *facts_.cgroups[i];
+        const std::string object = "applications of " + wanted.cgroup;
+        stay.insert(wanted.cgroup);
+        plan_.objects.push_back(object);
+        const auto live = std::ranges::find(facts_.applications, wanted.cgroup, &ApplicationGrant::cgroup);
+        const auto sorted = [](std::vector<std::string> names) {
+            std::ranges::sort(names);
+            return names;
+        };
+        if (live != facts_.applications.end() && live->problem.empty() && live->max_cost == wanted.max_cost &&
+            sorted(live->policies) == sorted(wanted.policies))
+            continue;
+        plan_.actions.push_back(
+            {.kind = Kind::application,
+             .object = object,
+             .text =
+                 fmt::format("{} may choose: {}{}", object,
+                             wanted.policies.empty() ? std::string("no policy")
+                                                     : fmt::format("{}", fmt::join(wanted.policies, ", ")),
+                             wanted.max_cost ? fmt::format(", cost at most {}", *wanted.max_cost) : ""),
+             .grant = wanted});
+    }
+    for (const ApplicationGrant &live : facts_.applications)
+        if (!stay.contains(live.cgroup))
+            plan_.actions.push_back(
+                {.kind = Kind::no_application,
+                 .object = "applications of " + live.cgroup,
+                 .text = fmt::format("applications of {} may choose no more", live.cgroup),
+                 .name = live.cgroup});
+}
+
 // What is there and nothing asks for; last, so that there is never less than before.
 void Planner::plan_rest() {
     for (const PathStatus &path : status_.paths) {
@@ -489,6 +533,12 @@ Result<Facts> look(const Instance &instance, const Desired &desired) {
     Facts facts{.status = std::move(*status), .interfaces = std::move(*interfaces)};
     for (const OptionRuleStatus &one : *option_rules)
         facts.option_rules.push_back(one.rule);
+    auto applications = application_grants(instance);
+    if (!applications)
+        return std::unexpected(applications.error());
+    facts.applications = std::move(*applications);
+    for (const ApplicationWish &wish : desired.applications)
+        facts.cgroups.push_back(canonical_cgroup(wish.grant.cgroup));
     std::set<std::string> seen;
     for (const RuleWish &rule : desired.rules) {
         auto selector = instance.canonical_selector(rule.selector);
@@ -522,6 +572,14 @@ Result<std::vector<std::string>> perform(Instance &instance, const Desired &desi
         return nothing_more(instance.forget_path(action.name));
     case Action::Kind::option_rules:
         return set_option_rules(instance, desired);
+    case Action::Kind::application: {
+        auto done = grant_applications(instance, action.grant);
+        if (!done)
+            return std::unexpected(done.error());
+        return std::move(done->warnings);
+    }
+    case Action::Kind::no_application:
+        return nothing_more(revoke_applications(instance, {action.name}));
     case Action::Kind::detach:
         break;
     }

@@ -14,7 +14,19 @@
 namespace mps::config {
 
 struct Action {
-    enum class Kind { attach, attributes, fallback, engine, rule, unrule, option_rules, detach, forget };
+    enum class Kind {
+        attach,
+        attributes,
+        fallback,
+        engine,
+        rule,
+        unrule,
+        option_rules,
+        application,
+        no_application,
+        detach,
+        forget
+    };
     Kind kind = Kind::attach;
     std::string object{}; // what it is about: "interface lte0", "default policy", "engine", "rule rport=443"
     std::string text{};   // what is to change, for people
@@ -29,6 +41,7 @@ struct Action {
     Direction direction = Direction::both;
     std::vector<Setting> settings{};
     std::optional<std::uint32_t> position{}; // of a rule
+    ApplicationGrant grant{};
 };
 
 // What is desired but cannot be done yet.
@@ -49,6 +62,9 @@ struct Facts {
     // Of each rule that is desired: its selector as status has it, or why it cannot be had.
     std::vector<Result<std::string>> selectors{};
     std::vector<OptionRule> option_rules{};
+    std::vector<ApplicationGrant> applications{};
+    // Of each cgroup that is desired: its path as `applications` have it, or why it cannot be had.
+    std::vector<Result<std::string>> cgroups{};
 };
 
 [[nodiscard]] Result<Facts> look(const Instance &instance, const Desired &desired);
@@ -75,6 +91,7 @@ struct Reconciled {
 
 // What runs now as the sections of a file.
 [[nodiscard]] std::vector<Section> exported(const Status &status,
-                                            const std::vector<OptionRule> &option_rules = {});
+                                            const std::vector<OptionRule> &option_rules = {},
+                                            const std::vector<ApplicationGrant> &applications = {});
 
 } // namespace mps::config

@@ -21,7 +21,7 @@ constexpr std::string_view looking = "looking at what there is";
 
 bool takes_away(const Action &action) {
     return action.kind == Action::Kind::unrule || action.kind == Action::Kind::detach ||
-           action.kind == Action::Kind::forget;
+           action.kind == Action::Kind::forget || action.kind == Action::Kind::no_application;
 }
 
 } // namespace

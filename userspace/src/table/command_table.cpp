@@ -848,6 +848,67 @@ std::span<const Command> commands() {
             .examples = {{"cc unload all", ""}, {"cc unload lia --drain=0", "gone when its last user is"}},
         },
         {
+            .verb = "app",
+            .sub_verb = "attach",
+            .group = Group::applications,
+            .changes = true,
+            .summary = "let the applications of a cgroup choose for their own MPTCP connections",
+            .description =
+                {
+                    "By socket options (mps/socket_options.h, docs/application-interface.md): which of the allowed policies, which interfaces "
+                    "not, at what cost at most; and what there is of subflows, quotas and reasons. An application can say it of its own sockets "
+                    "only, with any rights, before and after connect(), and of a listener for what it accepts. What it says goes before "
+                    "rules and the default.",
+                    "For the processes whose sockets are made in the cgroup and below it. Every socket option call of theirs passes two "
+                    "programs (docs tell what that costs), so the root of all cgroups is a bad choice. A cgroup that is removed takes it "
+                    "along: of services, name a slice above them.",
+                    "Said again of the same cgroup it replaces what was said before. Needs something attached, and stays until 'app detach' or "
+                    "'detach --all'.",
+                },
+            .options =
+                {{.name = "--cgroup",
+                  .value = "PATH",
+                  .text = "which cgroup (v2): its path, below the mount point or whole"},
+                 {.name = "--allow-policy",
+                  .value = "POLICY",
+                  .repeats =
+                      true,
+                  .complete = Complete::policy,
+                  .text = "a policy that may be chosen; may be repeated. Without, none"},
+                 {.name = "--max-cost",
+                  .value = "COST",
+                  .text =
+                      "connections whose application has chosen something use no interface that costs more (path IFACE "
+                      "cost=)"}},
+            .examples =
+                {{"app attach --cgroup user.slice --allow-policy smallest-delay --allow-policy active-standby",
+                  "users' programs may choose between two"},
+                 {"app attach --cgroup system.slice --max-cost 10", "interfaces, but no policy"}},
+        },
+        {
+            .verb = "app",
+            .sub_verb = "list",
+            .group = Group::applications,
+            .json_member = "cgroups",
+            .json_list = true,
+            .summary = "the cgroups whose applications may choose, and what",
+            .examples = {{"app list", ""}},
+        },
+        {
+            .verb = "app",
+            .sub_verb = "detach",
+            .group = Group::applications,
+            .changes = true,
+            .summary = "applications of a cgroup can choose no more",
+            .description = {"What they have chosen counts no more, for connections that live as well."},
+            .options = {{.name = "--cgroup",
+                         .value = "PATH",
+                         .repeats = true,
+                         .text = "which cgroup, as 'app list' shows it; may be repeated"},
+                        {.name = "--all", .text = "every one"}},
+            .examples = {{"app detach --cgroup user.slice", ""}},
+        },
+        {
             .verb = "run",
             .group = Group::applications,
             .summary = "start a command whose TCP connections are MPTCP's",

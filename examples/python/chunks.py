@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Fetches chunks of video, each with a deadline, and keeps off a radio that costs money as long as they are in time.
+
+    chunks.py serve PORT
+    chunks.py fetch HOST PORT [--chunks 10] [--bytes 500000] [--every 1.0] [--not IFACE]
+
+One chunk in `--every` seconds. The policy is asked to be `deadline` for what the server sends; without mpsched it is a download like any other.
+"""
+import argparse
+import socket
+import struct
+import time
+
+try:
+    import mpsched_socket as app
+except ImportError:
+    app = None
+
+
+def receive(connection, octets):
+    while octets:
+        piece = connection.recv(min(octets, 1 << 18))
+        if not piece:
+            raise EOFError
+        octets -= len(piece)
+
+
+def serve(port):
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("", port))
+    listener.listen()
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            while len(wish := connection.recv(8, socket.MSG_WAITALL)) == 8:
+                connection.sendall(bytes(struct.unpack("!Q", wish)[0]))
+
+
+def choose(connection, args):
+    """What is known of the chunks, where anybody wants to know it."""
+    if not app:
+        return "mpsched's module is not installed"
+    try:
+        if "deadline" in app.info(connection).policies:
+            app.policy(connection, "deadline")
+        app.deadline(connection, args.every)
+        app.size(connection, args.bytes)
+        if args.avoid:
+            app.avoid(connection, args.avoid)
+    except OSError as error:
+        return f"nobody steers this connection: {error.strerror}"
+    return f"policy {app.state(connection).rx_policy or 'as for all'}"
+
+
+def fetch(args):
+    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP)
+    connection.connect((args.host, args.port))
+    steered = choose(connection, args)
+    print(steered)
+    late = 0
+    for _ in range(args.chunks):
+        begun = time.monotonic()
+        connection.sendall(struct.pack("!Q", args.bytes))
+        receive(connection, args.bytes)
+        took = time.monotonic() - begun
+        late += took > args.every
+        time.sleep(max(0, args.every - took))
+    print(f"{args.chunks} chunks, {late} late")
+    if steered.startswith("policy"):
+        for one in app.subflows(connection):
+            print(f"  {one.ifname} cost {one.cost} energy {one.energy}: {one.bytes_received} octets")
+    return late
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    verbs = parser.add_subparsers(required=True, dest="verb")
+    server = verbs.add_parser("serve")
+    server.add_argument("port", type=int)
+    client = verbs.add_parser("fetch")
+    client.add_argument("host")
+    client.add_argument("port", type=int)
+    client.add_argument("--chunks", type=int, default=10)
+    client.add_argument("--bytes", type=int, default=500_000)
+    client.add_argument("--every", type=float, default=1.0)
+    client.add_argument("--not", dest="avoid", metavar="IFACE")
+    args = parser.parse_args()
+    return serve(args.port) if args.verb == "serve" else fetch(args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
