@@ -172,3 +172,19 @@ TEST_CASE("the size of answers that is known counts at once", "[deadline]")
 	CHECK(large.receive(1000000) > 800);
 	CHECK(small.receive(400000) == 0);
 }
+
+TEST_CASE("what the application says of its messages goes before the parameters", "[deadline]")
+{
+	const deadline_params params{
+		.reserved = 0, .deadline_ms = 4000, .message_bytes = 0, .alpha_pct = 90, .margin_pct = 10};
+	Steered quiet("deadline", &params), hurried("deadline", &params), large("deadline", &params);
+	mps_view view = view_of({{.srtt_us = 14000, .cost = 1}, {.cost = 10}}, {.unsent_bytes = 1000000});
+
+	CHECK(quiet.allowed(view) == first);
+	view.message.deadline_us = 1000000; // 0.9 s for 1 MB at 1 MB/s
+	CHECK(hurried.allowed(view) == (first | second));
+	view.message.deadline_us = 2000000;
+	CHECK(Steered("deadline", &params).allowed(view) == first);
+	view.message.bytes = 2000000; // of which half is not written yet
+	CHECK(large.allowed(view) == (first | second));
+}

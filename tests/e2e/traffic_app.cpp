@@ -143,3 +143,36 @@ TEST_CASE("what is accepted has its listener's choice, and may make another one"
     const Pair third = scene.connect(listener);
     CHECK(scene.down(third, "a policy of the listener's") < idle);
 }
+
+TEST_CASE("a client that fetches chunks with deadlines keeps off the radio that costs money", "[e2e][app]") {
+    Scene scene;
+    scene.mpsched("path lte cost=10 energy=lte");
+    const std::string example = MPS_SOURCE_DIR "/examples/python/chunks.py";
+    ProcessOptions server{.netns_fd = scene.network.b().fd()}, client{.netns_fd = scene.network.a().fd()};
+    for (ProcessOptions *one : {&server, &client})
+        one->environment = {{"PYTHONPATH", MPS_SOURCE_DIR "/loader/python"},
+                            {"PYTHONDONTWRITEBYTECODE", "1"}};
+    const Process serving = must(Process::start({"python3", example, "serve", "7000"}, server));
+    // What came over lte, by the device's counter.
+    const auto fetch = [&](const std::string &when) {
+        const auto bytes = [&] { return must(read_counters(scene.network.a())).devices.at("lte").rx_bytes; };
+        const auto before = bytes();
+        ProcessResult result;
+        const auto done = [&] {
+            result = must(run_process({"python3", example, "fetch", scene.network.address(Side::b, 0), "7000",
+                                       "--chunks", "5", "--bytes", "400000", "--every", "0.7"},
+                                      client));
+            return result.err.find("refused") == std::string::npos;
+        };
+        REQUIRE(wait_until(done, 10s) >= 0);
+        INFO(result.err);
+        CHECK(result.exit_code <= 1); // how many were late
+        const auto over_lte = bytes() - before;
+        report(fmt::format("{}: {} octets over lte; {}", when, over_lte, result.out));
+        return over_lte;
+    };
+    const auto without = fetch("as for all");
+    CHECK(without > 300'000);
+    scene.mpsched(fmt::format("app attach --cgroup {} --allow-policy deadline", scene.group.path()));
+    CHECK(fetch("with deadlines") * 10 < without * 4);
+}

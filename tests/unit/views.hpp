@@ -141,6 +141,8 @@ mps_view random_view(Random &random) {
     view.token = static_cast<std::uint32_t>(random());
     view.self = random() % (MPS_MAX_SUBFLOWS + 1);
     view.direction = random() % 2 ? MPS_DIRECTION_RX : MPS_DIRECTION_TX;
+    view.message.bytes = random() % 2 ? any_number<std::uint64_t>(random, 1u << 22) : 0;
+    view.message.deadline_us = random() % 2 ? any_number<std::uint32_t>(random, 10000000) : 0;
     for (std::uint32_t i = 0; i < MPS_MAX_SUBFLOWS; i++) {
         mps_subflow_view &sf = view.sf[i];
 

@@ -180,16 +180,18 @@ ApplicationGrant describe(const InstallationPaths &paths, const Grant &one) {
     return result;
 }
 
-// Connections look again, and what nobody refers to any more goes. `others`: also those without a choice may be concerned.
-Result<void> settle(Session &session) {
+// What nobody refers to any more goes. `anew`: something that was there has changed, so connections look again.
+Result<void> settle(Session &session, bool anew) {
     const auto grants = read_grants(session.pins);
     MPS_TRY(grants);
     MPS_TRY(session.config.update([&](mps_config &c) {
         c.flags &= ~static_cast<std::uint32_t>(MPS_CONFIG_APPS);
         if (!grants->empty())
             c.flags |= MPS_CONFIG_APPS;
+        if (!anew)
+            return;
         c.choice += std::uint64_t{1} << 32;
-        c.path_epoch++;
+        c.flags &= ~static_cast<std::uint32_t>(MPS_CONFIG_NEW_ONLY);
     }));
     MPS_TRY(settle_peers(session));
     MPS_TRY(session.slots().collect());
@@ -236,7 +238,7 @@ Result<ApplicationResult> grant_in(Session &session, const ApplicationGrant &wan
                 return std::unexpected(done.error());
             }
         }
-        MPS_TRY(settle(session));
+        MPS_TRY(settle(session, before.serial != 0));
     }
     result.grant = describe(session.paths, *one);
     return result;
@@ -310,7 +312,7 @@ Result<std::vector<std::string>> revoke_applications(const Instance &instance,
         result.push_back(path);
     }
     if (!result.empty())
-        MPS_TRY(settle(*session));
+        MPS_TRY(settle(*session, true));
     return result;
 }
 

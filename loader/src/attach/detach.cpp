@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "apps/grants.hpp"
 #include "attach/hooks.hpp"
 #include "attach/interface.hpp"
 #include "attach/levers.hpp"
@@ -324,6 +325,9 @@ Result<DetachResult> detach_pinned(const Instance::Impl &impl, const DetachReque
         if (!has_default_attributes(entry.path))
             result.forgotten.push_back(path_name(entry.path));
     }
+    const auto grants = read_grants(session->pins);
+    for (const Grant &one : grants ? *grants : std::vector<Grant>{})
+        result.warnings.push_back(fmt::format("applications of {} can choose no more", path_of(one.grant)));
     const auto bpffs = find_bpffs(impl.options);
     MPS_TRY(impl.remove_all(bpffs.value_or("")));
     result.removed_everything = true;
