@@ -86,6 +86,40 @@ void check_refused(int fd) {
         CHECK(get_option(fd, option) == EOPNOTSUPP);
 }
 
+/// A good value at every length and place that there is.
+void check_lengths(int fd, int option) {
+    INFO("option " << option);
+    const std::size_t size = size_of(option);
+    std::vector<char> value(8192, 0);
+    value[0] = option == MPSCHED_DEADLINE; // 0 is none
+    CHECK(set_option(fd, option, value.data(), size) == 0);
+    for (const std::size_t tooShort : {size_t{0}, size_t{1}, size - 1})
+        CHECK(set_option(fd, option, value.data(), tooShort) == EINVAL);
+    CHECK(set_option(fd, option, value.data(), size + 1) == 0);
+    CHECK(set_option(fd, option, value.data(), 4096) == 0);
+    CHECK(set_option(fd, option, value.data(), 4097) == E2BIG);
+    for (const std::size_t at : {size, size + 7, size_t{4095}}) {
+        value[at] = 1;
+        CHECK(set_option(fd, option, value.data(), 4096) == E2BIG);
+        CHECK(set_option(fd, option, value.data(), at) == 0);
+        value[at] = 0;
+    }
+    std::ranges::copy_n(value.begin(), static_cast<std::ptrdiff_t>(size), value.begin() + 4099);
+    CHECK(set_option(fd, option, value.data() + 4099, size) == 0); // misaligned
+    CHECK(::setsockopt(fd, MPSCHED_SOL_MPTCP, option, value.data(), static_cast<socklen_t>(-1)) == -1);
+    CHECK(::setsockopt(fd, MPSCHED_SOL_MPTCP, option, value.data(), 0x7fffffff) == -1);
+    CHECK(set_option(fd, option, nullptr, size) == EFAULT);
+    CHECK(set_option(fd, option, reinterpret_cast<void *>(0xffff888000000000ull), size) == EFAULT);
+    // The last octets of a page before one that is not there.
+    void *pages = ::mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(pages != MAP_FAILED);
+    std::memcpy(static_cast<char *>(pages) + 4096 - size, value.data(), size);
+    REQUIRE(::mprotect(static_cast<char *>(pages) + 4096, 4096, PROT_NONE) == 0);
+    CHECK(set_option(fd, option, static_cast<char *>(pages) + 4096 - size, size) == 0);
+    CHECK(set_option(fd, option, static_cast<char *>(pages) + 4096 - size + 1, size) == EFAULT);
+    ::munmap(pages, 8192);
+}
+
 } // namespace
 
 TEST_CASE("without a grant, outside its cgroup and its namespace the kernel answers as ever", "[e2e][app]") {
@@ -124,39 +158,8 @@ TEST_CASE("values of every length and kind are taken or refused by the rules of 
     scene.mpsched("path lte cost=3");
     scene.allow("--allow-policy weighted --max-cost 5");
     const Fd fd = scene.socket();
-    for (const int option : set_options) {
-        INFO("option " << option);
-        const std::size_t size = size_of(option);
-        std::vector<char> value(8192, 0);
-        value[0] = option == MPSCHED_DEADLINE; // 0 is none
-        CHECK(set_option(fd.get(), option, value.data(), size) == 0);
-        for (const std::size_t tooShort : {size_t{0}, size_t{1}, size - 1})
-            CHECK(set_option(fd.get(), option, value.data(), tooShort) == EINVAL);
-        CHECK(set_option(fd.get(), option, value.data(), size + 1) == 0);
-        CHECK(set_option(fd.get(), option, value.data(), 4096) == 0);
-        CHECK(set_option(fd.get(), option, value.data(), 4097) == E2BIG);
-        for (const std::size_t at : {size, size + 7, size_t{4095}}) {
-            value[at] = 1;
-            CHECK(set_option(fd.get(), option, value.data(), 4096) == E2BIG);
-            CHECK(set_option(fd.get(), option, value.data(), at) == 0);
-            value[at] = 0;
-        }
-        std::ranges::copy_n(value.begin(), static_cast<std::ptrdiff_t>(size), value.begin() + 4099);
-        CHECK(set_option(fd.get(), option, value.data() + 4099, size) == 0); // misaligned
-        CHECK(::setsockopt(fd.get(), MPSCHED_SOL_MPTCP, option, value.data(), static_cast<socklen_t>(-1)) ==
-              -1);
-        CHECK(::setsockopt(fd.get(), MPSCHED_SOL_MPTCP, option, value.data(), 0x7fffffff) == -1);
-        CHECK(set_option(fd.get(), option, nullptr, size) == EFAULT);
-        CHECK(set_option(fd.get(), option, reinterpret_cast<void *>(0xffff888000000000ull), size) == EFAULT);
-        // The last octets of a page before one that is not there.
-        void *pages = ::mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        REQUIRE(pages != MAP_FAILED);
-        std::memcpy(static_cast<char *>(pages) + 4096 - size, value.data(), size);
-        REQUIRE(::mprotect(static_cast<char *>(pages) + 4096, 4096, PROT_NONE) == 0);
-        CHECK(set_option(fd.get(), option, static_cast<char *>(pages) + 4096 - size, size) == 0);
-        CHECK(set_option(fd.get(), option, static_cast<char *>(pages) + 4096 - size + 1, size) == EFAULT);
-        ::munmap(pages, 8192);
-    }
+    for (const int option : set_options)
+        check_lengths(fd.get(), option);
     // Of the others zero is the way back.
     CHECK(state_of(fd.get()).flags == (MPSCHED_HAS_COST_LIMIT | MPSCHED_HAS_DEADLINE | MPSCHED_HAS_SIZE));
     CHECK(set_number(fd.get(), MPSCHED_DEADLINE, 0) == EINVAL);
