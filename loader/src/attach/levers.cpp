@@ -59,7 +59,8 @@ Result<bool> in_use(const Session &session) {
     MPS_TRY(uses);
     return std::any_of(slots->begin(), slots->end(), [&](const Slot &slot) {
         const SlotUse &use = uses->at(slot.number);
-        return has_levers(slot) && (use.is_default || !use.rules.empty() || use.connections || !use.apps.empty());
+        return has_levers(slot) &&
+               (use.is_default || !use.rules.empty() || use.connections || !use.apps.empty());
     });
 }
 
