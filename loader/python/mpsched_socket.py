@@ -23,6 +23,7 @@ STATE, SUBFLOWS = 0x4D10, 0x4D11
 BOTH, SEND, RECEIVE = 0, 1, 2
 LATENCY, THROUGHPUT, COST, ENERGY = 1, 2, 3, 4
 _NONE = 2**64 - 1
+_ROOM = 1024  # the most that socket.getsockopt() takes
 _ENERGY = ("none", "wifi", "3g", "lte", "5g")
 _STATE_FLAGS = {"steered": 17, "in_force": 18}
 _SUBFLOW_FLAGS = {
@@ -102,13 +103,13 @@ def size(sock, octets):
 
 
 def info(sock):
-    version, most, count, _ = struct.unpack_from("=4I", value := sock.getsockopt(SOL_MPTCP, INFO, 4096))
+    version, most, count, _ = struct.unpack_from("=4I", value := sock.getsockopt(SOL_MPTCP, INFO, _ROOM))
     names = [_name(value[16 + 32 * i : 48 + 32 * i]) for i in range(count)]
     return Info(version, None if most == 2**32 - 1 else most, [name for name in names if name])
 
 
 def state(sock):
-    fields = struct.unpack_from("=II32s32sII8IQII", sock.getsockopt(SOL_MPTCP, STATE, 4096))
+    fields = struct.unpack_from("=II32s32sII8IQII", sock.getsockopt(SOL_MPTCP, STATE, _ROOM))
     flags, token, tx, rx, preference, limit, count = fields[:7]
     return State(
         token=token, policy=_name(tx), rx_policy=_name(rx), preference=preference or None,
@@ -119,7 +120,7 @@ def state(sock):
 
 
 def subflows(sock):
-    value = sock.getsockopt(SOL_MPTCP, SUBFLOWS, 4096)
+    value = sock.getsockopt(SOL_MPTCP, SUBFLOWS, _ROOM)
     _, filled, stride, _ = struct.unpack_from("=4I", value)
     result = []
     for i in range(filled):
