@@ -18,6 +18,7 @@
 #include <mps/datapath_abi.h>
 
 #include "abi_4_0_shares.embed.h"
+#include "app_header.embed.h"
 #include "datapath_header.embed.h"
 #include "layout_object.embed.h"
 #include "policy_header.embed.h"
@@ -84,7 +85,8 @@ bool is_room(const std::string &member) { return member.ends_with("_room"); }
 
 TEST_CASE("the tables of layouts have every structure that the headers define") {
     auto defined = structures_in(text_of(policy_header_begin, policy_header_end));
-    const auto pinned = structures_in(text_of(datapath_header_begin, datapath_header_end));
+    auto pinned = structures_in(text_of(datapath_header_begin, datapath_header_end));
+    pinned.merge(structures_in(text_of(app_header_begin, app_header_end)));
     CHECK(defined.size() > 5);
     CHECK(pinned.size() > 10);
     defined.insert(pinned.begin(), pinned.end());
