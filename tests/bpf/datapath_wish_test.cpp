@@ -77,7 +77,9 @@ TEST_CASE("the peer's own MP_PRIO is remembered, and is what leaving restores") 
 TEST_CASE("what our XDP program wrote is not taken for the peer's wish by our TC program") {
     Rig &rig = rig_of_each_family();
     Inside inside(rig.network().a());
-    const Flow &flow = rig.flows()[1];
+    // A packet that no other case has sent: what TC wrote into the same one a moment ago would be met again here.
+    Flow flow = rig.flows()[1];
+    flow.tsval++;
     const Bytes ack = usual_ack(flow).build();
     auto peer_backup = [&] { return rig.remembered()->sf[rig.index_of(flow)].peer_backup; };
 

@@ -45,17 +45,11 @@ std::set<std::string> names_of(const Series &series) {
 
 // A client that says nothing, or the half of it.
 lab::Fd silent_client(const Rig &rig, std::string_view says) {
-    return must(rig.here().run([&] {
-        lab::Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        sockaddr_in to{};
-        to.sin_family = AF_INET;
-        to.sin_port = htons(port);
-        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        REQUIRE(::connect(socket.get(), reinterpret_cast<const sockaddr *>(&to), sizeof to) == 0);
-        REQUIRE(::send(socket.get(), says.data(), says.size(), MSG_NOSIGNAL) ==
-                static_cast<ssize_t>(says.size()));
-        return socket;
-    }));
+    lab::Fd socket = connect_inside(rig.here(), port);
+    REQUIRE(socket);
+    REQUIRE(::send(socket.get(), says.data(), says.size(), MSG_NOSIGNAL) ==
+            static_cast<ssize_t>(says.size()));
+    return socket;
 }
 
 std::string contents(const std::string &path) {

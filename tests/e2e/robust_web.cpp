@@ -71,21 +71,13 @@ class Page {
 };
 
 lab::Fd open_stream(const Rig &rig, const std::string &token) {
-    return must(rig.here().run([&] {
-        lab::Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        const timeval patience{.tv_sec = 20, .tv_usec = 0};
-        ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-        sockaddr_in to{};
-        to.sin_family = AF_INET;
-        to.sin_port = htons(port);
-        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        REQUIRE(::connect(socket.get(), reinterpret_cast<const sockaddr *>(&to), sizeof to) == 0);
-        const std::string text =
-            fmt::format("GET /api/events HTTP/1.1\r\nHost: localhost\r\nX-Mpsched-Token: {}\r\n\r\n", token);
-        REQUIRE(::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL) ==
-                static_cast<ssize_t>(text.size()));
-        return socket;
-    }));
+    lab::Fd socket = connect_inside(rig.here(), port);
+    REQUIRE(socket);
+    const std::string text =
+        fmt::format("GET /api/events HTTP/1.1\r\nHost: localhost\r\nX-Mpsched-Token: {}\r\n\r\n", token);
+    REQUIRE(::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL) ==
+            static_cast<ssize_t>(text.size()));
+    return socket;
 }
 
 // Until there are so many events; what came so far where the other end closes.

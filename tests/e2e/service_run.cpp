@@ -12,9 +12,7 @@
 
 namespace mps::robust {
 
-namespace {
-
-lab::Fd connected(const lab::Namespace &ns, std::uint16_t port) {
+lab::Fd connect_inside(const lab::Namespace &ns, std::uint16_t port) {
     return must(ns.run([&] {
         lab::Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
         const timeval patience{.tv_sec = 20, .tv_usec = 0};
@@ -29,10 +27,8 @@ lab::Fd connected(const lab::Namespace &ns, std::uint16_t port) {
     }));
 }
 
-} // namespace
-
 HttpAnswer http_exchange(const lab::Namespace &ns, std::uint16_t port, const std::string &text) {
-    const lab::Fd socket = connected(ns, port);
+    const lab::Fd socket = connect_inside(ns, port);
     HttpAnswer answer;
     if (socket.get() < 0)
         return answer;
