@@ -44,7 +44,6 @@ class Watcher {
     [[nodiscard]] Result<std::vector<Message>> receive();
     // One line, to be put under this host's name; the last one counts.
     void report(const std::string &line) const;
-    [[nodiscard]] pid_t pid() const { return pid_; }
 
   private:
     Watcher(pid_t pid, Fd socket) : pid_(pid), socket_(std::move(socket)) {}
