@@ -2,10 +2,9 @@
 
 #include "codec/text.hpp"
 
-#include <array>
-
-#include <arpa/inet.h>
 #include <fmt/format.h>
+
+#include "base/addresses.hpp"
 
 namespace mps::codec {
 
@@ -18,12 +17,6 @@ bool has_telling_title(unsigned subtype) {
 
 // Bits that say which fields there are.
 bool is_told(const FlagInfo &flag) { return flag.subtype == MPTCP_SUB_DSS && flag.bit != MPTCP_DSS_F; }
-
-std::string internet_address(int family, ByteView octets) {
-    std::array<char, INET6_ADDRSTRLEN> text{};
-    inet_ntop(family, octets.data(), text.data(), text.size());
-    return text.data();
-}
 
 std::string fields_text(const MptcpOption &option, const FormInfo &form) {
     std::string all;
@@ -54,9 +47,9 @@ std::string field_text(mptcp_field field, ByteView octets) {
     case Shown::number:
         return fmt::to_string(number_of(octets));
     case Shown::ipv4:
-        return internet_address(AF_INET, octets);
+        return mps::address_text(AF_INET, octets.data());
     case Shown::ipv6:
-        return internet_address(AF_INET6, octets);
+        return mps::address_text(AF_INET6, octets.data());
     case Shown::reason: {
         const auto number = static_cast<unsigned>(number_of(octets));
         const std::string_view text = reset_reason(number);
@@ -97,7 +90,7 @@ std::string option_text(const MptcpOption &option) {
 }
 
 std::string address_text(const Endpoint &end) {
-    return internet_address(end.ipv6 ? AF_INET6 : AF_INET, end.address);
+    return mps::address_text(end.ipv6 ? AF_INET6 : AF_INET, end.address.data());
 }
 
 std::string endpoint_text(const Endpoint &end) {

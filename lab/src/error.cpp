@@ -2,10 +2,11 @@
 #include <mpsched/lab/error.hpp>
 
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "base/errno.hpp"
 
 namespace mps::lab {
 namespace {
@@ -24,15 +25,10 @@ std::string_view usual_hint(int err) {
 
 } // namespace
 
-std::string errno_name(int err) {
-    const char *name = ::strerrorname_np(err);
-    return name != nullptr ? std::string(name) : fmt::format("errno {}", err);
-}
-
 std::unexpected<Error> os_error(std::string_view op, std::string_view object, int err,
                                 std::string_view hint) {
-    const char *text = ::strerrordesc_np(err);
-    auto what = fmt::format("cannot {} {}: {} ({})", op, object, text != nullptr ? text : "unknown error",
+    const std::string words = errno_words(err);
+    auto what = fmt::format("cannot {} {}: {} ({})", op, object, words.empty() ? "unknown error" : words,
                             errno_name(err));
     return std::unexpected(Error{std::move(what), std::string(hint.empty() ? usual_hint(err) : hint), err});
 }

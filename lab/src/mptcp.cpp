@@ -5,8 +5,10 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <span>
 
-#include <mpsched/lab/fd.hpp>
+#include "base/addresses.hpp"
+#include "base/fd.hpp"
 #include <mpsched/lab/mptcp_abi.hpp>
 
 #include <arpa/inet.h>
@@ -21,26 +23,20 @@ namespace {
 
 constexpr std::size_t max_subflows = 16;
 
-std::string address_text(const sockaddr_storage &address) {
-    std::array<char, INET6_ADDRSTRLEN> text{};
+std::string text_of(const sockaddr_storage &address) {
     if (address.ss_family == AF_INET) {
-        const auto &v4 = reinterpret_cast<const sockaddr_in &>(address);
-        ::inet_ntop(AF_INET, &v4.sin_addr, text.data(), text.size());
-    } else if (address.ss_family == AF_INET6) {
-        const auto &v6 = reinterpret_cast<const sockaddr_in6 &>(address);
-        if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {
-            ::inet_ntop(AF_INET, &v6.sin6_addr.s6_addr[12], text.data(), text.size());
-        } else {
-            ::inet_ntop(AF_INET6, &v6.sin6_addr, text.data(), text.size());
-        }
+        return address_text(AF_INET, &reinterpret_cast<const sockaddr_in &>(address).sin_addr);
     }
-    return text.data();
+    if (address.ss_family == AF_INET6) {
+        return address_text(std::span(reinterpret_cast<const sockaddr_in6 &>(address).sin6_addr.s6_addr));
+    }
+    return {};
 }
 
 std::string endpoint_text(const sockaddr_storage &address) {
     // The port has the same place in both families.
     const auto port = ntohs(reinterpret_cast<const sockaddr_in &>(address).sin_port);
-    const auto host = address_text(address);
+    const auto host = text_of(address);
     return host.find(':') != std::string::npos ? fmt::format("[{}]:{}", host, port)
                                                : fmt::format("{}:{}", host, port);
 }
@@ -50,8 +46,8 @@ SubflowSample make_subflow(std::uint32_t id, const abi::mptcp_subflow_addrs &add
     s.id = id;
     s.local = endpoint_text(addrs.local);
     s.remote = endpoint_text(addrs.remote);
-    s.local_address = address_text(addrs.local);
-    s.remote_address = address_text(addrs.remote);
+    s.local_address = text_of(addrs.local);
+    s.remote_address = text_of(addrs.remote);
     s.tcp_state = info.tcpi_state;
     s.rtt_us = info.tcpi_rtt;
     s.cwnd = info.tcpi_snd_cwnd;

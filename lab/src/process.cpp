@@ -1,172 +1,79 @@
 // SPDX-License-Identifier: MIT
 #include <mpsched/lab/process.hpp>
 
-#include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <optional>
 #include <thread>
 
 #include <mpsched/lab/cleanup.hpp>
-#include <mpsched/lab/fd.hpp>
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
 
+#include "base/child.hpp"
+#include "base/fd.hpp"
+
 namespace mps::lab {
 namespace {
 
-struct Pipe {
-    Fd read;
-    Fd write;
-};
-
-Result<Pipe> make_pipe() {
-    std::array<int, 2> fds{};
-    if (::pipe2(fds.data(), O_CLOEXEC) != 0) {
-        return os_error("make", "a pipe", errno);
+std::unexpected<Error> not_started(const std::string &name, const NotStarted &why) {
+    switch (why.step) {
+    case NotStarted::Step::netns:
+        return os_error("enter the network namespace for", name, why.err);
+    case NotStarted::Step::program:
+        return os_error("run", name, why.err, why.err == ENOENT ? "is it installed, and in PATH?" : "");
+    case NotStarted::Step::process:
+        break;
     }
-    return Pipe{Fd(fds[0]), Fd(fds[1])};
+    return os_error("start", name, why.err);
 }
 
-/// Between us and a child. The child's ends are `in.read` and the others' `write`.
+/// A pipe for each standard descriptor. Without input the child reads /dev/null.
 struct Pipes {
     Pipe in;
     Pipe out;
     Pipe err;
-    Pipe report; // says that exec failed, see StartFailure
 
-    void close_childs_ends() {
-        for (Fd *fd : {&in.read, &out.write, &err.write, &report.write}) {
-            fd->reset();
+    static Result<Pipes> make(bool with_input) {
+        Pipes pipes;
+        for (Pipe *pipe : {&pipes.in, &pipes.out, &pipes.err}) {
+            auto made = make_pipe();
+            if (!made) {
+                return os_error("make", "a pipe", made.error(), "raise `ulimit -n`");
+            }
+            *pipe = std::move(*made);
         }
+        if (!with_input) {
+            pipes.in.write.reset();
+            pipes.in.read = Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+        }
+        return pipes;
     }
 };
-
-/// Without input the child reads /dev/null.
-Result<Pipes> make_pipes(bool with_input) {
-    Pipes pipes;
-    for (Pipe *pipe : {&pipes.in, &pipes.out, &pipes.err, &pipes.report}) {
-        auto made = make_pipe();
-        if (!made) {
-            return std::unexpected(made.error());
-        }
-        *pipe = std::move(*made);
-    }
-    if (!with_input) {
-        pipes.in.write.reset();
-        pipes.in.read = Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-    }
-    return pipes;
-}
-
-// What the child reports through the start pipe when it does not get as far as exec.
-struct StartFailure {
-    int err;
-    bool in_netns;
-};
-
-// Runs in the forked child of a possibly multi-threaded process: only async-signal-safe calls, no allocation.
-[[noreturn]] void become(char *const *argv, char *const *envp, int netns_fd, int in, int out, int err,
-                         int report) {
-    const auto give_up = [report](bool in_netns) {
-        const StartFailure failure{errno, in_netns};
-        [[maybe_unused]] const auto written = ::write(report, &failure, sizeof(failure));
-        ::_exit(127);
-    };
-    ::setpgid(0, 0);
-    sigset_t none;
-    sigemptyset(&none);
-    ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    ::signal(SIGPIPE, SIG_DFL);
-    if (netns_fd >= 0 && ::setns(netns_fd, CLONE_NEWNET) != 0) {
-        give_up(true);
-    }
-    if (::dup2(in, 0) < 0 || ::dup2(out, 1) < 0 || ::dup2(err, 2) < 0) {
-        give_up(false);
-    }
-    ::execvpe(argv[0], argv, envp);
-    give_up(false);
-    ::_exit(127);
-}
-
-std::vector<char *> pointers(std::vector<std::string> &strings) {
-    std::vector<char *> result;
-    result.reserve(strings.size() + 1);
-    for (auto &s : strings) {
-        result.push_back(s.data());
-    }
-    result.push_back(nullptr);
-    return result;
-}
-
-std::vector<std::string> environment_with(const std::vector<std::pair<std::string, std::string>> &additions) {
-    std::vector<std::string> result;
-    for (char **entry = environ; *entry != nullptr; ++entry) {
-        const std::string_view text(*entry);
-        const auto key = text.substr(0, text.find('='));
-        if (std::ranges::none_of(additions, [&](const auto &added) { return added.first == key; })) {
-            result.emplace_back(text);
-        }
-    }
-    for (const auto &[key, value] : additions) {
-        result.push_back(key + "=" + value);
-    }
-    return result;
-}
 
 } // namespace
 
 struct Process::Impl {
     std::string name;
-    pid_t pid = -1;
-    Fd pidfd;
+    Child child;
     Fd ended; // eventfd: tells the pump that the child is dead and only what is in the pipes remains
     Fd in;
     Fd out;
     Fd err;
     std::string input;
     ProcessResult result;
-    std::optional<int> wait_status;
     std::thread pump;
     CleanupGuard guard;
 
     ~Impl() {
-        if (!wait_status) {
-            ::kill(-pid, SIGKILL);
-            reap(-1);
-        }
+        child.end();
         finish();
-    }
-
-    /// Returns when the child runs its program, or with what kept it from that.
-    Result<void> await_start(const Fd &report) {
-        StartFailure failure{};
-        ssize_t got = 0;
-        while ((got = ::read(report.get(), &failure, sizeof(failure))) < 0 && errno == EINTR) {
-        }
-        if (got != static_cast<ssize_t>(sizeof(failure)) && pidfd) {
-            return {};
-        }
-        ::kill(-pid, SIGKILL);
-        ::waitpid(pid, nullptr, 0);
-        wait_status = 0;
-        if (got <= 0) {
-            return os_error("watch", name, ENOSYS, "needs Linux 5.3 (pidfd_open)");
-        }
-        return failure.in_netns ? os_error("enter the network namespace for", name, failure.err)
-                                : os_error("run", name, failure.err,
-                                           failure.err == ENOENT ? "is it installed, and in PATH?" : "");
     }
 
     /// Our ends of the pipes.
@@ -181,17 +88,12 @@ struct Process::Impl {
         }
     }
 
-    bool reap(int timeout_ms) {
-        pollfd ready{pidfd.get(), POLLIN, 0};
-        if (::poll(&ready, 1, timeout_ms) <= 0) {
-            return false;
+    std::optional<Ending> reap(std::chrono::milliseconds longest) {
+        auto ending = child.wait(longest);
+        if (ending) {
+            guard.dismiss();
         }
-        int status = 0;
-        while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-        }
-        wait_status = status;
-        guard.dismiss();
-        return true;
+        return ending;
     }
 
     void finish() {
@@ -282,57 +184,53 @@ Result<Process> Process::start(std::vector<std::string> argv, ProcessOptions opt
     auto impl = std::make_unique<Impl>();
     impl->name = argv[0];
     impl->input = std::move(options.input);
-    auto pipes = make_pipes(!impl->input.empty());
-    impl->ended = Fd(::eventfd(0, EFD_CLOEXEC));
-    if (!pipes || !impl->ended) {
-        return os_error("start", argv[0], EMFILE, "too many open files; raise `ulimit -n`");
+    auto pipes = Pipes::make(!impl->input.empty());
+    if (!pipes) {
+        return std::unexpected(pipes.error());
     }
-    auto environment = environment_with(options.environment);
-    const auto argv_pointers = pointers(argv);
-    const auto env_pointers = pointers(environment);
-
-    const pid_t pid = ::fork();
-    if (pid < 0) {
+    impl->ended = Fd(::eventfd(0, EFD_CLOEXEC));
+    if (!impl->ended) {
         return os_error("start", argv[0], errno);
     }
-    if (pid == 0) {
-        become(argv_pointers.data(), env_pointers.data(), options.netns_fd, pipes->in.read.get(),
-               pipes->out.write.get(), pipes->err.write.get(), pipes->report.write.get());
+    Program program{.words = std::move(argv),
+                    .in = pipes->in.read.get(),
+                    .out = pipes->out.write.get(),
+                    .err = pipes->err.write.get(),
+                    .netns_fd = options.netns_fd,
+                    .own_group = true};
+    for (const auto &[key, value] : options.environment) {
+        program.environment.push_back(key + "=" + value);
     }
-    impl->pid = pid;
-    // Both sides do it, so that the group exists whoever is first.
-    ::setpgid(pid, pid);
-    impl->pidfd = Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-    pipes->close_childs_ends();
-    if (auto started = impl->await_start(pipes->report.read); !started) {
-        return std::unexpected(started.error());
+    auto child = Child::start(program);
+    if (!child) {
+        return not_started(impl->name, child.error());
     }
+    impl->child = std::move(*child);
     impl->take(std::move(*pipes));
-    impl->guard = CleanupGuard([pid] { ::kill(-pid, SIGKILL); });
+    impl->guard = CleanupGuard([pid = impl->child.pid()] { ::kill(-pid, SIGKILL); });
     impl->pump = std::thread([raw = impl.get()] { raw->run_pump(); });
     return Process(std::move(impl));
 }
 
-pid_t Process::pid() const { return impl_->pid; }
+pid_t Process::pid() const { return impl_->child.pid(); }
 
-bool Process::running() { return !impl_->wait_status && !impl_->reap(0); }
+bool Process::running() { return !impl_->reap(std::chrono::milliseconds(0)); }
 
 Result<ProcessResult> Process::wait(std::chrono::milliseconds timeout) {
-    if (!impl_->wait_status && !impl_->reap(static_cast<int>(timeout.count()))) {
+    const auto ending = impl_->reap(timeout);
+    if (!ending) {
         return fail(fmt::format("{} still runs after {:.1f} s", impl_->name,
                                 static_cast<double>(timeout.count()) / 1000),
                     "", ETIMEDOUT);
     }
     impl_->finish();
     auto result = std::move(impl_->result);
-    const int status = impl_->wait_status.value_or(0);
-    result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    result.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    static_cast<Ending &>(result) = *ending;
     return result;
 }
 
 Result<void> Process::signal(int signal_number) {
-    if (impl_->wait_status || ::kill(impl_->pid, signal_number) != 0) {
+    if (!impl_->child.signal(signal_number)) {
         return os_error("signal", impl_->name, ESRCH);
     }
     return {};

@@ -10,9 +10,9 @@
 
 #include <fmt/format.h>
 
-#include "base/log.hpp"
 #include "base/numbers.hpp"
 #include "base/try.hpp"
+#include "common/log.hpp"
 #include "instance_impl.hpp"
 #include "kernel/kernel_probe.hpp"
 #include "kernel/netns.hpp"

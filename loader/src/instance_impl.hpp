@@ -9,7 +9,7 @@
 
 #include "attach/presence.hpp"
 #include "base/fd.hpp"
-#include "base/log.hpp"
+#include "common/log.hpp"
 #include "kernel/netns.hpp"
 #include "mpsched/instance.hpp"
 #include "pins/contract.hpp"

@@ -101,7 +101,7 @@ std::int64_t prio_received(const Rig &rig) {
 std::array<std::uint8_t, 6> mac_of(const std::string &device) {
     std::array<std::uint8_t, 6> mac{};
     ifreq request{};
-    lab::Fd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    Fd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 
     device.copy(request.ifr_name, sizeof(request.ifr_name) - 1);
     REQUIRE(::ioctl(any.get(), SIOCGIFHWADDR, &request) == 0);
@@ -116,7 +116,7 @@ class Wire {
         Inside inside(rig.network().b());
         sockaddr_ll at{};
 
-        out_ = lab::Fd(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+        out_ = Fd(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
         at.sll_family = AF_PACKET;
         at.sll_ifindex = static_cast<int>(if_nametoindex(rig.network().devices().at(path).c_str()));
         REQUIRE(bind(out_.get(), reinterpret_cast<sockaddr *>(&at), sizeof(at)) == 0);
@@ -126,7 +126,7 @@ class Wire {
     }
 
   private:
-    lab::Fd out_;
+    Fd out_;
 };
 
 // Everything that is remembered of a connection, but for how many packets were met: the kernel counts those, too.

@@ -145,8 +145,8 @@ TEST_CASE("sockets that are not steered are told apart") {
 
     // To a listener and back on the loopback device: an established pair of sockets of this host.
     auto pair = [&](int protocol, auto judge) {
-        lab::Fd listener(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, protocol));
-        lab::Fd client(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, protocol));
+        Fd listener(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, protocol));
+        Fd client(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, protocol));
         sockaddr_storage at{};
         auto *v4_at = reinterpret_cast<sockaddr_in *>(&at);
         auto *v6_at = reinterpret_cast<sockaddr_in6 *>(&at);
@@ -164,7 +164,7 @@ TEST_CASE("sockets that are not steered are told apart") {
         REQUIRE(connect(client.get(), reinterpret_cast<sockaddr *>(&at), size) == 0);
         REQUIRE(getsockname(client.get(), reinterpret_cast<sockaddr *>(&at), &size) == 0);
         std::uint16_t client_port = ntohs(v6 ? v6_at->sin6_port : v4_at->sin_port);
-        lab::Fd server(::accept(listener.get(), nullptr, nullptr));
+        Fd server(::accept(listener.get(), nullptr, nullptr));
         REQUIRE(server);
         std::string loopback = v6 ? "::1" : "127.0.0.1";
         judge(Flow{.ipv6 = v6,

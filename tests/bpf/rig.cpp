@@ -74,8 +74,8 @@ Endpoint endpoint(const std::string &address, std::uint16_t port) {
     return out;
 }
 
-lab::Fd open_socket(int family) {
-    lab::Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, lab::abi::ipproto_mptcp));
+Fd open_socket(int family) {
+    Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, lab::abi::ipproto_mptcp));
 
     if (!fd)
         throw std::system_error(errno, std::generic_category(), "socket(IPPROTO_MPTCP)");
@@ -263,7 +263,7 @@ void Rig::build_connection() {
         for (const std::string &device : network_.devices())
             ifindex_.push_back(if_nametoindex(device.c_str()));
     }));
-    server_ = lab::Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    server_ = Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
 
     // A word in each direction makes the connection, and then its joins, fully established.
     char octet = 'x';
@@ -554,7 +554,7 @@ void Rig::show_every_subflow() {
 std::vector<mps_subflow_record> Rig::dump() const {
     Inside inside(network_.a());
     bpf_link *link = bpf_program__attach_iter(object_->progs.mps_dump, nullptr);
-    lab::Fd stream(link ? bpf_iter_create(bpf_link__fd(link)) : -1);
+    Fd stream(link ? bpf_iter_create(bpf_link__fd(link)) : -1);
     std::vector<mps_subflow_record> records;
     packet::Bytes octets;
     std::array<std::uint8_t, 4096> piece{};

@@ -16,8 +16,8 @@
 #include <bpf/bpf.h>
 #include <sched.h>
 
+#include "base/fd.hpp"
 #include <mps/abi.h>
-#include <mpsched/lab/fd.hpp>
 #include <mpsched/lab/mptcp.hpp>
 #include <mpsched/lab/network.hpp>
 
@@ -97,7 +97,7 @@ class Inside {
     Inside &operator=(const Inside &) = delete;
 
   private:
-    lab::Fd before_;
+    Fd before_;
     cpu_set_t cpus_;
 };
 
@@ -180,7 +180,7 @@ class Rig {
     void learn_numbers();
 
     lab::Network network_;
-    lab::Fd listener_, client_, server_;
+    Fd listener_, client_, server_;
     std::vector<Flow> flows_;
     std::vector<std::uint32_t> ifindex_; // of A's devices, by path
     struct datapath *object_ = nullptr;

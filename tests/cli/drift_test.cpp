@@ -3,7 +3,6 @@
 //
 // Help, manual page, completion and documentation say what the command table says: no more, no less.
 
-#include <fstream>
 #include <iterator>
 #include <regex>
 #include <set>
@@ -21,18 +20,14 @@
 #include "mpsched/params.hpp"
 #include "process.hpp"
 #include "table/command_table.hpp"
+#include "temporary_folder.hpp"
 
 namespace {
 
 using mps::table::Command;
 using mps::table::Option;
 using Names = std::set<std::string>;
-
-std::string read_file(const char *path) {
-    std::ifstream file(path);
-    REQUIRE(file);
-    return {std::istreambuf_iterator<char>(file), {}};
-}
+using mps::test::file_text;
 
 Names long_options_in(const std::string &text) {
     static const std::regex pattern("(^|[^-a-z])(--[a-z][a-z-]*)");
@@ -185,7 +180,7 @@ TEST_CASE("the help of a command lists its arguments and options, and only optio
 }
 
 TEST_CASE("the manual page describes every command and option, and only those", "[cli]") {
-    const std::string page = plain(read_file(MPS_MAN_PAGE));
+    const std::string page = plain(file_text(MPS_MAN_PAGE));
     const Names known = all_options();
     CHECK(long_options_in(page) == known);
     for (const Command &command : mps::table::commands()) {
@@ -215,18 +210,18 @@ TEST_CASE("the manual page describes every command and option, and only those", 
 
 TEST_CASE("docs/commands.md is what the table says", "[cli]") {
     INFO("after a change of the table: build/bin/tools/mpsched-generate markdown >docs/commands.md");
-    CHECK(read_file(MPS_COMMANDS_DOC) == output_of({MPS_GENERATE, "markdown"}));
+    CHECK(file_text(MPS_COMMANDS_DOC) == output_of({MPS_GENERATE, "markdown"}));
 }
 
 TEST_CASE("docs/options.md is what the description of the options says", "[cli]") {
     INFO("after a change of mptcp_options.h: build/bin/tools/mpsched-generate options >docs/options.md");
-    CHECK(read_file(MPS_OPTIONS_DOC) == output_of({MPS_GENERATE, "options"}));
+    CHECK(file_text(MPS_OPTIONS_DOC) == output_of({MPS_GENERATE, "options"}));
 }
 
 TEST_CASE("docs/configuration.md and mpsched.toml(5) are what the table of keys says", "[cli]") {
     INFO(
         "after a change of the table: build/bin/tools/mpsched-generate settings-markdown >docs/configuration.md");
-    CHECK(read_file(MPS_SOURCE_DIR "/docs/configuration.md") ==
+    CHECK(file_text(MPS_SOURCE_DIR "/docs/configuration.md") ==
           output_of({MPS_GENERATE, "settings-markdown"}));
     const std::string page = plain(output_of({MPS_GENERATE, "settings-man"}));
     for (const mps::config::Key &key : mps::config::keys()) {
@@ -242,7 +237,7 @@ TEST_CASE("docs/configuration.md and mpsched.toml(5) are what the table of keys 
 TEST_CASE("docs/metrics.md is what the catalogue of metrics says", "[cli]") {
     INFO(
         "after a change of the catalogue: build/bin/tools/mpsched-generate metrics-markdown >docs/metrics.md");
-    CHECK(read_file(MPS_SOURCE_DIR "/docs/metrics.md") == output_of({MPS_GENERATE, "metrics-markdown"}));
+    CHECK(file_text(MPS_SOURCE_DIR "/docs/metrics.md") == output_of({MPS_GENERATE, "metrics-markdown"}));
 }
 
 TEST_CASE("mpschedd(8) has the options that mpschedd has", "[cli]") {
@@ -350,7 +345,7 @@ TEST_CASE("zsh and fish are offered what bash is", "[cli]") {
         CHECK(fish_completions(line) == expected);
     }
     for (const char *shell : {".zsh", ".fish"}) {
-        const std::string script = read_file((MPS_COMPLETION + std::string(shell)).c_str());
+        const std::string script = file_text(MPS_COMPLETION + std::string(shell));
         INFO(shell);
         CHECK_FALSE(std::regex_search(script, std::regex("@[A-Z_]+@")));
         for (const Command &command : mps::table::commands()) {

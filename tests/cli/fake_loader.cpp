@@ -9,33 +9,32 @@
 //   MPS_FAKE_EMPTY  nothing is installed, there are no connections
 //   MPS_FAKE_THROW  open() throws
 
+#include "fake_loader.hpp"
+
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <stdexcept>
 #include <thread>
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <unistd.h>
 
-#include "mpsched/applications.hpp"
 #include "mpsched/check.hpp"
-#include "mpsched/congestion.hpp"
-#include "mpsched/events.hpp"
-#include "mpsched/explain.hpp"
 #include "mpsched/gateway.hpp"
-#include "mpsched/instance.hpp"
 #include "mpsched/log.hpp"
-#include "mpsched/sampler.hpp"
-#include "mpsched/trace.hpp"
 
 namespace mps {
+
+using namespace fake;
 
 namespace {
 
 LogSink sink;
+
+} // namespace
+
+namespace fake {
 
 const char *environment(const char *name) {
     const char *value = std::getenv(name);
@@ -95,6 +94,14 @@ Param quantum() {
             .text = "how long a share is looked at"};
 }
 
+PathStatus path_of(const std::string &name, std::uint32_t ifindex) {
+    return {.name = name, .ifindex = ifindex, .attached = true, .attributes = {.weight = 3}};
+}
+
+} // namespace fake
+
+namespace {
+
 PolicyInfo weighted(bool loaded) {
     PolicyInfo info{.name = "weighted", .doc = "shares by the weights of the paths"};
     info.builtin = true;
@@ -116,29 +123,9 @@ std::vector<PolicyInfo> all_policies() {
     return {pass, weighted(environment("MPS_FAKE_EMPTY") == nullptr), standby};
 }
 
-PathStatus path_of(const std::string &name, std::uint32_t ifindex) {
-    return {.name = name, .ifindex = ifindex, .attached = true, .attributes = {.weight = 3}};
-}
-
 } // namespace
 
 struct Instance::Impl {};
-
-std::unexpected<Error> fail(ErrorCode code, std::string what, std::string hint, std::string detail) {
-    return std::unexpected(Error{code, std::move(what), std::move(hint), std::move(detail)});
-}
-
-std::unexpected<Error> fail(ErrorKind kind, std::string what, std::string hint, std::string detail) {
-    return fail(code_of(kind), std::move(what), std::move(hint), std::move(detail));
-}
-
-ErrorCode code_of(ErrorKind kind) { return kind == ErrorKind::usage ? ErrorCode::usage : ErrorCode::failed; }
-
-Error system_error(int err, std::string_view what, std::string hint) {
-    return {ErrorCode::failed, fmt::format("{}: error {}", what, err), std::move(hint)};
-}
-
-std::string_view to_string(ErrorKind kind) { return kind == ErrorKind::usage ? "usage" : "failed"; }
 
 std::string_view to_string(Answer answer) {
     return answer == Answer::available ? "available" : answer == Answer::missing ? "missing" : "unknown";
@@ -156,30 +143,9 @@ std::string_view to_string(Installation::State state) {
     return state == Installation::State::other_abi ? "other abi" : "complete";
 }
 
-std::string_view to_string(Mode mode) {
-    switch (mode) {
-    case Mode::automatic:
-        return "auto";
-    case Mode::native:
-        return "native";
-    case Mode::generic:
-        return "generic";
-    case Mode::tc:
-        return "tc";
-    }
-    return "";
-}
-
 std::string_view to_string(Role role) { return role == Role::gateway ? "gateway" : "host"; }
 
 Result<Role> parse_role(std::string_view text) { return text == "gateway" ? Role::gateway : Role::host; }
-
-Result<Mode> parse_mode(std::string_view text) {
-    for (const Mode mode : {Mode::automatic, Mode::native, Mode::generic, Mode::tc})
-        if (to_string(mode) == text)
-            return mode;
-    return fail(ErrorCode::usage, "bad mode");
-}
 
 Result<Setting> parse_setting(std::string_view text) {
     const std::size_t at = text.find('=');
@@ -426,92 +392,6 @@ Result<std::vector<ConnectionStatus>> Instance::connections(std::uint32_t) const
     return std::vector<ConnectionStatus>{fresh, steered};
 }
 
-namespace {
-
-OptionRule some_rule() {
-    return {.interface = "wan0", .direction = "in", .option = "mp_join", .action = "neutralise"};
-}
-
-} // namespace
-
-Result<std::vector<OptionRuleStatus>> Instance::option_rules() const {
-    return std::vector<OptionRuleStatus>{
-        {.rule = some_rule(), .matched = 1234, .changed = 1233, .failed = 1}};
-}
-
-Result<OptionRulesResult> Instance::add_option_rule(const OptionRule &rule,
-                                                    std::optional<std::uint32_t> position) {
-    log_call(fmt::format("add_option_rule [{}] {}", option_rule_text(rule), position.value_or(0)));
-    return OptionRulesResult{.added = {rule}, .rules = {rule}};
-}
-
-Result<OptionRulesResult> Instance::remove_option_rules(const std::vector<std::uint32_t> &places) {
-    log_call(fmt::format("remove_option_rules {}", places.size()));
-    return OptionRulesResult{.removed = {some_rule()}};
-}
-
-Result<OptionRulesResult> Instance::set_option_rules(const std::vector<OptionRule> &rules) {
-    log_call(fmt::format("set_option_rules {}", rules.size()));
-    return OptionRulesResult{.added = rules, .rules = rules};
-}
-
-namespace {
-
-CongestionControl some_control() {
-    return {.name = "mps_lia",
-            .state = "loaded",
-            .id = 7,
-            .users = 2,
-            .sockets = {{.netns = "blue",
-                         .local = "192.0.2.1:40000",
-                         .remote = "192.0.2.2:443",
-                         .mptcp = true,
-                         .token = 0x7a3b12cd,
-                         .uid = 1000,
-                         .cgroup = "/user.slice"}}};
-}
-
-CongestionRule some_congestion_rule() {
-    return {.name = "mps_lia",
-            .selector = "rport=443",
-            .plain_tcp = true,
-            .given = 3,
-            .refused = 1,
-            .problem = "no"};
-}
-
-} // namespace
-
-Result<std::vector<CongestionControl>> congestion_controls(const Instance &) {
-    return std::vector<CongestionControl>{some_control(), {.name = "mps_olia", .state = "not loaded"}};
-}
-
-Result<CongestionLoaded> load_congestion(const Instance &, const std::vector<std::string> &names) {
-    log_call(fmt::format("load_congestion {}", names.size()));
-    return CongestionLoaded{.loaded = names, .already = {"mps_balia"}};
-}
-
-Result<CongestionUnloaded> unload_congestion(const Instance &, const std::vector<std::string> &names,
-                                             std::optional<std::chrono::milliseconds> wait) {
-    log_call(fmt::format("unload_congestion {} {}", names.size(), wait ? wait->count() : -1));
-    return CongestionUnloaded{.unloaded = names, .left = {some_control()}};
-}
-
-Result<std::vector<CongestionRule>> congestion_rules(const Instance &) {
-    return std::vector<CongestionRule>{some_congestion_rule()};
-}
-
-Result<CongestionUsed> use_congestion(const Instance &, const CongestionUse &use) {
-    log_call(fmt::format("use_congestion {} [{}] {}", use.name, use.selector, use.plain_tcp));
-    return CongestionUsed{.rule = {.name = use.name, .selector = use.selector}, .before = "cubic"};
-}
-
-Result<std::vector<CongestionRule>> unuse_congestion(const Instance &,
-                                                     const std::optional<std::string> &selector) {
-    log_call(fmt::format("unuse_congestion [{}]", selector.value_or("all")));
-    return std::vector<CongestionRule>{some_congestion_rule()};
-}
-
 Result<std::vector<CounterValue>> Instance::stats() const {
     return std::vector<CounterValue>{
         {.name = "seen", .text = "packets", .value = 1234567},
@@ -538,184 +418,5 @@ Result<CheckedPolicy> check_policy(const std::string &name, const std::vector<Se
 Result<std::vector<Param>> check_engine(const std::vector<Setting> &) { return engine_params(); }
 Result<void> check_selector(std::string_view) { return {}; }
 Result<std::uint32_t> parse_max_connections(std::string_view) { return 16384; }
-
-// Tells, with MPS_FAKE_EVENTS, a few events, once.
-struct Events::Impl {
-    bool told = std::getenv("MPS_FAKE_EVENTS") == nullptr;
-};
-
-Events::Events(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Events::Events(Events &&) noexcept = default;
-Events &Events::operator=(Events &&) noexcept = default;
-Events::~Events() = default;
-// Always readable.
-int Events::fd() const {
-    static const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    return null;
-}
-std::vector<std::string> Events::blind() const { return {"nobody follows the interfaces"}; }
-
-Result<std::vector<Event>> Events::read() {
-    if (std::exchange(impl_->told, true))
-        return std::vector<Event>{};
-    return std::vector<Event>{{.kind = Event::Kind::link_down, .interface = "wan0"},
-                              {.kind = Event::Kind::quota_used_up,
-                               .interface = "lte0",
-                               .about = "5000000000",
-                               .before = "4900000000",
-                               .now = "5000000001"},
-                              {.kind = Event::Kind::failover,
-                               .interface = "wan0",
-                               .now = "lte0",
-                               .why = "silent",
-                               .connections = 3},
-                              {.kind = Event::Kind::verdict,
-                               .interface = "lte0",
-                               .token = 0x7a3b12cd,
-                               .subflow = 2,
-                               .now = "parked"}};
-}
-
-Result<Events> start_events(const Instance &, std::uint32_t) {
-    return Events(std::make_unique<Events::Impl>());
-}
-
-Result<std::string> canonical_cgroup(const std::string &path) { return path; }
-
-Result<std::vector<ApplicationGrant>> application_grants(const Instance &) {
-    return std::vector<ApplicationGrant>{
-        {.cgroup = "/user.slice", .policies = {"weighted", "active-standby"}, .max_cost = 5}};
-}
-
-Result<ApplicationResult> grant_applications(const Instance &, const ApplicationGrant &grant) {
-    log_call(fmt::format("grant_applications {} {} {}", grant.cgroup, fmt::join(grant.policies, ","),
-                         grant.max_cost.value_or(0)));
-    return ApplicationResult{.grant = grant};
-}
-
-Result<std::vector<std::string>> revoke_applications(const Instance &,
-                                                     const std::vector<std::string> &cgroups) {
-    log_call(fmt::format("revoke_applications {}", fmt::join(cgroups, ",")));
-    return cgroups.empty() ? std::vector<std::string>{"/user.slice"} : cgroups;
-}
-
-Result<Explanation> explain(const Instance &instance, std::uint32_t token) {
-    const auto connections = instance.connections();
-    if (!connections)
-        return std::unexpected(connections.error());
-    for (const ConnectionStatus &connection : *connections) {
-        if (connection.token != token)
-            continue;
-        Explanation answer{.connection = connection, .decided_us_ago = 3200, .exact = true};
-        answer.unsent_bytes = 1'200'000;
-        answer.unacked_bytes = answer.window_bytes = 64'000;
-        for (const SubflowStatus &one : connection.subflows) {
-            answer.inputs.push_back({.id = one.id,
-                                     .usable = true,
-                                     .backup = one.backup,
-                                     .steerable = one.steerable,
-                                     .srtt_us = one.srtt_us,
-                                     .cwnd = one.cwnd,
-                                     .in_flight = 4,
-                                     .mss_bytes = 1428,
-                                     .queued_bytes = 12'500,
-                                     .pacing_rate = one.pacing_rate,
-                                     .quota_left_bytes = 5'000'000});
-        }
-        return answer;
-    }
-    return fail(ErrorCode::usage, fmt::format("there is no MPTCP connection {:08x}", token), "see 'conns'");
-}
-
-// Each look a second behind the last, however quickly it is asked for.
-struct Sampler::Impl {
-    const Instance &instance;
-    std::uint64_t looks = 0;
-};
-
-Sampler::Sampler(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Sampler::Sampler(Sampler &&) noexcept = default;
-Sampler &Sampler::operator=(Sampler &&) noexcept = default;
-Sampler::~Sampler() = default;
-
-const std::string &Sampler::unmeasured() const {
-    static const std::string none;
-    return none;
-}
-
-Result<Sample> Sampler::take() {
-    if (const auto done = wanted(); !done)
-        return std::unexpected(done.error());
-    const std::uint64_t n = ++impl_->looks;
-    Sample sample{.monotonic_ns = n * 1'000'000'000, .installed = true};
-    sample.policy = sample.rx_policy = "weighted";
-    sample.paths = {path_of("wan0", 2), path_of("lte0", 3)};
-    sample.connections = *impl_->instance.connections();
-    for (ConnectionStatus &connection : sample.connections)
-        connection.subflows[0].bytes_acked += n * 1'000'000;
-    sample.counters = {{.name = "decided", .text = "decisions", .value = n * 250}};
-    sample.programs = {{.name = "mps_tc_eth", .id = 7, .runs = n * 1000, .time_ns = n * 2'000'000}};
-    return sample;
-}
-
-Result<Sampler> start_sampler(const Instance &instance, bool) {
-    if (const auto done = wanted(); !done)
-        return std::unexpected(done.error());
-    return Sampler(std::make_unique<Sampler::Impl>(instance));
-}
-
-std::string_view to_string(TracePacket::Ours ours) {
-    return ours == TracePacket::Ours::inserted ? "inserted" : "";
-}
-
-// Tells, with MPS_FAKE_TRACE, one packet and one verdict, once.
-struct Trace::Impl {
-    std::vector<std::string> interfaces;
-    bool told = std::getenv("MPS_FAKE_TRACE") == nullptr;
-};
-
-Trace::Trace(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Trace::Trace(Trace &&) noexcept = default;
-Trace &Trace::operator=(Trace &&) noexcept = default;
-Trace::~Trace() = default;
-int Trace::fd() const { return -1; }
-Result<std::uint64_t> Trace::lost() const { return std::getenv("MPS_FAKE_TRACE") ? 3 : 0; }
-const std::vector<std::string> &Trace::interfaces() const { return impl_->interfaces; }
-
-Result<void> Trace::read(const TraceHandlers &handlers) {
-    // An ACK with MP_PRIO and a NOP.
-    static constexpr std::uint8_t packet[] = {
-        0x45, 0,    0, 44, 0, 0, 0x40, 0, 64, 6, 0,    0,    192, 0, 2, 1, 198, 51, 100, 1, 0xc0, 0,
-        0x01, 0xbb, 0, 0,  0, 1, 0,    0, 0,  2, 0x60, 0x10, 0,   1, 0, 0, 0,   0,  30,  3, 0x51, 1};
-    if (impl_->told)
-        return {};
-    impl_->told = true;
-    handlers.packet({.time_ns = 1700000000123456789,
-                     .ifindex = 2,
-                     .interface = "wan0",
-                     .token = 0xdef48bf1,
-                     .subflow = 2,
-                     .ours = TracePacket::Ours::inserted,
-                     .wire_bytes = sizeof packet,
-                     .octets = packet});
-    handlers.verdict({.time_ns = 1700000000123456789,
-                      .token = 0xdef48bf1,
-                      .policy = "weighted",
-                      .subflows = {{.id = 1, .ifindex = 2, .interface = "wan0"},
-                                   {.id = 2,
-                                    .ifindex = 3,
-                                    .interface = "lte0",
-                                    .allowed = false,
-                                    .told_backup = true,
-                                    .by_wake = true}}});
-    return {};
-}
-
-Result<Trace> start_trace(const Instance &, const TraceRequest &request) {
-    auto impl = std::make_unique<Trace::Impl>();
-    impl->interfaces =
-        request.interfaces.empty() ? std::vector<std::string>{"wan0", "lte0"} : request.interfaces;
-    return Trace(std::move(impl));
-}
 
 } // namespace mps

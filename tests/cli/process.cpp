@@ -4,102 +4,63 @@
 #include "process.hpp"
 
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
-#include <stdexcept>
+#include <utility>
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/child.hpp"
+#include "base/errno.hpp"
+#include "base/fd.hpp"
 #include "catch.hpp"
 
 namespace mps::test {
 
 namespace {
 
-struct Pipe {
-    std::array<int, 2> end{-1, -1};
-
-    Pipe() {
-        if (pipe2(end.data(), O_CLOEXEC) != 0)
-            throw std::runtime_error("pipe2");
-    }
-    ~Pipe() {
-        close_end(0);
-        close_end(1);
-    }
-    Pipe(const Pipe &) = delete;
-    Pipe &operator=(const Pipe &) = delete;
-
-    void close_end(std::size_t which) {
-        if (end[which] >= 0)
-            close(end[which]);
-        end[which] = -1;
-    }
-};
-
-// In the child: nothing but system calls, and no return.
-[[noreturn]] void become(const std::vector<std::string> &words, const RunOptions &options, int in, int out,
-                         int err) {
-    // As from a shell: Catch2 or a runner may have changed them.
-    std::signal(SIGPIPE, SIG_DFL);
-    std::signal(SIGINT, SIG_DFL);
-    std::signal(SIGTERM, SIG_DFL);
-    dup2(in, STDIN_FILENO);
-    dup2(err, STDERR_FILENO);
-    switch (options.output) {
-    case RunOptions::Output::pipe:
-    case RunOptions::Output::broken_pipe:
-        dup2(out, STDOUT_FILENO);
-        break;
-    case RunOptions::Output::closed:
-        close(STDOUT_FILENO);
-        break;
-    case RunOptions::Output::full_device:
-        dup2(open("/dev/full", O_WRONLY), STDOUT_FILENO);
-        break;
-    }
-    for (const std::string &one : options.environment)
-        putenv(const_cast<char *>(one.c_str()));
-    std::vector<char *> arguments;
-    for (const std::string &word : words)
-        arguments.push_back(const_cast<char *>(word.c_str()));
-    arguments.push_back(nullptr);
-    execvp(arguments[0], arguments.data());
-    _exit(127);
+Pipe new_pipe() {
+    auto made = make_pipe();
+    if (!made)
+        FAIL("no pipe: " << errno_name(made.error()));
+    return std::move(*made);
 }
 
 } // namespace
 
 Outcome run(const std::vector<std::string> &words, const RunOptions &options) {
-    Pipe in, out, err;
+    Pipe in = new_pipe(), out = new_pipe(), err = new_pipe();
+    const Fd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
     if (options.output == RunOptions::Output::broken_pipe)
-        out.close_end(0);
-    const pid_t child = fork();
-    if (child < 0)
-        throw std::runtime_error("fork");
-    if (child == 0)
-        become(words, options, in.end[0], out.end[1], err.end[1]);
-    in.close_end(0);
-    out.close_end(1);
-    err.close_end(1);
-    if (!options.input.empty() && write(in.end[1], options.input.data(), options.input.size()) !=
+        out.read.reset();
+    auto child = Child::start({.words = words,
+                               .in = in.read.get(),
+                               .out = options.output == RunOptions::Output::closed        ? -1
+                                      : options.output == RunOptions::Output::full_device ? full.get()
+                                                                                          : out.write.get(),
+                               .err = err.write.get(),
+                               .environment = options.environment,
+                               // As from a shell: Catch2 or a runner may have changed them.
+                               .default_signals = {SIGPIPE, SIGINT, SIGTERM}});
+    if (!child)
+        FAIL(words[0] << " does not start: " << errno_name(child.error().err));
+    for (Fd *theirs : {&in.read, &out.write, &err.write})
+        theirs->reset();
+    if (!options.input.empty() && write(in.write.get(), options.input.data(), options.input.size()) !=
                                       static_cast<ssize_t>(options.input.size()))
-        throw std::runtime_error("write");
-    in.close_end(1);
+        FAIL("its input cannot be written");
+    in.write.reset();
 
     Outcome outcome;
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    std::array<pollfd, 2> fds{{{out.end[0], POLLIN, 0}, {err.end[0], POLLIN, 0}}};
+    std::array<pollfd, 2> fds{{{out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}}};
     bool timed_out = false;
     while (fds[0].fd >= 0 || fds[1].fd >= 0) {
         if (std::chrono::steady_clock::now() > deadline) {
             timed_out = true;
-            kill(child, SIGKILL);
+            child->end();
             break;
         }
         if (poll(fds.data(), fds.size(), 100) <= 0)
@@ -115,18 +76,12 @@ Outcome run(const std::vector<std::string> &words, const RunOptions &options) {
             }
             (i == 0 ? outcome.out : outcome.err).append(buffer.data(), static_cast<std::size_t>(got));
             if (i == 1 && options.on_error_output)
-                options.on_error_output(child, outcome.err);
+                options.on_error_output(child->pid(), outcome.err);
         }
-    }
-    int status = 0;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     if (timed_out)
         FAIL("the program did not end within 20 seconds");
-    if (WIFEXITED(status))
-        outcome.exit_code = WEXITSTATUS(status);
-    if (WIFSIGNALED(status))
-        outcome.signal = WTERMSIG(status);
+    static_cast<Ending &>(outcome) = child->wait();
     return outcome;
 }
 

@@ -10,11 +10,11 @@
 
 #include <sys/types.h>
 
+#include "base/child.hpp"
+
 namespace mps::test {
 
-struct Outcome {
-    int exit_code = -1; // -1 if a signal ended it
-    int signal = 0;
+struct Outcome : Ending {
     std::string out;
     std::string err;
 };

@@ -13,6 +13,7 @@
 #include "catch.hpp"
 #include "codec/text.hpp"
 #include "samples.hpp"
+#include "temporary_folder.hpp"
 
 namespace {
 
@@ -22,11 +23,9 @@ using test::Bytes;
 
 const std::string captures = MPS_CAPTURES "/";
 
-Bytes read_file(const std::string &path) {
-    std::ifstream file(path, std::ios::binary);
-    INFO(path);
-    REQUIRE(file);
-    return {std::istreambuf_iterator<char>(file), {}};
+Bytes octets_of(const std::string &path) {
+    const std::string text = test::file_text(path);
+    return {text.begin(), text.end()};
 }
 
 // By Wireshark's name of a field, its values in the packet's options.
@@ -116,7 +115,7 @@ struct Agreement {
 };
 
 void compare(const std::string &name, Agreement &agreement) {
-    const Bytes file = read_file(captures + name + ".pcap");
+    const Bytes file = octets_of(captures + name + ".pcap");
     const Expected expected = read_expected(captures + name + ".tshark");
     auto reader = codec::CaptureReader::open(test::reader_of(file));
 

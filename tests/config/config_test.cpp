@@ -12,6 +12,7 @@
 
 #include "catch.hpp"
 #include "config/plan.hpp"
+#include "temporary_folder.hpp"
 
 namespace {
 
@@ -20,18 +21,9 @@ using namespace mps::config;
 
 class Folder {
   public:
-    Folder() {
-        std::string name = (std::filesystem::temp_directory_path() / "mpsched-config-XXXXXX").string();
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path_ = name;
-    }
-    ~Folder() { std::filesystem::remove_all(path_); }
-    Folder(const Folder &) = delete;
-    Folder &operator=(const Folder &) = delete;
-
-    [[nodiscard]] std::string main() const { return path_ + "/mpsched.toml"; }
+    [[nodiscard]] std::string main() const { return folder_.path("mpsched.toml"); }
     void put(const std::string &name, std::string_view text) const {
-        const std::string file = path_ + "/" + name;
+        const std::string file = folder_.path(name);
         std::filesystem::create_directories(std::filesystem::path(file).parent_path());
         std::ofstream(file) << text;
         // Whatever the umask is here.
@@ -39,7 +31,7 @@ class Folder {
     }
 
   private:
-    std::string path_;
+    TemporaryFolder folder_ = test::temporary_folder("config");
 };
 
 Desired right(std::string_view text) {

@@ -15,6 +15,7 @@
 #include "catch.hpp"
 #include "service/ledger.hpp"
 #include "service/period.hpp"
+#include "temporary_folder.hpp"
 
 namespace {
 
@@ -44,20 +45,12 @@ class Zone {
 
 class Folder {
   public:
-    Folder() : path_((std::filesystem::temp_directory_path() / "mpsched-quota-XXXXXX").string()) {
-        REQUIRE(::mkdtemp(path_.data()) != nullptr);
-    }
-    ~Folder() {
-        ::umount2(path_.c_str(), MNT_DETACH);
-        std::filesystem::remove_all(path_);
-    }
-    Folder(const Folder &) = delete;
-    Folder &operator=(const Folder &) = delete;
-    const std::string &path() const { return path_; }
-    std::string file() const { return path_ + "/quota.db"; }
+    ~Folder() { ::umount2(path().c_str(), MNT_DETACH); }
+    const std::string &path() const { return folder_.path().native(); }
+    std::string file() const { return folder_.path("quota.db"); }
 
   private:
-    std::string path_;
+    TemporaryFolder folder_ = test::temporary_folder("quota");
 };
 
 template <class T>

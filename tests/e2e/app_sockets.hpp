@@ -12,12 +12,12 @@
 
 #include <mps/socket_options.h>
 
-#include <mpsched/lab/fd.hpp>
+#include "base/fd.hpp"
 
 namespace mps::e2e {
 
 /// A stream socket made in this namespace by a thread of this process.
-lab::Fd make_socket(const lab::Namespace &ns, int protocol);
+Fd make_socket(const lab::Namespace &ns, int protocol);
 
 /// 0, or the errno.
 int set_option(int fd, int option, const void *value, std::size_t length);
@@ -35,16 +35,16 @@ class Listener {
     sockaddr_in address() const { return address_; }
 
   private:
-    lab::Fd fd_;
+    Fd fd_;
     sockaddr_in address_{};
 };
 
 /// A connection between both, with as many subflows as there are paths.
 struct Pair {
-    lab::Fd client, accepted;
+    Fd client, accepted;
 
     /// Connects this socket.
-    Pair(lab::Fd socket, const Listener &listener, std::size_t subflows = 2);
+    Pair(Fd socket, const Listener &listener, std::size_t subflows = 2);
 };
 
 /// Writes to one end all the time and reads at the other, until its end.

@@ -11,12 +11,12 @@
 #include <vector>
 
 #include "app_sockets.hpp"
+#include "base/child.hpp"
 #include "cgroup.hpp"
 
 #include <net/if.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -241,17 +241,15 @@ TEST_CASE("any user may choose for his own sockets, and what one chooses is of n
     scene.allow();
     const Fd mine = scene.socket();
     CHECK(set_policy(mine.get(), "weighted") == 0);
-    const pid_t child = ::fork();
-    if (child == 0) {
+    auto child = Child::fork([&] {
         // Without any right left.
         if (::setgid(nobody) || ::setuid(nobody))
-            ::_exit(2);
-        ::_exit(set_policy(mine.get(), "smallest-delay") == 0 && set_policy(mine.get(), "ecf") == ENOENT ? 0
-                                                                                                         : 1);
-    }
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    CHECK(status == 0);
+            return 2;
+        return set_policy(mine.get(), "smallest-delay") == 0 && set_policy(mine.get(), "ecf") == ENOENT ? 0
+                                                                                                        : 1;
+    });
+    REQUIRE(child);
+    CHECK(child->wait().exit_code == 0);
     CHECK(std::string(state_of(mine.get()).policy) == "smallest-delay");
     // Sockets that come after it, also in its very memory, have chosen nothing.
     for (int i = 0; i < 50; i++) {

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include <mpsched/lab/fd.hpp>
+#include "base/fd.hpp"
 
 namespace mps::e2e {
 
@@ -17,7 +17,7 @@ class PrivateBpffs {
     const std::string &path() const { return path_; }
 
   private:
-    lab::Fd mount_;
+    Fd mount_;
     std::string path_;
 };
 

@@ -32,5 +32,4 @@ mps_add_test(robust_service TIER e2e BESIDE TIMEOUT 180 SOURCES robust_service.c
 mps_add_test(robust_metrics TIER e2e BESIDE TIMEOUT 180 SOURCES robust_metrics.cpp LIBS mps_service_run)
 mps_add_test(robust_web TIER e2e BESIDE TIMEOUT 240 SOURCES robust_web.cpp LIBS mps_service_run)
 mps_add_test(robust_fleet TIER e2e BESIDE TIMEOUT 300 SOURCES robust_fleet.cpp LIBS mps_robust mps_store mpsched_loader)
-target_include_directories(robust_fleet PRIVATE "${PROJECT_SOURCE_DIR}/loader/src")
 add_dependencies(robust_fleet mpschedd)

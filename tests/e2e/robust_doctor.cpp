@@ -39,7 +39,7 @@ bool is_told(const Json &lines, const std::string &text) { return lines.dump().c
 // Pure ACKs with a data ACK (RFC 8684 3.3), of a connection that nobody here has.
 void send_foreign_acks(const Rig &rig, std::size_t path, int count) {
     const bool sent = must(rig.network().b().run([&] {
-        const lab::Fd socket(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_TCP));
+        const Fd socket(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_TCP));
         const auto to = e2e::endpoint(rig.network().address(lab::Side::a, path), 0);
         std::array<std::uint8_t, 28> segment{0x12, 0x34, 0x56, 0x78, 0,    0,    0, 1, 0, 0,
                                              0,    1,    0x70, 0x10, 0x01, 0x00, 0, 0, 0, 0,
@@ -54,9 +54,9 @@ void send_foreign_acks(const Rig &rig, std::size_t path, int count) {
     REQUIRE(sent);
 }
 
-lab::Fd connected(const lab::Namespace &ns, const std::string &address, std::uint16_t port) {
+Fd connected(const lab::Namespace &ns, const std::string &address, std::uint16_t port) {
     return must(ns.run([&] {
-        lab::Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP));
+        Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP));
         const auto to = e2e::endpoint(address, port);
         if (::connect(socket.get(), reinterpret_cast<const sockaddr *>(&to), sizeof to))
             FAIL("cannot connect: errno " << errno);
@@ -64,9 +64,9 @@ lab::Fd connected(const lab::Namespace &ns, const std::string &address, std::uin
     }));
 }
 
-lab::Fd plain_listener(const lab::Namespace &ns, std::uint16_t port) {
+Fd plain_listener(const lab::Namespace &ns, std::uint16_t port) {
     return must(ns.run([&] {
-        lab::Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
+        Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP));
         const auto at = e2e::endpoint("0.0.0.0", port);
         if (::bind(socket.get(), reinterpret_cast<const sockaddr *>(&at), sizeof at) ||
             ::listen(socket.get(), 4))

@@ -48,10 +48,10 @@ class Foreign {
         }));
         REQUIRE(err == 0);
     }
-    lab::Fd link_xdp(const Rig &rig, const std::string &device, std::uint32_t flags) const {
+    Fd link_xdp(const Rig &rig, const std::string &device, std::uint32_t flags) const {
         return link(rig, device, xdp(), BPF_XDP, flags);
     }
-    lab::Fd link_tcx(const Rig &rig, const std::string &device) const {
+    Fd link_tcx(const Rig &rig, const std::string &device) const {
         return link(rig, device, tc(), tcx_ingress, 0);
     }
     void filter(const Rig &rig, const std::string &device, std::uint32_t priority) const {
@@ -65,12 +65,12 @@ class Foreign {
     }
 
   private:
-    lab::Fd link(const Rig &rig, const std::string &device, int program, bpf_attach_type where,
-                 std::uint32_t flags) const {
+    Fd link(const Rig &rig, const std::string &device, int program, bpf_attach_type where,
+            std::uint32_t flags) const {
         return must(rig.here().run([&] {
             LIBBPF_OPTS(bpf_link_create_opts, options, .flags = flags);
-            lab::Fd made(bpf_link_create(program, static_cast<int>(::if_nametoindex(device.c_str())), where,
-                                         &options));
+            Fd made(bpf_link_create(program, static_cast<int>(::if_nametoindex(device.c_str())), where,
+                                    &options));
             if (!made)
                 FAIL("cannot attach somebody else's program: errno " << errno);
             return made;
@@ -85,7 +85,7 @@ void knock(const Rig &rig, std::size_t path) {
     const auto &far = rig.network().host(rig.side == lab::Side::a ? lab::Side::b : lab::Side::a);
     const std::string address = rig.network().address(rig.side, path);
     const bool sent = must(far.run([&] {
-        const lab::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
         sockaddr_in to{.sin_family = AF_INET, .sin_port = ::htons(9), .sin_addr = {}, .sin_zero = {}};
         ::inet_pton(AF_INET, address.c_str(), &to.sin_addr);
         bool good = true;
@@ -158,7 +158,7 @@ TEST_CASE("an XDP program of somebody else is not replaced unless that is asked 
     const bool by_link = !native;
     CAPTURE(native, by_link);
     const std::uint32_t flags = native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
-    lab::Fd link;
+    Fd link;
     if (by_link)
         link = foreign.link_xdp(rig, "dsl", flags);
     else
@@ -220,7 +220,7 @@ TEST_CASE("programs of others at TC go on working beside ours and stay when we l
     CAPTURE(how, mode, without_tcx);
     const Environment environment{{"MPS_WITHOUT", without_tcx ? "tcx" : ""}};
     const bool before_us = how.ends_with("before");
-    lab::Fd link;
+    Fd link;
     const auto install = [&] {
         if (how.starts_with("tcx")) {
             link = foreign.link_tcx(rig, "dsl");
@@ -581,7 +581,7 @@ TEST_CASE("programs of ours that somebody took off are told and put back", "[rob
             if (!what.starts_with("link") ||
                 !path.contains(fmt::format("/{}-", ifindex_of(rig.here(), "dsl"))))
                 continue;
-            const lab::Fd link(bpf_obj_get(fmt::format("{}/{}", rig.bpffs().path(), path).c_str()));
+            const Fd link(bpf_obj_get(fmt::format("{}/{}", rig.bpffs().path(), path).c_str()));
             REQUIRE(bpf_link_detach(link.get()) == 0);
         }
         CHECK(our_programs(rig.here(), "dsl").empty());

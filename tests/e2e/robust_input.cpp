@@ -178,7 +178,7 @@ TEST_CASE("without rights nothing works, and the missing capabilities are named"
     const passwd *nobody = ::getpwnam("nobody");
     REQUIRE(nobody != nullptr);
     // By descriptor, which is inherited: the build may lie where nobody else can look.
-    const lab::Fd binary(::open(e2e::Cli::default_binary().c_str(), O_RDONLY));
+    const Fd binary(::open(e2e::Cli::default_binary().c_str(), O_RDONLY));
     const auto as_nobody = [&](Words words, std::vector<std::string> how) {
         how.insert(how.begin(), "setpriv");
         how.push_back(fmt::format("/proc/self/fd/{}", binary.get()));

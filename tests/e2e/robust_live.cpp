@@ -51,7 +51,7 @@ double longest_gap_s(const lab::ThroughputSampler &sampler, double from_s) {
 // What mps_rdonly_cast is in the loaded data path.
 std::optional<bool> reads_with_rdonly_cast(const Rig &rig, const std::string &mode) {
     const char *name = mode == "tc" ? "mps_tc_eth" : "mps_xdp_eth";
-    const lab::Fd program(bpf_obj_get(fmt::format("{}/progs/{}", rig.installation(), name).c_str()));
+    const Fd program(bpf_obj_get(fmt::format("{}/progs/{}", rig.installation(), name).c_str()));
     std::uint32_t maps[64];
     bpf_prog_info info{};
     info.nr_map_ids = 64;
@@ -60,7 +60,7 @@ std::optional<bool> reads_with_rdonly_cast(const Rig &rig, const std::string &mo
     if (bpf_obj_get_info_by_fd(program.get(), &info, &length) != 0)
         return std::nullopt;
     for (std::uint32_t i = 0; i < info.nr_map_ids; i++) {
-        const lab::Fd map(bpf_map_get_fd_by_id(maps[i]));
+        const Fd map(bpf_map_get_fd_by_id(maps[i]));
         bpf_map_info about{};
         length = sizeof about;
         if (bpf_obj_get_info_by_fd(map.get(), &about, &length) != 0 ||

@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "service_run.hpp"
+#include "temporary_folder.hpp"
 
 using namespace mps::robust;
 using namespace mps;
@@ -44,18 +45,12 @@ std::set<std::string> names_of(const Series &series) {
 }
 
 // A client that says nothing, or the half of it.
-lab::Fd silent_client(const Rig &rig, std::string_view says) {
-    lab::Fd socket = connect_inside(rig.here(), port);
+Fd silent_client(const Rig &rig, std::string_view says) {
+    Fd socket = connect_inside(rig.here(), port);
     REQUIRE(socket);
     REQUIRE(::send(socket.get(), says.data(), says.size(), MSG_NOSIGNAL) ==
             static_cast<ssize_t>(says.size()));
     return socket;
-}
-
-std::string contents(const std::string &path) {
-    std::ifstream file(path);
-    REQUIRE(file);
-    return {std::istreambuf_iterator<char>(file), {}};
 }
 
 } // namespace
@@ -121,7 +116,7 @@ TEST_CASE(
     CHECK(http_exchange(rig.here(), port, "GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n").status ==
           421);
 
-    std::vector<lab::Fd> clients;
+    std::vector<Fd> clients;
     for (int i = 0; i < 20; i++)
         clients.push_back(silent_client(rig, i % 2 ? "" : "GET /metrics HTTP/1.1\r\nHost: loc"));
     CHECK(http_get(rig.here(), port, "/metrics").status == 200);
@@ -133,7 +128,7 @@ TEST_CASE(
     CHECK(eventually([&] { return http_get(rig.here(), port, "/metrics").status == 200; }, 20s));
 
     // One that does not stop sending, whatever it is told.
-    const lab::Fd flood = silent_client(rig, "GET / HTTP/1.1\r\n");
+    const Fd flood = silent_client(rig, "GET / HTTP/1.1\r\n");
     std::thread sending([&] {
         const std::string lines(100'000, 'x');
         while (::send(flood.get(), lines.data(), lines.size(), MSG_NOSIGNAL) > 0)
@@ -144,8 +139,8 @@ TEST_CASE(
     sending.join();
 
     // Somebody else has the port.
-    std::optional<lab::Fd> other = must(rig.here().run([&] {
-        lab::Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    std::optional<Fd> other = must(rig.here().run([&] {
+        Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
         sockaddr_in at{};
         at.sin_family = AF_INET;
         at.sin_port = htons(9999);
@@ -201,7 +196,7 @@ TEST_CASE("Prometheus scrapes the metrics, takes the rules, and finds all that r
     CHECK(checked.exit_code == 0);
 
     std::set<std::string> named;
-    const std::string text = contents(rules) + Json::parse(contents(dashboard)).dump();
+    const std::string text = test::file_text(rules) + Json::parse(test::file_text(dashboard)).dump();
     static const std::regex pattern("mpsched_[a-z_]+");
     for (std::sregex_iterator at(text.begin(), text.end(), pattern), end; at != end; ++at)
         named.insert(at->str());

@@ -56,7 +56,7 @@ class Locked {
     }
 
   private:
-    lab::Fd fd_;
+    Fd fd_;
 };
 
 // What the kernel holds under names of ours, of all network namespaces, and what it costs. In use by nobody else only on
@@ -81,7 +81,7 @@ std::uint64_t bytes_of(int fd) {
 Objects objects() {
     Objects found;
     for (std::uint32_t id = 0; !bpf_prog_get_next_id(id, &id);) {
-        const lab::Fd fd(bpf_prog_get_fd_by_id(id));
+        const Fd fd(bpf_prog_get_fd_by_id(id));
         bpf_prog_info info{};
         std::uint32_t length = sizeof info;
         if (fd && !bpf_obj_get_info_by_fd(fd.get(), &info, &length) &&
@@ -91,7 +91,7 @@ Objects objects() {
         }
     }
     for (std::uint32_t id = 0; !bpf_map_get_next_id(id, &id);) {
-        const lab::Fd fd(bpf_map_get_fd_by_id(id));
+        const Fd fd(bpf_map_get_fd_by_id(id));
         bpf_map_info info{};
         std::uint32_t length = sizeof info;
         if (fd && !bpf_obj_get_info_by_fd(fd.get(), &info, &length) &&

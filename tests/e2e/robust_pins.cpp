@@ -29,8 +29,8 @@ void make_directories(const std::string &path) {
     REQUIRE_FALSE(error);
 }
 
-lab::Fd some_map(bpf_map_type type, std::uint32_t value_size, const char *name = "other") {
-    lab::Fd map(bpf_map_create(type, name, 4, value_size, 1, nullptr));
+Fd some_map(bpf_map_type type, std::uint32_t value_size, const char *name = "other") {
+    Fd map(bpf_map_create(type, name, 4, value_size, 1, nullptr));
     REQUIRE(map);
     return map;
 }
@@ -109,7 +109,7 @@ TEST_CASE("pins under our names that are not ours are told, touched by nobody bu
     }
     SECTION("a program instead of a map") {
         unpin(config);
-        const lab::Fd program(bpf_obj_get((base + "/progs/mps_dump").c_str()));
+        const Fd program(bpf_obj_get((base + "/progs/mps_dump").c_str()));
         pin(program.get(), config);
     }
     SECTION("a map instead of a program") {
@@ -330,7 +330,7 @@ TEST_CASE("a namespace that is held by nothing but a descriptor or a socket is n
           "[robust][pins]") {
     const Rig rig;
     const Environment here{{"MPS_BPFFS", rig.bpffs().path()}};
-    lab::Fd held;
+    Fd held;
     std::string pins;
     {
         auto ns = must(lab::Namespace::create("held"));
@@ -345,12 +345,12 @@ TEST_CASE("a namespace that is held by nothing but a descriptor or a socket is n
         must(ns.spawn_checked({"ip", "link", "del", "v0"}));
         mpsched({"path", "lo", "weight=2"});
         const std::string path = "/run/netns/" + ns.name();
-        SECTION("a descriptor") { held = lab::Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)); }
+        SECTION("a descriptor") { held = Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)); }
         SECTION("a socket") {
             std::thread([&] {
-                const lab::Fd space(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+                const Fd space(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
                 REQUIRE(::setns(space.get(), CLONE_NEWNET) == 0);
-                held = lab::Fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+                held = Fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
             }).join();
         }
         REQUIRE(held);

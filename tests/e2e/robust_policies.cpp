@@ -15,6 +15,7 @@
 #include "mps_robust_program.embed.h"
 #include "mps_robust_unsafe.embed.h"
 #include "robust_rig.hpp"
+#include "temporary_folder.hpp"
 
 using namespace mps::robust;
 using namespace mps;
@@ -47,8 +48,7 @@ void refused_everywhere(const Rig &rig, const std::string &file, const Refusal &
 
 /// The policy that schedulers/README.md leads to: its first block of C.
 std::string tutorial_policy() {
-    std::ifstream readme(MPS_SOURCE_DIR "/schedulers/README.md");
-    const std::string text{std::istreambuf_iterator<char>(readme), {}};
+    const auto text = test::file_text(MPS_SOURCE_DIR "/schedulers/README.md");
     const auto begin = text.find("```c\n");
     REQUIRE(begin != std::string::npos);
     return text.substr(begin + 5, text.find("```\n", begin + 5) - begin - 5);
@@ -101,8 +101,7 @@ TEST_CASE("what 'run policy new' makes is the policy of the tutorial, and steers
     e2e::must(lab::run_checked({MPS_SOURCE_DIR "/schedulers/new-policy", "--into", folder, "roomiest"}));
     builds_and_steers(rig, file.path("roomiest/roomiest.bpf.c"), file.path("roomiest.bpf.o"));
 
-    std::ifstream core(file.path("roomiest/roomiest.core.h"));
-    const std::string made{std::istreambuf_iterator<char>(core), {}};
+    const auto made = test::file_text(file.path("roomiest/roomiest.core.h"));
     const auto tutorial = tutorial_policy();
     const auto begin = tutorial.find("#define ROOMIEST_PARAMS"), end = tutorial.find("MPS_POLICY(");
     REQUIRE(begin < end);

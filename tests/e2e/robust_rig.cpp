@@ -20,7 +20,6 @@
 namespace mps::robust {
 
 namespace fs = std::filesystem;
-using lab::Fd;
 
 namespace {
 

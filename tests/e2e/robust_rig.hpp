@@ -15,8 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/fd.hpp"
 #include <mps/abi.h>
-#include <mpsched/lab/fd.hpp>
 #include <mpsched/lab/network.hpp>
 #include <mpsched/lab/process.hpp>
 

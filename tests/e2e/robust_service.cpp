@@ -70,7 +70,7 @@ class NotifySocket {
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
         path_.copy(address.sun_path, sizeof address.sun_path - 1);
-        fd_ = lab::Fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        fd_ = Fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
         REQUIRE(::bind(fd_.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) == 0);
     }
     const std::string &path() const { return path_; }
@@ -85,7 +85,7 @@ class NotifySocket {
 
   private:
     std::string path_;
-    lab::Fd fd_;
+    Fd fd_;
     std::string heard_;
 };
 

@@ -70,8 +70,8 @@ class Page {
     std::string token_;
 };
 
-lab::Fd open_stream(const Rig &rig, const std::string &token) {
-    lab::Fd socket = connect_inside(rig.here(), port);
+Fd open_stream(const Rig &rig, const std::string &token) {
+    Fd socket = connect_inside(rig.here(), port);
     REQUIRE(socket);
     const std::string text =
         fmt::format("GET /api/events HTTP/1.1\r\nHost: localhost\r\nX-Mpsched-Token: {}\r\n\r\n", token);
@@ -81,7 +81,7 @@ lab::Fd open_stream(const Rig &rig, const std::string &token) {
 }
 
 // Until there are so many events; what came so far where the other end closes.
-std::string events_of(const lab::Fd &socket, int count) {
+std::string events_of(const Fd &socket, int count) {
     std::string all;
     std::array<char, 8192> buffer;
     while (count > 0) {
@@ -214,7 +214,7 @@ TEST_CASE("a policy and a weight that the page sets change the shares on the wir
     CHECK(page.ask({.body = R"({"policy": "default"})"}).status == 200);
     CHECK(eventually([&] { return share_of_dsl(rig, 1s) < 0.65; }, 20s));
 
-    const lab::Fd stream = open_stream(rig, page.token());
+    const Fd stream = open_stream(rig, page.token());
     const std::string text = events_of(stream, 3);
     // Each is one line, with an empty one behind it.
     Json event;
@@ -239,10 +239,10 @@ TEST_CASE("a policy and a weight that the page sets change the shares on the wir
     CHECK(event["busiest"][0]["subflows"].size() == 2);
 
     // So many pages at a time; one that is closed makes room.
-    std::vector<lab::Fd> streams;
+    std::vector<Fd> streams;
     for (int i = 0; i < 7; i++)
         streams.push_back(open_stream(rig, page.token()));
-    for (const lab::Fd &one : streams)
+    for (const Fd &one : streams)
         CHECK(events_of(one, 1).contains("data: "));
     CHECK(page.ask({.path = "/api/events", .body = "", .method = "GET"}).status == 503);
     streams.clear();

@@ -12,9 +12,9 @@
 
 namespace mps::robust {
 
-lab::Fd connect_inside(const lab::Namespace &ns, std::uint16_t port) {
+Fd connect_inside(const lab::Namespace &ns, std::uint16_t port) {
     return must(ns.run([&] {
-        lab::Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
         const timeval patience{.tv_sec = 20, .tv_usec = 0};
         ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
         sockaddr_in to{};
@@ -22,13 +22,13 @@ lab::Fd connect_inside(const lab::Namespace &ns, std::uint16_t port) {
         to.sin_port = htons(port);
         to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         return ::connect(socket.get(), reinterpret_cast<const sockaddr *>(&to), sizeof to)
-                   ? lab::Fd()
+                   ? Fd()
                    : std::move(socket);
     }));
 }
 
 HttpAnswer http_exchange(const lab::Namespace &ns, std::uint16_t port, const std::string &text) {
-    const lab::Fd socket = connect_inside(ns, port);
+    const Fd socket = connect_inside(ns, port);
     HttpAnswer answer;
     if (socket.get() < 0)
         return answer;

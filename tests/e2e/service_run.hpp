@@ -90,7 +90,7 @@ struct HttpAnswer {
 };
 
 /// To that port of loopback inside the namespace, with 20 s of patience for what is received; empty if nobody listens.
-lab::Fd connect_inside(const lab::Namespace &ns, std::uint16_t port);
+Fd connect_inside(const lab::Namespace &ns, std::uint16_t port);
 /// Sends `text` as it is from inside the namespace, and reads until the other end closes.
 HttpAnswer http_exchange(const lab::Namespace &ns, std::uint16_t port, const std::string &text);
 /// With further headers, each a line.

@@ -459,18 +459,7 @@ std::int64_t mp_prio_received(const lab::Namespace &ns) {
     return must(must(lab::read_counters(ns)).get("MPTcpExtMPPrioRx"));
 }
 
-TemporaryFolder::TemporaryFolder() {
-    auto pattern = (std::filesystem::temp_directory_path() / "mpsched-e2e-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) {
-        FAIL("no temporary folder");
-    }
-    path_ = pattern;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-}
+TemporaryFolder::TemporaryFolder() : folder_(mps::test::temporary_folder("e2e")) {}
 
 void report(const std::string &line) {
     std::fputs(fmt::format("    {}\n", line).c_str(), stdout);

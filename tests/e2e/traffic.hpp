@@ -25,6 +25,7 @@
 #include <nlohmann/json.hpp>
 
 #include "catch.hpp"
+#include "temporary_folder.hpp"
 
 namespace mps::e2e {
 
@@ -212,15 +213,12 @@ sockaddr_in endpoint(const std::string &address, std::uint16_t port);
 class TemporaryFolder {
   public:
     TemporaryFolder();
-    TemporaryFolder(const TemporaryFolder &) = delete;
-    TemporaryFolder &operator=(const TemporaryFolder &) = delete;
-    ~TemporaryFolder();
 
-    std::string operator/(std::string_view name) const { return path_ + "/" + std::string(name); }
-    const std::string &path() const { return path_; }
+    std::string operator/(std::string_view name) const { return folder_.path(name); }
+    const std::string &path() const { return folder_.path().native(); }
 
   private:
-    std::string path_;
+    mps::TemporaryFolder folder_;
 };
 
 /// One line of a measurement, shown whether the test passes or not.

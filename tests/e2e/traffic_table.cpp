@@ -10,7 +10,7 @@
 
 #include <fmt/format.h>
 
-#include <mpsched/lab/fd.hpp>
+#include "base/fd.hpp"
 #include <mpsched/lab/mptcp.hpp>
 
 #include "traffic.hpp"

@@ -30,9 +30,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // The device belongs to the namespace in which it is made, and lives as long as the descriptor.
-lab::Result<lab::Fd> open_tun(const lab::Namespace &ns, const std::string &name, Kind kind) {
-    return ns.run([&]() -> lab::Result<lab::Fd> {
-        lab::Fd fd(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
+lab::Result<Fd> open_tun(const lab::Namespace &ns, const std::string &name, Kind kind) {
+    return ns.run([&]() -> lab::Result<Fd> {
+        Fd fd(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
         if (!fd) {
             return lab::os_error("open", "/dev/net/tun", errno);
         }
@@ -48,7 +48,7 @@ lab::Result<lab::Fd> open_tun(const lab::Namespace &ns, const std::string &name,
 
 } // namespace
 
-Wire::Wire(lab::Fd a, lab::Fd b, std::chrono::microseconds delay, Meddler meddler)
+Wire::Wire(Fd a, Fd b, std::chrono::microseconds delay, Meddler meddler)
     : a_(std::move(a)), b_(std::move(b)), delay_(delay), meddler_(std::move(meddler)), thread_([this] {
           run();
       }) {}
@@ -176,9 +176,9 @@ WiredNetwork::WiredNetwork(std::vector<WiredPath> paths, lab::Family family)
 }
 
 Outside::Outside(const lab::Namespace &ns, const std::vector<std::string> &sources)
-    : socket_(must(ns.run([]() -> lab::Result<lab::Fd> {
+    : socket_(must(ns.run([]() -> lab::Result<Fd> {
           // SOCK_DGRAM: packets start at IP whatever the device's header is.
-          lab::Fd fd(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(ETH_P_ALL)));
+          Fd fd(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(ETH_P_ALL)));
           if (!fd)
               return lab::os_error("open", "a packet socket", errno);
           return fd;

@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include <mpsched/lab/fd.hpp>
+#include "base/fd.hpp"
 #include <mpsched/lab/netns.hpp>
 #include <mpsched/lab/network.hpp>
 
@@ -68,7 +68,7 @@ std::optional<std::string> missing(Kind kind);
 /// Copies packets between two tun or tap devices, each after `delay`, or what the meddler makes of them.
 class Wire {
   public:
-    Wire(lab::Fd a, lab::Fd b, std::chrono::microseconds delay, Meddler meddler = {});
+    Wire(Fd a, Fd b, std::chrono::microseconds delay, Meddler meddler = {});
     Wire(const Wire &) = delete;
     Wire &operator=(const Wire &) = delete;
     ~Wire();
@@ -76,8 +76,8 @@ class Wire {
   private:
     void run() const;
 
-    lab::Fd a_;
-    lab::Fd b_;
+    Fd a_;
+    Fd b_;
     std::chrono::microseconds delay_;
     Meddler meddler_;
     std::atomic<bool> stopping_{false};
@@ -136,7 +136,7 @@ class Outside {
     std::uint32_t seen(); ///< since the last call
 
   private:
-    lab::Fd socket_;
+    Fd socket_;
 };
 
 } // namespace mps::e2e

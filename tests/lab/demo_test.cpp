@@ -12,6 +12,7 @@
 
 #include <mpsched/lab/process.hpp>
 
+#include "base/files.hpp"
 #include "must.hpp"
 
 using namespace mps::lab;
@@ -41,9 +42,8 @@ int strays_of(pid_t pid) {
     const auto sign = "mps" + std::to_string(pid) + "-";
     int count = 0;
     for (const auto &entry : std::filesystem::directory_iterator("/proc")) {
-        std::ifstream file(entry.path() / "cmdline");
-        std::string words((std::istreambuf_iterator<char>(file)), {});
-        count += words.find(sign) != std::string::npos ? 1 : 0;
+        // It may be gone meanwhile.
+        count += mps::read_file(entry.path() / "cmdline").value_or("").contains(sign) ? 1 : 0;
     }
     return count;
 }

@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include <mpsched/lab/fd.hpp>
+#include "base/fd.hpp"
 
 #include "must.hpp"
 #include "traffic/frames.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "base/amounts.hpp"
+#include "common/amounts.hpp"
 
 #include <limits>
 

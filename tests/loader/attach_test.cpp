@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -22,6 +21,7 @@
 #include <mps/abi.h>
 #include <net/if.h>
 
+#include "base/child.hpp"
 #include "scratch.hpp"
 
 using namespace mps;
@@ -490,8 +490,7 @@ TEST_CASE("killed at any moment, the next command recovers") {
     scratch.add_veth();
     std::srand(1);
     for (int round = 0; round < 40; round++) {
-        const pid_t child = ::fork();
-        if (!child) {
+        auto child = Child::fork([&] {
             // What succeeds is of no interest here, only what a kill leaves.
             auto victim = Instance::open(scratch.options());
             for (int step = round; victim; step++) {
@@ -512,11 +511,11 @@ TEST_CASE("killed at any moment, the next command recovers") {
                     (void)victim->detach({.all = true});
                 }
             }
-            ::_exit(0);
-        }
+            return 0;
+        });
+        REQUIRE(child);
         std::this_thread::sleep_for(std::chrono::microseconds(std::rand() % 300'000));
-        ::kill(child, SIGKILL);
-        REQUIRE(::waitpid(child, nullptr, 0) == child);
+        child->end();
 
         Instance instance = scratch.instance();
         CHECK(instance.status());

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "scratch.hpp"
+#include "temporary_folder.hpp"
 
 using namespace mps;
 using mps::test::Scratch;
@@ -21,16 +22,6 @@ namespace {
 // A file that its author edits.
 class Edited {
   public:
-    Edited() {
-        std::string folder = (std::filesystem::temp_directory_path() / "mps-outside-XXXXXX").string();
-        REQUIRE(::mkdtemp(folder.data()) != nullptr);
-        folder_ = folder;
-        file_ = std::filesystem::canonical(folder_) / "mine.bpf.o";
-    }
-    ~Edited() { std::filesystem::remove_all(folder_); }
-    Edited(const Edited &) = delete;
-    Edited &operator=(const Edited &) = delete;
-
     void build(int number) const {
         std::filesystem::copy_file(fmt::format("{}/outside_{}.bpf.o", MPS_OUTSIDE_DIR, number), file_,
                                    std::filesystem::copy_options::overwrite_existing);
@@ -48,7 +39,8 @@ class Edited {
     }
 
   private:
-    std::filesystem::path folder_, file_;
+    TemporaryFolder folder_ = test::temporary_folder("outside");
+    std::filesystem::path file_ = std::filesystem::canonical(folder_.path()) / "mine.bpf.o";
 };
 
 std::int64_t value_of(const std::vector<Param> &params, const std::string &name) {

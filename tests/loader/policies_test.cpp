@@ -9,6 +9,7 @@
 #include <mps/abi.h>
 
 #include "scratch.hpp"
+#include "temporary_folder.hpp"
 
 using namespace mps;
 using mps::test::Scratch;
@@ -30,10 +31,7 @@ const PolicyInfo *find(const std::vector<PolicyInfo> &policies, const std::strin
     return it == policies.end() ? nullptr : &*it;
 }
 
-std::string text_of(const std::string &file) {
-    std::ifstream in(MPS_SOURCE_DIR "/" + file);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
+std::string text_of(const std::string &file) { return test::file_text(MPS_SOURCE_DIR "/" + file); }
 
 /// The table of schedulers/README.md, as the objects describe themselves.
 std::string table_of(const std::vector<PolicyInfo> &policies) {

@@ -3,20 +3,18 @@
 // golden/*.log are the ends of logs that kernel 6.18 wrote about small wrong programs.
 #include "catch.hpp"
 
-#include <fstream>
 #include <iterator>
 #include <string>
 
 #include "kernel/verifier_log.hpp"
+#include "temporary_folder.hpp"
 
 using namespace mps;
 
 namespace {
 
 std::string golden(const std::string &name) {
-    std::ifstream file(std::string(MPS_GOLDEN_DIR) + "/" + name + ".log");
-    REQUIRE(file.is_open());
-    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    return test::file_text(std::string(MPS_GOLDEN_DIR) + "/" + name + ".log");
 }
 
 struct Case {

@@ -4,10 +4,10 @@
 // a binary of its own, for what './run policy new' makes.
 #include "catch.hpp"
 #include "cores.hpp"
+#include "temporary_folder.hpp"
 #include "views.hpp"
 
 #include <array>
-#include <fstream>
 #include <iterator>
 #include <set>
 #include <string>
@@ -67,8 +67,7 @@ TEST_CASE("every policy has a name of its own, and cases in its folder") {
     REQUIRE_FALSE(test::all_cores().empty());
     for (const Core &core : test::all_cores()) {
         const std::string name(core.name), file = name + "/" + name + "_test.cpp";
-        std::ifstream source(std::string(MPS_POLICY_FOLDERS) + "/" + file);
-        const std::string text{std::istreambuf_iterator<char>(source), {}};
+        const std::string text = test::file_text(std::string(MPS_POLICY_FOLDERS) + "/" + file);
 
         INFO("no TEST_CASE in " << file << " has the tag [" << name << "]");
         CHECK(text.find("[" + name + "]") != std::string::npos);

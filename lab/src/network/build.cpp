@@ -10,7 +10,7 @@
 #include <thread>
 #include <utility>
 
-#include <mpsched/lab/fd.hpp>
+#include "base/fd.hpp"
 
 #include "check.hpp"
 #include "names.hpp"

@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstdint>
 
-#include <mpsched/lab/fd.hpp>
+#include "base/fd.hpp"
 
 #include <linux/ethtool.h>
 #include <linux/sockios.h>

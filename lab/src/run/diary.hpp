@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/fd.hpp"
 #include <mpsched/lab/error.hpp>
-#include <mpsched/lab/fd.hpp>
 #include <mpsched/lab/netns.hpp>
 #include <mpsched/lab/network.hpp>
 

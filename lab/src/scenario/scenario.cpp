@@ -5,8 +5,6 @@
 #include <cerrno>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <set>
 #include <utility>
 
@@ -14,6 +12,7 @@
 #include <fmt/ranges.h>
 #include <toml++/toml.h>
 
+#include "base/files.hpp"
 #include "changes.hpp"
 #include "read_workload.hpp"
 #include "section.hpp"
@@ -390,11 +389,11 @@ Result<std::vector<Scenario>> parse_scenarios(std::string_view toml, const std::
 Result<std::vector<Scenario>> find_scenarios(std::string_view name, std::uint64_t seed) {
     if (name.ends_with(".toml")) {
         const std::string file(name);
-        std::ifstream stream(file);
-        if (!stream) {
-            return os_error("read", file, errno);
+        const auto text = read_file(file);
+        if (!text) {
+            return os_error("read", file, text.error());
         }
-        return parse_scenarios(std::string(std::istreambuf_iterator<char>(stream), {}), file, seed);
+        return parse_scenarios(*text, file, seed);
     }
     const auto slash = name.find('/');
     const auto id = name.substr(0, slash);

@@ -6,13 +6,13 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/files.hpp"
 #include "changes.hpp"
 
 namespace mps::lab {
@@ -181,14 +181,14 @@ Result<Trace> find_trace(const std::string &name, const std::string &folder, dou
         }
         names.push_back(one.id);
     }
-    std::ifstream stream(std::filesystem::path(folder) / name);
-    if (!stream) {
+    const auto text = read_file(std::filesystem::path(folder) / name);
+    if (!text) {
         return fail(
             fmt::format("there is no trace \"{}\"", name),
             fmt::format("there are {}; or a file, relative to the scenario's", fmt::join(names, ", ")),
             EINVAL);
     }
-    return parse(std::string(std::istreambuf_iterator<char>(stream), {}));
+    return parse(*text);
 }
 
 PathTrace join(const Trace &up, const Trace &down) {

@@ -7,6 +7,7 @@
 
 #include <mpsched/lab/mptcp_abi.hpp>
 
+#include "base/addresses.hpp"
 #include "stream.hpp"
 
 #include <arpa/inet.h>
@@ -29,13 +30,11 @@ std::uint16_t SocketAddress::port() const {
 }
 
 std::string SocketAddress::text() const {
-    std::array<char, INET6_ADDRSTRLEN> text{};
     const auto *v4 = reinterpret_cast<const sockaddr_in *>(&storage);
     const auto *v6 = reinterpret_cast<const sockaddr_in6 *>(&storage);
-    const bool is_v4 = storage.ss_family == AF_INET;
-    ::inet_ntop(storage.ss_family, is_v4 ? static_cast<const void *>(&v4->sin_addr) : &v6->sin6_addr,
-                text.data(), text.size());
-    return is_v4 ? fmt::format("{}:{}", text.data(), port()) : fmt::format("[{}]:{}", text.data(), port());
+    return storage.ss_family == AF_INET
+               ? fmt::format("{}:{}", address_text(AF_INET, &v4->sin_addr), port())
+               : fmt::format("[{}]:{}", address_text(AF_INET6, &v6->sin6_addr), port());
 }
 
 Result<SocketAddress> make_address(const std::string &text, std::uint16_t port) {

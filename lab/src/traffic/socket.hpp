@@ -8,8 +8,8 @@
 #include <optional>
 #include <string>
 
+#include "base/fd.hpp"
 #include <mpsched/lab/error.hpp>
-#include <mpsched/lab/fd.hpp>
 #include <mpsched/lab/network.hpp>
 #include <mpsched/lab/transfer.hpp>
 

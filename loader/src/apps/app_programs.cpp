@@ -12,8 +12,8 @@
 #include <fmt/format.h>
 
 #include "app.skel.h"
-#include "base/log.hpp"
 #include "base/try.hpp"
+#include "common/log.hpp"
 #include "kernel/cgroup.hpp"
 #include "kernel/kernel_objects.hpp"
 #include "kernel/load_error.hpp"

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "base/log.hpp"
+#include "common/log.hpp"
 #include "kernel/kernel_objects.hpp"
 
 namespace mps {

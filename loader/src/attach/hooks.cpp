@@ -12,7 +12,7 @@
 #include <fmt/format.h>
 
 #include "attach/clsact.hpp"
-#include "base/log.hpp"
+#include "common/log.hpp"
 #include "policy/variants.hpp"
 
 namespace mps {

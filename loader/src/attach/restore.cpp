@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 
 #include "attach/forged_ack.hpp"
-#include "base/log.hpp"
 #include "base/try.hpp"
+#include "common/log.hpp"
 #include "instance_impl.hpp"
 
 namespace mps {

@@ -13,8 +13,8 @@
 
 #include <fmt/format.h>
 
-#include "base/log.hpp"
 #include "base/try.hpp"
+#include "common/log.hpp"
 #include "congestion.skel.h"
 #include "kernel/cgroup.hpp"
 #include "kernel/iterator.hpp"

@@ -19,8 +19,8 @@
 
 #include "base/addresses.hpp"
 #include "base/fd.hpp"
-#include "base/log.hpp"
 #include "base/try.hpp"
+#include "common/log.hpp"
 #include "congestion.skel.h"
 #include "kernel/cgroup.hpp"
 #include "kernel/iterator.hpp"

@@ -16,10 +16,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "base/capabilities.hpp"
 #include "base/fd.hpp"
-#include "base/log.hpp"
 #include "base/try.hpp"
+#include "common/capabilities.hpp"
+#include "common/log.hpp"
 #include "kernel/device_place.hpp"
 #include "kernel/kernel_probe.hpp"
 #include "kernel/netlink.hpp"

@@ -24,7 +24,7 @@
 #include <fmt/format.h>
 
 #include "base/fd.hpp"
-#include "base/log.hpp"
+#include "common/log.hpp"
 #include "kernel/cgroup.hpp"
 #include "kernel/kernel_objects.hpp"
 #include "kernel/verifier_log.hpp"

@@ -9,8 +9,8 @@
 
 #include <fmt/format.h>
 
-#include "base/capabilities.hpp"
-#include "base/log.hpp"
+#include "common/capabilities.hpp"
+#include "common/log.hpp"
 #include "kernel/verifier_log.hpp"
 
 namespace mps {

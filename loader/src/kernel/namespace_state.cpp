@@ -4,7 +4,7 @@
 #include <bpf/bpf.h>
 #include <mps/abi.h>
 
-#include "base/log.hpp"
+#include "common/log.hpp"
 #include "kernel/kernel_objects.hpp"
 
 namespace mps {

@@ -16,8 +16,8 @@
 #include <fmt/ranges.h>
 
 #include "base/fd.hpp"
-#include "base/log.hpp"
 #include "base/try.hpp"
+#include "common/log.hpp"
 #include "kernel/netlink.hpp"
 
 #ifndef SO_NETNS_COOKIE

@@ -1,25 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include "kernel/path_manager.hpp"
 
-#include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <linux/genetlink.h>
 #include <linux/mptcp.h>
 
-#include <array>
 #include <fstream>
 
+#include "base/addresses.hpp"
 #include "kernel/netlink.hpp"
 
 namespace mps {
 
 namespace {
-
-std::string address_of(const nlattr *attribute, int family) {
-    std::array<char, INET6_ADDRSTRLEN> text{};
-    inet_ntop(family, mnl_attr_get_payload(attribute), text.data(), text.size());
-    return text.data();
-}
 
 Endpoint parse_endpoint(const nlattr *nest) {
     Endpoint one;
@@ -29,10 +22,10 @@ Endpoint parse_endpoint(const nlattr *nest) {
             one.id = mnl_attr_get_u8(attribute);
             break;
         case MPTCP_PM_ADDR_ATTR_ADDR4:
-            one.address = address_of(attribute, AF_INET);
+            one.address = address_text(AF_INET, mnl_attr_get_payload(attribute));
             break;
         case MPTCP_PM_ADDR_ATTR_ADDR6:
-            one.address = address_of(attribute, AF_INET6);
+            one.address = address_text(AF_INET6, mnl_attr_get_payload(attribute));
             break;
         case MPTCP_PM_ADDR_ATTR_IF_IDX:
             one.ifname = ifname_of(mnl_attr_get_u32(attribute));

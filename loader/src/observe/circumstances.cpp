@@ -13,6 +13,7 @@
 
 #include <mps/abi.h>
 
+#include "base/addresses.hpp"
 #include "base/numbers.hpp"
 #include "observe/diagnose.hpp"
 
@@ -31,9 +32,7 @@ std::vector<OwnAddress> own_addresses() {
             family == AF_INET
                 ? static_cast<const void *>(&reinterpret_cast<const sockaddr_in *>(one->ifa_addr)->sin_addr)
                 : &reinterpret_cast<const sockaddr_in6 *>(one->ifa_addr)->sin6_addr;
-        std::array<char, INET6_ADDRSTRLEN> text{};
-        if (::inet_ntop(family, address, text.data(), text.size()))
-            result.push_back({text.data(), one->ifa_name});
+        result.push_back({address_text(family, address), one->ifa_name});
     }
     ::freeifaddrs(all);
     return result;

@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "base/amounts.hpp"
 #include "base/try.hpp"
+#include "common/amounts.hpp"
 #include "instance_impl.hpp"
 #include "mpsched/nearest.hpp"
 #include "mpsched/path_limits.hpp"

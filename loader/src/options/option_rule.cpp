@@ -10,8 +10,8 @@
 #include <fmt/ranges.h>
 
 #include "base/numbers.hpp"
-#include "base/prefix.hpp"
 #include "base/try.hpp"
+#include "common/prefix.hpp"
 #include "mpsched/nearest.hpp"
 #include "mpsched/option_rule_words.hpp"
 

@@ -10,7 +10,7 @@
 
 #include <fmt/format.h>
 
-#include "base/prefix.hpp"
+#include "common/prefix.hpp"
 
 namespace mps {
 

@@ -9,23 +9,22 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <sstream>
 #include <vector>
 
 #include <fmt/format.h>
 
-#include "base/capabilities.hpp"
+#include "base/child.hpp"
 #include "base/fd.hpp"
+#include "base/files.hpp"
 #include "base/try.hpp"
+#include "common/capabilities.hpp"
 #include "pins/pins.hpp"
 
 #ifndef BPF_FS_MAGIC
@@ -54,8 +53,7 @@ std::string link_target(const std::string &path) {
 // The parent of a process; 0 if there is none or it cannot be told. proc(5): the second number after the name
 // in ().
 pid_t parent_of(pid_t pid) {
-    std::ifstream file(fmt::format("/proc/{}/stat", pid));
-    std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    const std::string text = read_file(fmt::format("/proc/{}/stat", pid)).value_or("");
     std::istringstream fields(text.substr(std::min(text.rfind(')') + 1, text.size())));
     std::string state;
     pid_t parent = 0;
@@ -93,19 +91,14 @@ int mount_bpffs(const std::string &path) {
 // mount(2) works on the caller's mount namespace only, so a child goes there. 0 or an errno.
 int mount_outer_bpffs(pid_t owner) {
     const std::string path = fmt::format("/proc/{}/ns/mnt", owner);
-    const pid_t child = ::fork();
-    if (child < 0)
-        return errno;
-    if (!child) {
+    auto child = Child::fork([&path] {
         const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-        if (fd < 0 || ::setns(fd, CLONE_NEWNS))
-            ::_exit(errno);
-        ::_exit(mount_bpffs(usual_bpffs));
-    }
-    int status = 0;
-    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+        return fd < 0 || ::setns(fd, CLONE_NEWNS) ? errno : mount_bpffs(usual_bpffs);
+    });
+    if (!child)
+        return child.error();
+    const Ending ending = child->wait();
+    return ending.signal ? EINTR : ending.exit_code;
 }
 
 std::string configured_bpffs(const OpenOptions &options) {

@@ -13,7 +13,7 @@
 
 #include <fmt/format.h>
 
-#include "base/log.hpp"
+#include "common/log.hpp"
 #include "datapath.skel.h"
 #include "kernel/load_error.hpp"
 #include "kernel/netns.hpp"

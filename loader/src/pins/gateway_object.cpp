@@ -11,8 +11,8 @@
 
 #include <fmt/format.h>
 
-#include "base/log.hpp"
 #include "base/try.hpp"
+#include "common/log.hpp"
 #include "gateway.skel.h"
 #include "kernel/load_error.hpp"
 #include "kernel/netns.hpp"

@@ -7,8 +7,8 @@
 
 #include <fmt/format.h>
 
-#include "base/amounts.hpp"
 #include "base/try.hpp"
+#include "common/amounts.hpp"
 #include "instance_impl.hpp"
 #include "observe/path_attributes.hpp"
 #include "policy/names.hpp"

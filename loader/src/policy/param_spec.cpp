@@ -10,8 +10,8 @@
 
 #include <fmt/format.h>
 
-#include "base/amounts.hpp"
 #include "base/numbers.hpp"
+#include "common/amounts.hpp"
 
 namespace mps {
 

@@ -13,7 +13,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "base/log.hpp"
+#include "common/log.hpp"
 #include "kernel/load_error.hpp"
 #include "kernel/verifier_log.hpp"
 #include "mpsched/nearest.hpp"

@@ -5,15 +5,14 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <set>
+#include <span>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/files.hpp"
 #include "base/try.hpp"
 #include "codec/sha256.hpp"
 #include "kernel/kernel_probe.hpp"
@@ -39,12 +38,11 @@ Result<std::vector<std::byte>> read_object_file(const std::string &path) {
         return fail(ErrorCode::usage, fmt::format("{} is no object file", path),
                     std::string(what_policies_are));
     }
-    std::ifstream file(path, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    std::vector<std::byte> bytes(text.size());
-    if (!text.empty())
-        std::memcpy(bytes.data(), text.data(), text.size());
-    return bytes;
+    const auto text = read_file(path);
+    if (!text)
+        return std::unexpected(system_error(text.error(), fmt::format("reading {}", path)));
+    const auto bytes = std::as_bytes(std::span(*text));
+    return std::vector(bytes.begin(), bytes.end());
 }
 
 } // namespace

@@ -4,6 +4,7 @@
 // Does tests/run-tests tell good from bad? It is given little builds made of fixture.cpp's cases.
 
 #include "catch.hpp"
+#include "temporary_folder.hpp"
 
 #include <array>
 #include <cstdio>
@@ -30,18 +31,9 @@ struct Verdict {
 class FakeBuild {
   public:
     FakeBuild() {
-        std::string pattern = (fs::temp_directory_path() / "mps-runner-test-XXXXXX").string();
-        REQUIRE(mkdtemp(pattern.data()) != nullptr);
-        root_ = pattern;
         fs::create_directories(root_ / "bin" / "tests");
         write("bin/tests/manifest.txt", "# tier name timeout_s [alone]\n");
         write("allowed.txt", "");
-    }
-    FakeBuild(const FakeBuild &) = delete;
-    FakeBuild &operator=(const FakeBuild &) = delete;
-    ~FakeBuild() {
-        std::error_code ignored;
-        fs::remove_all(root_, ignored);
     }
 
     void allow(const std::string &line) { append("allowed.txt", line + "\n"); }
@@ -84,7 +76,8 @@ class FakeBuild {
         std::ofstream(root_ / name, std::ios::app) << text;
     }
 
-    fs::path root_;
+    mps::TemporaryFolder folder_ = mps::test::temporary_folder("runner-test");
+    fs::path root_ = folder_.path();
 };
 
 bool says(const Verdict &verdict, const std::string &text) {
@@ -269,8 +262,7 @@ TEST_CASE(
     CHECK(verdict.last_line == "4 passed, 0 failed, 0 skipped\n");
     CHECK(says(verdict, "begin of third\nend of third\n"));
 
-    std::ifstream file(log);
-    const std::string events((std::istreambuf_iterator<char>(file)), {});
+    const std::string events = mps::test::file_text(log);
     INFO(events);
     CHECK(events.find("-first") < events.find("+second"));
     CHECK(events.find("+third") < events.find("-first"));

@@ -3,7 +3,6 @@
 #include "cli/parser.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <memory>
 #include <ranges>
 #include <stdexcept>
@@ -11,6 +10,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "base/numbers.hpp"
 #include "cli/binder.hpp"
 #include "commands/commands.hpp"
 #include "mpsched/nearest.hpp"
@@ -26,12 +26,11 @@ namespace {
 
 Result<std::uint32_t> wait_seconds(const std::string &text) {
     constexpr std::uint32_t most = 86'400;
-    std::uint32_t seconds = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-    if (error != std::errc() || end != text.data() + text.size() || seconds > most)
+    const auto seconds = parse_number<std::uint32_t>(text);
+    if (!seconds || *seconds > most)
         return usage_error(fmt::format("'{}' is no number of seconds to wait", text::printable(text)),
                            fmt::format("--wait takes 0 (do not wait) to {}", most));
-    return seconds;
+    return *seconds;
 }
 
 std::vector<std::string> strings(const std::vector<std::string_view> &views) {

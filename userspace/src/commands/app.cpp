@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 
-#include <charconv>
 #include <memory>
 #include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/numbers.hpp"
 #include "commands/commands.hpp"
 #include "mpsched/applications.hpp"
 #include "output/text.hpp"
@@ -45,9 +45,8 @@ Result<std::optional<std::uint32_t>> cost_of_word(const std::optional<std::strin
     constexpr std::uint32_t most = 1'000'000; // as `path` has it
     if (!word)
         return std::nullopt;
-    std::uint32_t cost = 0;
-    const auto [end, error] = std::from_chars(word->data(), word->data() + word->size(), cost);
-    if (error != std::errc{} || end != word->data() + word->size() || cost > most)
+    const auto cost = parse_number<std::uint32_t>(*word);
+    if (!cost || *cost > most)
         return usage_error(fmt::format("option '--max-cost' cannot be {}", text::quoted(*word)),
                            fmt::format("a number from 0 to {}", most));
     return cost;

@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 
 #include "base/fd.hpp"
+#include "base/files.hpp"
 #include "commands/commands.hpp"
 #include "config/sections.hpp"
 #include "output/progress.hpp"
@@ -32,31 +33,6 @@ namespace fs = std::filesystem;
 struct BugReportOptions {
     std::optional<std::string> file;
     bool unmasked = false;
-};
-
-// A folder that only we can read, gone with the object.
-class PrivateFolder {
-  public:
-    [[nodiscard]] static Result<PrivateFolder> make() {
-        std::error_code error;
-        std::string path = (fs::temp_directory_path(error) / "mpsched-report-XXXXXX").string();
-        if (error || ::mkdtemp(path.data()) == nullptr)
-            return fail(ErrorCode::failed, fmt::format("no temporary folder: {}", std::strerror(errno)),
-                        "set TMPDIR to a folder that you may write to");
-        return PrivateFolder(std::move(path));
-    }
-    PrivateFolder(PrivateFolder &&other) noexcept : path_(std::exchange(other.path_, {})) {}
-    PrivateFolder &operator=(PrivateFolder &&) = delete;
-    ~PrivateFolder() {
-        std::error_code ignored;
-        if (!path_.empty())
-            fs::remove_all(path_, ignored);
-    }
-    [[nodiscard]] const std::string &path() const { return path_; }
-
-  private:
-    explicit PrivateFolder(std::string path) : path_(std::move(path)) {}
-    std::string path_;
 };
 
 std::string name_of_now() {
@@ -170,14 +146,15 @@ Result<void> pack(const std::string &folder, const std::string &name, const std:
 
 Result<Reply> run_bug_report(const Context &context, const BugReportOptions &options) {
     const std::string file = options.file.value_or(name_of_now());
-    const auto folder = PrivateFolder::make();
+    const auto folder = TemporaryFolder::make("report");
     if (!folder)
-        return std::unexpected(folder.error());
+        return fail(ErrorCode::failed, fmt::format("no temporary folder: {}", errno_text(folder.error())),
+                    "set TMPDIR to a folder that you may write to");
     const std::string name = "mpsched-report";
-    const auto all = gather(context, options, folder->path() + "/" + name);
+    const auto all = gather(context, options, folder->path(name));
     if (!all)
         return std::unexpected(all.error());
-    if (auto packed = pack(folder->path(), name, file); !packed)
+    if (auto packed = pack(folder->path().string(), name, file); !packed)
         return std::unexpected(packed.error());
     std::error_code ignored;
     const std::uint64_t bytes = fs::file_size(file, ignored);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
 // cc: congestion controls in the kernel, and who gets which.
-#include <charconv>
 #include <chrono>
 #include <memory>
 
 #include <fmt/format.h>
 
+#include "base/numbers.hpp"
 #include "commands/cc.hpp"
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
@@ -79,12 +79,11 @@ struct UnloadOptions {
 Result<std::optional<std::chrono::milliseconds>> parse_drain(const std::optional<std::string> &text) {
     if (!text)
         return std::nullopt;
-    std::uint32_t seconds = 0;
-    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), seconds);
-    if (error != std::errc{} || end != text->data() + text->size() || seconds > 86400)
+    const auto seconds = parse_number<std::uint32_t>(*text);
+    if (!seconds || *seconds > 86400)
         return usage_error(fmt::format("'{}' is no number of seconds", text::printable(*text)),
                            "0..86400; --drain alone waits a minute");
-    return std::chrono::seconds(seconds);
+    return std::chrono::seconds(*seconds);
 }
 
 Result<Reply> run_unload(const Context &context, const UnloadOptions &options) {

@@ -2,7 +2,6 @@
 //
 // `mpsched config …` and `mpsched reload`: mpsched.toml beside what runs.
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,6 +14,7 @@
 
 #include <mpsched/policy_names.hpp>
 
+#include "base/child.hpp"
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
 #include "config/plan.hpp"
@@ -193,15 +193,10 @@ std::string editor() {
 // As the shell would run it, since $EDITOR may hold options.
 Result<void> run_editor(const std::string &file) {
     const std::string command = editor();
-    const pid_t child = ::fork();
-    if (child == 0) {
-        ::execl("/bin/sh", "sh", "-c", (command + " \"$1\"").c_str(), "sh", file.c_str(), nullptr);
-        ::_exit(127);
-    }
-    int status = 0;
-    if (child < 0 || ::waitpid(child, &status, 0) < 0)
-        return std::unexpected(system_error(errno, "starting the editor"));
-    if (!WIFEXITED(status) || WEXITSTATUS(status))
+    auto child = Child::start({.words = {"/bin/sh", "-c", command + " \"$1\"", "sh", file}});
+    if (!child)
+        return std::unexpected(system_error(child.error().err, "starting the editor"));
+    if (child->wait().exit_code != 0)
         return fail(ErrorCode::failed,
                     fmt::format("the editor '{}' did not succeed; nothing was changed", command),
                     "$VISUAL or $EDITOR names another one");

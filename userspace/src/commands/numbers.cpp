@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/numbers.hpp"
 #include "cli/command.hpp"
 #include "output/text.hpp"
 
@@ -16,9 +17,8 @@ Result<std::optional<std::uint64_t>> number_of_word(const std::optional<std::str
                                                     std::string_view option) {
     if (!word)
         return std::nullopt;
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(word->data(), word->data() + word->size(), value);
-    if (error != std::errc() || end != word->data() + word->size() || value > 1'000'000'000)
+    const auto value = parse_number<std::uint64_t>(*word);
+    if (!value || *value > 1'000'000'000)
         return usage_error(
             fmt::format("{} of {} is no number from 0 to 1000000000", text::quoted(*word), option),
             fmt::format("for example {} 10", option));

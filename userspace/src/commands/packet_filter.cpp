@@ -3,30 +3,20 @@
 #include "commands/packet_filter.hpp"
 
 #include <algorithm>
-#include <charconv>
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
+#include "base/numbers.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
 
-namespace {
-
-std::optional<std::uint32_t> number(std::string_view word, int base) {
-    std::uint32_t value = 0;
-    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value, base);
-    if (error != std::errc() || end != word.data() + word.size() || word.empty())
-        return std::nullopt;
-    return value;
-}
-
-} // namespace
+namespace {} // namespace
 
 Result<std::uint32_t> token_of_word(std::string_view word) {
     const std::string_view digits = word.starts_with("0x") ? word.substr(2) : word;
-    const auto value = number(digits, 16);
+    const auto value = parse_number<std::uint32_t>(digits, 16);
     if (!value)
         return usage_error(
             fmt::format("{} is no token", text::quoted(word)),
@@ -95,7 +85,7 @@ Result<PacketFilter> PacketFilter::of(const FilterWords &words) {
         filter.host = *host;
     }
     if (words.port) {
-        const auto port = number(*words.port, 10);
+        const auto port = parse_number<std::uint32_t>(*words.port);
         if (!port || *port == 0 || *port > 65535)
             return usage_error(fmt::format("{} is no port", text::quoted(*words.port)),
                                "ports are 1 to 65535");

@@ -12,12 +12,12 @@
 #include <system_error>
 
 #include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
 
+#include "base/child.hpp"
+#include "base/files.hpp"
 #include "commands/commands.hpp"
 #include "mps_header_abi.embed.h"
 #include "mps_header_core.embed.h"
@@ -36,69 +36,51 @@ struct BuildOptions {
     std::string output;
 };
 
-/// A folder that is gone with its object, with the headers in mps/.
+/// A temporary folder with the headers in mps/.
 class HeaderFolder {
   public:
     static Result<HeaderFolder> make() {
-        std::string pattern = (fs::temp_directory_path() / "mpsched-build-XXXXXX").string();
-        if (::mkdtemp(pattern.data()) == nullptr)
-            return fail(ErrorCode::failed,
-                        fmt::format("cannot make {}: {}", pattern, std::generic_category().message(errno)),
+        auto made = TemporaryFolder::make("build");
+        if (!made)
+            return fail(ErrorCode::failed, fmt::format("cannot make a folder: {}", errno_text(made.error())),
                         "TMPDIR names another folder");
-        HeaderFolder folder(pattern);
+        HeaderFolder folder(std::move(*made));
         std::error_code error;
-        fs::create_directory(folder.path_ / "mps", error);
+        fs::create_directory(folder.path() / "mps", error);
         if (error || !folder.write("policy_abi.h", mps_header_abi_begin, mps_header_abi_end) ||
             !folder.write("policy_layout.h", mps_header_layout_begin, mps_header_layout_end) ||
             !folder.write("core.h", mps_header_core_begin, mps_header_core_end) ||
             !folder.write("policy.bpf.h", mps_header_policy_begin, mps_header_policy_end))
-            return fail(ErrorCode::failed, fmt::format("cannot write the headers to {}", pattern),
+            return fail(ErrorCode::failed,
+                        fmt::format("cannot write the headers to {}", folder.path().string()),
                         "is the disk full? TMPDIR names another folder");
         return folder;
     }
-    HeaderFolder(HeaderFolder &&other) noexcept : path_(std::exchange(other.path_, {})) {}
-    HeaderFolder &operator=(HeaderFolder &&) = delete;
-    ~HeaderFolder() {
-        std::error_code ignored;
-        if (!path_.empty())
-            fs::remove_all(path_, ignored);
-    }
 
-    const fs::path &path() const { return path_; }
+    const fs::path &path() const { return folder_.path(); }
 
   private:
-    explicit HeaderFolder(fs::path path) : path_(std::move(path)) {}
+    explicit HeaderFolder(TemporaryFolder folder) : folder_(std::move(folder)) {}
     bool write(const char *name, const unsigned char *begin, const unsigned char *end) const {
-        std::ofstream out(path_ / "mps" / name, std::ios::binary);
+        std::ofstream out(path() / "mps" / name, std::ios::binary);
         const auto bytes = std::as_bytes(std::span(begin, end));
         out.write(reinterpret_cast<const char *>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
         out.close();
         return !out.fail();
     }
 
-    fs::path path_;
+    TemporaryFolder folder_;
 };
 
-/// Runs a program from PATH with its messages in a file. Its exit status, 128 and the signal that killed it, or why it did not start.
-std::expected<int, int> run_compiler(const std::vector<std::string> &words, const fs::path &messages) {
-    std::vector<char *> argv;
-    for (const std::string &word : words)
-        argv.push_back(const_cast<char *>(word.c_str()));
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, messages.c_str(),
-                                       O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    pid_t child = -1;
-    const int error = ::posix_spawnp(&child, argv[0], &actions, nullptr, argv.data(), environ);
-    ::posix_spawn_file_actions_destroy(&actions);
-    if (error != 0)
-        return std::unexpected(error);
-    int status = 0;
-    while (::waitpid(child, &status, 0) < 0)
-        if (errno != EINTR)
-            return std::unexpected(errno);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+/// Runs a program from PATH with its messages in a file. How it ended, or why it did not start: an errno.
+std::expected<Ending, int> run_compiler(const std::vector<std::string> &words, const fs::path &messages) {
+    const Fd to(::open(messages.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    if (!to)
+        return std::unexpected(errno);
+    auto child = Child::start({.words = words, .err = to.get()});
+    if (!child)
+        return std::unexpected(child.error().err);
+    return child->wait();
 }
 
 /// The compilers that the data path is built with, the one that CI uses first (cmake/MpsBpf.cmake).
@@ -106,11 +88,6 @@ std::vector<std::string> compilers() {
     if (const char *own = std::getenv("MPS_CLANG"); own != nullptr && *own != '\0')
         return {own};
     return {"clang-19", "clang-20", "clang-21", "clang-18", "clang-17", "clang"};
-}
-
-std::string read_all(const fs::path &file) {
-    std::ifstream in(file, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
 }
 
 std::vector<std::string> compile_line(const HeaderFolder &headers, const BuildOptions &options,
@@ -149,14 +126,14 @@ Result<Reply> run_build(const Context &, const BuildOptions &options) {
     for (const std::string &compiler : compilers()) {
         std::vector<std::string> words{compiler};
         words.insert(words.end(), arguments.begin(), arguments.end());
-        const auto status = run_compiler(words, messages);
-        if (!status && status.error() == ENOENT)
+        const auto ending = run_compiler(words, messages);
+        if (!ending && ending.error() == ENOENT)
             continue;
-        if (!status)
-            return fail(ErrorCode::failed, fmt::format("cannot start {}: {}", compiler,
-                                                       std::generic_category().message(status.error())));
-        const std::string said = read_all(messages);
-        if (*status != 0)
+        if (!ending)
+            return fail(ErrorCode::failed,
+                        fmt::format("cannot start {}: {}", compiler, errno_text(ending.error())));
+        const std::string said = read_file(messages).value_or("");
+        if (ending->exit_code != 0)
             return fail(ErrorCode::failed, fmt::format("{} did not compile {}", compiler, options.file),
                         "schedulers/README.md, installed with mpsched, has a policy to start from", said);
         Reply reply{.json = {{"object", object}, {"compiler", compiler}},

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 
-#include <charconv>
 #include <memory>
 
 #include <fmt/format.h>
 
+#include "base/numbers.hpp"
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
 #include "output/text.hpp"
@@ -17,12 +17,11 @@ using output::Align;
 using output::Paint;
 
 Result<std::uint32_t> parse_place(const std::string &text) {
-    std::uint32_t place = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), place);
-    if (error != std::errc{} || end != text.data() + text.size() || place < 1)
+    const auto place = parse_number<std::uint32_t>(text);
+    if (!place || *place < 1)
         return usage_error(fmt::format("'{}' is no number of a rule", text::printable(text)),
                            "'mpsched rule list' shows them; 1 is tried first");
-    return place;
+    return *place;
 }
 
 // ----------------------------------------------------------------------------------------------------- add, del

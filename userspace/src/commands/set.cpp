@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 
 #include <algorithm>
-#include <charconv>
 #include <memory>
 #include <optional>
 
 #include <fmt/format.h>
 
+#include "base/numbers.hpp"
 #include "commands/commands.hpp"
 #include "commands/persist.hpp"
 #include "commands/render.hpp"
@@ -27,13 +27,11 @@ struct SetOptions {
 Result<SetTarget> target_of(const SetOptions &options) {
     SetTarget target{.policy = options.policy, .selector = options.selector};
     if (options.slot) {
-        std::uint32_t number = 0;
-        const char *end = options.slot->data() + options.slot->size();
-        if (const auto parsed = std::from_chars(options.slot->data(), end, number);
-            parsed.ec != std::errc{} || parsed.ptr != end)
+        const auto number = parse_number<std::uint32_t>(*options.slot);
+        if (!number)
             return usage_error(fmt::format("option '--slot' cannot be {}", text::quoted(*options.slot)),
                                "a number, as 'mpsched status' shows it");
-        target.slot = number;
+        target.slot = *number;
     }
     return target;
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 
-#include <charconv>
 #include <memory>
 #include <optional>
 
 #include <fmt/format.h>
 
+#include "base/numbers.hpp"
 #include "commands/commands.hpp"
 #include "commands/persist.hpp"
 #include "commands/render.hpp"
@@ -30,9 +30,8 @@ struct UseOptions {
 Result<std::optional<std::uint32_t>> parse_position(const std::optional<std::string> &text) {
     if (!text)
         return std::nullopt;
-    std::uint32_t number = 0;
-    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
-    if (error != std::errc{} || end != text->data() + text->size())
+    const auto number = parse_number<std::uint32_t>(*text);
+    if (!number)
         return usage_error(fmt::format("option '--position' cannot be {}", text::quoted(*text)),
                            "a number from 1, which is tried first");
     return number;

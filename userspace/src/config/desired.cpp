@@ -5,7 +5,6 @@
 #include <fnmatch.h>
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <set>
 #include <span>
@@ -13,6 +12,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/numbers.hpp"
 #include "codec/sha256.hpp"
 #include "mpsched/nearest.hpp"
 #include "mpsched/option_rule_words.hpp"
@@ -113,13 +113,11 @@ void Builder::add(const File &file) {
 
 void Builder::add_top(const Section &section) {
     if (const Entry *version = section.find("version"); version && version->texts.front() != "1") {
-        int number = 0;
         const std::string &text = version->texts.front();
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-        const bool newer =
-            error == std::errc{} && end == text.data() + text.size() && number > format_version;
+        const auto number = parse_number<int>(text);
+        const bool newer = number && *number > format_version;
         complain(version->at,
-                 newer ? fmt::format("the file is of format {}, which is for a newer mpsched", number)
+                 newer ? fmt::format("the file is of format {}, which is for a newer mpsched", *number)
                        : fmt::format("there is no format '{}'", text),
                  fmt::format("this mpsched knows version = {}", format_version));
     }
@@ -253,13 +251,12 @@ void Builder::add_period(const Section &section, InterfaceWish &wish) {
     if (!period)
         return;
     if (month) {
-        std::uint32_t number = 1;
         const std::string text = day ? day->texts.front() : "1";
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-        if (error != std::errc{} || end != text.data() + text.size() || number < 1 || number > 31)
+        const auto number = parse_number<std::uint32_t>(text);
+        if (!number || *number < 1 || *number > 31)
             complain(day->at, fmt::format("quota_day={}: out of range or not a number", text),
                      "the range is 1..31");
-        wish.period = Period{.seconds = longest_month_s, .month_day = number};
+        wish.period = Period{.seconds = longest_month_s, .month_day = number.value_or(1)};
         return;
     }
     const auto change = parse_path_settings({Setting{"quota_period", period->texts.front()}});
@@ -410,9 +407,8 @@ void Builder::add_application(const Section &section) {
         wish.grant.policies = policies->texts;
     if (const Entry *entry = section.find("max_cost")) {
         const std::string &text = entry->texts.front();
-        std::uint32_t cost = 0;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cost);
-        if (error != std::errc{} || end != text.data() + text.size() || cost > path_cost.most)
+        const auto cost = parse_number<std::uint32_t>(text);
+        if (!cost || *cost > path_cost.most)
             return complain(entry->at, fmt::format("'max_cost' cannot be '{}'", text),
                             fmt::format("a number from 0 to {}", path_cost.most));
         wish.grant.max_cost = cost;

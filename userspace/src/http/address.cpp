@@ -7,10 +7,11 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <optional>
 
 #include <fmt/format.h>
+
+#include "base/numbers.hpp"
 
 namespace mps::http {
 
@@ -19,11 +20,8 @@ namespace {
 constexpr std::string_view wanted = "an address and a port from 1 to 65535: 127.0.0.1:9464 or [::1]:9464";
 
 std::optional<std::uint16_t> parse_port(std::string_view text) {
-    std::uint16_t port = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-    if (error != std::errc{} || end != text.data() + text.size() || port == 0)
-        return std::nullopt;
-    return port;
+    const auto port = parse_number<std::uint16_t>(text);
+    return port == 0 ? std::nullopt : port;
 }
 
 } // namespace

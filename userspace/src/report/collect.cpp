@@ -4,25 +4,23 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/child.hpp"
+#include "base/errno.hpp"
 #include "base/fd.hpp"
+#include "base/files.hpp"
 #include "output/text.hpp"
 
 namespace mps::report {
@@ -33,26 +31,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t most_bytes = 4 << 20;
 constexpr std::chrono::seconds most_time{10};
-constexpr int not_found = 127;
-
-// In the child; never returns.
-[[noreturn]] void become(const std::vector<std::string> &words, int netns_fd, int output) {
-    if (netns_fd >= 0 && ::setns(netns_fd, CLONE_NEWNET))
-        ::_exit(not_found - 1);
-    const int null = ::open("/dev/null", O_RDONLY);
-    ::dup2(null, STDIN_FILENO);
-    ::dup2(output, STDOUT_FILENO);
-    ::dup2(output, STDERR_FILENO);
-    // Its own group: what it starts is ended with it.
-    ::setpgid(0, 0);
-    ::setenv("LC_ALL", "C.UTF-8", 1);
-    std::vector<char *> arguments;
-    for (const std::string &word : words)
-        arguments.push_back(const_cast<char *>(word.c_str()));
-    arguments.push_back(nullptr);
-    ::execvp(arguments[0], arguments.data());
-    ::_exit(not_found);
-}
 
 // Reads until the end, the time, or enough has come; false: it did not come to its end.
 bool read_all(int from, std::string &text) {
@@ -72,49 +50,51 @@ bool read_all(int from, std::string &text) {
     return false;
 }
 
+std::string trouble_of(const NotStarted &why, const std::string &program) {
+    if (why.step == NotStarted::Step::program && why.err == ENOENT)
+        return fmt::format("{} is not installed", program);
+    if (why.step == NotStarted::Step::netns)
+        return fmt::format("the network namespace cannot be entered: {}", errno_name(why.err));
+    return fmt::format("cannot be started: {}", errno_name(why.err));
+}
+
 Collected run(const Source &source, int netns_fd) {
     Collected answer{.file = source.file};
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC)) {
-        answer.trouble = "no pipe";
+    auto pipe = make_pipe();
+    const Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (!pipe || !null) {
+        answer.trouble = "too many open files";
         return answer;
     }
-    Fd from(ends[0]), to(ends[1]);
-    const pid_t child = ::fork();
-    if (child == 0)
-        become(source.words, source.ours ? -1 : netns_fd, to.get());
-    to.reset();
-    if (child < 0) {
-        answer.trouble = "no process";
+    auto child = Child::start({.words = source.words,
+                               .in = null.get(),
+                               .out = pipe->write.get(),
+                               .err = pipe->write.get(),
+                               .netns_fd = source.ours ? -1 : netns_fd,
+                               .own_group = true,
+                               .environment = {"LC_ALL=C.UTF-8"}});
+    pipe->write.reset();
+    if (!child) {
+        answer.trouble = trouble_of(child.error(), source.words[0]);
         return answer;
     }
-    const bool whole = read_all(from.get(), answer.text);
-    if (!whole)
-        ::kill(-child, SIGKILL);
-    int status = 0;
-    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-    }
-    if (!whole)
+    if (!read_all(pipe->read.get(), answer.text)) {
         answer.trouble = answer.text.size() >= most_bytes ? "cut after 4 MiB" : "took more than 10 s";
-    else if (WIFEXITED(status) && WEXITSTATUS(status) == not_found)
-        answer.trouble = fmt::format("{} is not installed", source.words[0]);
-    else if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
-        answer.trouble = fmt::format("ended with {}", WEXITSTATUS(status));
-    else if (WIFSIGNALED(status))
-        answer.trouble = fmt::format("ended by signal {}", WTERMSIG(status));
+        return answer;
+    }
+    const Ending ending = child->wait();
+    if (ending.signal)
+        answer.trouble = fmt::format("ended by signal {}", ending.signal);
+    else if (ending.exit_code)
+        answer.trouble = fmt::format("ended with {}", ending.exit_code);
     return answer;
 }
 
 Collected read_files(const Source &source) {
     Collected answer{.file = source.file};
     for (const std::string &path : source.files) {
-        std::ifstream file(path);
-        std::error_code ignored;
-        if (!file || std::filesystem::is_directory(path, ignored))
-            continue;
-        answer.text += fmt::format("# {}\n", path);
-        answer.text.append(std::istreambuf_iterator<char>(file), {});
-        answer.text += "\n";
+        if (const auto text = read_file(path))
+            answer.text += fmt::format("# {}\n{}\n", path, *text);
     }
     if (answer.text.empty())
         answer.trouble = "there is none that can be read";

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/child.hpp"
 #include "run/answer.hpp"
 
 namespace mps::run {
@@ -129,17 +130,15 @@ void stand_by(const Job &job, int worker) {
     }
 }
 
-Fd pidfd_of(pid_t process) { return Fd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0))); }
-
 // Splits this process into the one that works, which returns with a descriptor of the other, and the one that stands in, which
 // returns when it has to work itself.
 Fd make_stand_in(const Job &job) {
     for (;;) {
         const pid_t worker = ::getpid();
-        const Fd self = pidfd_of(worker);
+        const Fd self = open_process(worker);
         const pid_t other = ::fork();
         if (other != 0)
-            return other > 0 ? pidfd_of(other) : Fd();
+            return other > 0 ? open_process(other) : Fd();
         // A session of its own, so that a signal for the group of one does not meet both.
         ::setsid();
         if (self)
@@ -207,24 +206,19 @@ void detach_from_caller(int keep) {
 } // namespace
 
 Result<Supervisor> Supervisor::start(const Ending &ending) {
-    std::array<int, 2> ends{};
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0)
+    auto ends = make_socket_pair(SOCK_SEQPACKET);
+    if (!ends)
         return failed("make a pair of sockets");
-    Fd ours(ends[0]), theirs(ends[1]);
-    const pid_t between = ::fork();
-    if (between < 0)
-        return failed("start the supervisor");
-    if (between == 0) {
+    auto &[ours, theirs] = *ends;
+    // A process between ends at once, so that nobody has to wait for the supervisor.
+    auto between = Child::fork([&] {
         ours.reset();
         const pid_t supervisor = ::fork();
         if (supervisor == 0)
             supervise(theirs.get(), ending);
-        ::_exit(supervisor < 0 ? 1 : 0);
-    }
-    int status = 0;
-    while (::waitpid(between, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (status != 0)
+        return supervisor < 0 ? 1 : 0;
+    });
+    if (!between || between->wait().exit_code != 0)
         return failed("start the supervisor");
     return Supervisor(std::move(ours));
 }

@@ -2,10 +2,9 @@
 
 #include "watch/event_lines.hpp"
 
-#include <charconv>
-
 #include <fmt/format.h>
 
+#include "base/numbers.hpp"
 #include "output/text.hpp"
 
 namespace mps::watch {
@@ -16,9 +15,8 @@ using Kind = Event::Kind;
 
 // Octets that an event has as digits.
 std::string bytes_of(const std::string &digits) {
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    return error == std::errc() && end == digits.data() + digits.size() ? text::bytes(value) : digits;
+    const auto value = parse_number<std::uint64_t>(digits);
+    return value ? text::bytes(*value) : digits;
 }
 
 std::string link_text(const Event &event) {

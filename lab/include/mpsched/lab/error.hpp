@@ -18,10 +18,7 @@ struct Error {
 template <class T = void>
 using Result = std::expected<T, Error>;
 
-/// "EPIPE" and the like; "errno 524" for numbers libc has no name for.
-std::string errno_name(int err);
-
-/// Builds "cannot OP OBJECT: text (ENAME)". A hint for the usual causes (no rights, kernel without MPTCP) is
+/// Builds "cannot OP OBJECT: words (ENAME)". A hint for the usual causes (no rights, kernel without MPTCP) is
 /// added when none is given.
 std::unexpected<Error> os_error(std::string_view op, std::string_view object, int err,
                                 std::string_view hint = {});

@@ -10,9 +10,9 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/fd.hpp"
 #include <mpsched/lab/cleanup.hpp>
 #include <mpsched/lab/error.hpp>
-#include <mpsched/lab/fd.hpp>
 #include <mpsched/lab/process.hpp>
 
 namespace mps::lab {

@@ -9,7 +9,7 @@
 
 #include <mpsched/lab/error.hpp>
 
-#include <sys/types.h>
+#include "base/child.hpp"
 
 namespace mps::lab {
 
@@ -21,9 +21,7 @@ struct ProcessOptions {
     std::chrono::milliseconds timeout = std::chrono::seconds(30);
 };
 
-struct ProcessResult {
-    int exit_code = -1; ///< -1 when a signal ended it
-    int signal = 0;     ///< the signal that ended it, 0 if it exited
+struct ProcessResult : Ending {
     std::string out;
     std::string err;
 

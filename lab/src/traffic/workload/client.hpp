@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include <mpsched/lab/fd.hpp>
+#include "base/fd.hpp"
 
 #include "state.hpp"
 

@@ -7,7 +7,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -47,16 +46,16 @@ Fd close_all_but(int socket) {
     return Fd(place);
 }
 
-[[noreturn]] void be_the_process(const WatcherOptions &options, int socket, pid_t parent) {
+int be_the_process(const WatcherOptions &options, int socket, pid_t parent) {
     ::prctl(PR_SET_NAME, "mpschedd-store");
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent || !drop_capabilities())
-        ::_exit(1);
+        return 1;
     // Whoever ends the service from a terminal means the service; this one ends with it.
     for (const int signal : {SIGINT, SIGTERM, SIGHUP})
         std::signal(signal, SIG_IGN);
     run_session(options, close_all_but(socket));
-    ::_exit(0);
+    return 0;
 }
 
 Message message_of(const Json &line) {
@@ -74,29 +73,16 @@ Message message_of(const Json &line) {
 } // namespace
 
 Result<Watcher> Watcher::start(const WatcherOptions &options) {
-    std::array<int, 2> ends{};
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()))
-        return std::unexpected(system_error(errno, "making a socket"));
-    Fd ours(ends[0]), theirs(ends[1]);
-    const pid_t parent = ::getpid(), pid = ::fork();
-    if (pid < 0)
-        return std::unexpected(system_error(errno, "starting the process that talks to the store"));
-    if (pid == 0)
-        be_the_process(options, theirs.get(), parent);
-    return Watcher(pid, std::move(ours));
-}
-
-Watcher::Watcher(Watcher &&other) noexcept
-    : pid_(std::exchange(other.pid_, 0)),
-      socket_(std::move(other.socket_)),
-      pending_(std::move(other.pending_)) {}
-
-Watcher::~Watcher() {
-    if (pid_ <= 0)
-        return;
-    ::kill(pid_, SIGKILL);
-    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR)
-        continue;
+    auto ends = make_socket_pair(SOCK_STREAM);
+    if (!ends)
+        return std::unexpected(system_error(ends.error(), "making a socket"));
+    auto &[ours, theirs] = *ends;
+    auto process = Child::fork([&options, socket = theirs.get(), parent = ::getpid()] {
+        return be_the_process(options, socket, parent);
+    });
+    if (!process)
+        return std::unexpected(system_error(process.error(), "starting the process that talks to the store"));
+    return Watcher(std::move(*process), std::move(ours));
 }
 
 Result<std::vector<Message>> Watcher::receive() {

@@ -7,8 +7,7 @@
 #include <string>
 #include <vector>
 
-#include <sys/types.h>
-
+#include "base/child.hpp"
 #include "base/fd.hpp"
 #include "service/store/address.hpp"
 #include "service/store/etcd.hpp"
@@ -34,9 +33,6 @@ struct Message {
 class Watcher {
   public:
     [[nodiscard]] static Result<Watcher> start(const WatcherOptions &options);
-    Watcher(Watcher &&other) noexcept;
-    Watcher &operator=(Watcher &&) = delete;
-    ~Watcher();
 
     // Readable when there is something to receive.
     [[nodiscard]] int fd() const { return socket_.get(); }
@@ -46,8 +42,8 @@ class Watcher {
     void report(const std::string &line) const;
 
   private:
-    Watcher(pid_t pid, Fd socket) : pid_(pid), socket_(std::move(socket)) {}
-    pid_t pid_;
+    Watcher(Child process, Fd socket) : process_(std::move(process)), socket_(std::move(socket)) {}
+    Child process_;
     Fd socket_;
     std::string pending_{};
 };

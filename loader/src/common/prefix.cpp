@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "base/prefix.hpp"
+#include "common/prefix.hpp"
 
 #include <fmt/format.h>
 
@@ -23,10 +23,9 @@ std::array<std::uint8_t, 16> Prefix::mask() const {
 }
 
 std::string Prefix::text() const {
-    std::array<char, INET6_ADDRSTRLEN> text{};
-    inet_ntop(family == 4 ? AF_INET : AF_INET6, address.data() + (family == 4 ? 12 : 0), text.data(),
-              text.size());
-    return bits == width_of(family) ? text.data() : fmt::format("{}/{}", text.data(), bits);
+    const std::string text =
+        family == 4 ? address_text(AF_INET, address.data() + 12) : address_text(AF_INET6, address.data());
+    return bits == width_of(family) ? text : fmt::format("{}/{}", text, bits);
 }
 
 bool Prefix::covers(const Prefix &other) const {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "base/log.hpp"
+#include "common/log.hpp"
 
 #include <bpf/libbpf.h>
 

@@ -3,20 +3,15 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
-
-#include <cctype>
 
 #include <fmt/format.h>
 
-#include "base/capabilities.hpp"
+#include "base/errno.hpp"
+#include "common/capabilities.hpp"
 
 namespace mps {
 
 namespace {
-
-// include/linux/errno.h: never meant for user space, but bpf(2) and netlink do return it.
-constexpr int kernel_enotsupp = 524;
 
 struct KindRow {
     ErrorKind kind;
@@ -67,16 +62,8 @@ std::string_view to_string(ErrorKind kind) { return row_of(kind).name; }
 ErrorCode code_of(ErrorKind kind) { return row_of(kind).code; }
 
 std::string errno_text(int err) {
-    err = std::abs(err);
-    if (err == kernel_enotsupp)
-        return "ENOTSUPP (operation not supported by this kernel)";
-    const char *name = strerrorname_np(err);
-    if (!name)
-        return fmt::format("errno {}", err);
-    std::string text = strerrordesc_np(err);
-    if (!text.empty())
-        text[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[0])));
-    return fmt::format("{} ({})", name, text);
+    const std::string words = errno_words(err);
+    return words.empty() ? errno_name(err) : fmt::format("{} ({})", errno_name(err), words);
 }
 
 Error system_error(int err, std::string_view what, std::string hint) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "base/capabilities.hpp"
+#include "common/capabilities.hpp"
 
 #include <linux/capability.h>
 
