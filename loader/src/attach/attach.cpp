@@ -217,14 +217,13 @@ Result<std::set<std::string>> needed_programs(const std::vector<NetDevice> &devi
     std::set<std::string> programs;
     for (const NetDevice &device : devices) {
         if (role == Role::gateway) {
-            programs.merge(out_programs_of(device, role));
-            programs.insert(tc_program_name(device.layer3(), TcRole::gateway));
+            programs.merge(needed_programs(device, Mode::tc, role));
             continue;
         }
         std::vector<std::string> later;
         const auto place = judge(device, wish, later);
         MPS_TRY(place);
-        programs.merge(programs_of(device, wish == Mode::automatic ? place->mode : wish));
+        programs.merge(needed_programs(device, wish == Mode::automatic ? place->mode : wish, role));
     }
     return programs;
 }
@@ -264,10 +263,8 @@ Result<bool> lacks_programs(const InstallationPaths &paths, const Pins &pins, co
         return true;
     const auto hooks = read_hooks(paths, pins, entry.path.ifindex);
     MPS_TRY(hooks);
-    const TcRole role = role_of(entry.path) == Role::gateway ? TcRole::gateway
-                        : hooks->has_xdp()                   ? TcRole::wakes
-                                                             : TcRole::whole;
-    return pins.program_name(hooks->tc_prog_id()) != tc_program_name(device->layer3(), role);
+    const HookProgram *wanted = wanted_at(HookId::in, *device, mode_seen(*hooks), role_of(entry.path));
+    return wanted && pins.program_name(hooks->in.prog_id()) != program_name(*wanted, *device);
 }
 
 Result<AttachedInterface> attach_again(Session &session, const NetDevice &device, bool tcx) {

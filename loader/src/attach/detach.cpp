@@ -46,8 +46,7 @@ Result<void> remove_interface(Session &session, std::uint32_t ifindex) {
         MPS_TRY(session.path_table().put(path));
         MPS_TRY(session.bump_path_epoch());
     }
-    MPS_TRY(remove_xdp(session.paths, ifindex));
-    MPS_TRY(remove_tc(session.paths, session.pins, ifindex));
+    MPS_TRY(remove_programs(session.paths, session.pins, ifindex));
     MPS_TRY(leave_vrf(session.paths, session.pins, ifindex));
 
     const auto hooks = read_hooks(session.paths, session.pins, ifindex);
@@ -136,11 +135,10 @@ Result<DetachResult> remove_blindly(const OpenOptions &options, std::uint64_t co
         // Links that somebody else holds open as well, and qdiscs of ours; what is none of these fails here.
         const InstallationPaths paths{path};
         for (const std::uint32_t ifindex : pinned_interfaces(paths)) {
-            (void)remove_xdp(paths, ifindex);
-            (void)remove_tc(paths, Pins{}, ifindex);
+            (void)remove_programs(paths, Pins{}, ifindex);
         }
         for (const NetDevice &device : net_devices().value_or(std::vector<NetDevice>{}))
-            (void)remove_vrf_program(paths, Pins{}, device.ifindex);
+            (void)remove_program(paths, Pins{}, HookId::vrf, device.ifindex);
         MPS_TRY(remove_installation(path));
         std::filesystem::remove(entry.path(), error); // refuses unless it is empty
     }

@@ -94,7 +94,7 @@ Result<AttachedInterface> attach_gateway(Session &session, const Before &before,
             ErrorCode::usage,
             fmt::format("a gateway's programs stand at TC, not in XDP: no '--mode {}'", to_string(wish.mode)),
             "leave out '--mode'");
-    if (!has_egress(device))
+    if (!wanted_at(HookId::out, device, Mode::tc, Role::gateway))
         return fail(ErrorCode::unsupported, fmt::format("{} is a VRF", device.name),
                     "its members are to be attached");
     AttachedInterface result{.name = device.name,
@@ -103,14 +103,12 @@ Result<AttachedInterface> attach_gateway(Session &session, const Before &before,
                              .why = "role gateway",
                              .changed = !before.mode};
     std::vector<std::string> warnings;
-    auto programs = out_programs_of(device, Role::gateway);
-    programs.insert(tc_program_name(device.layer3(), TcRole::gateway));
-    MPS_TRY(provide(session, programs, warnings));
+    MPS_TRY(provide(session, needed_programs(device, Mode::tc, Role::gateway), warnings));
     // A filter leaves no pin behind; with the path on record, repair knows where to look.
     if (!before.path)
         MPS_TRY(session.path_table().put(default_path(device.ifindex, device.name)));
-    MPS_TRY(put_tc(session.paths, session.pins, device, TcRole::gateway, tcx));
-    MPS_TRY(put_out(session.paths, session.pins, device, tcx, Role::gateway));
+    for (const HookProgram *one : wanted_on(device, Mode::tc, Role::gateway))
+        MPS_TRY(put_program(session.paths, session.pins, *one, device, tcx));
     if (!tcx)
         MPS_TRY(settle_option_rules(session.paths, tcx, {device.ifindex}));
     MPS_TRY(mark_attached(session, before, wish));

@@ -4,29 +4,51 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/if_link.h>
-#include <mps/abi.h>
-#include <mps/gateway_abi.h>
 
 #include <cerrno>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "attach/clsact.hpp"
+#include "base/try.hpp"
 #include "common/log.hpp"
-#include "policy/variants.hpp"
 
 namespace mps {
 
 namespace {
 
-constexpr std::string_view vrf_program = "mps_tc_vrf";
-
 int as_int(std::uint32_t ifindex) { return static_cast<int>(ifindex); }
+
+bool belongs(const std::string &name, HookId id) {
+    const HookProgram *row = find_hook_program(name);
+    return row && row->hook == id;
+}
+
+FilterPlace place_of(const Hook &hook, std::uint32_t ifindex) {
+    return {ifindex, *hook.filter, hook.handles.front()};
+}
+
+// Our program in the filter's place, 0 if there is none.
+std::uint32_t own_filter(const Pins &pins, const Hook &hook, std::uint32_t ifindex) {
+    const std::uint32_t id = hook.filter ? filter_program(place_of(hook, ifindex)) : 0;
+    return belongs(pins.program_name(id), hook.id) ? id : 0;
+}
+
+Result<void> update_link(const std::string &path, int program, const std::string &what) {
+    const auto link = open_pin(path);
+    if (!link)
+        return std::unexpected(link.error());
+    if (*link && bpf_link_update((*link)->get(), program, nullptr))
+        return std::unexpected(system_error(errno, "replacing the program at " + what));
+    return {};
+}
+
+} // namespace
 
 Result<std::optional<LinkInfo>> read_link(const std::string &path) {
     const auto fd = open_pin(path);
-    if (!fd)
-        return std::unexpected(fd.error());
+    MPS_TRY(fd);
     if (!*fd)
         return std::optional<LinkInfo>{};
     if (object_kind((*fd)->get()) != ObjectKind::link) {
@@ -34,8 +56,7 @@ Result<std::optional<LinkInfo>> read_link(const std::string &path) {
                     "'mpsched detach --all' removes what is there");
     }
     auto info = link_info((*fd)->get());
-    if (!info)
-        return std::unexpected(info.error());
+    MPS_TRY(info);
     return std::optional(*info);
 }
 
@@ -49,206 +70,117 @@ Result<void> remove_link(const std::string &path) {
     return unpin(path);
 }
 
-// Removes a filter in our place if its program is one of `pins`.
-Result<void> remove_own_filter(const Pins &pins, const FilterPlace &place) {
-    return pins.program_name(filter_program(place)).empty() ? Result<void>{} : remove_filter(place);
+Result<void> put_link(const InstallationPaths &paths, const Hook &hook, const NetDevice &device, int program,
+                      std::uint32_t flags) {
+    const std::string path = pin_of(paths, hook, device.ifindex);
+    MPS_TRY(remove_link(path));
+    LIBBPF_OPTS(bpf_link_create_opts, options, .flags = flags);
+    const Fd link(
+        bpf_link_create(program, as_int(device.ifindex), static_cast<bpf_attach_type>(hook.type), &options));
+    if (!link)
+        return std::unexpected(
+            system_error(errno, fmt::format("attaching to {} of {}", hook.name, device.name)));
+    return pin(link.get(), path);
 }
 
-} // namespace
+std::string pin_of(const InstallationPaths &paths, const Hook &hook, std::uint32_t ifindex) {
+    return fmt::format("{}/{}", paths.links_dir(), fmt::format(fmt::runtime(hook.pin), ifindex));
+}
+
+std::string mark_of(const InstallationPaths &paths, const Hook &hook, std::uint32_t ifindex) {
+    return fmt::format("{}/{}", paths.links_dir(), fmt::format(fmt::runtime(hook.mark), ifindex));
+}
+
+std::vector<std::string> other_marks(const InstallationPaths &paths, const Hook &hook,
+                                     std::uint32_t ifindex) {
+    std::vector<std::string> marks;
+    for (const Hook &other : hooks())
+        if (other.filter && other.mark != hook.mark)
+            marks.push_back(mark_of(paths, other, ifindex));
+    return marks;
+}
+
+Result<Standing> read_hook(const InstallationPaths &paths, const Pins &pins, HookId id,
+                           std::uint32_t ifindex) {
+    const Hook &hook = hook_of(id);
+    const auto link = read_link(pin_of(paths, hook, ifindex));
+    MPS_TRY(link);
+    return Standing{.link = *link, .filter_prog_id = own_filter(pins, hook, ifindex)};
+}
 
 Result<Hooks> read_hooks(const InstallationPaths &paths, const Pins &pins, std::uint32_t ifindex) {
-    Hooks hooks;
-    const auto xdp = read_link(paths.xdp_link(ifindex));
-    if (!xdp)
-        return std::unexpected(xdp.error());
-    hooks.xdp = *xdp;
-    const auto tcx = read_link(paths.tc_link(ifindex));
-    if (!tcx)
-        return std::unexpected(tcx.error());
-    hooks.tcx = *tcx;
-    if (const std::uint32_t id = filter_program({.ifindex = ifindex}); !pins.program_name(id).empty())
-        hooks.filter_prog_id = id;
-    const auto out = read_link(paths.out_link(ifindex));
-    if (!out)
-        return std::unexpected(out.error());
-    hooks.out = *out;
-    const std::uint32_t out_id = filter_program({ifindex, BPF_TC_EGRESS});
-    if (steers_peers(pins.program_name(out_id)))
-        hooks.out_filter_prog_id = out_id;
-    const auto mark = open_pin(paths.clsact_mark(ifindex));
-    if (!mark)
-        return std::unexpected(mark.error());
-    hooks.clsact_is_ours = mark->has_value();
-    return hooks;
-}
-
-std::string xdp_program_name(bool layer3) { return layer3 ? "mps_xdp_l3" : "mps_xdp_eth"; }
-
-std::string tc_program_name(bool layer3, TcRole role) {
-    const char *what = role == TcRole::whole ? "mps_tc" : role == TcRole::wakes ? "mps_wake" : "mps_gin";
-    return fmt::format("{}_{}", what, layer3 ? "l3" : "eth");
-}
-
-std::set<std::string> programs_of(const NetDevice &device, Mode mode) {
-    const bool layer3 = device.layer3();
-    if (mode != Mode::tc)
-        return {xdp_program_name(layer3), tc_program_name(layer3, TcRole::wakes)};
-    std::set<std::string> programs{tc_program_name(layer3, TcRole::whole)};
-    if (device.port_kind == "vrf")
-        programs.emplace(vrf_program);
-    return programs;
-}
-
-Result<void> put_tc(const InstallationPaths &paths, const Pins &pins, const NetDevice &device, TcRole role,
-                    bool tcx) {
-    const std::string program = tc_program_name(device.layer3(), role);
-    const auto hooks = read_hooks(paths, pins, device.ifindex);
-    if (!hooks)
-        return std::unexpected(hooks.error());
-    const std::string path = paths.tc_link(device.ifindex);
-    if (hooks->tcx && hooks->tcx->ifindex) {
-        const auto link = open_pin(path);
-        if (!link)
-            return std::unexpected(link.error());
-        if (*link && bpf_link_update((*link)->get(), pins.program(program), nullptr)) {
-            return std::unexpected(
-                system_error(errno, fmt::format("replacing the TC program of {}", device.name)));
-        }
-    } else if (tcx && !hooks->filter_prog_id) {
-        if (hooks->tcx) {
-            if (auto done = unpin(path); !done)
-                return done;
-        }
-        const Fd link(bpf_link_create(pins.program(program), as_int(device.ifindex),
-                                      static_cast<bpf_attach_type>(attach_type_tcx_ingress), nullptr));
-        if (!link)
-            return std::unexpected(
-                system_error(errno, fmt::format("attaching to TC ingress of {}", device.name)));
-        if (auto done = pin(link.get(), path); !done)
-            return done;
-    } else if (auto done =
-                   put_filter({.ifindex = device.ifindex}, device, pins.program(program),
-                              paths.clsact_mark(device.ifindex), {paths.rules_clsact_mark(device.ifindex)});
-               !done) {
-        return done;
+    Hooks all;
+    for (const auto &[id, standing] :
+         {std::pair{HookId::xdp, &all.xdp}, {HookId::in, &all.in}, {HookId::out, &all.out}}) {
+        auto read = read_hook(paths, pins, id, ifindex);
+        MPS_TRY(read);
+        *standing = *read;
     }
-
-    const auto after = read_hooks(paths, pins, device.ifindex);
-    if (!after)
-        return std::unexpected(after.error());
-    if (pins.program_name(after->tc_prog_id()) != program) {
-        return fail(
-            ErrorCode::failed,
-            fmt::format("{} is not on TC ingress of {} although the kernel took it", program, device.name),
-            "something else changes the same hook: try again");
-    }
-    return {};
+    const auto mark = open_pin(mark_of(paths, hook_of(HookId::in), ifindex));
+    MPS_TRY(mark);
+    all.clsact_is_ours = mark->has_value();
+    return all;
 }
-
-std::string out_program_name(bool layer3, Role role) {
-    return fmt::format("{}_{}", role == Role::gateway ? "mps_gout" : "mps_out", layer3 ? "l3" : "eth");
-}
-
-std::set<std::string> out_programs_of(const NetDevice &device, Role role) {
-    if (role == Role::gateway)
-        return {out_program_name(device.layer3(), role), MPS_PROG_GW_BACK, MPS_PROG_GW_LOOK};
-    return {out_program_name(device.layer3()), MPS_PROG_TAKE_BACK};
-}
-
-bool has_egress(const NetDevice &device) { return device.kind != "vrf"; }
 
 bool lacks_egress(const Hooks &hooks, std::uint32_t ifindex) {
-    return hooks.filter_prog_id && filter_program({ifindex, BPF_TC_EGRESS}) == *hooks.filter_prog_id;
+    return hooks.in.filter_prog_id &&
+           filter_program(place_of(hook_of(HookId::out), ifindex)) == hooks.in.filter_prog_id;
 }
 
-Result<void> put_out(const InstallationPaths &paths, const Pins &pins, const NetDevice &device, bool tcx,
-                     Role role) {
-    const std::string program = out_program_name(device.layer3(), role);
-    const auto hooks = read_hooks(paths, pins, device.ifindex);
-    if (!hooks)
-        return std::unexpected(hooks.error());
-    if (pins.program_name(hooks->out_prog_id()) == program)
+Result<void> put_program(const InstallationPaths &paths, const Pins &pins, const HookProgram &program,
+                         const NetDevice &device, bool tcx) {
+    const Hook &hook = hook_of(program.hook);
+    const std::string name = program_name(program, device);
+    const std::string what = fmt::format("{} of {}", hook.name, device.name);
+    const auto there = read_hook(paths, pins, hook.id, device.ifindex);
+    MPS_TRY(there);
+    if (pins.program_name(there->prog_id()) == name)
         return {};
-    if (lacks_egress(*hooks, device.ifindex)) {
-        return fail(ErrorCode::unsupported,
-                    fmt::format("{} has an ingress qdisc, which has no egress", device.name),
-                    "a clsact qdisc in its place has both");
+    if (hook.id == HookId::out) {
+        const auto in = read_hook(paths, pins, HookId::in, device.ifindex);
+        MPS_TRY(in);
+        if (lacks_egress({.in = *in}, device.ifindex))
+            return fail(ErrorCode::unsupported,
+                        fmt::format("{} has an ingress qdisc, which has no egress", device.name),
+                        "a clsact qdisc in its place has both");
     }
-    if (!tcx)
-        return put_filter({device.ifindex, BPF_TC_EGRESS}, device, pins.program(program),
-                          paths.clsact_mark(device.ifindex), {paths.rules_clsact_mark(device.ifindex)});
-    // A dead link of an earlier attachment.
-    const std::string path = paths.out_link(device.ifindex);
-    if (auto done = remove_link(path); !done)
-        return done;
-    const Fd link(bpf_link_create(pins.program(program), as_int(device.ifindex),
-                                  static_cast<bpf_attach_type>(attach_type_tcx_egress), nullptr));
-    if (!link)
-        return std::unexpected(system_error(errno, fmt::format("attaching to TC egress of {}", device.name)));
-    return pin(link.get(), path);
-}
-
-Result<void> remove_tc(const InstallationPaths &paths, const Pins &pins, std::uint32_t ifindex) {
-    for (const std::string &link : {paths.tc_link(ifindex), paths.out_link(ifindex)}) {
-        if (auto done = remove_link(link); !done)
-            return done;
-    }
-    if (auto done = remove_own_filter(pins, {.ifindex = ifindex}); !done)
-        return done;
-    if (steers_peers(pins.program_name(filter_program({ifindex, BPF_TC_EGRESS})))) {
-        if (auto done = remove_own_filter(pins, {ifindex, BPF_TC_EGRESS}); !done)
-            return done;
-    }
-    return remove_clsact(paths.clsact_mark(ifindex), ifindex);
-}
-
-Result<bool> has_vrf_program(const InstallationPaths &paths, const Pins &pins, std::uint32_t vrf) {
-    const auto link = read_link(paths.vrf_link(vrf));
-    if (!link)
-        return std::unexpected(link.error());
-    if (*link && (*link)->ifindex)
-        return pins.program_name((*link)->prog_id) == vrf_program;
-    return pins.program_name(filter_program({vrf, BPF_TC_EGRESS})) == vrf_program;
-}
-
-Result<void> put_vrf_program(const InstallationPaths &paths, const Pins &pins, const NetDevice &vrf,
-                             bool tcx) {
-    const auto there = has_vrf_program(paths, pins, vrf.ifindex);
-    if (!there)
-        return std::unexpected(there.error());
-    if (*there)
-        return {};
-    const std::string program(vrf_program);
-    if (!tcx)
-        return put_filter({vrf.ifindex, BPF_TC_EGRESS}, vrf, pins.program(program),
-                          paths.vrf_clsact_mark(vrf.ifindex), {});
-    // A dead link of an earlier attachment.
-    const std::string path = paths.vrf_link(vrf.ifindex);
-    if (auto done = unpin(path); !done)
-        return done;
-    const Fd link(bpf_link_create(pins.program(program), as_int(vrf.ifindex),
-                                  static_cast<bpf_attach_type>(attach_type_tcx_egress), nullptr));
-    if (!link)
-        return std::unexpected(system_error(errno, fmt::format("attaching to TC egress of {}", vrf.name)));
-    return pin(link.get(), path);
-}
-
-Result<void> remove_vrf_program(const InstallationPaths &paths, const Pins &pins, std::uint32_t vrf) {
-    if (auto done = remove_link(paths.vrf_link(vrf)); !done)
-        return done;
-    if (auto done = remove_own_filter(pins, {vrf, BPF_TC_EGRESS}); !done)
-        return done;
-    return remove_clsact(paths.vrf_clsact_mark(vrf), vrf);
+    if (there->linked())
+        MPS_TRY(update_link(pin_of(paths, hook, device.ifindex), pins.program(name), what));
+    else if (tcx && !there->filter_prog_id)
+        MPS_TRY(put_link(paths, hook, device, pins.program(name)));
+    else
+        MPS_TRY(put_filter(place_of(hook, device.ifindex), device, pins.program(name),
+                           mark_of(paths, hook, device.ifindex), other_marks(paths, hook, device.ifindex)));
+    const auto after = read_hook(paths, pins, hook.id, device.ifindex);
+    MPS_TRY(after);
+    if (pins.program_name(after->prog_id()) != name)
+        return fail(ErrorCode::failed, fmt::format("{} is not at {} although the kernel took it", name, what),
+                    "something else changes the same hook: try again");
+    return {};
 }
 
 namespace {
 
-bool has_name_of_filter(const std::string &name) {
-    return name.starts_with("mps_tc_") || name.starts_with("mps_wake_") || steers_peers(name) ||
-           name.starts_with("mps_rin_") || name.starts_with("mps_rout_");
+Result<void> take_off(const InstallationPaths &paths, const Pins &pins, const Hook &hook,
+                      std::uint32_t ifindex) {
+    MPS_TRY(remove_link(pin_of(paths, hook, ifindex)));
+    return own_filter(pins, hook, ifindex) ? remove_filter(place_of(hook, ifindex)) : Result<void>{};
 }
 
 } // namespace
+
+Result<void> remove_programs(const InstallationPaths &paths, const Pins &pins, std::uint32_t ifindex) {
+    for (const Hook &hook : hooks())
+        if (hook.of_interface)
+            MPS_TRY(take_off(paths, pins, hook, ifindex));
+    return remove_clsact(mark_of(paths, hook_of(HookId::in), ifindex), ifindex);
+}
+
+Result<void> remove_program(const InstallationPaths &paths, const Pins &pins, HookId id,
+                            std::uint32_t ifindex) {
+    MPS_TRY(take_off(paths, pins, hook_of(id), ifindex));
+    return remove_clsact(mark_of(paths, hook_of(id), ifindex), ifindex);
+}
 
 bool remove_filter_by_name(std::uint32_t ifindex) {
     bool removed = false;
@@ -256,7 +188,7 @@ bool remove_filter_by_name(std::uint32_t ifindex) {
         const std::uint32_t id = filter_program(place);
         const auto program = id ? prog_by_id(id) : std::unexpected(Error{});
         const auto info = program ? prog_info(program->get()) : std::unexpected(Error{});
-        if (info && has_name_of_filter(info->name))
+        if (info && find_hook_program(info->name))
             removed |= remove_filter(place).has_value();
     }
     return removed;
@@ -278,7 +210,7 @@ Result<XdpState> read_xdp(std::uint32_t ifindex, const Hooks &hooks) {
     XdpState state;
     if (!id)
         return state;
-    if (hooks.has_xdp() && hooks.xdp->prog_id == id) {
+    if (hooks.has_xdp() && hooks.xdp.prog_id() == id) {
         state.own_mode = generic ? Mode::generic : Mode::native;
     } else {
         state.foreign = ForeignXdp{id, generic};
@@ -322,14 +254,16 @@ void put_foreign_xdp_back(const NetDevice &device, const ForeignXdp &foreign, co
 
 std::expected<void, XdpFailure> put_xdp(const InstallationPaths &paths, const Pins &pins,
                                         const NetDevice &device, Mode mode) {
-    const std::string path = paths.xdp_link(device.ifindex);
+    const Hook &hook = hook_of(HookId::xdp);
+    const HookProgram *wanted = wanted_at(hook.id, device, mode, Role::host);
+    const std::string path = pin_of(paths, hook, device.ifindex);
     // A dead link of an earlier attachment.
     if (auto done = unpin(path); !done)
         return std::unexpected(XdpFailure{done.error()});
     LIBBPF_OPTS(bpf_link_create_opts, options,
                 .flags = mode == Mode::generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
-    const Fd link(bpf_link_create(pins.program(xdp_program_name(device.layer3())), as_int(device.ifindex),
-                                  BPF_XDP, &options));
+    const Fd link(bpf_link_create(wanted ? pins.program(program_name(*wanted, device)) : -1,
+                                  as_int(device.ifindex), BPF_XDP, &options));
     if (!link) {
         const int err = errno;
         const std::string driver = device.driver.empty() ? device.kind : device.driver;
@@ -368,7 +302,7 @@ std::expected<void, XdpFailure> put_xdp(const InstallationPaths &paths, const Pi
 }
 
 Result<void> remove_xdp(const InstallationPaths &paths, std::uint32_t ifindex) {
-    return remove_link(paths.xdp_link(ifindex));
+    return remove_link(pin_of(paths, hook_of(HookId::xdp), ifindex));
 }
 
 } // namespace mps

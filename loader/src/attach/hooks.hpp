@@ -6,9 +6,10 @@
 
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <string>
 
+#include "attach/hook_table.hpp"
+#include "kernel/kernel_objects.hpp"
 #include "kernel/netlink.hpp"
 #include "mpsched/error.hpp"
 #include "mpsched/instance.hpp"
@@ -17,67 +18,68 @@
 
 namespace mps {
 
+// What is at one hook of one interface.
+struct Standing {
+    // Our pinned link. An ifindex of 0 inside: detached by somebody else, or the interface is gone.
+    std::optional<LinkInfo> link{};
+    std::uint32_t filter_prog_id = 0; // of our cls_bpf filter; 0: there is none
+
+    [[nodiscard]] bool linked() const { return link && link->ifindex; }
+    [[nodiscard]] bool any() const { return link || filter_prog_id; }
+    // 0: no program of ours.
+    [[nodiscard]] std::uint32_t prog_id() const { return linked() ? link->prog_id : filter_prog_id; }
+};
+
+// At those of the interface itself.
 struct Hooks {
-    // Our pinned links. An ifindex of 0 inside: detached by somebody else, or the interface is gone.
-    std::optional<LinkInfo> xdp{};
-    std::optional<LinkInfo> tcx{};
-    std::optional<std::uint32_t> filter_prog_id{}; // of our cls_bpf filter
-    std::optional<LinkInfo> out{};                 // at TC egress
-    std::optional<std::uint32_t> out_filter_prog_id{};
+    Standing xdp{}, in{}, out{};
     bool clsact_is_ours = false;
 
-    [[nodiscard]] bool any() const {
-        return xdp || tcx || filter_prog_id || out || out_filter_prog_id || clsact_is_ours;
-    }
-    [[nodiscard]] bool has_xdp() const { return xdp && xdp->ifindex; }
-    // 0: no TC program of ours.
-    [[nodiscard]] std::uint32_t tc_prog_id() const {
-        return tcx && tcx->ifindex ? tcx->prog_id : filter_prog_id.value_or(0);
-    }
-    // 0: none of ours at egress.
-    [[nodiscard]] std::uint32_t out_prog_id() const {
-        return out && out->ifindex ? out->prog_id : out_filter_prog_id.value_or(0);
+    [[nodiscard]] bool any() const { return xdp.any() || in.any() || out.any() || clsact_is_ours; }
+    [[nodiscard]] bool has_xdp() const { return xdp.linked(); }
+    [[nodiscard]] const Standing &at(HookId id) const {
+        return id == HookId::xdp ? xdp : id == HookId::out ? out : in;
     }
 };
 
-// Works for interfaces that are gone, too. A filter counts as ours if its handle is ours and its program is
-// one of `pins`.
+// The mode that XDP tells of; native may be generic, which is the same to all but XDP itself.
+[[nodiscard]] inline Mode mode_seen(const Hooks &hooks) { return hooks.has_xdp() ? Mode::native : Mode::tc; }
+
+// Works for interfaces that are gone, too. A filter counts as ours if its handle is ours and its program is one of `pins` that belongs
+// to the hook.
+[[nodiscard]] Result<Standing> read_hook(const InstallationPaths &paths, const Pins &pins, HookId id,
+                                         std::uint32_t ifindex);
 [[nodiscard]] Result<Hooks> read_hooks(const InstallationPaths &paths, const Pins &pins,
                                        std::uint32_t ifindex);
 
-enum class TcRole {
-    whole, // mode tc: everything
-    wakes, // beside XDP: only wakes
-    gateway,
-};
-[[nodiscard]] std::string xdp_program_name(bool layer3);
-[[nodiscard]] std::string tc_program_name(bool layer3, TcRole role);
-// All that an interface needs in this mode, which is not `automatic`.
-[[nodiscard]] std::set<std::string> programs_of(const NetDevice &device, Mode mode);
+// The path that the pin of a link, or the mark of a qdisc, has.
+[[nodiscard]] std::string pin_of(const InstallationPaths &paths, const Hook &hook, std::uint32_t ifindex);
+[[nodiscard]] std::string mark_of(const InstallationPaths &paths, const Hook &hook, std::uint32_t ifindex);
+// Of other hooks, for the same qdisc.
+[[nodiscard]] std::vector<std::string> other_marks(const InstallationPaths &paths, const Hook &hook,
+                                                   std::uint32_t ifindex);
 
-// Attaches our TC program, or replaces the one we have there without a gap. `tcx` chooses the hook for a new
-// one.
-[[nodiscard]] Result<void> put_tc(const InstallationPaths &paths, const Pins &pins, const NetDevice &device,
-                                  TcRole role, bool tcx);
-// The program at TC egress by which peers are told what to send (bpf/src/departure.bpf.h), and what it takes.
-[[nodiscard]] std::string out_program_name(bool layer3, Role role = Role::host);
-[[nodiscard]] std::set<std::string> out_programs_of(const NetDevice &device, Role role = Role::host);
-// A VRF's egress has another one of ours; what leaves by its members passes theirs.
-[[nodiscard]] bool has_egress(const NetDevice &device);
-// Without tcx: the device has an ingress qdisc, which has no egress. What is put there would take the place of our program at ingress.
+// Of a device with an ingress qdisc instead of a clsact one. What is put to egress there would take the place of our program at ingress.
 [[nodiscard]] bool lacks_egress(const Hooks &hooks, std::uint32_t ifindex);
-[[nodiscard]] Result<void> put_out(const InstallationPaths &paths, const Pins &pins, const NetDevice &device,
-                                   bool tcx, Role role = Role::host);
-// At ingress and at egress.
-[[nodiscard]] Result<void> remove_tc(const InstallationPaths &paths, const Pins &pins, std::uint32_t ifindex);
 
-// The program at a VRF that finds the sockets bound to it, for its members (bpf/src/vrf.bpf.h).
-[[nodiscard]] Result<bool> has_vrf_program(const InstallationPaths &paths, const Pins &pins,
-                                           std::uint32_t vrf);
-[[nodiscard]] Result<void> put_vrf_program(const InstallationPaths &paths, const Pins &pins,
-                                           const NetDevice &vrf, bool tcx);
-[[nodiscard]] Result<void> remove_vrf_program(const InstallationPaths &paths, const Pins &pins,
-                                              std::uint32_t vrf);
+// Attaches a program to TC, or puts it in the place of the one we have there, without a gap. `tcx` chooses the kind for a new one.
+// `device` is where it stands: the VRF, of HookId::vrf.
+[[nodiscard]] Result<void> put_program(const InstallationPaths &paths, const Pins &pins,
+                                       const HookProgram &program, const NetDevice &device, bool tcx);
+// All of the interface itself: XDP first, then TC, then a qdisc that was ours.
+[[nodiscard]] Result<void> remove_programs(const InstallationPaths &paths, const Pins &pins,
+                                           std::uint32_t ifindex);
+// One that is not of the interface itself.
+[[nodiscard]] Result<void> remove_program(const InstallationPaths &paths, const Pins &pins, HookId id,
+                                          std::uint32_t ifindex);
+
+// A link's pin: what is there now, if it is a link at all.
+[[nodiscard]] Result<std::optional<LinkInfo>> read_link(const std::string &path);
+// Detaches it as well, whoever else holds it.
+[[nodiscard]] Result<void> remove_link(const std::string &path);
+// `flags` are those of the kernel's attach; a dead link of an earlier attachment goes.
+[[nodiscard]] Result<void> put_link(const InstallationPaths &paths, const Hook &hook, const NetDevice &device,
+                                    int program, std::uint32_t flags = 0);
 
 // For pins that cannot be trusted: removes filters in our places whose programs have names of ours, those of option rules as well. True
 // if there was one.

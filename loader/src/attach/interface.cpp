@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "attach/interface.hpp"
 
+#include <array>
+
 #include <fmt/format.h>
 
 #include "attach/vrf.hpp"
@@ -36,12 +38,18 @@ Result<void> clear_foreign_xdp(const Session &session, Before &before, bool forc
     return {};
 }
 
+// What this mode wants at TC ingress: everything, or beside XDP only wakes.
+Result<void> put_ingress(const Session &session, const NetDevice &device, Mode mode, bool tcx) {
+    return put_program(session.paths, session.pins, *wanted_at(HookId::in, device, mode, Role::host), device,
+                       tcx);
+}
+
 // Attaches XDP and leaves only wakes to TC. From mode tc XDP comes first and from nothing TC does, so that
 // there is always one program that does the work, or none yet.
 std::expected<void, XdpFailure> switch_to_xdp(const Session &session, const Before &before, Mode mode,
                                               bool tcx) {
     const auto wakes = [&]() -> std::expected<void, XdpFailure> {
-        auto done = put_tc(session.paths, session.pins, before.device, TcRole::wakes, tcx);
+        auto done = put_ingress(session, before.device, mode, tcx);
         if (!done)
             return std::unexpected(XdpFailure{done.error()});
         return {};
@@ -63,20 +71,8 @@ std::expected<void, XdpFailure> switch_to_xdp(const Session &session, const Befo
 }
 
 Result<void> switch_to_tc(const Session &session, const Before &before, bool tcx) {
-    MPS_TRY(put_tc(session.paths, session.pins, before.device, TcRole::whole, tcx));
+    MPS_TRY(put_ingress(session, before.device, Mode::tc, tcx));
     return remove_xdp(session.paths, before.device.ifindex);
-}
-
-// What peers send is steered as well where that can be; where not, all the rest works as it did before.
-void steer_peers(Session &session, const NetDevice &device, bool tcx, std::vector<std::string> &warnings) {
-    if (!has_egress(device))
-        return;
-    auto done = provide(session, out_programs_of(device), warnings);
-    if (done)
-        done = put_out(session.paths, session.pins, device, tcx);
-    if (!done)
-        warnings.push_back(
-            fmt::format("{}: what peers send is not steered: {}", device.name, done.error().what));
 }
 
 // A shaper of what comes in wants the place of our qdisc for one of its own.
@@ -95,11 +91,11 @@ Result<AttachedInterface> stay_attached(Session &session, const Before &before, 
                                         std::vector<std::string> &warnings) {
     const NetDevice &device = before.device;
     // It may have joined a VRF meanwhile.
-    MPS_TRY(provide(session, programs_of(device, *before.mode), warnings));
+    MPS_TRY(provide(session, needed_programs(device, *before.mode, Role::host), warnings));
     MPS_TRY(follow_vrf(session.paths, session.pins, device, *before.mode, tcx));
     // What does not go was said when it was attached, and `status` tells.
     std::vector<std::string> said;
-    steer_peers(session, device, tcx, said);
+    put_others(session, device, *before.mode, Role::host, tcx, said);
     return AttachedInterface{.name = device.name,
                              .ifindex = device.ifindex,
                              .mode = *before.mode,
@@ -119,7 +115,7 @@ Result<void> put_programs(Session &session, Before &before, const AttachWish &wi
             return std::unexpected(done.error().error);
         result.mode = Mode::tc;
         result.why = fmt::format("the driver refuses native XDP: {}", errno_text(done.error().err));
-        MPS_TRY(provide(session, programs_of(before.device, Mode::tc), warnings));
+        MPS_TRY(provide(session, needed_programs(before.device, Mode::tc, Role::host), warnings));
     }
     return switch_to_tc(session, before, tcx);
 }
@@ -137,6 +133,19 @@ Result<void> mark_attached(Session &session, const Before &before, const AttachW
         path.flags |= MPS_PATH_GATEWAY;
     MPS_TRY(session.path_table().put(path));
     return session.bump_path_epoch();
+}
+
+void put_others(Session &session, const NetDevice &device, Mode mode, Role role, bool tcx,
+                std::vector<std::string> &warnings) {
+    for (const HookProgram *one : wanted_on(device, mode, role)) {
+        if (one->lack.empty())
+            continue;
+        auto done = provide(session, names_of(std::array{one}, device), warnings);
+        if (done)
+            done = put_program(session.paths, session.pins, *one, device, tcx);
+        if (!done)
+            warnings.push_back(fmt::format("{}: {}: {}", device.name, one->lack, done.error().what));
+    }
 }
 
 std::uint32_t path_mode(Mode mode) {
@@ -212,13 +221,13 @@ Result<AttachedInterface> attach_one(Session &session, Before &before, const Att
         result.mode = place->mode;
         result.why = place->why;
     }
-    MPS_TRY(provide(session, programs_of(device, result.mode), warnings));
+    MPS_TRY(provide(session, needed_programs(device, result.mode, Role::host), warnings));
     // A filter leaves no pin behind; with the path on record, repair knows where to look.
     if (!before.path)
         MPS_TRY(session.path_table().put(default_path(device.ifindex, device.name)));
     MPS_TRY(put_programs(session, before, wish, tcx, result, warnings));
     MPS_TRY(follow_vrf(session.paths, session.pins, device, result.mode, tcx));
-    steer_peers(session, device, tcx, warnings);
+    put_others(session, device, result.mode, Role::host, tcx, warnings);
     if (!tcx) {
         warn_of_clsact(session, device, warnings);
         MPS_TRY(settle_option_rules(session.paths, tcx, {device.ifindex}));
@@ -238,8 +247,7 @@ void undo(Session &session, const Before &before, bool tcx) {
         if (now.mode != before.mode)
             (void)switch_to_xdp(session, now, *before.mode, tcx);
     } else {
-        (void)remove_xdp(session.paths, ifindex);
-        (void)remove_tc(session.paths, session.pins, ifindex);
+        (void)remove_programs(session.paths, session.pins, ifindex);
         (void)leave_vrf(session.paths, session.pins, ifindex);
     }
     if (before.mode)

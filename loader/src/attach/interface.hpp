@@ -38,6 +38,10 @@ struct AttachWish {
 [[nodiscard]] Result<AttachedInterface> attach_one(Session &session, Before &before, const AttachWish &wish,
                                                    bool tcx, std::vector<std::string> &warnings);
 
+// What it wants besides what it cannot be attached without. Where that does not go, all the rest works, and a warning says what does not.
+void put_others(Session &session, const NetDevice &device, Mode mode, Role role, bool tcx,
+                std::vector<std::string> &warnings);
+
 // As well as it goes: the error that made us undo is the one to report.
 void undo(Session &session, const Before &before, bool tcx);
 

@@ -23,6 +23,7 @@
 //   rules about congestion control without their program, or pins of them without a rule   put in order
 //   levers without a policy that has them, or the other way round   put in order
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "attach/carrier.hpp"
@@ -42,22 +43,10 @@ namespace {
 
 Result<void> provide_for(Session &session, const NetDevice &device, Mode mode) {
     std::vector<std::string> warnings;
-    auto done = provide(session, programs_of(device, mode), warnings);
+    auto done = provide(session, needed_programs(device, mode, Role::host), warnings);
     for (const std::string &warning : warnings)
         log_lines(warning);
     return done;
-}
-
-// Where that does not go, `status` tells of it.
-void put_out_again(Session &session, const NetDevice &device, bool tcx, Role role) {
-    std::vector<std::string> warnings;
-    auto done = provide(session, out_programs_of(device, role), warnings);
-    if (done)
-        done = put_out(session.paths, session.pins, device, tcx, role);
-    if (!done)
-        warnings.push_back(done.error().what);
-    for (const std::string &warning : warnings)
-        log_lines(warning);
 }
 
 // What one interface is to have, as the table of paths says, and what it has.
@@ -68,34 +57,60 @@ struct Found {
     Role role = Role::host;
 };
 
+// Puts a mode's program to TC ingress where it is not there.
+Result<void> put_ingress(Session &session, const NetDevice &device, Mode mode, bool tcx) {
+    return put_program(session.paths, session.pins, *wanted_at(HookId::in, device, mode, Role::host), device,
+                       tcx);
+}
+
 // Whether the interface goes on being attached, with the mode that its programs tell.
 Result<bool> complete_programs(Session &session, const Found &found, bool tcx) {
     const NetDevice &device = *found.device;
-    const std::string tc = session.pins.program_name(found.hooks.tc_prog_id());
+    const std::string there = session.pins.program_name(found.hooks.in.prog_id());
+    const auto is_of = [&](Mode mode) {
+        const HookProgram *wanted = wanted_at(HookId::in, device, mode, found.role);
+        return wanted && there == program_name(*wanted, device);
+    };
     if (found.role == Role::gateway)
-        return tc == tc_program_name(device.layer3(), TcRole::gateway);
-    const bool wakes = tc == tc_program_name(device.layer3(), TcRole::wakes);
+        return is_of(Mode::tc);
     if (found.hooks.has_xdp()) {
-        if (!wakes)
-            MPS_TRY(put_tc(session.paths, session.pins, device, TcRole::wakes, tcx));
+        MPS_TRY(put_ingress(session, device, Mode::native, tcx));
         return true;
     }
-    if (wakes) {
+    if (is_of(Mode::native)) {
         MPS_TRY(provide_for(session, device, Mode::tc));
-        MPS_TRY(put_tc(session.paths, session.pins, device, TcRole::whole, tcx));
-    } else if (tc != tc_program_name(device.layer3(), TcRole::whole)) {
+        MPS_TRY(put_ingress(session, device, Mode::tc, tcx));
+    } else if (!is_of(Mode::tc)) {
         return false;
     }
-    if (found.hooks.xdp)
+    if (found.hooks.xdp.link)
         MPS_TRY(remove_xdp(session.paths, device.ifindex));
     return true;
+}
+
+// What is wanted there at TC. Where these do not go, `status` tells of it.
+void complete_tc(Session &session, const Found &found, bool tcx) {
+    const NetDevice &device = *found.device;
+    std::vector<std::string> warnings;
+    for (const HookProgram *one : wanted_on(device, mode_seen(found.hooks), found.role)) {
+        const Hook &hook = hook_of(one->hook);
+        if (!hook.filter || !hook.of_interface)
+            continue;
+        auto done = provide(session, names_of(std::array{one}, device), warnings);
+        if (done)
+            done = put_program(session.paths, session.pins, *one, device, tcx);
+        if (!done)
+            warnings.push_back(done.error().what);
+    }
+    for (const std::string &warning : warnings)
+        log_lines(warning);
 }
 
 Result<void> settle_vrf(Session &session, const Found &found, std::uint32_t ifindex, bool attached,
                         bool tcx) {
     if (!attached || found.role != Role::host)
         return leave_vrf(session.paths, session.pins, ifindex);
-    const Mode mode = found.hooks.has_xdp() ? Mode::native : Mode::tc; // or generic: the same to a VRF
+    const Mode mode = mode_seen(found.hooks);
     MPS_TRY(provide_for(session, *found.device, mode));
     return follow_vrf(session.paths, session.pins, *found.device, mode, tcx);
 }
@@ -134,12 +149,10 @@ Result<bool> repair_interface(Session &session, std::uint32_t ifindex, bool tcx)
         MPS_TRY(complete);
         attached = *complete;
     }
-    if (attached && has_egress(*found.device))
-        put_out_again(session, *found.device, tcx, found.role);
-    if (!attached && found.hooks.any()) {
-        MPS_TRY(remove_xdp(session.paths, ifindex));
-        MPS_TRY(remove_tc(session.paths, session.pins, ifindex));
-    }
+    if (attached)
+        complete_tc(session, found, tcx);
+    if (!attached && found.hooks.any())
+        MPS_TRY(remove_programs(session.paths, session.pins, ifindex));
     MPS_TRY(settle_vrf(session, found, ifindex, attached, tcx));
     return settle_path(session, found, attached);
 }

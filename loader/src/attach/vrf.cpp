@@ -18,7 +18,15 @@ constexpr std::string_view map_name = "mps_vrfs";
 
 // 0: none.
 std::uint32_t wanted_vrf(const NetDevice &member, Mode mode) {
-    return mode == Mode::tc && member.port_kind == "vrf" ? member.master : 0;
+    return wanted_at(HookId::vrf, member, mode, Role::host) ? member.master : 0;
+}
+
+// The program at the VRF that finds the sockets bound to it, for its members (bpf/src/vrf.bpf.h).
+Result<bool> has_program(const InstallationPaths &paths, const Pins &pins, std::uint32_t vrf) {
+    const auto standing = read_hook(paths, pins, HookId::vrf, vrf);
+    MPS_TRY(standing);
+    const HookProgram *there = find_hook_program(pins.program_name(standing->prog_id()));
+    return there && there->hook == HookId::vrf;
 }
 
 Result<std::uint32_t> asked_vrf(const Pins &pins, std::uint32_t member) {
@@ -40,7 +48,7 @@ Result<void> leave_vrf(const InstallationPaths &paths, const Pins &pins, std::ui
         return other != member && asked_vrf(pins, other).value_or(0) == *vrf;
     });
     if (last) {
-        MPS_TRY(remove_vrf_program(paths, pins, *vrf));
+        MPS_TRY(remove_program(paths, pins, HookId::vrf, *vrf));
     }
     return delete_key(pins.map(map_name), member, map_name);
 }
@@ -61,7 +69,7 @@ Result<void> follow_vrf(const InstallationPaths &paths, const Pins &pins, const 
         return {};
     // The key comes first: killed behind it, repair finds it and puts the program there.
     MPS_TRY(write_value(pins.map(map_name), member.ifindex, wanted, map_name));
-    return put_vrf_program(paths, pins, *vrf, tcx);
+    return put_program(paths, pins, *wanted_at(HookId::vrf, member, mode, Role::host), *vrf, tcx);
 }
 
 Result<std::string> vrf_problem(const InstallationPaths &paths, const Pins &pins, const NetDevice &member,
@@ -76,7 +84,7 @@ Result<std::string> vrf_problem(const InstallationPaths &paths, const Pins &pins
     }
     if (!wanted)
         return std::string();
-    const auto there = has_vrf_program(paths, pins, wanted);
+    const auto there = has_program(paths, pins, wanted);
     MPS_TRY(there);
     return *there ? std::string() : fmt::format("our program at the VRF {} is gone", ifname_of(wanted));
 }

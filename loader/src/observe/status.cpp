@@ -25,6 +25,24 @@ namespace mps {
 
 namespace {
 
+// What is not at TC as the table of hooks wants it; "": nothing.
+std::string hook_problem(const Pins &pins, const Hooks &hooks, const NetDevice &device, Mode mode,
+                         Role role) {
+    for (const HookProgram *one : wanted_on(device, mode, role)) {
+        const Hook &hook = hook_of(one->hook);
+        if (!hook.filter || !hook.of_interface)
+            continue;
+        const std::string there = pins.program_name(hooks.at(hook.id).prog_id());
+        const std::string wanted = program_name(*one, device);
+        if (there.empty() && !(hook.id == HookId::out && lacks_egress(hooks, device.ifindex)))
+            return one->lack.empty() ? fmt::format("the program at {} is gone", hook.name)
+                                     : fmt::format("{}: our program at {} is missing", one->lack, hook.name);
+        if (!there.empty() && there != wanted)
+            return fmt::format("{} runs {} instead of {}", hook.name, there, wanted);
+    }
+    return {};
+}
+
 // One interface as the kernel has it; what is wrong with it goes into `problem`.
 Result<InterfaceStatus> interface_status(const InstallationPaths &paths, const Pins &pins,
                                          std::uint32_t ifindex, const std::optional<mps_path> &path) {
@@ -43,35 +61,27 @@ Result<InterfaceStatus> interface_status(const InstallationPaths &paths, const P
     status.layer3 = device->layer3();
     status.role = path ? role_of(*path) : Role::host;
     status.mode = xdp->own_mode.value_or(Mode::tc);
-    status.tc_hook = hooks->tcx ? "tcx" : "clsact";
-    status.tc_prog_id = hooks->tc_prog_id();
-    status.out_prog_id = hooks->out_prog_id();
+    status.tc_hook = hooks->in.link ? "tcx" : "clsact";
+    status.tc_prog_id = hooks->in.prog_id();
+    status.out_prog_id = hooks->out.prog_id();
     if (xdp->own_mode)
-        status.xdp_prog_id = hooks->xdp->prog_id;
+        status.xdp_prog_id = hooks->xdp.prog_id();
 
-    const std::string tc = pins.program_name(status.tc_prog_id);
-    const TcRole role = status.role == Role::gateway ? TcRole::gateway
-                        : xdp->own_mode              ? TcRole::wakes
-                                                     : TcRole::whole;
-    const std::string wanted = tc_program_name(status.layer3, role);
     if (!path || !(path->flags & (MPS_PATH_ATTACHED | MPS_PATH_WANTED))) {
         status.problem = "half attached";
     } else if (!(path->flags & MPS_PATH_ATTACHED)) {
         status.state = InterfaceState::detached;
         status.problem = "is there, but not attached";
         return status;
-    } else if (tc.empty()) {
-        status.problem = "the TC program is gone";
-    } else if (hooks->xdp && !xdp->own_mode) {
+    } else if (hooks->xdp.link && !xdp->own_mode && hooks->in.prog_id()) {
         status.problem =
             xdp->foreign ? fmt::format("our XDP program was replaced by {}", prog_text(xdp->foreign->prog_id))
                          : "our XDP program was taken off";
-    } else if (tc != wanted) {
-        status.problem = fmt::format("TC runs {} instead of {}", tc, wanted);
+    } else if (std::string wrong = hook_problem(pins, *hooks, *device, status.mode, status.role);
+               !wrong.empty()) {
+        status.problem = std::move(wrong);
     } else if (path->flags & MPS_PATH_LEAVING) {
         status.problem = "half detached";
-    } else if (has_egress(*device) && !status.out_prog_id && !lacks_egress(*hooks, ifindex)) {
-        status.problem = "what peers send is not steered: our program at TC egress is missing";
     } else if (status.role == Role::host) {
         auto vrf = vrf_problem(paths, pins, *device, status.mode);
         MPS_TRY(vrf);

@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "attach/hooks.hpp"
 #include "common/log.hpp"
 #include "datapath.skel.h"
 #include "kernel/load_error.hpp"
@@ -50,9 +51,11 @@ std::string pin_name(const bpf_map *map) {
 }
 
 // Attached to interfaces, and so loaded only when one needs it.
-bool is_on_demand(std::string_view program) {
-    return called_by(program).any() || program.starts_with("mps_wake_") || steers_peers(program) ||
-           program == MPS_PROG_TAKE_BACK || program == MPS_PROG_LOOK;
+bool is_on_demand(std::string_view program) { return find_hook_program(program) || program == MPS_PROG_LOOK; }
+
+bool is_gateway(std::string_view program) {
+    const HookProgram *row = find_hook_program(program);
+    return row && row->role == Role::gateway;
 }
 
 // What the object says about one map or program, for comparing with a pin.
@@ -159,8 +162,10 @@ Result<void> open_program(Pins &pins, const InstallationPaths &paths, const std:
 // Else the program that runs could not be told from somebody else's.
 Result<void> check_that_links_run_pins(const Pins &pins, const InstallationPaths &paths) {
     for (const std::uint32_t ifindex : pinned_interfaces(paths)) {
-        for (const std::string &path :
-             {paths.xdp_link(ifindex), paths.tc_link(ifindex), paths.out_link(ifindex)}) {
+        for (const Hook &hook : hooks()) {
+            if (!hook.of_interface)
+                continue;
+            const std::string path = pin_of(paths, hook, ifindex);
             const auto link = open_pin(path);
             // What is no link is told by who reads it.
             if (!link || !*link || object_kind((*link)->get()) != ObjectKind::link)
@@ -221,8 +226,12 @@ std::string Pins::program_name(std::uint32_t id) const {
 Variants Pins::called(bool rx) const {
     Variants result;
     for (const auto &[name, fd] : programs) {
-        result = result | called_by(name);
-        result.tc |= rx && steers_peers(name);
+        const HookProgram *row = find_hook_program(name);
+        // Those beside it call nothing.
+        if (!row || std::ranges::find(row->beside, name) != row->beside.end())
+            continue;
+        result = result | row->calls;
+        result.tc |= rx && row->calls_rx;
     }
     return result;
 }

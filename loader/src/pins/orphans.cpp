@@ -52,11 +52,7 @@ std::optional<std::uint32_t> cookie_offset(std::uint32_t btf_id) {
     return std::nullopt;
 }
 
-bool has_name_of_ours(const std::string &name) {
-    return name.starts_with("mps_xdp_") || name.starts_with("mps_tc_") || name.starts_with("mps_wake_") ||
-           name.starts_with("mps_rin_") || name.starts_with("mps_rout_") || is_gateway(name) ||
-           name == "mps_sockops";
-}
+bool has_name_of_ours(const std::string &name) { return find_hook_program(name) || name == "mps_sockops"; }
 
 // A program of the data path: which network namespace was it loaded for? nullopt: it is no program of ours.
 std::optional<std::uint64_t> cookie_of_program(std::uint32_t id) {

@@ -92,27 +92,6 @@ std::string InstallationPaths::map(std::string_view name) const {
 std::string InstallationPaths::program(std::string_view name) const {
     return fmt::format("{}/progs/{}", base, name);
 }
-std::string InstallationPaths::xdp_link(std::uint32_t ifindex) const {
-    return fmt::format("{}/links/{}-xdp", base, ifindex);
-}
-std::string InstallationPaths::tc_link(std::uint32_t ifindex) const {
-    return fmt::format("{}/links/{}-tc", base, ifindex);
-}
-std::string InstallationPaths::out_link(std::uint32_t ifindex) const {
-    return fmt::format("{}/links/{}-out", base, ifindex);
-}
-std::string InstallationPaths::vrf_link(std::uint32_t ifindex) const {
-    return fmt::format("{}/links/vrf-{}", base, ifindex);
-}
-std::string InstallationPaths::vrf_clsact_mark(std::uint32_t ifindex) const {
-    return fmt::format("{}/links/vrf-{}-clsact", base, ifindex);
-}
-std::string InstallationPaths::rules_link(std::uint32_t ifindex, std::string_view direction) const {
-    return fmt::format("{}/links/rules-{}-{}", base, ifindex, direction);
-}
-std::string InstallationPaths::rules_clsact_mark(std::uint32_t ifindex) const {
-    return fmt::format("{}/links/rules-{}-clsact", base, ifindex);
-}
 std::string InstallationPaths::rules_dir() const { return fmt::format("{}/rules", base); }
 std::string InstallationPaths::rules_pin(std::string_view name) const {
     return fmt::format("{}/rules/{}", base, name);
@@ -120,9 +99,6 @@ std::string InstallationPaths::rules_pin(std::string_view name) const {
 std::string InstallationPaths::apps_dir() const { return fmt::format("{}/apps", base); }
 std::string InstallationPaths::app_link(std::uint32_t grant, std::string_view side) const {
     return fmt::format("{}/apps/{}-{}", base, grant, side);
-}
-std::string InstallationPaths::clsact_mark(std::uint32_t ifindex) const {
-    return fmt::format("{}/links/{}-clsact", base, ifindex);
 }
 std::string InstallationPaths::kept_policy(std::uint32_t slot) const {
     return fmt::format("{}/policies/{}", base, slot);

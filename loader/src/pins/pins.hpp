@@ -44,24 +44,12 @@ struct InstallationPaths {
 
     [[nodiscard]] std::string map(std::string_view name) const;
     [[nodiscard]] std::string program(std::string_view name) const;
-    [[nodiscard]] std::string xdp_link(std::uint32_t ifindex) const;
-    [[nodiscard]] std::string tc_link(std::uint32_t ifindex) const;
-    [[nodiscard]] std::string out_link(std::uint32_t ifindex) const;
-    // Of mps_tc_vrf, on the way out of a VRF, and that the clsact qdisc there was made by us. Not among
-    // pinned_interfaces(): nothing is attached to a VRF but for its members.
-    [[nodiscard]] std::string vrf_link(std::uint32_t ifindex) const;
-    [[nodiscard]] std::string vrf_clsact_mark(std::uint32_t ifindex) const;
-    // Of the programs of option rules: not among pinned_interfaces() either, they need no data path.
-    [[nodiscard]] std::string rules_link(std::uint32_t ifindex, std::string_view direction) const;
-    [[nodiscard]] std::string rules_clsact_mark(std::uint32_t ifindex) const;
-    // Their maps and programs.
+    // Maps and programs of option rules.
     [[nodiscard]] std::string rules_dir() const;
     [[nodiscard]] std::string rules_pin(std::string_view name) const;
     // Of the programs by which applications of a cgroup choose: see apps/grants.hpp.
     [[nodiscard]] std::string apps_dir() const;
     [[nodiscard]] std::string app_link(std::uint32_t grant, std::string_view side) const;
-    // A program pinned only to say: the clsact qdisc of this interface was made by us.
-    [[nodiscard]] std::string clsact_mark(std::uint32_t ifindex) const;
     // A policy's XDP program, pinned to say: loaded by `policy load`, keep it although nothing refers to it.
     [[nodiscard]] std::string kept_policy(std::uint32_t slot) const;
     // Which object the slot was filled from, see policy_origin.hpp.
@@ -71,13 +59,15 @@ struct InstallationPaths {
     // Maps and link of `cc use`.
     [[nodiscard]] std::string congestion_dir() const;
     [[nodiscard]] std::string congestion_pin(std::string_view name) const;
+    // Of links at interfaces, and of programs pinned only to say: the clsact qdisc there is ours. See attach/hook_table.hpp.
     [[nodiscard]] std::string links_dir() const;
     [[nodiscard]] std::string policies_dir() const;
 };
 
-// Interfaces that have a pin below links/, sorted.
+// Interfaces that have a pin of the data path below links/, sorted: attached, or half so. A VRF is none of them, nothing is attached to it
+// but for its members.
 [[nodiscard]] std::vector<std::uint32_t> pinned_interfaces(const InstallationPaths &paths);
-// Interfaces that have a pin of option rules below links/, sorted.
+// Interfaces that have a pin of option rules there, which need no data path.
 [[nodiscard]] std::vector<std::uint32_t> ruled_interfaces(const InstallationPaths &paths);
 // Slots that have a pin below policies/, sorted.
 [[nodiscard]] std::vector<std::uint32_t> pinned_policies(const InstallationPaths &paths);
