@@ -104,6 +104,7 @@ int run_list(const ListOptions &options) {
             const auto expect = expected(scenario);
             json.push_back({{"name", scenario.name()},
                             {"id", scenario.id},
+                            {"number", scenario.number.empty() ? Json(nullptr) : Json(scenario.number)},
                             {"variant", scenario.variant.empty() ? Json(nullptr) : Json(scenario.variant)},
                             {"title", scenario.title},
                             {"shows", scenario.shows},
@@ -112,7 +113,7 @@ int run_list(const ListOptions &options) {
                             {"network_s", expect.network_s},
                             {"megabits", expect.megabits}});
             if (!options.json) {
-                print(fmt::format("{:<22} {}\n", scenario.name(), scenario.title));
+                print(fmt::format("{:<34} {:<4} {}\n", scenario.name(), scenario.number, scenario.title));
             }
         }
     }

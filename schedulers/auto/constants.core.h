@@ -44,12 +44,12 @@
 #define AUTO_QUEUE_US 2000
 /* A longer path is believed within this power of two of microseconds of traffic, 4 s. Not measured alone. */
 #define AUTO_FOLLOW_SHIFT 22
-/* Bursts on trial for a window to grow. They are the tail of 1 MB in S4 and S5: one in ten takes .98 s in S5, where the quick path alone takes .54. */
+/* Bursts on trial for a window to grow. They are the tail of 1 MB in requests-fast-first and requests-slow-first: one in ten takes .98 s in requests-slow-first, where the quick path alone takes .54. */
 #define AUTO_TRIALS 3
 /* Between messages a trial has to save a quarter. With pacing and the rest of that change 23 cells of the grid are above 1.05 of `default`, 40 before. */
 #define AUTO_TRIAL_NUM 3
 #define AUTO_TRIAL_DEN 4
-/* Between transfers one that is slower by no more than this stays open: S14/active (gap 242 ms; 447 with the second path parked). */
+/* Between transfers one that is slower by no more than this stays open: blackhole-requests/active (gap 242 ms; 447 with the second path parked). */
 #define AUTO_NEAR_PCT 110
 /* Fewer bursts than the kernel would give have to save this, or the limit costs more than it brings. Part of the change of 40 to 23 cells. */
 #define AUTO_WORTH_PCT 95
@@ -58,7 +58,7 @@
 #define AUTO_STAY_DEN 4
 /* Bulk has to go on for so many times the block before a path that would block is tried: upload/10@2+10@50-quick-16MB, 7.3 instead of up to 14.7 s. */
 #define AUTO_BLOCKS 2
-/* What can be under way has to have grown by one in so many for another such try: upload/20@4+20@200, and S17, where nothing grows. */
+/* What can be under way has to have grown by one in so many for another such try: upload/20@4+20@200, and small-buffers, where nothing grows. */
 #define AUTO_GROWTH 8
 /*
  * Each such try lasts for so many round trips of the path: upload/20@4+20@200-quick-64MB 29.4 and 28.3 Mbit/s; 25.6 to 27.3 when it ended at the next ACK

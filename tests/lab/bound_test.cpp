@@ -17,7 +17,7 @@ bool near(double value, double right, double tolerance = 1e-6) {
     return std::abs(value - right) <= tolerance * std::max(1.0, std::abs(right));
 }
 
-// Contents of a path of S4: 1500-byte packets, IPv4.
+// Contents of a path of requests-fast-first: 1500-byte packets, IPv4.
 FluidPath path(double link_mbit, double delay_s) {
     return {{0, link_mbit * payload_share(1500, false), delay_s}};
 }
@@ -33,7 +33,7 @@ TEST_CASE("of a full packet 1428 of 1514 bytes are contents, and 20 fewer with I
     CHECK(near(payload_share(1500, true), 1408.0 / 1514));
 }
 
-TEST_CASE("the bounds of S4 are those that were worked out by hand: 52, 131 and 368 ms") {
+TEST_CASE("the bounds of requests-fast-first are those that were worked out by hand: 52, 131 and 368 ms") {
     const std::vector<FluidPath> paths{path(20, 0.005), path(5, 0.1)};
     CHECK(std::round(request_ms(paths, 100e3)) == 52);
     CHECK(std::round(request_ms(paths, 300e3)) == 131);

@@ -240,39 +240,41 @@ TEST_CASE("every built-in scenario is read, is named as its file, and has what a
             CHECK(fluid_arrival_s(up, 0, 1000).has_value());
         }
     }
-    for (const auto *id : {"S1",
-                           "S3",
-                           "S4",
-                           "S5",
-                           "S7",
-                           "S10",
-                           "S11",
-                           "S13",
-                           "S16",
-                           "S19",
-                           "S23",
-                           "S2/rcvbuf-1M",
-                           "S6/0.3-8.6",
+    for (const auto *id : {"equal-paths",
+                           "steady-stream",
+                           "requests-fast-first",
+                           "requests-slow-first",
+                           "changing-rates",
+                           "files-in-time",
+                           "blocked-path",
+                           "blackhole",
+                           "flapping",
+                           "metered-path",
+                           "four-paths",
+                           "lossy-and-bloated/rcvbuf-1M",
+                           "video/0.3-8.6",
                            "grid/20@5+5@100-slow",
-                           "S14/backup",
-                           "S15/link",
-                           "S17/rcvbuf-6M",
-                           "S18/95-5",
-                           "S20/large",
+                           "blackhole-requests/backup",
+                           "blackhole-return/link",
+                           "small-buffers/rcvbuf-6M",
+                           "given-shares/95-5",
+                           "wifi-and-lte/large",
                            "upload/10@2+10@50-quick-16MB"}) {
         CHECK(names.contains(id));
     }
 }
 
 TEST_CASE("scenarios are found by name, by variant and by file, and a wrong name tells the right ones") {
-    CHECK(must(find_scenarios("S4")).size() == 1);
-    CHECK(must(find_scenarios("S6")).size() == 36);
+    CHECK(must(find_scenarios("requests-fast-first")).size() == 1);
+    CHECK(must(find_scenarios("S4")).front().name() == "requests-fast-first");
+    CHECK(must(find_scenarios("S17/rcvbuf-1M")).front().name() == "small-buffers/rcvbuf-1M");
+    CHECK(must(find_scenarios("video")).size() == 36);
     CHECK(must(find_scenarios("grid")).size() == 72);
-    CHECK(must(find_scenarios("S17/rcvbuf-1M")).front().receive_buffer == 1 << 20);
+    CHECK(must(find_scenarios("small-buffers/rcvbuf-1M")).front().receive_buffer == 1 << 20);
     const auto wrong = find_scenarios("S99");
     REQUIRE_FALSE(wrong.has_value());
-    CHECK(wrong.error().hint.find("S4, S5") != std::string::npos);
-    const auto variant = find_scenarios("S17/none");
+    CHECK(wrong.error().hint.find("requests-fast-first, requests-slow-first") != std::string::npos);
+    const auto variant = find_scenarios("small-buffers/none");
     REQUIRE_FALSE(variant.has_value());
     CHECK(variant.error().hint.find("rcvbuf-6M") != std::string::npos);
     CHECK_FALSE(find_scenarios("/nowhere.toml").has_value());
@@ -282,7 +284,7 @@ TEST_CASE("what a scenario is expected to take follows from its rates and sizes"
     const auto bulk = expected(one(replaced(good, "bytes = 1000", "bytes = 25_000_000\nsettle_ms = 500")));
     CHECK(std::abs(bulk.megabits - 200) < 1e-6);
     CHECK(std::abs(bulk.network_s - (0.5 + 0.01 + 200.0 / 25)) < 1e-6);
-    const auto requests = expected(must(find_scenarios("S4")).front());
+    const auto requests = expected(must(find_scenarios("requests-fast-first")).front());
     CHECK(std::abs(requests.megabits - 20 * 1.421 * 8) < 1e-6);
     CHECK((requests.network_s > 25 && requests.network_s < 50));
     for (const auto &file : builtin_scenarios()) {

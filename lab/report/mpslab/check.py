@@ -15,7 +15,7 @@ from typing import TypeVar
 from mpsvm import cli
 
 from . import document, grid, stats, tables, text
-from .plan import PlanError
+from .plan import PlanError, Scenario
 from .result import Run
 from .session import FAILED, OK, Plan, Session, say, tell_files
 from .stats import Group, Row
@@ -88,6 +88,16 @@ def print_list(found: Sequence[Table]) -> None:
             print(f"    {shlex.join([*tables.LAB, *words])}  (within {table.tolerance_pct:g} %)")
 
 
+def by_name(claims: Iterable[Claim], scenarios: Iterable[Scenario]) -> list[Claim]:
+    """With a scenario's own name where a row has its number."""
+    names = {one.number: one.id for one in scenarios if one.number}
+    found = []
+    for claim in claims:
+        number, slash, variant = claim.scenario.partition("/")
+        found.append(dataclasses.replace(claim, scenario=names.get(number, number) + slash + variant))
+    return found
+
+
 def known(claim: Claim) -> None:
     """Raises PlanError if no run could ever tell it."""
     name = claim.quantity
@@ -136,7 +146,7 @@ def _only(found: Sequence[T], claim: Claim) -> T:
     if len(found) > 1:
         raise PlanError(
             f"'{claim.what}' may be several: the command has more than one such scenario or kernel.",
-            "Name the variant (S14/backup), or the kernel in the column (`auto` on 6.1).",
+            "Name the variant (blackhole-requests/backup), or the kernel in the column (`auto` on 6.1).",
         )
     return found[0]
 
@@ -224,8 +234,9 @@ def main(options: argparse.Namespace, words: Sequence[str], parser: Callable[[],
         plans = {table.number: [_plan_of(table, one, session, parser()) for one in table.lab] for table in chosen}
         claims = {}
         for table in chosen:
-            names = [*(one.name for plan in plans[table.number] for one in plan.scenarios), grid.ID]
-            claims[table.number] = table.claims(names)
+            scenarios = [one for plan in plans[table.number] for one in plan.scenarios]
+            names = [name for one in scenarios for name in (one.name, one.other_name) if name]
+            claims[table.number] = by_name(table.claims([*names, grid.ID]), scenarios)
             for claim in claims[table.number]:
                 known(claim)
             if not claims[table.number]:

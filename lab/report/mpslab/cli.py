@@ -27,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
         "       ./run lab --check PAGE [--list | --table N[,N...]]",
         description="Runs scenarios × policies × seeds in VMs in virtual time, as many side by side as there are CPUs. "
         "Prints a table for each scenario, and leaves results.json and report.html in --out.",
-        epilog="A scenario is a name that --list shows, an id (all its variants), a pattern ('S1*') or 'all'. The "
+        epilog="A scenario is a name that --list shows, without what is behind the slash (all its variants), its number ('S4'), a pattern "
+        "('blackhole*') or 'all'. The "
         "policy 'alone' is each path of the scenario alone, 'alone:PATH' is one of them; one of your own is its file, "
         "my.bpf.o or my.bpf.c, and is called in the report what its MPS_POLICY() line calls it.\n\n"
         "'grid' is 36 pairs of paths × 7 sizes × which path is first, with a heat map for each policy and a summary "
@@ -75,10 +76,11 @@ def print_list(there: Inventory) -> None:
     """Prints what --list shows."""
     if there.scenarios:
         shown = {grid.ID if grid.of_grid(one.name) else one.name: one for one in there.scenarios}
-        rows = [("scenario", "paths", "")] + [(name, " ".join(one.paths), one.title) for name, one in shown.items()]
-        widths = [max(len(row[column]) for row in rows) for column in range(2)]
-        for name, paths, title in rows:
-            print(f"{name:<{widths[0]}}  {paths:<{widths[1]}}  {title}".rstrip())
+        rows = [("scenario", "", "paths", "")]
+        rows += [(name, one.number, " ".join(one.paths), one.title) for name, one in shown.items()]
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        for name, number, paths, title in rows:
+            print(f"{name:<{widths[0]}}  {number:<{widths[1]}}  {paths:<{widths[2]}}  {title}".rstrip())
     else:
         print("mpsched-lab knows no scenario.")
     print(f"\npolicies: {' '.join([*there.policies, plan.ALONE, plan.ALONE + ':PATH', 'FILE.bpf.o', 'FILE.bpf.c'])}")

@@ -39,11 +39,17 @@ class Scenario:
     paths: tuple[str, ...] = ()
     network_s: float | None = None  # about how long it takes, and how much it moves: for what a run costs
     megabits: float | None = None
+    number: str = ""  # "S17": another name of what `id` is
 
     @property
     def id(self) -> str:
         """The scenario a variant belongs to."""
         return self.name.partition("/")[0]
+
+    @property
+    def other_name(self) -> str:
+        """With the number in the place of the id; "" if it has none."""
+        return self.number + self.name.removeprefix(self.id) if self.number else ""
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -97,7 +103,7 @@ def _near(word: str, known: Sequence[str], what: str) -> str:
 
 
 def scenarios(listed: Sequence[Scenario], words: Sequence[str]) -> list[Scenario]:
-    """The scenarios that words name: a name, an id (all its variants), a shell pattern, or 'all' (but the grid).
+    """The scenarios that words name: a name, an id or number (all its variants), a shell pattern, or 'all' (but the grid).
 
     Raises PlanError.
     """
@@ -107,8 +113,9 @@ def scenarios(listed: Sequence[Scenario], words: Sequence[str]) -> list[Scenario
             one
             for one in listed
             if (word == "all" and one.id not in NOT_IN_ALL)
-            or word.lower() in (one.name.lower(), one.id.lower())
+            or word.lower() in (name.lower() for name in (one.name, one.id, one.number, one.other_name) if name)
             or fnmatch.fnmatchcase(one.name, word)
+            or (one.other_name and fnmatch.fnmatchcase(one.other_name, word))
         ]
         if not matching:
             known = list(dict.fromkeys(name for one in listed for name in (one.id, one.name)))

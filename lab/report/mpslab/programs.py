@@ -71,6 +71,7 @@ def scenarios(build: Path) -> list[Scenario]:
             paths=tuple(str(path) for path in one.get("paths") or []),
             network_s=result.number(one.get("network_s")),
             megabits=result.number(one.get("megabits")),
+            number=str(one.get("number") or ""),
         )
         for one in document
         if isinstance(one, dict) and isinstance(one.get("name"), str)

@@ -171,7 +171,7 @@ def names_something(label: str, scenarios: Sequence[str]) -> bool:
 
 
 def split_label(label: str, scenarios: Sequence[str]) -> tuple[str, list[str]]:
-    """'S4 1 KB / 20 KB, ms' is S4 and two sizes; without a scenario it is of the only one there is."""
+    """'video 1 KB / 20 KB, ms' is video and two sizes; without a scenario it is of the only one there is."""
     scenario, rest = "", label.strip()
     if names_something(rest, scenarios):
         scenario, _, rest = rest.partition(" ")

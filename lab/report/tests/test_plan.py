@@ -26,6 +26,16 @@ class Scenarios(unittest.TestCase):
     def test_a_variant_is_only_itself(self) -> None:
         self.assertEqual(self.names("S17/rcvbuf-6M"), ["S17/rcvbuf-6M"])
 
+    def test_a_number_is_another_name_of_the_same(self) -> None:
+        listed = [Scenario("video/slow", number="S6"), Scenario("video/quick", number="S6"), Scenario("grid/a")]
+        for words, expected in (
+            (["S6"], ["video/slow", "video/quick"]),
+            (["s6/quick"], ["video/quick"]),
+            (["S6/q*"], ["video/quick"]),
+            (["video"], ["video/slow", "video/quick"]),
+        ):
+            self.assertEqual([one.name for one in plan.scenarios(listed, words)], expected)
+
     def test_a_pattern_and_all_and_lower_case(self) -> None:
         self.assertEqual(self.names("S1*"), ["S1", "S17/rcvbuf-1M", "S17/rcvbuf-6M"])
         self.assertEqual(len(self.names("all")), 4)

@@ -161,6 +161,7 @@ std::string kernel_release() {
 
 Json scenario_json(const Scenario &scenario) {
     return {{"id", scenario.id},
+            {"number", scenario.number.empty() ? Json(nullptr) : Json(scenario.number)},
             {"variant", scenario.variant.empty() ? Json(nullptr) : Json(scenario.variant)},
             {"name", scenario.name()},
             {"title", scenario.title}};

@@ -182,8 +182,9 @@ Scenario read_scenario(const toml::table &root, const std::string &variant, std:
     Scenario scenario;
     scenario.variant = variant;
     section.has("variant");
-    section.require("id", "for example id = \"S4\"");
+    section.require("id", "for example id = \"small-buffers\"");
     scenario.id = section.text("id");
+    scenario.number = section.text("number");
     section.require("title", "one line");
     scenario.title = section.text("title");
     scenario.shows = section.text("shows");
@@ -386,6 +387,15 @@ Result<std::vector<Scenario>> parse_scenarios(std::string_view toml, const std::
     return all;
 }
 
+namespace {
+
+/// "" of one that has none.
+std::string number_of(const ScenarioFile &file) {
+    return toml::parse(file.text)["number"].value_or(std::string());
+}
+
+} // namespace
+
 Result<std::vector<Scenario>> find_scenarios(std::string_view name, std::uint64_t seed) {
     if (name.ends_with(".toml")) {
         const std::string file(name);
@@ -400,7 +410,7 @@ Result<std::vector<Scenario>> find_scenarios(std::string_view name, std::uint64_
     std::vector<std::string_view> ids;
     for (const auto &file : builtin_scenarios()) {
         ids.push_back(file.id);
-        if (file.id != id) {
+        if (file.id != id && number_of(file) != id) {
             continue;
         }
         auto all = parse_scenarios(file.text, std::string(file.file), seed);

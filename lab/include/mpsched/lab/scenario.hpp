@@ -100,7 +100,8 @@ struct Workload {
 std::string_view kind_name(Workload::Kind kind);
 
 struct Scenario {
-    std::string id;      ///< "S4"
+    std::string id;      ///< "small-buffers"
+    std::string number;  ///< "S17", by which it may be named as well; "" if it has none
     std::string variant; ///< "" if there is one only
     std::string title;
     std::string shows; ///< what it is for
@@ -145,13 +146,13 @@ struct ScenarioFile {
     std::string_view file; ///< relative to the source tree
     std::string_view text;
 };
-/// Those that are built in, by id: S1, S2, ... S10.
+/// Those that are built in, by id.
 std::vector<ScenarioFile> builtin_scenarios();
 
 /// Traces that are built in, by the names of their files (lab/traces/).
 std::vector<ScenarioFile> builtin_traces();
 
-/// "S17" is all its variants, "S17/rcvbuf-1M" one of them, "./my.toml" a file of one's own.
+/// "small-buffers" or "S17" is all its variants, "small-buffers/rcvbuf-1M" one of them, "./my.toml" a file of one's own.
 Result<std::vector<Scenario>> find_scenarios(std::string_view name, std::uint64_t seed = 1);
 
 } // namespace mps::lab
