@@ -8,24 +8,7 @@
 
 using namespace mps;
 using namespace mps::packet;
-using mps::test::changes;
-using mps::test::check_edit;
-using mps::test::counter_names;
-using mps::test::every_rig;
-using mps::test::Flow;
-using mps::test::Hook;
-using mps::test::Inside;
-using mps::test::Outcome;
-using mps::test::Ran;
-using mps::test::readings;
-using mps::test::Rig;
-using mps::test::rig_of_each_family;
-using mps::test::send;
-using mps::test::Shape;
-using mps::test::tc_can_edit;
-using mps::test::tc_can_run;
-using mps::test::usual_ack;
-using mps::test::without;
+using namespace mps::test;
 
 TEST_CASE("an edit is MP_PRIO and a NOP before the options, and lengths and checksums follow") {
     Rig &rig = every_rig();

@@ -10,20 +10,7 @@
 
 using namespace mps;
 using namespace mps::packet;
-using mps::test::check_edit;
-using mps::test::every_rig;
-using mps::test::Flow;
-using mps::test::Hook;
-using mps::test::Inside;
-using mps::test::Outcome;
-using mps::test::Reading;
-using mps::test::readings;
-using mps::test::Rig;
-using mps::test::rig_of_each_family;
-using mps::test::send;
-using mps::test::shared_rig;
-using mps::test::usual_ack;
-using mps::test::without;
+using namespace mps::test;
 
 TEST_CASE("a connection with nothing to send is left alone until time has passed or anything has changed") {
     Rig &rig = every_rig();

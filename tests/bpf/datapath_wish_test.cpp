@@ -5,19 +5,7 @@
 
 using namespace mps;
 using namespace mps::packet;
-using mps::test::changes;
-using mps::test::check_edit;
-using mps::test::Flow;
-using mps::test::Hook;
-using mps::test::Inside;
-using mps::test::Outcome;
-using mps::test::readings;
-using mps::test::Rig;
-using mps::test::rig_of_each_family;
-using mps::test::send;
-using mps::test::shared_rig;
-using mps::test::usual_ack;
-using mps::test::without;
+using namespace mps::test;
 
 TEST_CASE("without a policy, while leaving, and on VERDICT_PASS the peer's wish is restored") {
     Rig &rig = rig_of_each_family();

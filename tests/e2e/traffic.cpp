@@ -459,6 +459,15 @@ std::int64_t mp_prio_received(const lab::Namespace &ns) {
     return must(must(lab::read_counters(ns)).get("MPTcpExtMPPrioRx"));
 }
 
+std::vector<double> moved(const lab::Network &network, const lab::Transfer &transfer) {
+    std::vector<double> per_path(network.path_count());
+    for (const auto &connection : transfer.sample())
+        for (const auto &subflow : connection.subflows)
+            if (const auto path = network.path_of(subflow.local_address))
+                per_path.at(*path) += static_cast<double>(subflow.bytes_acked + subflow.bytes_received);
+    return per_path;
+}
+
 TemporaryFolder::TemporaryFolder() : folder_(mps::test::temporary_folder("e2e")) {}
 
 void report(const std::string &line) {

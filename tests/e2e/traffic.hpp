@@ -209,6 +209,9 @@ std::int64_t mp_prio_received(const lab::Namespace &ns);
 
 sockaddr_in endpoint(const std::string &address, std::uint16_t port);
 
+/// What each path has carried of a transfer until now, in both directions.
+std::vector<double> moved(const lab::Network &network, const lab::Transfer &transfer);
+
 /// A folder that is gone with the object.
 class TemporaryFolder {
   public:

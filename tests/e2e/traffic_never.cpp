@@ -35,10 +35,10 @@ struct Scene {
     // What went over lte meanwhile. What was queued before drains first.
     Shares on_lte(const std::string &when, std::chrono::milliseconds settle = 800ms) const {
         std::this_thread::sleep_for(path_time(settle));
-        const auto before_up = moved(up);
-        const auto before_down = moved(down);
+        const auto before_up = moved(network, up);
+        const auto before_down = moved(network, down);
         std::this_thread::sleep_for(path_time(700ms));
-        const Shares result{share(before_up, moved(up)), share(before_down, moved(down))};
+        const Shares result{share(before_up, moved(network, up)), share(before_down, moved(network, down))};
         report(
             fmt::format("{}: on lte {:.1f} % up, {:.1f} % down", when, result.up * 100, result.down * 100));
         return result;
@@ -51,14 +51,6 @@ struct Scene {
     }
 
   private:
-    std::vector<double> moved(const Transfer &transfer) const {
-        std::vector<double> per_path(network.path_count());
-        for (const auto &connection : transfer.sample())
-            for (const auto &subflow : connection.subflows)
-                if (const auto path = network.path_of(subflow.local_address))
-                    per_path.at(*path) += static_cast<double>(subflow.bytes_acked + subflow.bytes_received);
-        return per_path;
-    }
     static double share(const std::vector<double> &before, std::vector<double> after) {
         for (std::size_t path = 0; path < after.size(); ++path)
             after[path] -= before[path];

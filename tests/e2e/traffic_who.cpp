@@ -43,12 +43,12 @@ struct Scene {
         std::this_thread::sleep_for(path_time(500ms));
         std::vector<std::vector<double>> before;
         for (const Transfer *one : transfers)
-            before.push_back(moved(*one));
+            before.push_back(moved(network, *one));
         std::this_thread::sleep_for(path_time(700ms));
         std::vector<double> result;
         std::string text;
         for (std::size_t i = 0; i < transfers.size(); ++i) {
-            auto after = moved(*transfers[i]);
+            auto after = moved(network, *transfers[i]);
             for (std::size_t path = 0; path < after.size(); ++path)
                 after[path] -= before[i][path];
             REQUIRE(after[0] + after[1] > 0);
@@ -57,16 +57,6 @@ struct Scene {
         }
         report(fmt::format("{}: on lte{}", when, text));
         return result;
-    }
-
-  private:
-    std::vector<double> moved(const Transfer &transfer) const {
-        std::vector<double> per_path(network.path_count());
-        for (const auto &connection : transfer.sample())
-            for (const auto &subflow : connection.subflows)
-                if (const auto path = network.path_of(subflow.local_address))
-                    per_path.at(*path) += static_cast<double>(subflow.bytes_acked + subflow.bytes_received);
-        return per_path;
     }
 };
 

@@ -39,13 +39,6 @@ void bind_file(Binder &binder, FileCommand run) {
     binder.run([options, run](const Context &context) { return run(context, *options); });
 }
 
-Result<std::optional<Json>> ask(const Instance &instance, std::string_view what) {
-    const auto status = instance.status();
-    if (!status)
-        return std::unexpected(status.error());
-    return service::ask(status->netns_cookie, {{"do", what}});
-}
-
 Result<Reply> run_check(const Context &, const ConfigOptions &options) {
     const auto desired = config::load(options.path());
     if (!desired)
@@ -147,7 +140,8 @@ Result<Reply> run_apply(const Context &context, const ConfigOptions &options) {
     Reply reply = applied(desired, done->outcomes, config::make_plan(desired, done->facts).waiting);
     // Its own files: from now on they are in force there as well.
     if (!options.file)
-        (void)ask(instance, "adopt");
+        if (const auto status = instance.status())
+            (void)service::ask(status->netns_cookie, {{"do", "adopt"}});
     return reply;
 }
 
@@ -246,16 +240,15 @@ Result<Reply> run_reload(const Context &context) {
     const auto instance = context.open();
     if (!instance)
         return std::unexpected(instance.error());
-    const auto answer = ask(*instance, "reload");
+    const auto status = instance->status();
+    if (!status)
+        return std::unexpected(status.error());
+    const auto answer =
+        service::demand(status->netns_cookie, "reload", "'mpsched config apply' does the same once");
     if (!answer)
         return std::unexpected(answer.error());
-    if (!*answer)
-        return fail(ErrorCode::failed, "no mpschedd runs for this network namespace",
-                    "'systemctl start mpschedd' starts it; 'mpsched config apply' does the same once");
-    if (auto error = service::error_in(**answer))
-        return std::unexpected(std::move(*error));
-    Reply reply{.json = **answer, .text = service_text(**answer, context.style)};
-    for (const Json &object : (*answer)->value("objects", Json::array()))
+    Reply reply{.json = *answer, .text = service_text(*answer, context.style)};
+    for (const Json &object : answer->value("objects", Json::array()))
         if (object.value("state", "") == "failed")
             reply.exit_code = static_cast<int>(ErrorCode::failed);
     return reply;

@@ -17,15 +17,10 @@ Result<Reply> run_web(const Context &context) {
     const auto status = instance->status();
     if (!status)
         return std::unexpected(status.error());
-    const auto answer = service::ask(status->netns_cookie, {{"do", "web"}});
+    const auto answer = service::demand(status->netns_cookie, "web");
     if (!answer)
         return std::unexpected(answer.error());
-    if (!*answer)
-        return fail(ErrorCode::failed, "no mpschedd runs for this network namespace",
-                    "'systemctl start mpschedd' starts it");
-    if (auto error = service::error_in(**answer))
-        return std::unexpected(std::move(*error));
-    const std::string url = (*answer)->value("url", "");
+    const std::string url = answer->value("url", "");
     return Reply{.json = {{"url", url}}, .text = text::printable(url) + "\n"};
 }
 

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "base/fd.hpp"
+#include "base/try.hpp"
 
 namespace mps::service {
 
@@ -72,6 +73,18 @@ Result<std::optional<Json>> ask(std::uint64_t cookie, const Json &request) {
         return fail(ErrorCode::failed, "mpschedd ended before it had answered",
                     "'journalctl -u mpschedd' may tell why");
     return answer;
+}
+
+Result<Json> demand(std::uint64_t netns_cookie, std::string_view what, std::string_view otherwise) {
+    auto answer = ask(netns_cookie, {{"do", what}});
+    MPS_TRY(answer);
+    if (!*answer)
+        return fail(ErrorCode::failed, "no mpschedd runs for this network namespace",
+                    fmt::format("'systemctl start mpschedd' starts it{}{}", otherwise.empty() ? "" : "; ",
+                                otherwise));
+    if (auto error = error_in(**answer))
+        return std::unexpected(std::move(*error));
+    return std::move(**answer);
 }
 
 std::optional<Error> error_in(const Json &answer) {

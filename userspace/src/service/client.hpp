@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "mpsched/error.hpp"
 #include "json/documents.hpp"
@@ -21,6 +22,11 @@ namespace mps::service {
 
 // nullopt: none runs there. Requests: {"do": "status" | "reload" | "adopt" | "web"}.
 [[nodiscard]] Result<std::optional<Json>> ask(std::uint64_t netns_cookie, const Json &request);
+
+// The same where one has to run: its answer, or an error, also one that it answered with. `otherwise` is what to do instead of
+// starting one, "" if there is nothing.
+[[nodiscard]] Result<Json> demand(std::uint64_t netns_cookie, std::string_view what,
+                                  std::string_view otherwise = {});
 
 // An error that the service answered with, as JSON has it.
 [[nodiscard]] std::optional<Error> error_in(const Json &answer);
