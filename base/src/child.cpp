@@ -46,20 +46,24 @@ struct Prepared {
     std::vector<char *> environment;
 };
 
-// The last two may be each other's numbers: copies above all of them come first.
+// Beyond the standard ones, which are about to become others; -1 of one that is closed.
+int aside(int fd) { return ::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1); }
+
+bool take(int from, int number) {
+    if (from < 0)
+        ::close(number);
+    return from < 0 || ::dup2(from, number) >= 0;
+}
+
+// One of them may be the number of another: all are put aside first.
 bool take_standard_descriptors(const Program &program) {
-    const int in = ::fcntl(program.in, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    const int out = program.out < 0 ? -1 : ::fcntl(program.out, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    const int err = ::fcntl(program.err, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    if (program.out < 0)
-        ::close(STDOUT_FILENO);
-    else if (::dup2(out, STDOUT_FILENO) < 0)
-        return false;
-    return ::dup2(in, STDIN_FILENO) >= 0 && ::dup2(err, STDERR_FILENO) >= 0;
+    const int in = aside(program.in), out = aside(program.out), err = aside(program.err);
+    return take(in, STDIN_FILENO) && take(out, STDOUT_FILENO) && take(err, STDERR_FILENO);
 }
 
 // In the child.
-[[noreturn]] void become(const Program &program, const Prepared &prepared, int report) {
+[[noreturn]] void become(const Program &program, const Prepared &prepared, int reported_through) {
+    const int report = aside(reported_through);
     const auto give_up = [report](NotStarted::Step step) {
         const NotStarted why{step, errno};
         [[maybe_unused]] const auto written = ::write(report, &why, sizeof(why));

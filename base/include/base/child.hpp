@@ -30,9 +30,9 @@ struct Ending {
 
 struct Program {
     std::vector<std::string> words{}; // PATH is searched for the first
-    // Of these its standard descriptors are copies.
+    // Of these its standard descriptors are copies; -1: closed.
     int in = STDIN_FILENO;
-    int out = STDOUT_FILENO; // -1: closed
+    int out = STDOUT_FILENO;
     int err = STDERR_FILENO;
     int netns_fd = -1; // the network namespace to enter before; -1 keeps ours. Mounts stay as they are
     bool own_group = false;

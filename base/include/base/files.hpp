@@ -1,29 +1,39 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <expected>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
+#include "base/fd.hpp"
+
 namespace mps {
 
 // All that is in it, or why it cannot be read, as an errno. What /proc has is read like any other.
 [[nodiscard]] inline std::expected<std::string, int> read_file(const std::filesystem::path &path) {
-    errno = 0;
-    std::ifstream file(path, std::ios::binary);
-    std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    // A folder can be opened, and what is read from it is nothing.
-    std::error_code ignored;
-    if (!file || file.bad() || std::filesystem::is_directory(path, ignored))
-        return std::unexpected(errno ? errno : EISDIR);
-    return text;
+    const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file)
+        return std::unexpected(errno);
+    std::string text;
+    std::array<char, 16384> piece;
+    for (;;) {
+        const ssize_t got = ::read(file.get(), piece.data(), piece.size());
+        if (got == 0)
+            return text;
+        if (got > 0)
+            text.append(piece.data(), static_cast<std::size_t>(got));
+        else if (errno != EINTR)
+            return std::unexpected(errno);
+    }
 }
 
 // A new folder that only we may enter, where temporary files are ($TMPDIR). It goes with the object, with all that is in it.
