@@ -124,3 +124,30 @@ TEST_CASE("an entry that tells nothing goes with its interface") {
     CHECK(path_name(seen.dropped[0].path) == "tun7");
     CHECK(seen.entries.size() == 1);
 }
+
+TEST_CASE("what happened to interfaces is seen in the table, whoever wrote it there") {
+    const auto told = [](const std::vector<PathEntry> &before, const std::vector<PathEntry> &after) {
+        std::vector<std::string> all;
+        for (const PresenceChange &change : changes_between(before, after))
+            all.push_back((change.kind == PresenceChange::Kind::gone   ? "gone "
+                           : change.kind == PresenceChange::Kind::back ? "back "
+                                                                       : "renamed ") +
+                          change.name + (change.before.empty() ? "" : " was " + change.before));
+        return all;
+    };
+    using Told = std::vector<std::string>;
+    const std::vector<PathEntry> dsl{entry(1, "dsl", 3, held)};
+    const std::vector<PathEntry> without{entry(1, "dsl", 0, MPS_PATH_WANTED)};
+    CHECK(told(dsl, dsl).empty());
+    CHECK(told(dsl, without) == Told{"gone dsl"});
+    CHECK(told(without, dsl) == Told{"back dsl"});
+    CHECK(told(dsl, {entry(1, "dsl", 8, held)}) == Told{"gone dsl", "back dsl"});
+    CHECK(told(dsl, {entry(1, "wan", 3, held)}) == Told{"renamed wan was dsl"});
+    // The name that waits gets the device; the one it had waits from then on.
+    CHECK(told({entry(1, "dsl", 0, MPS_PATH_WANTED), entry(2, "usb0", 4, held)},
+               {entry(1, "dsl", 4, held), entry(2, "usb0", 0, MPS_PATH_WANTED)}) ==
+          Told{"renamed dsl was usb0"});
+    // Attributes given or forgotten are no events.
+    CHECK(told({}, dsl).empty());
+    CHECK(told(dsl, {}).empty());
+}

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <iterator>
 #include <map>
+#include <optional>
 #include <thread>
 
 #include "attach/carrier.hpp"
@@ -130,11 +132,40 @@ Result<std::vector<PathEvent>> attach_what_lacks(Session &session, bool tcx) {
     return events;
 }
 
+// What interfaces did is told by whoever writes it down first, which may be a command of somebody else: to its user, and
+// not to ours. So the table is compared with what it was at the last look.
+class Memory {
+  public:
+    // What happened since then; `told` is what this look has found itself.
+    [[nodiscard]] Result<std::vector<PathEvent>> fill_in(const Pins &pins, std::vector<PathEvent> told) {
+        const auto entries = PathTable(pins).entries();
+        MPS_TRY(entries);
+        std::vector<PathEvent> all;
+        for (const PresenceChange &change :
+             known_ ? changes_between(*known_, *entries) : std::vector<PresenceChange>{}) {
+            const PathEvent event = event_of(change);
+            const auto says_it = [&event](const PathEvent &e) {
+                return e.name == event.name &&
+                       (e.kind == event.kind || (event.kind == PathEvent::Kind::back && e.ifindex));
+            };
+            if (std::none_of(told.begin(), told.end(), says_it))
+                all.push_back(event);
+        }
+        known_ = *entries;
+        std::move(told.begin(), told.end(), std::back_inserter(all));
+        return all;
+    }
+
+  private:
+    std::optional<std::vector<PathEntry>> known_;
+};
+
 struct Follower::Impl {
     const Instance::Impl &instance;
     LinkMonitor monitor;
     Fd wakes_us; // epoll(7) over what follows
     Reporter reporter{};
+    Memory memory{};
     Guard guard{};
     Uplinks uplinks{};
     HostFollower hosts{};
@@ -237,13 +268,13 @@ std::vector<PathEvent> Follower::look() {
     // Commands of others at work are no reason to end: the next look comes in a second.
     const auto pins = impl_->pins();
     const auto work = pins ? is_work(*impl_->instance.paths(), *pins) : Result<bool>(false);
-    if (work.value_or(false)) {
-        const auto events = see_to_it(impl_->instance);
-        for (const PathEvent &event : events.value_or(std::vector<PathEvent>{}))
-            tell(event);
-        if (!events)
-            fail(events.error());
-    }
+    const auto done = work.value_or(false) ? see_to_it(impl_->instance) : std::vector<PathEvent>{};
+    const auto events = pins ? impl_->memory.fill_in(*pins, done.value_or(std::vector<PathEvent>{})) : done;
+    for (const PathEvent &event : events.value_or(std::vector<PathEvent>{}))
+        tell(event);
+    for (const auto *one : {&done, &events})
+        if (!*one)
+            fail(one->error());
     if (const auto guarded = pins ? impl_->stand_guard(*pins) : Result<void>{}; !guarded)
         fail(guarded.error());
     if (const auto followed = pins ? impl_->follow_hosts(*pins) : Result<void>{}; !followed)

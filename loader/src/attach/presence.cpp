@@ -144,6 +144,41 @@ Presence compare(const std::vector<PathEntry> &entries, const std::vector<NetDev
     return result;
 }
 
+std::vector<PresenceChange> changes_between(const Entries &before, const Entries &after) {
+    const auto find = [](const Entries &entries, const auto &is) {
+        const auto found = std::find_if(entries.begin(), entries.end(), is);
+        return found == entries.end() ? nullptr : &*found;
+    };
+    const auto of = [](std::uint32_t ifindex) {
+        return [ifindex](const PathEntry &e) { return e.path.ifindex == ifindex; };
+    };
+    std::vector<PresenceChange> changes;
+    for (const PathEntry &entry : after) {
+        const std::string name = path_name(entry.path);
+        const std::uint32_t index = entry.path.ifindex;
+        const PathEntry *of_name =
+            find(before, [&](const PathEntry &e) { return path_name(e.path) == name; });
+        const std::uint32_t had = of_name ? of_name->path.ifindex : 0;
+        if (had == index)
+            continue;
+        // One that was renamed is not gone.
+        if (had && !find(after, of(had)))
+            changes.push_back({.kind = PresenceChange::Kind::gone, .name = name, .old_ifindex = had});
+        if (!index)
+            continue;
+        PresenceChange change{
+            .kind = PresenceChange::Kind::back, .name = name, .ifindex = index, .old_ifindex = had};
+        if (const PathEntry *of_index = find(before, of(index))) {
+            change.kind = PresenceChange::Kind::renamed;
+            change.before = path_name(of_index->path);
+        }
+        // What was not in the table before is a path that somebody added, nothing that came back.
+        if (of_name || change.kind == PresenceChange::Kind::renamed)
+            changes.push_back(change);
+    }
+    return changes;
+}
+
 Result<Presence> look_at_interfaces(const PathTable &table) {
     const auto entries = table.entries();
     MPS_TRY(entries);

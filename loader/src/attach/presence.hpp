@@ -40,6 +40,10 @@ struct Presence {
 
 [[nodiscard]] Presence compare(const std::vector<PathEntry> &entries, const std::vector<NetDevice> &devices);
 
+// What became of the interfaces between two readings of the table, whoever wrote the changes into it.
+[[nodiscard]] std::vector<PresenceChange> changes_between(const std::vector<PathEntry> &before,
+                                                          const std::vector<PathEntry> &after);
+
 // The table of paths beside the interfaces there are now; changes nothing.
 [[nodiscard]] Result<Presence> look_at_interfaces(const PathTable &table);
 
