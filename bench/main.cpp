@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // mpsched-bench: what the data path costs on this machine, beside what it may cost.
+#include "egress.hpp"
 #include "gateway.hpp"
 #include "goodput.hpp"
 #include "measure.hpp"
@@ -233,6 +234,8 @@ Measured measure_all(bool quick, bool no_goodput) {
     out.packets.insert(out.packets.end(), policies.begin(), policies.end());
     const auto forwarded = bench::measure_gateway(rig.empty_tc(), rounds);
     out.packets.insert(out.packets.end(), forwarded.begin(), forwarded.end());
+    const auto leaving = bench::measure_egress(rig, quick ? 3 : 9);
+    out.packets.insert(out.packets.end(), leaving.begin(), leaving.end());
     tell_in_lookups(out.packets);
     if (!no_goodput) {
         const Policy pass = bench::load_policy(rig, "default");
@@ -274,7 +277,7 @@ void print_json(const Measured &measured, double load, bool quick) {
 
 std::string target(const Row &row) {
     if (row.target_lookups != 0)
-        return fmt::format("{:.0f} lookups", row.target_lookups);
+        return fmt::format("{} lookups", row.target_lookups);
     return row.target_ns != 0 ? fmt::format("{:.0f} (to {:.0f})", row.target_ns, row.limit_ns) : "";
 }
 
