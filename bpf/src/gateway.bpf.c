@@ -129,15 +129,15 @@ static __always_inline void note_pure_ack(struct __sk_buff *skb, struct mps_gate
 		way->window = bpf_ntohs(tcp->window);
 }
 
-/* What a packet that is believed tells of the way that it goes. */
-static __always_inline void note_forward(struct __sk_buff *skb, struct mps_gateway_way *way,
-					 struct mps_gateway_way *back, const struct mps_packet *pkt,
-					 __u64 now_ns, bool arrives)
+/* What a packet that is believed tells of the way that it goes. Returns how many octets of contents are new. */
+static __always_inline __u32 note_forward(struct __sk_buff *skb, struct mps_gateway_way *way,
+					  struct mps_gateway_way *back, const struct mps_packet *pkt,
+					  __u64 now_ns, bool arrives)
 {
-	__u32 tsecr;
+	__u32 tsecr, fresh;
 
 	note_waiting(way, back, pkt, now_ns);
-	count_contents(way, pkt);
+	fresh = count_contents(way, pkt);
 	if (pkt->has_tstamp) {
 		tsecr = echoed_timestamp(pkt, (void *)(long)skb->data, (void *)(long)skb->data_end);
 		if (tsecr)
@@ -155,6 +155,7 @@ static __always_inline void note_forward(struct __sk_buff *skb, struct mps_gatew
 	way->seen = 1;
 	if (pkt->has_prio)
 		way->backup = pkt->prio_backup;
+	return fresh;
 }
 
 /* The subflow of an MPTCP packet that is no part of a handshake, or that completes one. */
@@ -175,6 +176,7 @@ static __always_inline int handle_forward(struct __sk_buff *skb, bool l3, __u32 
 	struct mps_gateway_flow *flow;
 	struct gateway_work *w;
 	struct mps_packet *pkt;
+	__u32 fresh;
 	int parsed;
 
 	/* Our own (gateway_tell.bpf.h): it goes where packets of its subflow go. */
@@ -210,7 +212,9 @@ static __always_inline int handle_forward(struct __sk_buff *skb, bool l3, __u32 
 		mps_gw_begin_anew(skb);
 		return TC_ACT_UNSPEC;
 	}
-	note_forward(skb, way, back, pkt, w->now_ns, !out && flow->grouped);
+	fresh = note_forward(skb, way, back, pkt, w->now_ns, !out && flow->grouped);
+	if (fresh && flow->grouped)
+		note_order(skb, flow, way, pkt, w->side ^ flow->initiator, fresh);
 	note_uplink(flow, pkt, w->now_ns, out);
 	meter_forward(skb, flow, pkt, is_pure_ack(pkt) || pkt->fin);
 	if (is_pure_ack(pkt)) {

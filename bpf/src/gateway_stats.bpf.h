@@ -86,19 +86,83 @@ static __always_inline __u32 echoed_timestamp(const struct mps_packet *pkt, cons
 	return bpf_ntohl(words[2]);
 }
 
-static __always_inline void count_contents(struct mps_gateway_way *way, const struct mps_packet *pkt)
+/* Returns how many octets have passed for the first time. */
+static __always_inline __u32 count_contents(struct mps_gateway_way *way, const struct mps_packet *pkt)
 {
 	__u32 len = pkt->payload_len, end = pkt->seq + len + pkt->fin, fresh;
 	__s32 ahead = end - way->next_seq;
 
 	if (ahead <= 0) {
 		way->again_bytes += len;
-		return;
+		return 0;
 	}
 	fresh = (__u32)ahead < len ? (__u32)ahead : len;
 	way->bytes += fresh;
 	way->again_bytes += len - fresh;
 	way->next_seq = end;
+	return fresh;
+}
+
+/*
+ * Where the packet's contents begin in the connection's data, modulo 2^32: the mapping of a DSS (RFC 8684 section 3.3.1) that is the first
+ * option, or the first behind timestamps, as Linux writes it. Returns whether there is one.
+ */
+static __always_inline bool read_data_seq(const struct mps_packet *pkt, const void *data,
+					  const void *data_end, __u32 *data_seq)
+{
+	const __u8 *option = data + (pkt->tcp_off & 255) + sizeof(struct tcphdr) + (pkt->has_tstamp ? 12 : 0);
+	const __be32 *at;
+	__u32 flags, skipped;
+
+	if ((const void *)(option + 4) > data_end || option[0] != TCPOPT_MPTCP ||
+	    option[2] >> 4 != MPTCP_SUB_DSS)
+		return false;
+	flags = option[3];
+	/* A data ACK of four or eight octets, and of eight of a number the more significant half. */
+	skipped = (flags & MPTCP_DSS_A) * (1 + (flags & MPTCP_DSS_a) / MPTCP_DSS_a) +
+		  (flags & MPTCP_DSS_m) / MPTCP_DSS_m;
+	at = (const __be32 *)(option + 4) + skipped;
+	if (!(flags & MPTCP_DSS_M) || (const void *)(at + 1) > data_end)
+		return false;
+	*data_seq = bpf_ntohl(*at);
+	return true;
+}
+
+/*
+ * How far contents with this number are behind those of the connection that passed before, on whatever subflow; 0 if they are the
+ * latest. `sender`: 0 if the host that began the connection sends. Processors at work at once may miss each other's.
+ */
+__noinline int mps_gw_lateness(__u32 token, __u32 sender, __u32 data_seq)
+{
+	struct mps_gateway_conn *conn = bpf_map_lookup_elem(&mps_gw_conns, &token);
+	__s32 ahead;
+
+	if (!conn)
+		return 0;
+	sender = sender & 1;
+	ahead = data_seq - conn->data_seq[sender];
+	if (conn->has_data[sender] && ahead < 0)
+		return -ahead;
+	conn->data_seq[sender] = data_seq;
+	conn->has_data[sender] = 1;
+	return 0;
+}
+
+/* Of contents that pass for the first time. */
+static __always_inline void note_order(const struct __sk_buff *skb, const struct mps_gateway_flow *flow,
+				       struct mps_gateway_way *way, const struct mps_packet *pkt,
+				       __u32 sender, __u32 fresh)
+{
+	__u32 data_seq, late;
+
+	if (!read_data_seq(pkt, (void *)(long)skb->data, (void *)(long)skb->data_end, &data_seq))
+		return;
+	late = mps_gw_lateness(flow->conn, sender, data_seq);
+	if (!late)
+		return;
+	way->late_bytes += fresh;
+	if (late > way->late_most)
+		way->late_most = late;
 }
 
 #endif /* MPS_GATEWAY_STATS_BPF_H */

@@ -40,6 +40,13 @@ struct {
 	__type(value, struct mps_option_hits);
 } mps_orule_hits SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MPS_OPTION_JOIN_TABLE);
+	__type(key, __u32); /* the token */
+	__type(value, struct mps_option_joins);
+} mps_orule_joins SEC(".maps");
+
 /* Of the option at hand, as rules see it. */
 struct option_key {
 	__u32 ifindex;
@@ -50,6 +57,7 @@ struct option_key {
 	__u16 local_port, remote_port;
 	__u8 announced_family; /* 0: it announces no address */
 	__u8 pad[3];
+	__u32 join; /* in the SYN of a join, which of the connection's it is, from 1; 0 elsewhere */
 	__u32 local[4], remote[4], announced[4];
 };
 
@@ -126,6 +134,8 @@ __noinline int mps_rule_matches(const struct mps_option_rule *rule, const struct
 		return 0;
 	if (rule->ifindex != key->ifindex || rule->direction != key->direction ||
 	    rule->subtype != key->subtype || !(rule->states & key->state))
+		return 0;
+	if (rule->joins && key->join < rule->joins)
 		return 0;
 	if ((rule->local_port && rule->local_port != key->local_port) ||
 	    (rule->remote_port && rule->remote_port != key->remote_port))
@@ -212,6 +222,50 @@ static __always_inline void note_announced(struct option_work *work, __u32 off, 
 		to[i] = work->bytes[(off + 4 + i) & (OPTION_BYTES - 1)];
 }
 
+static __always_inline __u32 read_u32(const struct option_work *work, __u32 off)
+{
+	__u32 value = 0;
+
+	for (__u32 i = 0; i < 4; i++)
+		((__u8 *)&value)[i] = work->bytes[(off + i) & (OPTION_BYTES - 1)];
+	return value;
+}
+
+/*
+ * Which of its connection's joins the SYN asks for, from 1. Beyond those that are told apart all are the next one. Forged
+ * tokens fill the table, and a connection that is pushed out of it counts anew: more is let through then, and nothing else happens.
+ */
+__noinline int mps_count_join(struct option_work *work, __u32 off)
+{
+	struct mps_option_joins none, *joins;
+	__u32 token, nonce, place;
+
+	if (!work)
+		return 0;
+	token = read_u32(work, off + offsetof(struct mptcp_join_syn, token));
+	nonce = read_u32(work, off + offsetof(struct mptcp_join_syn, nonce));
+	joins = bpf_map_lookup_elem(&mps_orule_joins, &token);
+	if (!joins) {
+		__builtin_memset(&none, 0, sizeof(none));
+		bpf_map_update_elem(&mps_orule_joins, &token, &none, BPF_NOEXIST);
+		joins = bpf_map_lookup_elem(&mps_orule_joins, &token);
+		if (!joins)
+			return 1;
+	}
+	for (__u32 i = 0; i < MPS_OPTION_JOINS; i++) {
+		if (i < joins->nr && joins->nonce[i] == nonce)
+			return i + 1;
+	}
+	if (joins->nr >= MPS_OPTION_JOINS)
+		return MPS_OPTION_JOINS + 1;
+	/* Two at once on two processors have two places. */
+	place = __sync_fetch_and_add(&joins->nr, 1);
+	if (place >= MPS_OPTION_JOINS)
+		return MPS_OPTION_JOINS + 1;
+	joins->nonce[place & (MPS_OPTION_JOINS - 1)] = nonce;
+	return place + 1;
+}
+
 /* Judges one option. Returns 1 if it was changed. */
 __noinline int mps_judge_option(struct option_work *work, const struct mps_option_table *table, __u32 which)
 {
@@ -228,6 +282,10 @@ __noinline int mps_judge_option(struct option_work *work, const struct mps_optio
 	if (!(table->subtypes[work->key.direction & 1] >> work->key.subtype & 1))
 		return 0;
 	note_announced(work, off, size);
+	work->key.join = 0;
+	if (table->counts_joins && work->key.subtype == MPTCP_SUB_MP_JOIN &&
+	    work->key.state == MPS_OPTION_SYN && size == MPTCP_LEN_join_syn)
+		work->key.join = mps_count_join(work, off);
 	index = mps_match_option(table, &work->key);
 	if (index < 0)
 		return 0;

@@ -219,6 +219,8 @@ namespace {
 Json way_json(const ForwardedWay &way) {
     return {{"bytes", way.bytes},
             {"again_bytes", way.again_bytes},
+            {"late_bytes", way.late_bytes},
+            {"late_most", way.late_most},
             {"bytes_s", way.bytes_s ? Json(*way.bytes_s) : Json(nullptr)},
             {"srtt_us", way.srtt_us},
             {"rttvar_us", way.rttvar_us},
@@ -253,11 +255,17 @@ Json forwarded_json(const ForwardedConnection &connection) {
 Json option_rule_json(const OptionRule &rule) {
     const auto text = [](const std::string &one) { return one.empty() ? Json(nullptr) : Json(one); };
     const auto port = [](std::uint16_t number) { return number ? Json(number) : Json(nullptr); };
-    return {{"interface", rule.interface},     {"direction", rule.direction},
-            {"option", rule.option},           {"action", rule.action},
-            {"state", text(rule.state)},       {"local", text(rule.local)},
-            {"lport", port(rule.local_port)},  {"remote", text(rule.remote)},
-            {"rport", port(rule.remote_port)}, {"address", text(rule.address)}};
+    return {{"interface", rule.interface},
+            {"direction", rule.direction},
+            {"option", rule.option},
+            {"action", rule.action},
+            {"state", text(rule.state)},
+            {"local", text(rule.local)},
+            {"lport", port(rule.local_port)},
+            {"remote", text(rule.remote)},
+            {"rport", port(rule.remote_port)},
+            {"address", text(rule.address)},
+            {"above", rule.above ? Json(*rule.above) : Json(nullptr)}};
 }
 
 Json option_rule_json(const OptionRuleStatus &rule, std::size_t place) {

@@ -257,6 +257,54 @@ TEST_CASE("contents are counted once, and what is guessed counts for nothing", "
     CHECK(gateway.connections() == 0);
 }
 
+TEST_CASE("contents that pass after later ones of the connection are counted, by their mappings",
+          "[gateway]") {
+    const Gateway gateway;
+    Subflow first = ipv4(40000), second = ipv4(40001);
+    gateway.begin(first);
+    const auto send = [&](Subflow &over, std::uint64_t data_seq, bool wide) {
+        dss option;
+        if (wide) {
+            option.data_ack64 = 5;
+            option.map = mapping{.dsn64 = data_seq};
+        } else {
+            option.map = mapping{.dsn = static_cast<std::uint32_t>(data_seq)};
+        }
+        gateway.out(over.out(ACK, ++over.seq, over.back_seq + 1) / option / Payload(100));
+        over.seq += 99;
+    };
+    const auto ways = [&] {
+        std::vector<mps_gateway_way> all;
+        for (const auto &[key, flow] : gateway.flows())
+            all.push_back(flow.way[flow.out]);
+        return all;
+    };
+    // With one subflow nothing overtakes anything.
+    send(first, 0x1'0000'0100, true);
+    send(first, 0x1'0000'0000, true);
+    CHECK(ways()[0].late_bytes == 0);
+    gateway.join(second, token_of(server_key));
+    for (const bool wide : {false, true}) {
+        INFO("numbers of eight octets: " << wide);
+        const auto before = ways();
+        const std::uint64_t from = wide ? 0xffff'ff00 : 0x1000; // wraps around
+        send(first, from, wide);
+        send(second, from + 1000, wide);
+        send(first, from + 100, wide); // late by 900
+        send(first, from + 200, wide); // by 800
+        send(second, from + 1100, wide);
+        const auto after = ways();
+        REQUIRE(after.size() == 2);
+        CHECK(after[0].late_bytes - before[0].late_bytes == 200);
+        CHECK(after[0].late_most == 900);
+        CHECK(after[1].late_bytes == 0);
+    }
+    // What is sent again on its own subflow has passed before.
+    second.seq -= 100;
+    send(second, 0x1'0000'0000, true);
+    CHECK(ways()[1].late_bytes == 0);
+}
+
 TEST_CASE("a RST that its receiver takes ends the subflow, and ports that are used anew another connection",
           "[gateway]") {
     const Gateway gateway;

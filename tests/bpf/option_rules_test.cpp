@@ -208,6 +208,37 @@ TEST_CASE("what no rule matches passes bit for bit", "[option-rules]") {
     CHECK(programs.hits(0).matched == 1); // allowed
 }
 
+TEST_CASE("joins of a connection are counted by their nonces, each once", "[option-rules]") {
+    Programs programs;
+    programs.use({"lo in mp_join neutralise above=2"});
+    const Packet head = Ethernet() / IPv4();
+    const auto passes = [&](std::uint32_t token, std::uint32_t nonce) {
+        const Packet join = head / syn / mp_join_syn{.token = token, .nonce = nonce};
+        return programs.run(join, false) == join.build();
+    };
+    CHECK(passes(7, 100));
+    CHECK(passes(7, 101));
+    CHECK_FALSE(passes(7, 102));
+    // A SYN that is sent again is what it was the first time, and other connections have a count of their own.
+    CHECK(passes(7, 101));
+    CHECK_FALSE(passes(7, 102));
+    CHECK(passes(8, 102));
+    CHECK(programs.hits(0).changed == 2);
+    // More than are told apart; the first are still known.
+    for (std::uint32_t nonce = 200; nonce < 240; nonce++)
+        CHECK_FALSE(passes(7, nonce));
+    CHECK(passes(7, 100));
+    // Forged tokens push the connection out: its joins count anew.
+    for (std::uint32_t token = 1000; token < 1000 + 3 * MPS_OPTION_JOIN_TABLE; token++)
+        passes(token, 1);
+    CHECK(passes(7, 300));
+    // Other packets of a join are not counted, and none of them is touched.
+    const Packet answer = head / synack / mp_join_synack();
+    CHECK(programs.run(answer, false) == answer.build());
+    programs.use({"lo in mp_join neutralise above=0"});
+    CHECK_FALSE(passes(9, 1));
+}
+
 TEST_CASE("the first rule that matches an option decides, each option for itself", "[option-rules]") {
     Programs programs;
     const Packet head = Ethernet() / IPv4{.src = "192.0.2.1"};

@@ -145,6 +145,25 @@ TEST_CASE("a join that is neutralised is no subflow, and the connection goes on 
     CHECK(scene.run(scene.server).min_subflows() == 2);
 }
 
+TEST_CASE("no more joins of a connection than a rule allows, and every connection has its own",
+          "[e2e][options]") {
+    NetworkSpec spec = two_paths();
+    spec.paths.push_back({.name = "sat", .rate_mbit = 100});
+    Scene scene(spec);
+    REQUIRE(scene.run(scene.server).min_subflows() == 3);
+    const char *const device[] = {"lte", "sat"};
+    const unsigned allowed = GENERATE(0U, 1U);
+    for (const char *one : device)
+        scene.mpsched(fmt::format("rule add {} out mp_join neutralise above={}", one, allowed));
+    const auto joined = scene.count(Side::b, "MPTcpExtMPJoinAckRx");
+    const auto result = scene.run(scene.server);
+    check_clean(result);
+    for (const auto &one : result.connections)
+        CHECK(one.max_subflows == 1 + allowed);
+    CHECK(scene.count(Side::b, "MPTcpExtMPJoinAckRx") - joined == 5 * allowed);
+    CHECK(scene.hits(0) + scene.hits(1) == 5 * (2 - allowed));
+}
+
 TEST_CASE("the backup bit of joins is what a rule says, for both ends", "[e2e][options]") {
     Scene scene;
     scene.mpsched("rule add lte out mp_join set-backup");
@@ -185,6 +204,28 @@ TEST_CASE("an address that is hidden is not joined, and others are", "[e2e][opti
     scene.mpsched("rule del 1");
     scene.mpsched("rule add dsl in add_addr neutralise address=192.0.2.0/24");
     CHECK(scene.run(scene.server).min_subflows() == 2);
+}
+
+TEST_CASE("with each rule a hundred connections complete, and those fall back that are to",
+          "[e2e][options]") {
+    const Joins joins = GENERATE(Joins::client_subflow, Joins::server_signal);
+    Scene scene(two_paths(joins));
+    for (const std::string rule :
+         {"mp_capable refuse", "mp_capable allow", "mp_join neutralise", "mp_join neutralise above=0",
+          "mp_join set-backup", "mp_join clear-backup", "add_addr neutralise", "remove_addr neutralise",
+          "mp_prio neutralise", "mp_prio set-backup", "mp_prio clear-backup", "mp_tcprst neutralise",
+          "dss allow", "mp_fail allow", "mp_fastclose allow"}) {
+        for (const char *direction : {"in", "out"}) {
+            INFO(direction << " " << rule);
+            for (const char *device : {"dsl", "lte"})
+                scene.mpsched(fmt::format("rule add {} {} {}", device, direction, rule));
+            const TransferSpec spec{.connections = 100, .bytes = 20'000};
+            const auto result = must(run_transfer(scene.network, scene.server, spec));
+            CHECK(result.connections.size() == 100);
+            check_content(result, rule == "mp_capable refuse");
+            scene.mpsched("rule del --all");
+        }
+    }
 }
 
 TEST_CASE("rules that come and go under a living connection do it no harm", "[e2e][options]") {

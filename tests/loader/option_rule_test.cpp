@@ -34,6 +34,8 @@ TEST_CASE("a rule says the same after its way through the kernel's form", "[opti
         "a-name-of-15-oc in mp_prio clear-backup remote=::/0",
         "wan0 in dss allow",
         "wan0 in mp_tcprst neutralise",
+        "wan0 in mp_join neutralise above=0",
+        "wan0 out mp_join allow rport=443 above=16",
     };
     std::vector<PlacedRule> placed;
     for (const char *line : lines) {
@@ -83,6 +85,11 @@ TEST_CASE("what no rule can say is refused, with what is allowed", "[option-rule
         {"wan0 in dss neutralise", "falls back or resets"},
         {"wan0 in mp_capable neutralise", "for mp_capable there is: allow, refuse"},
         {"wan0 in mp_fastclose neutralise", "for mp_fastclose there is: allow"},
+        {"wan0 in mp_join neutralise above=17", "0 to 16"},
+        {"wan0 in mp_join neutralise above=", "is no number of joins"},
+        {"wan0 in mp_join neutralise above=2 state=synack", "counted by their SYNs"},
+        {"wan0 in mp_join allow above=2 state=syn,established", "counted by their SYNs"},
+        {"wan0 in mp_capable refuse above=2", "adds no subflow"},
         {"wan0 in add_addr set-backup", "for add_addr there is"},
     };
     for (const auto &one : cases) {
@@ -111,6 +118,9 @@ TEST_CASE("of rules that overlap the earlier one decides, and one that is hidden
     CHECK(overlaps({"wan0 in mp_join allow state=syn", "wan0 in mp_join allow state=synack"}).empty());
     CHECK(overlaps({"wan0 in mp_join allow remote=192.0.2.0/24", "wan0 in mp_join allow local=2001:db8::/32"})
               .empty());
+    CHECK(overlaps({"wan0 in mp_join neutralise above=2", "wan0 in mp_join allow state=synack"}).empty());
+    CHECK_FALSE(overlaps({"wan0 in mp_join neutralise above=2", "wan0 in mp_join allow above=1"})[0].hidden);
+    CHECK(overlaps({"wan0 in mp_join neutralise above=2", "wan0 in mp_join allow above=3"})[0].hidden);
     const auto hidden = overlaps({"wan0 in mp_join allow remote=192.0.2.0/24", "wan0 in mp_join neutralise",
                                   "wan0 in mp_join set-backup remote=192.0.2.9"});
     REQUIRE(hidden.size() == 3);

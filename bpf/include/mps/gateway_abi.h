@@ -62,7 +62,8 @@ struct mps_gateway_way {
 	__u32 delay_now;   /* the least since window_ms */
 	__u32 window_ms;
 	__u32 queue_ms; /* by how much that was more than the least of all, in the last window */
-	__u32 pad2;
+	__u32 late_most; /* the farthest that contents were behind, see late_bytes, in octets of the connection */
+	__u64 late_bytes; /* contents whose mapping begins before one of the connection that had passed already */
 };
 
 /* Value of mps_gw_flows, keyed by struct mps_gateway_key: a subflow whose handshake was seen whole. */
@@ -94,6 +95,9 @@ struct mps_gateway_conn {
 	__u64 began_ns;
 	__u64 used;     /* bit i: subflow[i] is one; changed atomically */
 	__u32 token[2]; /* of the host that began it, and of the other one */
+	/* What each of them has sent: where the last mapping of the connection's data begins, modulo 2^32. */
+	__u32 data_seq[2];
+	__u32 has_data[2];
 	struct mps_gateway_key subflow[MPS_SUBFLOW_ROWS];
 };
 

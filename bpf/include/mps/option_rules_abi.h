@@ -10,9 +10,15 @@
 
 #define MPS_MAX_OPTION_RULES 64
 
+/* Joins of one connection that are told apart; Linux opens no more than eight subflows beside the first (MPTCP_SUBFLOWS_MAX). */
+#define MPS_OPTION_JOINS 16
+/* Connections whose joins are remembered; the one that had none for longest makes room. */
+#define MPS_OPTION_JOIN_TABLE 4096
+
 /* Names of pins below rules/ of an installation, and of the programs. */
 #define MPS_MAP_OPTION_RULES "mps_orules"
 #define MPS_MAP_OPTION_HITS "mps_orule_hits"
+#define MPS_MAP_OPTION_JOINS "mps_orule_joins"
 
 enum mps_option_direction {
 	MPS_OPTION_IN = 0,
@@ -51,7 +57,7 @@ struct mps_option_rule {
 	__u8 action;                   /* enum mps_option_action */
 	__u16 local_port, remote_port; /* 0: any */
 	__u16 hits;                    /* its place in MPS_MAP_OPTION_HITS */
-	__u16 joins;                   /* reserved, 0 */
+	__u16 joins;                   /* from this join of a connection on, which counts from 1; 0: any */
 	struct mps_option_prefix local, remote;
 	struct mps_option_prefix announced; /* of ADD_ADDR */
 	char ifname[16];
@@ -59,8 +65,8 @@ struct mps_option_rule {
 
 struct mps_option_table {
 	__u32 nr;
-	__u32 subtypes[2]; /* by direction: bit n is set if some rule is about subtype n */
-	__u32 pad;
+	__u32 subtypes[2];  /* by direction: bit n is set if some rule is about subtype n */
+	__u32 counts_joins; /* 1 if a rule has `joins` */
 	struct mps_option_rule rule[MPS_MAX_OPTION_RULES];
 };
 
@@ -69,6 +75,15 @@ struct mps_option_hits {
 	__u64 matched; /* options that the rule decided on */
 	__u64 changed; /* and that were changed by it */
 	__u64 failed;  /* or could not be, and passed as they were */
+};
+
+/*
+ * The joins that were asked for with one token, which names the connection to the host that hears it (RFC 8684 section 3.2). A SYN that is
+ * sent again has the nonce that it had.
+ */
+struct mps_option_joins {
+	__u32 nr;
+	__u32 nonce[MPS_OPTION_JOINS];
 };
 
 #endif /* MPS_OPTION_RULES_ABI_H */

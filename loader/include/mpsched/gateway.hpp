@@ -13,8 +13,12 @@ namespace mps {
 
 // What one end of a subflow sends.
 struct ForwardedWay {
-    std::uint64_t bytes = 0;                // contents, each octet once
-    std::uint64_t again_bytes = 0;          // contents that passed more than once
+    std::uint64_t bytes = 0;       // contents, each octet once
+    std::uint64_t again_bytes = 0; // contents that passed more than once
+    // Of the connection's contents: those that came after later ones, over whichever subflow, so that the receiver has to keep these until then
+    // (RFC 4737 section 4.1), and by how many octets at most. Counted from the second subflow on.
+    std::uint64_t late_bytes = 0;
+    std::uint32_t late_most = 0;
     std::optional<std::uint64_t> bytes_s{}; // by how much `bytes` grew while the connections were sampled
     std::uint32_t srtt_us = 0;              // from the gateway to the receiver and back; 0: no sample yet
     std::uint32_t rttvar_us = 0, min_rtt_us = 0;

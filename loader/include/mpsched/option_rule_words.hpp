@@ -49,6 +49,8 @@ inline constexpr std::array option_rule_matches{
     OptionRuleWord{"lport", "this host's port"},
     OptionRuleWord{"rport", "the peer's port"},
     OptionRuleWord{"address", "add_addr: the address that is announced"},
+    OptionRuleWord{"above",
+                   "mp_join: only in the SYNs of joins beyond the first so many of a connection (0 to 16)"},
 };
 
 inline constexpr std::array<std::string_view, 3> option_rule_states{"syn", "synack", "established"};

@@ -28,6 +28,8 @@ struct OptionRule {
     std::string address{};        // announced by ADD_ADDR
     std::uint16_t local_port = 0; // 0: any
     std::uint16_t remote_port = 0;
+    // Only the SYNs of joins beyond the first so many of a connection, which are counted by their nonces.
+    std::optional<std::uint16_t> above{};
 
     friend bool operator==(const OptionRule &, const OptionRule &) = default;
 };

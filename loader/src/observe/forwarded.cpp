@@ -23,6 +23,8 @@ namespace {
 ForwardedWay way_of(const mps_gateway_way &way) {
     return {.bytes = way.bytes,
             .again_bytes = way.again_bytes,
+            .late_bytes = way.late_bytes,
+            .late_most = way.late_most,
             .srtt_us = way.srtt_us,
             .rttvar_us = way.rttvar_us,
             .min_rtt_us = way.min_rtt_us,

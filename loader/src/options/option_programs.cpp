@@ -55,6 +55,8 @@ Result<void> set_up(option_rules *object, const OptionPins &pins, const std::str
     int err = pins.tables ? bpf_map__reuse_fd(object->maps.mps_orules, pins.tables.get()) : 0;
     if (!err && pins.hits)
         err = bpf_map__reuse_fd(object->maps.mps_orule_hits, pins.hits.get());
+    if (!err && pins.joins)
+        err = bpf_map__reuse_fd(object->maps.mps_orule_joins, pins.joins.get());
     if (err)
         return std::unexpected(system_error(err, "using the maps of option rules that are there"));
     const auto cookie = netns_cookie();
@@ -87,10 +89,13 @@ Result<std::optional<OptionPins>> open_option_pins(const InstallationPaths &path
     auto hits = open_rules_map(paths.rules_pin(MPS_MAP_OPTION_HITS), BPF_MAP_TYPE_PERCPU_ARRAY,
                                sizeof(mps_option_hits));
     MPS_TRY(hits);
+    auto joins = open_rules_map(paths.rules_pin(MPS_MAP_OPTION_JOINS), BPF_MAP_TYPE_LRU_HASH,
+                                sizeof(mps_option_joins));
+    MPS_TRY(joins);
     // What a command that was killed has left half made says nothing.
     if (!*tables || !*hits)
         return std::nullopt;
-    OptionPins pins{.tables = std::move(*tables), .hits = std::move(*hits)};
+    OptionPins pins{.tables = std::move(*tables), .hits = std::move(*hits), .joins = std::move(*joins)};
     for (const bool out : sides) {
         for (const bool layer3 : sides) {
             const std::string name = rule_program_name(out, layer3);
@@ -128,6 +133,8 @@ Result<void> provide_option_program(const InstallationPaths &paths, OptionPins &
         keep_map(bpf_map__fd(object->maps.mps_orules), paths.rules_pin(MPS_MAP_OPTION_RULES), pins.tables));
     MPS_TRY(
         keep_map(bpf_map__fd(object->maps.mps_orule_hits), paths.rules_pin(MPS_MAP_OPTION_HITS), pins.hits));
+    MPS_TRY(keep_map(bpf_map__fd(object->maps.mps_orule_joins), paths.rules_pin(MPS_MAP_OPTION_JOINS),
+                     pins.joins));
     const auto info = prog_info(bpf_program__fd(program));
     MPS_TRY(info);
     const std::string path = paths.rules_pin(wanted);

@@ -20,6 +20,7 @@ namespace mps {
 struct OptionPins {
     Fd tables{}; // the map with the table in force
     Fd hits{};
+    Fd joins{}; // what an older version has left may lack it
     std::map<std::string, Fd, std::less<>> programs{};
     std::map<std::string, std::uint32_t, std::less<>> program_ids{};
 };

@@ -9,6 +9,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <mps/option_rules_abi.h>
+
 #include "base/numbers.hpp"
 #include "base/try.hpp"
 #include "common/prefix.hpp"
@@ -94,6 +96,14 @@ Result<std::uint16_t> parse_rule_port(std::string_view key, std::string_view tex
     return static_cast<std::uint16_t>(*port);
 }
 
+Result<std::uint16_t> parse_above(std::string_view text) {
+    const auto joins = parse_unsigned(text);
+    if (!joins || *joins > MPS_OPTION_JOINS)
+        return fail(ErrorCode::usage, fmt::format("above={}: '{}' is no number of joins", text, text),
+                    fmt::format("0 to {}", MPS_OPTION_JOINS));
+    return static_cast<std::uint16_t>(*joins);
+}
+
 Result<void> set_match(OptionRule &rule, const Setting &match) {
     MPS_TRY(check_word("match of a rule", match.key, matches));
     if (match.key == "state") {
@@ -106,6 +116,12 @@ Result<void> set_match(OptionRule &rule, const Setting &match) {
         const auto port = parse_rule_port(match.key, match.value);
         MPS_TRY(port);
         (match.key == "lport" ? rule.local_port : rule.remote_port) = *port;
+        return {};
+    }
+    if (match.key == "above") {
+        const auto joins = parse_above(match.value);
+        MPS_TRY(joins);
+        rule.above = *joins;
         return {};
     }
     const auto prefix = parse_prefix(match.value);
@@ -184,6 +200,13 @@ Result<void> check_together(const OptionRule &rule) {
     if (!rule.address.empty() && rule.option != "add_addr")
         return fail(ErrorCode::usage, fmt::format("address= is for add_addr: {} announces none", rule.option),
                     "local= and remote= are the connection's own addresses");
+    if (rule.above && (rule.option != "mp_join" || (!rule.state.empty() && rule.state != "syn")))
+        return fail(
+            ErrorCode::usage,
+            rule.option == "mp_join"
+                ? fmt::format("joins are counted by their SYNs, not by packets with state={}", rule.state)
+                : fmt::format("above= is for mp_join: {} adds no subflow", rule.option),
+            "mp_join neutralise above=2 refuses a connection's third join and those after it");
     if (!rule.local.empty() && !rule.remote.empty() && is_v6(rule.local) != is_v6(rule.remote))
         return fail(ErrorCode::usage,
                     fmt::format("no packet has local={} and remote={}", rule.local, rule.remote),
@@ -197,6 +220,8 @@ Result<void> check_together(const OptionRule &rule) {
 std::string effective_states(const OptionRule &rule) {
     if (!rule.state.empty())
         return rule.state;
+    if (rule.above)
+        return "syn";
     const Fit *fit = find_fit(rule);
     return std::string(fit ? fit->states : states_of(rule.option));
 }
@@ -226,6 +251,11 @@ bool meets(const std::string &a, const std::string &b) { return covers(a, b) || 
 
 bool port_covers(std::uint16_t outer, std::uint16_t inner) { return !outer || outer == inner; }
 bool ports_meet(std::uint16_t a, std::uint16_t b) { return port_covers(a, b) || port_covers(b, a); }
+
+// Any number of joins is above some other, so that two such rules always meet.
+bool joins_cover(const OptionRule &outer, const OptionRule &inner) {
+    return !outer.above || (inner.above && *outer.above <= *inner.above);
+}
 
 // Addresses of both families at once are in no packet.
 bool families_meet(const OptionRule &a, const OptionRule &b) {
@@ -276,6 +306,7 @@ std::string option_rule_text(const OptionRule &rule) {
     add("remote", rule.remote);
     add("rport", port(rule.remote_port));
     add("address", rule.address);
+    add("above", rule.above ? fmt::to_string(*rule.above) : std::string());
     return text;
 }
 
@@ -293,7 +324,7 @@ std::vector<OptionRuleOverlap> option_rule_overlaps(std::span<const OptionRule> 
                            .later = later,
                            .hidden = states_cover(a, b) && covers(a.local, b.local) &&
                                      covers(a.remote, b.remote) && covers(a.address, b.address) &&
-                                     port_covers(a.local_port, b.local_port) &&
+                                     joins_cover(a, b) && port_covers(a.local_port, b.local_port) &&
                                      port_covers(a.remote_port, b.remote_port)});
         }
     }

@@ -64,6 +64,8 @@ std::uint8_t possible_states(const OptionRule &rule) {
 }
 
 std::uint8_t states_of(const OptionRule &rule) {
+    if (rule.above)
+        return MPS_OPTION_SYN;
     if (rule.state.empty())
         return possible_states(rule);
     std::uint8_t set = 0;
@@ -76,7 +78,7 @@ std::uint8_t states_of(const OptionRule &rule) {
 }
 
 std::string state_text(const OptionRule &rule, std::uint8_t set) {
-    if (set == possible_states(rule))
+    if (set == possible_states(rule) || rule.above)
         return {};
     std::string text;
     for (const Number &one : states)
@@ -115,6 +117,7 @@ mps_option_rule abi_of(const PlacedRule &placed, const std::map<std::string, std
     one.action = number_of(actions, rule.action);
     one.local_port = rule.local_port;
     one.remote_port = rule.remote_port;
+    one.joins = static_cast<std::uint16_t>(rule.above ? *rule.above + 1 : 0);
     one.hits = static_cast<std::uint16_t>(placed.hits);
     put_prefix(one.local, rule.local);
     put_prefix(one.remote, rule.remote);
@@ -133,6 +136,8 @@ PlacedRule rule_of(const mps_option_rule &one) {
                     .address = prefix_text(one.announced),
                     .local_port = one.local_port,
                     .remote_port = one.remote_port};
+    if (one.joins)
+        rule.above = static_cast<std::uint16_t>(one.joins - 1);
     rule.state = state_text(rule, one.states);
     return {std::move(rule), one.hits};
 }
@@ -151,6 +156,7 @@ Result<mps_option_table> table_of(const std::vector<PlacedRule> &rules,
         mps_option_rule &one = table.rule[table.nr++];
         one = abi_of(placed, ifindexes);
         table.subtypes[one.direction] |= 1u << one.subtype;
+        table.counts_joins |= one.joins != 0;
     }
     return table;
 }

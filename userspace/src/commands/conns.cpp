@@ -148,6 +148,7 @@ std::string forwarded_text(const ForwardedConnection &connection, const output::
                          {"up now", Align::right},
                          {"down now", Align::right},
                          {"sent again", Align::right},
+                         {"out of order", Align::right},
                          {"", Align::left, true}});
     for (const ForwardedSubflow &one : connection.subflows)
         table.add({fmt::to_string(one.id),
@@ -160,6 +161,7 @@ std::string forwarded_text(const ForwardedConnection &connection, const output::
                    way_text(one.up),
                    way_text(one.down),
                    text::bytes(one.up.again_bytes + one.down.again_bytes),
+                   text::bytes(one.up.late_bytes + one.down.late_bytes),
                    {told_text(one), Paint::dim}});
     return all + table.render(style, 2);
 }

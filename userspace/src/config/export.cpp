@@ -94,6 +94,7 @@ Section option_rule_section(const OptionRule &rule) {
     put("remote", rule.remote);
     put("rport", port(rule.remote_port));
     put("address", rule.address);
+    put("above", rule.above ? fmt::to_string(*rule.above) : std::string());
     return section;
 }
 

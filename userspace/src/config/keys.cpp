@@ -134,6 +134,8 @@ std::span<const Key> keys() {
         {Part::option_rule, "remote", Form::text, optional, prefix, "only of this address of the peer"},
         {Part::option_rule, "lport", Form::amount, optional, "1..65535", "only of this port of this host"},
         {Part::option_rule, "rport", Form::amount, optional, "1..65535", "only of this port of the peer"},
+        {Part::option_rule, "above", Form::amount, optional, "0..16",
+         "mp_join: only in the SYNs of joins beyond the first so many of a connection"},
         {Part::option_rule, "address", Form::text, optional, prefix,
          "only where add_addr announces this address"},
         {Part::metrics, "listen", Form::text, required,
