@@ -94,8 +94,8 @@ static __always_inline bool know_subflows(struct mps_conn *conn, const struct mp
 {
 	if (p->overflow)
 		COUNT(counters, TOO_MANY_SUBFLOWS);
-	if (conn->known != p->seen || p->unplaced)
-		mps_forget_gone(conn, p->seen);
+	if (conn->known != p->seen || p->unplaced || conn->unlisted)
+		mps_forget_gone(conn, p->seen & ~(__u32)p->unlisted);
 	if (p->self < MPS_MAX_SUBFLOWS &&
 	    mps_belongs_above(&conn->sf[p->self & (MPS_SUBFLOW_ROWS - 1)], p->ifindex)) {
 		COUNT(counters, ABOVE);

@@ -91,6 +91,19 @@ __noinline int mps_follow_choice(struct mps_conn *conn, const struct mps_config 
 	return 0;
 }
 
+/* One that the peer has joined, and that the kernel is about to put into its list; see join.bpf.h. */
+static __always_inline bool is_about_to_be_listed(const struct mps_conn *conn, __u32 i)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)conn->sf[i].sk;
+	struct mptcp_subflow_context *ctx;
+
+	if (!(conn->unlisted >> i & 1))
+		return false;
+	ctx = READ(tp, inet_conn.icsk_ulp_data, false);
+	return READ(tp, inet_conn.icsk_inet.sk.__sk_common.skc_state, false) == TCP_ESTABLISHED_STATE &&
+	       (__u64)READ(ctx, conn, false) == conn->msk;
+}
+
 /*
  * Subflows that are no longer in the kernel's list make room at their index. Also where the list is too long to be read to
  * its end: the kernel adds behind, so one that we know never moves out of what we read.
@@ -99,8 +112,10 @@ __noinline int mps_forget_gone(struct mps_conn *conn, __u32 seen)
 {
 	if (!conn)
 		return 0;
+	if (conn->unlisted & seen)
+		__sync_fetch_and_and(&conn->unlisted, ~seen);
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
-		if (!(seen >> i & 1))
+		if (!(seen >> i & 1) && !is_about_to_be_listed(conn, i))
 			conn->sf[i].sk = 0;
 	conn->known = seen;
 	return 0;

@@ -9,6 +9,7 @@
 #include "peer.bpf.h"
 #include "peer_tell.bpf.h"
 #include "guard.bpf.h"
+#include "join.bpf.h"
 
 /* The packet as parsed; not on the stack, of which the chain of calls has all 512 bytes in use on 6.1. */
 struct {
@@ -240,19 +241,23 @@ static __always_inline int handle_departure(struct __sk_buff *skb, bool l3)
 	if (!sk)
 		return TC_ACT_UNSPEC;
 	msk = bpf_skc_to_mptcp_sock(sk);
-	if (!msk || is_single(msk))
+	if (!msk)
 		return TC_ACT_UNSPEC;
 	config = get_config();
 	counters = get_counters();
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (tp && config && counters && answers_join(tp))
+		decide_on_join(skb, get_departure(), msk, tp, config, counters, l3);
+	if (is_single(msk))
+		return TC_ACT_UNSPEC;
 	if (config && config->flags & MPS_CONFIG_GUARD)
-		guard_departure(msk, sk);
+		guard_departure(msk, tp);
 	peer = config && counters ? find_peer(msk, config, counters) : NULL;
 	if (!peer)
 		return TC_ACT_UNSPEC;
 	due = peer_is_due(peer, msk, config);
 	if (!due && !peer->pending)
 		return TC_ACT_UNSPEC;
-	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp || departs_above(tp, skb->ifindex))
 		return TC_ACT_UNSPEC;
 	pkt = get_departure();

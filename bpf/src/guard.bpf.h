@@ -144,14 +144,12 @@ __noinline int mps_start_guard(__u32 token, __u32 srtt_us, __u32 rttvar_us)
 }
 
 /* A packet leaves: data may be under way from now on. */
-static __always_inline void guard_departure(const struct mptcp_sock *msk, struct bpf_sock *sk)
+static __always_inline void guard_departure(const struct mptcp_sock *msk, struct tcp_sock *tp)
 {
 	__u32 token = msk->token;
-	struct tcp_sock *tp;
 
 	if (msk->write_seq == msk->snd_una || bpf_map_lookup_elem(&mps_guards, &token))
 		return;
-	tp = bpf_skc_to_tcp_sock(sk);
 	if (tp)
 		mps_start_guard(token, tp->srtt_us >> 3, tp->mdev_us >> 2);
 }

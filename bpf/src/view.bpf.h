@@ -49,6 +49,7 @@ struct mps_pass {
 	__u32 next_look_us; /* see guard.bpf.h; 0: nothing is under way */
 	__u16 silenced;     /* found silent just now */
 	__u16 never;        /* its path is not to be used, and something else is there */
+	__u16 unlisted;     /* it is not in the kernel's list yet, see join.bpf.h */
 	/* By what the application has chosen, see choice.bpf.h. */
 	__u32 dear;  /* paths that cost this much or more are not to be used; 0: they may */
 	__u64 avoid; /* bit i: nor is mps_paths[i] */

@@ -103,7 +103,7 @@ std::pair<std::string, std::uint16_t> split(const std::string &text) {
 
 template <class Condition>
 bool wait_until(Condition condition) {
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 3000; i++) {
         if (condition())
             return true;
         std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -222,9 +222,13 @@ Rig::Rig(lab::Family family, Reading reading, std::size_t paths) : Rig(two_hosts
 
 Rig::Rig(const lab::NetworkSpec &spec, Reading reading, std::optional<std::size_t> backup_path, bool ecn)
     : network_(need(lab::Network::create(spec))) {
-    for (const lab::Namespace *host : {&network_.a(), &network_.b()})
+    for (const lab::Namespace *host : {&network_.a(), &network_.b()}) {
+        // An ADD_ADDR that comes while the path manager is still to look at the one before is dropped
+        // (mptcp_pm_add_addr_received()), and sent again after two minutes.
+        need(host->set_sysctl("mptcp/add_addr_timeout", "1"));
         if (ecn)
             need(host->set_sysctl("ipv4/tcp_ecn", "1"));
+    }
     if (backup_path)
         need(network_.b().ip(
             fmt::format("mptcp endpoint change {} backup", network_.address(lab::Side::b, *backup_path))));
@@ -273,9 +277,6 @@ void Rig::build_connection() {
     if (!wait_until([&] { return sample().subflows.size() == network_.path_count(); }))
         throw std::runtime_error(
             fmt::format("{} of {} subflows came up", sample().subflows.size(), network_.path_count()));
-    // The fourth ACK of the join handshake follows at once; nothing reports it to user space.
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-
     for (const lab::SubflowSample &subflow : sample().subflows) {
         Flow flow;
 
@@ -326,7 +327,17 @@ void Rig::load(Reading reading) {
 
 void Rig::learn_numbers() {
     constexpr std::uint32_t ten_minutes_ms = 600'000;
+    const auto is_ready = [&](const Flow &flow) {
+        const auto records = dump();
+        return std::ranges::any_of(records, [&](const mps_subflow_record &record) {
+            return record.local_port == flow.local_port && record.remote_port == flow.remote_port &&
+                   record.fully_established;
+        });
+    };
 
+    // The fourth ACK of each join's handshake may be late, and nothing else tells of it.
+    if (!wait_until([&] { return std::ranges::all_of(flows_, is_ready); }))
+        throw std::runtime_error("a join was not completed");
     for (const mps_subflow_record &record : dump())
         for (Flow &flow : flows_)
             if (record.local_port == flow.local_port && record.remote_port == flow.remote_port) {

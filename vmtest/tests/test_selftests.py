@@ -138,8 +138,12 @@ class Runs(unittest.TestCase):
                 return here.Outcome(f"ok 1 - a\n{'not ok' if bad else 'ok'} 2 - b\n".encode(), b"", self.stats, 1 if bad else 0)
 
             with mock.patch.object(here, "run", run), mock.patch.object(here, "check"):
-                self.assertEqual(expected, self.run_selftests("--here", "--jobs", "1")[1][-1])
-            self.assertEqual(["--policy auto --mode tc"] * 2, attached)
+                self.assertEqual(expected, self.run_selftests("--here", "--jobs", "1", "--fresh")[1][-1])
+                self.assertEqual(["--policy auto --mode tc"] * 2, attached)
+                if worse_runs == 1:
+                    # The second one is kept, and is no worse.
+                    self.assertEqual("2 passed, 0 failed, 0 skipped", self.run_selftests("--here")[1][-1])
+                    self.assertEqual(2, len(attached))
             self.assertEqual([], self.booted)
 
     def test_another_build_is_run_and_compared_with_what_was_kept_without_mpsched(self) -> None:

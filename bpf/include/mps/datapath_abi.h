@@ -147,7 +147,7 @@ struct mps_conn {
 	__u64 decided_ns; /* when it was last decided on */
 	__u64 last_node;  /* the end of the kernel's list of subflows then */
 	__u32 asked;      /* its application has said something since the slot was chosen */
-	__u32 pad2;
+	__u32 unlisted;   /* bit i: sf[i] has joined, and the kernel has not put it into its list yet */
 	struct mps_conn_subflow sf[MPS_SUBFLOW_ROWS];
 	struct mps_state state;
 };
