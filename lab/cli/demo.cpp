@@ -15,6 +15,7 @@
 #include <mpsched/lab/network.hpp>
 #include <mpsched/lab/transfer.hpp>
 
+#include "demo_page.hpp"
 #include "display.hpp"
 #include "run.hpp"
 
@@ -107,17 +108,16 @@ struct Stage {
 
 class Demo {
   public:
-    Demo(Display &display, Stage stage, double seconds_per_phase)
-        : display_(display),
-          stage_(std::move(stage)),
-          seconds_per_phase_(seconds_per_phase),
-          mpsched_(mpsched_path()) {}
+    Demo(Display &display, Stage stage, const DemoOptions &options)
+        : display_(display), stage_(std::move(stage)), options_(options), mpsched_(mpsched_path()) {}
 
     ~Demo() { leave(); }
     Demo(const Demo &) = delete;
     Demo &operator=(const Demo &) = delete;
 
     Result<void> run();
+    /// The signal was what it waited for.
+    bool complete() const { return complete_; }
 
   private:
     Result<void> mpsched(std::vector<std::string> arguments);
@@ -126,6 +126,8 @@ class Demo {
     Result<void> hold(double seconds);
     Result<void> tick();
     Result<void> wait_for_carrier(std::size_t path);
+    Result<void> play_all();
+    Result<void> leave_it_to_the_page();
     Result<void> conclude();
     void leave();
     void draw();
@@ -133,11 +135,12 @@ class Demo {
 
     Display &display_;
     Stage stage_;
-    double seconds_per_phase_;
+    DemoOptions options_;
     std::string mpsched_;
     CleanupGuard detach_guard_;
     bool attached_ = false;
     bool dsl_down_ = false;
+    bool complete_ = false;
     Frame frame_;
     std::vector<TableRow> rows_;
 };
@@ -253,7 +256,7 @@ Result<void> Demo::play(const Phase &phase, std::size_t number, std::size_t coun
         }
     }
     const double began = stage_.sampler.now_s();
-    const double length = phase.length * seconds_per_phase_;
+    const double length = phase.length * options_.seconds_per_phase;
     if (auto held = hold(length); !held) {
         return held;
     }
@@ -350,12 +353,51 @@ Result<void> Demo::conclude() {
     return {};
 }
 
+// As long as somebody wants to try the page; the signal that ends it is no interruption.
+Result<void> Demo::leave_it_to_the_page() {
+    display_.line("\nNow it is yours: choose policies and weights on the page. Ctrl-C ends it.");
+    frame_.total_s = 0;
+    for (const auto &command : {std::vector<std::string>{"attach", "dsl", "lte"}, {"use", "weighted"}}) {
+        if (auto done = mpsched(command); !done) {
+            return done;
+        }
+    }
+    while (stop_requested() == 0) {
+        if (auto ticked = tick(); !ticked && stop_requested() == 0) {
+            return ticked;
+        }
+    }
+    return {};
+}
+
 Result<void> Demo::run() {
     frame_.full_mbit = path_mbit;
+    std::optional<DemoPage> page;
+    if (options_.web) {
+        auto started = DemoPage::start(stage_.network.a().name());
+        if (!started) {
+            return std::unexpected(started.error());
+        }
+        page.emplace(std::move(*started));
+        display_.line(fmt::format("The page, for a browser on this machine:\n{}", page->url()));
+    }
+    if (auto played = play_all(); !played) {
+        return played;
+    }
+    if (options_.web) {
+        if (auto left = leave_it_to_the_page(); !left) {
+            return left;
+        }
+        complete_ = true;
+    }
+    return conclude();
+}
+
+Result<void> Demo::play_all() {
     const auto &all = phases();
     frame_.total_s = changes_s;
     for (const auto &phase : all) {
-        frame_.total_s += phase.length * seconds_per_phase_;
+        frame_.total_s += phase.length * options_.seconds_per_phase;
     }
     for (std::size_t i = 0; i < all.size(); ++i) {
         if (auto played = play(all[i], i + 1, all.size()); !played) {
@@ -365,7 +407,7 @@ Result<void> Demo::run() {
             return std::unexpected(stopped());
         }
     }
-    return conclude();
+    return {};
 }
 
 void Demo::leave() {
@@ -393,16 +435,18 @@ int run_demo(const DemoOptions &options) {
         "A real MPTCP upload over two emulated paths of {:.0f} Mbit/s each, dsl and lte.", path_mbit));
     auto stage = Stage::create();
     std::optional<Error> error;
+    bool complete = false;
     if (!stage) {
         error = stage.error();
     } else {
-        Demo demo(*display, std::move(*stage), options.seconds_per_phase);
+        Demo demo(*display, std::move(*stage), options);
         if (auto done = demo.run(); !done) {
             error = done.error();
         }
+        complete = demo.complete();
     }
     // A signal that came while something failed is the better explanation.
-    if (stop_requested() != 0) {
+    if (stop_requested() != 0 && !complete) {
         display->line("\nmpsched-lab: stopped by a signal, everything is removed");
         return interrupted;
     }

@@ -220,7 +220,9 @@ class LiveDisplay final : public Display {
                                         path.down ? paint("1;31") + "x" + paint("0") : std::string(" "),
                                         path.mbit, path.share * 100));
         }
-        const auto clock = fmt::format("{:.0f} of about {:.0f} s", last_.elapsed_s, last_.total_s);
+        const auto clock = last_.total_s > 0
+                               ? fmt::format("{:.0f} of about {:.0f} s", last_.elapsed_s, last_.total_s)
+                               : fmt::format("{:.0f} s", last_.elapsed_s);
         lines.push_back(fmt::format("  {:<6}{}{:<{}}{}  {:>5.1f} Mbit/s", "sum", paint("2"), clock, bar_cells,
                                     paint("0"), sum));
         lines.emplace_back();

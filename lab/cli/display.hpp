@@ -20,7 +20,7 @@ struct PathFrame {
 /// What there is to see at one moment.
 struct Frame {
     double elapsed_s = 0;
-    double total_s = 0;    ///< expected length of the demo
+    double total_s = 0;    ///< expected length of the demo; 0: as long as somebody watches
     double full_mbit = 50; ///< length of a full bar
     std::vector<PathFrame> paths;
     std::vector<std::size_t> marks; ///< history column in which phase 1, 2, … began

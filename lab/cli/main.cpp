@@ -29,6 +29,8 @@ int main(int argc, char **argv) {
         app.add_subcommand("demo", "Swap policies live on a running transfer over two paths; under 90 s.");
     demo_verb->add_flag("--plain", demo.plain,
                         "Lines of text instead of a live picture (the default without a terminal)");
+    demo_verb->add_flag("--web", demo.web,
+                        "Serve the page of mpschedd as well, tell its address, and go on until Ctrl-C");
     demo_verb->add_option("--seconds-per-phase", demo.seconds_per_phase, "Length of each phase")
         ->check(CLI::Range(mps::lab::cli::min_seconds_per_phase, mps::lab::cli::max_seconds_per_phase))
         ->capture_default_str();

@@ -23,6 +23,7 @@
 #include "mpsched/check.hpp"
 #include "mpsched/gateway.hpp"
 #include "mpsched/log.hpp"
+#include "mpsched/protocol_switch.hpp"
 
 namespace mps {
 
@@ -418,5 +419,17 @@ Result<CheckedPolicy> check_policy(const std::string &name, const std::vector<Se
 Result<std::vector<Param>> check_engine(const std::vector<Setting> &) { return engine_params(); }
 Result<void> check_selector(std::string_view) { return {}; }
 Result<std::uint32_t> parse_max_connections(std::string_view) { return 16384; }
+
+// There is no kernel.
+struct ProtocolSwitch::Impl {};
+ProtocolSwitch::ProtocolSwitch(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ProtocolSwitch::ProtocolSwitch(ProtocolSwitch &&) noexcept = default;
+ProtocolSwitch &ProtocolSwitch::operator=(ProtocolSwitch &&) noexcept = default;
+ProtocolSwitch::~ProtocolSwitch() = default;
+Result<ProtocolSwitch> ProtocolSwitch::attach(const std::string &) {
+    return fail(ErrorCode::unsupported, "this kernel lets no program choose the protocol of a socket");
+}
+int ProtocolSwitch::fd() const { return -1; }
+ProtocolSwitch::Counts ProtocolSwitch::counts() const { return {}; }
 
 } // namespace mps

@@ -6,7 +6,9 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -15,8 +17,11 @@
 #include "cgroup.hpp"
 
 #include <net/if.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -260,6 +265,67 @@ TEST_CASE("any user may choose for his own sockets, and what one chooses is of n
         const Fd next = scene.socket();
         REQUIRE(state_of(next.get()).flags == 0);
     }
+}
+
+/// In a process of its own, as a container has it: its cgroup is the root of what it sees. 0, or where it failed.
+static int in_container(const Scene &scene, const std::function<int()> &what) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        if (::setns(scene.network.a().fd(), CLONE_NEWNET) || ::unshare(CLONE_NEWCGROUP | CLONE_NEWNS) ||
+            ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) ||
+            ::mount("none", "/sys/fs/cgroup", "cgroup2", 0, nullptr))
+            ::_exit(100);
+        ::_exit(what());
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 101;
+}
+
+TEST_CASE("a container with a cgroup namespace and a mount of its own chooses as its cgroup may",
+          "[e2e][app]") {
+    const Scene scene;
+    scene.allow();
+    const auto chosen = [](const char *policy) {
+        const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP));
+        return set_policy(fd.get(), policy);
+    };
+    const auto cgroup_is = [](std::string_view wanted) {
+        std::ifstream file("/proc/self/cgroup");
+        const std::string text((std::istreambuf_iterator<char>(file)), {});
+        return text.contains(fmt::format("0::{}\n", wanted));
+    };
+    const std::string inner = scene.group.path() + "/inner";
+    CHECK(in_container(scene, [&] {
+              if (!cgroup_is("/"))
+                  return 1;
+              if (chosen("weighted") != 0 || chosen("ecf") != ENOENT)
+                  return 2;
+              // Also where the container has cgroups below.
+              if (::mkdir("/sys/fs/cgroup/inner", 0755))
+                  return 3;
+              std::ofstream("/sys/fs/cgroup/inner/cgroup.procs") << "0" << std::flush;
+              if (!cgroup_is("/inner"))
+                  return 4;
+              return chosen("smallest-delay") == 0 ? 0 : 5;
+          }) == 0);
+    CHECK(::rmdir(inner.c_str()) == 0);
+    // One that was granted nothing has nothing, whatever its cgroup is called inside.
+    scene.mpsched("app detach --all");
+    CHECK(in_container(scene, [&] { return cgroup_is("/") && chosen("weighted") == ENOPROTOOPT ? 0 : 1; }) ==
+          0);
+
+    // What the container calls "/" is its own cgroup, for commands as well: nobody else gets anything by it.
+    CHECK(in_container(scene, [&] {
+              const auto done = scene.mpsched.try_run("app attach --cgroup / --allow-policy ecf");
+              return done.exit_code == 0 && chosen("ecf") == 0 ? 0 : 1;
+          }) == 0);
+    const Json list = scene.mpsched.json("app list");
+    REQUIRE(list.size() == 1);
+    CHECK(list[0]["cgroup"] == "/" + scene.group.name());
+    REQUIRE(scene.group.leave());
+    CHECK(set_policy(scene.socket().get(), "ecf") == ENOPROTOOPT);
+    REQUIRE(scene.group.enter());
 }
 
 TEST_CASE("a policy that may be chosen stays loaded, and one that no longer may counts no more",

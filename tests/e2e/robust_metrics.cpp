@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "app_sockets.hpp"
 #include "service_run.hpp"
 #include "temporary_folder.hpp"
 
@@ -99,6 +100,46 @@ TEST_CASE(
     CHECK(more == std::set<std::string>{});
     e2e::check_clean(transfer.wait());
     e2e::check_clean(many.wait());
+    service.end();
+    rig.ok({"detach", "--all"});
+}
+
+TEST_CASE("connections that begin and end between two looks are in the bytes of their paths",
+          "[robust][metrics]") {
+    Rig rig;
+    Service service(rig, with_metrics(), true);
+    REQUIRE(eventually([&] { return scrape(rig).contains(sent_on("lte")); }, 20s));
+    const auto devices_before = must(lab::read_counters(rig.here()));
+    const e2e::Listener listener(rig.network());
+    constexpr std::size_t octets = 200'000, connections = 20;
+    const std::vector<char> all(octets, 'm');
+    for (std::size_t i = 0; i < connections; i++) {
+        // Each lives for some milliseconds.
+        const lab::Fd client = e2e::make_socket(rig.here(), IPPROTO_MPTCP);
+        const sockaddr_in address = listener.address();
+        REQUIRE(::connect(client.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) == 0);
+        const lab::Fd accepted(::accept4(listener.fd(), nullptr, nullptr, SOCK_CLOEXEC));
+        std::thread reader([&] {
+            std::vector<char> room(octets);
+            while (::recv(accepted.get(), room.data(), room.size(), 0) > 0)
+                ;
+        });
+        std::size_t sent = 0;
+        for (ssize_t some = 1; some > 0 && sent < octets;
+             sent += static_cast<std::size_t>(std::max<ssize_t>(some, 0)))
+            some = ::send(client.get(), all.data() + sent, octets - sent, MSG_NOSIGNAL);
+        ::shutdown(client.get(), SHUT_WR);
+        reader.join();
+        CHECK(sent == octets);
+    }
+    Series now;
+    const auto sum = [&] { return now[sent_on("dsl")] + now[sent_on("lte")]; };
+    CHECK(eventually([&] { return (now = scrape(rig), sum()) >= octets * connections; }, 20s));
+    const auto devices = must(lab::read_counters(rig.here())) - devices_before;
+    const auto on_wire =
+        static_cast<double>(devices.devices.at("dsl").tx_bytes + devices.devices.at("lte").tx_bytes);
+    INFO(sum() << " of " << on_wire);
+    CHECK(sum() < on_wire);
     service.end();
     rig.ok({"detach", "--all"});
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
 // A program that knows nothing of MPTCP, linked statically: makes TCP sockets and tells what the kernel made of them.
+#include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -91,6 +94,68 @@ int tell_signed() {
     return 0;
 }
 
+// A connection to itself, which has to carry something after SIGUSR1: "protocol octets next", where next is the protocol of another
+// socket, or -errno.
+int tell_talk() {
+    sigset_t wanted;
+    ::sigemptyset(&wanted);
+    ::sigaddset(&wanted, SIGUSR1);
+    ::sigprocmask(SIG_BLOCK, &wanted, nullptr);
+    const int listener = tcp_socket(), client = tcp_socket();
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof(address);
+    if (::bind(listener, reinterpret_cast<sockaddr *>(&address), length) != 0 || ::listen(listener, 1) != 0 ||
+        ::getsockname(listener, reinterpret_cast<sockaddr *>(&address), &length) != 0 ||
+        ::connect(client, reinterpret_cast<sockaddr *>(&address), length) != 0)
+        return 1;
+    const int accepted = ::accept(listener, nullptr, nullptr);
+    int signal = 0;
+    ::sigwait(&wanted, &signal);
+    constexpr std::size_t octets = 100'000;
+    std::thread writer([client] {
+        const std::vector<char> all(octets, 'm');
+        for (std::size_t sent = 0; sent < octets;) {
+            const ssize_t some = ::write(client, all.data() + sent, octets - sent);
+            if (some <= 0)
+                return;
+            sent += static_cast<std::size_t>(some);
+        }
+    });
+    std::vector<char> room(octets);
+    std::size_t got = 0;
+    for (ssize_t some = 1; some > 0 && got < octets; got += some > 0 ? static_cast<std::size_t>(some) : 0)
+        some = ::read(accepted, room.data(), room.size());
+    writer.join();
+    const int next = tcp_socket();
+    std::printf("%d %zu %d\n", protocol_of(accepted), got, next < 0 ? -errno : protocol_of(next));
+    return 0;
+}
+
+// Nanoseconds of socket() and close() together, the least of several rounds: "nanoseconds protocol"
+int tell_cost() {
+    double least = 1e12;
+    int protocol = 0;
+    for (int round = 0; round < 20; round++) {
+        constexpr int sockets = 500;
+        timespec begun{}, ended{};
+        ::clock_gettime(CLOCK_MONOTONIC, &begun);
+        for (int i = 0; i < sockets; i++) {
+            const int fd = tcp_socket();
+            if (i == 0)
+                protocol = protocol_of(fd);
+            ::close(fd);
+        }
+        ::clock_gettime(CLOCK_MONOTONIC, &ended);
+        const double took = 1e9 * static_cast<double>(ended.tv_sec - begun.tv_sec) +
+                            static_cast<double>(ended.tv_nsec - begun.tv_nsec);
+        least = std::min(least, took / sockets);
+    }
+    std::printf("%.0f %d\n", least, protocol);
+    return 0;
+}
+
 // What the kernel refuses is refused: "errno errno errno"
 int tell_refused() {
     const int unknown_flag = ::socket(AF_INET, SOCK_STREAM | 0x100000, 0) < 0 ? errno : 0;
@@ -113,6 +178,10 @@ int main(int argc, char **argv) {
         return tell_many(std::atoi(argv[2]));
     if (what == "signed")
         return tell_signed();
+    if (what == "talk")
+        return tell_talk();
+    if (what == "cost")
+        return tell_cost();
     if (what == "refused")
         return tell_refused();
     return 2;

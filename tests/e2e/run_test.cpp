@@ -29,20 +29,35 @@ namespace {
 
 const std::string program = MPS_RUN_PROGRAM;
 
-std::vector<std::string> under_run(const std::vector<std::string> &command) {
-    std::vector<std::string> words{e2e::Cli::default_binary(), "run", "--"};
+std::vector<std::string> under_run(const std::vector<std::string> &command, const std::string &way = "auto") {
+    std::vector<std::string> words{e2e::Cli::default_binary(), "run", "--way", way, "--"};
     words.insert(words.end(), command.begin(), command.end());
     return words;
 }
 
-lab::ProcessResult run(const lab::Namespace &ns, const std::vector<std::string> &command) {
-    return must(ns.spawn(under_run(command)));
+lab::ProcessResult run(const lab::Namespace &ns, const std::vector<std::string> &command,
+                       const std::string &way = "auto") {
+    return must(ns.spawn(under_run(command, way)));
+}
+
+/// Those that this kernel has.
+const std::vector<std::string> &ways() {
+    static const std::vector<std::string> all = [] {
+        std::vector<std::string> found{"seccomp"};
+        const auto probed = must(lab::run_process({e2e::Cli::default_binary(), "probe", "--json"}));
+        for (const Json &feature : Json::parse(probed.out).at("features"))
+            if (feature.at("name") == "fmod_ret" && feature.at("answer") == "available")
+                found.push_back("fmod_ret");
+        return found;
+    }();
+    return all;
 }
 
 /// What the command and its supervisor wrote, when both have ended.
-std::string all_output(const lab::Namespace &ns, const std::vector<std::string> &command) {
+std::string all_output(const lab::Namespace &ns, const std::vector<std::string> &command,
+                       const std::string &way = "auto") {
     std::vector<std::string> words{"sh", "-c", "\"$@\" 2>&1 | cat", "sh"};
-    const auto more = under_run(command);
+    const auto more = under_run(command, way);
     words.insert(words.end(), more.begin(), more.end());
     return must(ns.spawn(words)).out;
 }
@@ -74,8 +89,24 @@ bool supervisors_end(const lab::Namespace &ns) {
     return supervisors(ns).empty();
 }
 
-std::string output_of(const lab::Namespace &ns, const std::vector<std::string> &command) {
-    const auto result = run(ns, command);
+/// Established ends of connections in that namespace: both of one over loopback.
+int connections(const lab::Namespace &ns) {
+    const auto listed = must(ns.spawn({"cat", "/proc/thread-self/net/tcp"}));
+    std::istringstream lines(listed.out);
+    int count = 0;
+    std::string line;
+    for (std::getline(lines, line); std::getline(lines, line);) {
+        std::istringstream words(line);
+        std::string number, local, remote, state;
+        words >> number >> local >> remote >> state;
+        count += state == "01";
+    }
+    return count;
+}
+
+std::string output_of(const lab::Namespace &ns, const std::vector<std::string> &command,
+                      const std::string &way = "auto") {
+    const auto result = run(ns, command, way);
     INFO(result.err);
     CHECK(result.exit_code == 0);
     return result.out;
@@ -85,12 +116,16 @@ std::string output_of(const lab::Namespace &ns, const std::vector<std::string> &
 
 TEST_CASE("sockets of a static program are MPTCP's, with the flags it asked for, in both families") {
     const auto ns = make_namespace();
-    CHECK(output_of(ns, {program, "one"}) == "262 0 1 1\n");
-    CHECK(output_of(ns, {program, "one", "6"}) == "262 0 1 1\n");
-    // Whatever starts it, and however far below.
-    CHECK(all_output(ns, {"sh", "-c", fmt::format("{0} one & wait; ({0} one); exec {0} one", program)}) ==
-          "262 0 1 1\n262 0 1 1\n262 0 1 1\nmpsched run: 3 sockets became MPTCP\n");
-    CHECK(must(ns.spawn({program, "one"})).out == "6 0 1 1\n"); // as it is without
+    for (const std::string &way : ways()) {
+        INFO(way);
+        CHECK(output_of(ns, {program, "one"}, way) == "262 0 1 1\n");
+        CHECK(output_of(ns, {program, "one", "6"}, way) == "262 0 1 1\n");
+        // Whatever starts it, and however far below.
+        CHECK(all_output(ns, {"sh", "-c", fmt::format("{0} one & wait; ({0} one); exec {0} one", program)},
+                         way) == "262 0 1 1\n262 0 1 1\n262 0 1 1\nmpsched run: 3 sockets became MPTCP\n");
+        CHECK(must(ns.spawn({program, "one"})).out == "6 0 1 1\n"); // as it is without
+        CHECK(supervisors_end(ns));
+    }
 }
 
 TEST_CASE("a client and a server in python speak MPTCP, by the counters of the kernel") {
@@ -136,21 +171,24 @@ TEST_CASE("exit status, signals, process number and group are the command's own"
 }
 
 TEST_CASE("what MPTCP cannot do stays TCP, and is counted") {
-    const auto off = make_namespace(false);
-    CHECK(
-        all_output(off, {program, "one"}) ==
-        "6 0 1 1\nmpsched run: 0 sockets became MPTCP; 1 stayed TCP: 1 the kernel refused MPTCP, see 'mpsched doctor'\n");
+    for (const std::string &way : ways()) {
+        INFO(way);
+        const auto off = make_namespace(false);
+        CHECK(
+            all_output(off, {program, "one"}, way) ==
+            "6 0 1 1\nmpsched run: 0 sockets became MPTCP; 1 stayed TCP: 1 the kernel refused MPTCP, see 'mpsched doctor'\n");
 
-    // A listener stays bound and listening when a signature takes it back to TCP.
-    const auto ns = make_namespace();
-    CHECK(all_output(ns, {program, "signed"}) ==
-          "262 6 0 1790 1 1\nmpsched run: 1 socket became MPTCP; 1 stayed TCP: 1 "
-          "with an option that MPTCP does not have\n");
+        // A listener stays bound and listening when a signature takes it back to TCP.
+        const auto ns = make_namespace();
+        CHECK(all_output(ns, {program, "signed"}, way) ==
+              "262 6 0 1790 1 1\nmpsched run: 1 socket became MPTCP; 1 stayed TCP: 1 "
+              "with an option that MPTCP does not have\n");
 
-    const std::string without =
-        must(ns.spawn({"sh", "-c", fmt::format("ulimit -n 20; {} refused", program)})).out;
-    CHECK(output_of(ns, {"sh", "-c", fmt::format("ulimit -n 20; {} refused", program)}) == without);
-    CHECK(without.ends_with(fmt::format("{}\n", EMFILE)));
+        const std::string without =
+            must(ns.spawn({"sh", "-c", fmt::format("ulimit -n 20; {} refused", program)})).out;
+        CHECK(output_of(ns, {"sh", "-c", fmt::format("ulimit -n 20; {} refused", program)}, way) == without);
+        CHECK(without.ends_with(fmt::format("{}\n", EMFILE)));
+    }
 }
 
 TEST_CASE("a user without rights has it as well, and sockets belong to who asked for them") {
@@ -169,21 +207,69 @@ TEST_CASE("a user without rights has it as well, and sockets belong to who asked
 }
 
 TEST_CASE("sockets of a process in another network namespace are of that one") {
-    const auto ns = make_namespace(), other = make_namespace(false);
-    // Where MPTCP is switched off the kernel refuses; in the namespace of the supervisor it would not.
-    const auto result =
-        run(ns, {"nsenter", fmt::format("--net=/run/netns/{}", other.name()), program, "one"});
-    INFO(result.err);
-    CHECK(result.out == "6 0 1 1\n");
-    must(other.set_sysctl("mptcp/enabled", "1"));
-    CHECK(output_of(ns, {"nsenter", fmt::format("--net=/run/netns/{}", other.name()), program, "one"}) ==
-          "262 0 1 1\n");
+    for (const std::string &way : ways()) {
+        INFO(way);
+        const auto ns = make_namespace(), other = make_namespace(false);
+        const std::vector<std::string> inside{"nsenter", fmt::format("--net=/run/netns/{}", other.name()),
+                                              program, "one"};
+        // Where MPTCP is switched off the kernel refuses; in the namespace of the supervisor it would not.
+        CHECK(output_of(ns, inside, way) == "6 0 1 1\n");
+        must(other.set_sysctl("mptcp/enabled", "1"));
+        CHECK(output_of(ns, inside, way) == "262 0 1 1\n");
+    }
+}
+
+TEST_CASE("the kernel makes the sockets where it can, else a process does, and which is told") {
+    const auto ns = make_namespace();
+    const auto told = [&](const std::string &way, const std::string &without) {
+        auto words = under_run({program, "one"}, way);
+        words.insert(words.begin() + 2, "--json");
+        words.insert(words.begin(),
+                     {"env", "MPS_WITHOUT=" + without, "sh", "-c", "\"$@\" 2>&1 | tail -n 1", "sh"});
+        return Json::parse(must(ns.spawn(words)).out);
+    };
+    const bool has = ways().size() > 1;
+    CHECK(told("auto", "").at("way") == (has ? "fmod_ret" : "seccomp"));
+    CHECK(told("auto", "fmod_ret").at("way") == "seccomp");
+    CHECK(told("seccomp", "").at("way") == "seccomp");
+    CHECK(told("seccomp", "").at("mptcp") == 1);
+    const auto forced = must(ns.spawn({"env", "MPS_WITHOUT=fmod_ret", e2e::Cli::default_binary(), "run",
+                                       "--way", "fmod_ret", "--", program, "one"}));
+    CHECK(forced.exit_code == 3);
+    CHECK(forced.out.empty());
+    CHECK(forced.err.contains("MPS_WITHOUT"));
+    CHECK(supervisors_end(ns));
+}
+
+TEST_CASE("connections go on when both supervisors are killed") {
+    for (const std::string &way : ways()) {
+        INFO(way);
+        const auto ns = make_namespace();
+        auto process = must(ns.start(under_run({program, "talk"}, way)));
+        // A connection is there when the program waits for the signal.
+        REQUIRE(e2e::wait_until([&] { return connections(ns) == 2; }, 20s) >= 0);
+        REQUIRE(e2e::wait_until([&] { return supervisors(ns).size() == 2; }, 20s) >= 0);
+        for (const pid_t one : supervisors(ns))
+            CHECK(::kill(one, SIGKILL) == 0);
+        REQUIRE(supervisors_end(ns));
+        must(process.signal(SIGUSR1));
+        const auto result = must(process.wait(20s));
+        INFO(result.err);
+        // The protocol, what came back of 100,000 octets, and what socket() makes now.
+        CHECK(result.out ==
+              (way == "seccomp" ? fmt::format("262 100000 {}\n", -ENOSYS) : std::string("262 100000 6\n")));
+        // The cgroup that nobody was there to remove is gone with the next command.
+        CHECK(run(ns, {program, "one"}, way).out == "262 0 1 1\n");
+        CHECK(must(lab::run_process({"find", "/sys/fs/cgroup", "-name",
+                                     fmt::format("mpsched-run-{}", process.pid())}))
+                  .out.empty());
+    }
 }
 
 TEST_CASE("no socket fails and nearly all are MPTCP's while supervisors are killed again and again") {
     const auto ns = make_namespace();
     constexpr int wanted = 20'000;
-    auto process = must(ns.start(under_run({program, "many", std::to_string(wanted)})));
+    auto process = must(ns.start(under_run({program, "many", std::to_string(wanted)}, "seccomp")));
     int killed = 0;
     std::set<pid_t> victims;
     while (process.running()) {
@@ -206,10 +292,13 @@ TEST_CASE("no socket fails and nearly all are MPTCP's while supervisors are kill
 }
 
 TEST_CASE("whoever outlives the command keeps its supervisor, and the last one ends it") {
-    const auto ns = make_namespace();
-    CHECK(all_output(ns, {"sh", "-c", fmt::format("(sleep .4; exec {} one) & echo ended", program)}) ==
-          "ended\n262 0 1 1\nmpsched run: 1 socket became MPTCP\n");
-    CHECK(supervisors_end(ns));
+    for (const std::string &way : ways()) {
+        INFO(way);
+        const auto ns = make_namespace();
+        CHECK(all_output(ns, {"sh", "-c", fmt::format("(sleep .4; exec {} one) & echo ended", program)},
+                         way) == "ended\n262 0 1 1\nmpsched run: 1 socket became MPTCP\n");
+        CHECK(supervisors_end(ns));
+    }
 }
 
 TEST_CASE("a command has a policy of its own for as long as it runs") {
@@ -277,4 +366,21 @@ TEST_CASE("a service is started under run by a drop-in, and as before when that 
                                     "other.conf\nthere was no drop-in of ours for second.service\n"
                                     "mpsched: systemd has no unit nosuch.service\n",
                                     mpsched));
+}
+
+TEST_CASE("what a socket costs", "[.][cost]") {
+    const auto ns = make_namespace();
+    const auto measure = [&](const std::string &when, const std::vector<std::string> &words) {
+        const auto told = must(ns.spawn(words));
+        int ns_each = 0, protocol = 0;
+        REQUIRE(std::sscanf(told.out.c_str(), "%d %d", &ns_each, &protocol) == 2);
+        e2e::report(
+            fmt::format("{}: socket() and close() {:.1f} us, protocol {}", when, ns_each / 1e3, protocol));
+    };
+    const std::vector<std::string> command{program, "cost"};
+    measure("without", command);
+    for (const std::string &way : ways())
+        measure(way, under_run(command, way));
+    // As MPTCP by itself would cost.
+    measure("without again", command);
 }

@@ -96,6 +96,28 @@ TEST_CASE("two connections of one process go the ways that each chose, before co
     CHECK(scene.up(first, "detached") > used);
 }
 
+TEST_CASE("a policy that is unloaded under a connection which chose it leaves that to what all others have",
+          "[e2e][app]") {
+    Scene scene;
+    scene.mpsched("use weighted");
+    const Listener listener(scene.network);
+    const Pair pair = scene.connect(listener);
+    CHECK(set_policy(pair.client.get(), "active-standby") == 0);
+    CHECK(scene.up(pair, "active-standby") < idle);
+    {
+        const Flow flow(pair.client.get(), pair.accepted.get());
+        scene.mpsched(fmt::format("app attach --cgroup {} --allow-policy weighted", scene.group.path()));
+        scene.mpsched("policy unload active-standby");
+    }
+    CHECK(std::string(state_of(pair.client.get()).policy).empty());
+    CHECK(scene.up(pair, "active-standby is unloaded: weighted as all") > used);
+    CHECK(set_policy(pair.client.get(), "active-standby") == ENOENT);
+    // Another one in its place is not what was chosen.
+    scene.mpsched("policy load ecf");
+    CHECK(std::string(state_of(pair.client.get()).policy).empty());
+    CHECK(scene.up(pair, "another policy is loaded in its place") > used);
+}
+
 TEST_CASE("an interface that a connection is not to use carries nothing of it in either direction",
           "[e2e][app]") {
     Scene scene;

@@ -3,13 +3,20 @@
 // Commands that watch: events, explain, conns --watch. What they tell is held against what was done and what the kernel counts.
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <optional>
 #include <sstream>
 #include <thread>
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "app_sockets.hpp"
 #include "traffic.hpp"
 
 using namespace mps::lab;
@@ -296,4 +303,99 @@ TEST_CASE(
     CHECK(mpsched("top --once --view programs").out.contains("mps_tc_eth"));
     transfer.stop();
     check_clean(transfer.wait());
+}
+
+namespace {
+
+/// A command in tmux, which is a real terminal and tells what stands on it.
+class Terminal {
+  public:
+    Terminal(const Namespace &ns, const std::string &words, int width, int height) {
+        tmux({"-f", "/dev/null", "new-session", "-d", "-x", std::to_string(width), "-y",
+              std::to_string(height),
+              fmt::format("TERM=screen-256color exec {} --netns {} {}", Cli::default_binary(), ns.name(),
+                          words)});
+    }
+    ~Terminal() { std::ignore = run_process({"tmux", "-L", server_, "kill-server"}); }
+    Terminal(const Terminal &) = delete;
+    Terminal &operator=(const Terminal &) = delete;
+
+    std::string tmux(std::vector<std::string> more) const {
+        more.insert(more.begin(), {"tmux", "-L", server_});
+        const auto done = must(run_process(more, Cli::options()));
+        INFO(done.err);
+        REQUIRE(done.ok());
+        return done.out;
+    }
+    std::string screen() const { return tmux({"capture-pane", "-e", "-p"}); }
+    /// Processor time so far of what runs in it, in seconds.
+    double cpu_s() const {
+        const std::string pid = tmux({"display-message", "-p", "#{pane_pid}"});
+        std::ifstream file(fmt::format("/proc/{}/stat", pid.substr(0, pid.find('\n'))));
+        std::string text((std::istreambuf_iterator<char>(file)), {});
+        std::istringstream words(text.substr(text.rfind(')') + 1));
+        std::string word;
+        double ticks = 0;
+        for (int field = 3; words >> word; field++)
+            ticks += field == 14 || field == 15 ? std::stod(word) : 0;
+        return ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
+    }
+
+  private:
+    std::string server_ = fmt::format("mpsched-watch-{}", ::getpid());
+};
+
+} // namespace
+
+// MPS_SCREENSHOTS=docs/pictures build/bin/tests/traffic_watch "the picture of top*"
+TEST_CASE("the picture of top, with two policies and a quota", "[.][picture]") {
+    const char *folder = std::getenv("MPS_SCREENSHOTS");
+    REQUIRE(folder != nullptr);
+    const auto network = must(Network::create(two_paths()));
+    const auto server = serve(network), other = serve(network);
+    const Cli mpsched(network.a());
+    const Attachment attachment(network.a(), network.devices(), "tc");
+    mpsched("path dsl weight=3");
+    mpsched("path lte priority=1 quota=5GB cost=10");
+    mpsched("use weighted");
+    mpsched(fmt::format("use active-standby --for rport={}", other.port()));
+    auto shared = upload(network, server, {.connections = 3, .verify = false});
+    auto standing_by = upload(network, other, {.connections = 2, .verify = false});
+    const Terminal terminal(network.a(), "top --view subflows", 100, 26);
+    std::this_thread::sleep_for(20s);
+    const std::string screen = terminal.screen();
+    CHECK(screen.contains("parked"));
+    ProcessOptions options{.input = screen, .timeout = 120s};
+    const auto drawn = must(run_process(
+        {"python3", MPS_SOURCE_DIR "/tests/e2e/draw-terminal", std::string(folder) + "/top.png", "100", "26"},
+        options));
+    INFO(drawn.err);
+    CHECK(drawn.ok());
+    for (Transfer *one : {&shared, &standing_by}) {
+        one->stop();
+        std::ignore = one->wait();
+    }
+}
+
+TEST_CASE("what top takes over a thousand connections", "[.][cost]") {
+    const rlimit files{.rlim_cur = 8192, .rlim_max = 8192};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+    const auto network = must(Network::create({.paths = {{.name = "dsl"}, {.name = "lte"}}}));
+    const Cli mpsched(network.a());
+    const Attachment attachment(network.a(), network.devices(), "tc");
+    mpsched("use weighted");
+    const Listener listener(network);
+    std::vector<Pair> pairs;
+    for (int i = 0; i < 1000; i++)
+        pairs.emplace_back(make_socket(network.a(), IPPROTO_MPTCP), listener);
+    for (const char *delay : {"0.1", "1"}) {
+        const Terminal terminal(network.a(), fmt::format("top --delay {}", delay), 80, 24);
+        REQUIRE(wait_until([&] { return terminal.screen().contains("1000 connections"); }, 20s) >= 0);
+        const double before = terminal.cpu_s();
+        const auto begun = std::chrono::steady_clock::now();
+        std::this_thread::sleep_for(20s);
+        const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
+        report(fmt::format("a look each {} s: {:.1f} % of a core", delay,
+                           100 * (terminal.cpu_s() - before) / took.count()));
+    }
 }

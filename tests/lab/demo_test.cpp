@@ -2,6 +2,7 @@
 // The demo as a person sees it: the built binaries, from outside.
 #include <cmath>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -122,6 +123,44 @@ TEST_CASE("the demo cleans up and exits 130 when it is stopped in any phase", "[
     CHECK(result.exit_code == 130);
     CHECK(namespaces_of(pid) == 0);
     CHECK(strays_of(pid) == 0);
+}
+
+TEST_CASE("the demo serves the page, and is over when whoever plays with it interrupts it", "[lab][demo]") {
+    char folder[] = "/tmp/mpsched-demo-test-XXXXXX";
+    REQUIRE(::mkdtemp(folder) != nullptr);
+    const std::string file = std::string(folder) + "/output";
+    const auto said = [&] {
+        std::ifstream in(file);
+        return std::string((std::istreambuf_iterator<char>(in)), {});
+    };
+    // `last` comes after all phases.
+    auto demo = must(Process::start({"sh", "-c", "exec \"$@\" >" + file, "sh", demo_binary(), "demo", "--web",
+                                     "--seconds-per-phase", "2"}));
+    const auto pid = demo.pid();
+    const auto waited_for = [&](const std::string &last) {
+        for (int i = 0; i < 900 && demo.running() && said().find(last) == std::string::npos; ++i) {
+            std::this_thread::sleep_for(100ms);
+        }
+        return said().find(last) != std::string::npos;
+    };
+    REQUIRE(waited_for("#"));
+    const std::string text = said(), url = text.substr(text.find("http://127.0.0.1:"));
+    const auto page = must(run_process(
+        {"python3", "-c",
+         "import sys, urllib.request\nprint(urllib.request.urlopen(sys.argv[1], timeout=20).status)",
+         url.substr(0, url.find('#'))}));
+    INFO(page.err);
+    CHECK(page.out == "200\n");
+    CHECK(waited_for("Now it is yours"));
+    CHECK(waited_for("all connections now use weighted (before: auto)\n"));
+    must(demo.signal(SIGINT));
+    const auto result = must(demo.wait(20s));
+    INFO(said() << result.err);
+    CHECK(result.exit_code == 0);
+    CHECK(said().find("SHA-256 verified") != std::string::npos);
+    CHECK(namespaces_of(pid) == 0);
+    CHECK(strays_of(pid) == 0);
+    std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("a demo of impossible length is a usage error", "[lab][demo]") {

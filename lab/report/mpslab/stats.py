@@ -33,6 +33,7 @@ METRICS = {
         Metric("message_delay_ms", "delay", "ms"),
         Metric("video_mbit", "video rate", "Mbit/s", more_is_better=True),
         Metric("video_stall_ms", "stalls", "ms"),
+        Metric("late", "late", ""),
         Metric("longest_gap_ms", "longest gap", "ms"),
         Metric("recovery_ms", "recovery", "ms"),
         Metric("out_of_order_bytes_mean", "out of order", "bytes"),

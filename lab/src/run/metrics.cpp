@@ -315,6 +315,10 @@ Numbers take_numbers(const Harvest &harvest, const std::vector<std::int64_t> &wa
     set("wakes_per_s", static_cast<double>(harvest.wakes) / seconds);
     set("contents_bytes", static_cast<double>(workload.delivered));
     set("exchanges", static_cast<double>(workload.exchanges.size()));
+    if (const double most_s = harvest.scenario.workload.deadline_ms / 1e3; most_s > 0) {
+        set("late", static_cast<double>(std::ranges::count_if(
+                        workload.exchanges, [&](const Exchange &one) { return one.seconds > most_s; })));
+    }
     return numbers;
 }
 

@@ -188,7 +188,9 @@ Result<Json> run_scenario(const Scenario &scenario, const RunOptions &options) {
     if (!steerings) {
         return std::unexpected(steerings.error());
     }
-    auto workload = WorkloadRun::prepare(*network, scenario, planned.subflows, options.seed);
+    const bool chosen = scenario.by_application && !steerings->empty();
+    auto workload = WorkloadRun::prepare(*network, scenario, planned.subflows, options.seed,
+                                         chosen ? policy->name : std::string());
     if (!workload) {
         return std::unexpected(workload.error());
     }

@@ -2,6 +2,7 @@
 #include "steering.hpp"
 
 #include <chrono>
+#include <fstream>
 #include <utility>
 
 #include <fmt/format.h>
@@ -11,6 +12,17 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr auto command_timeout = 60s;
+
+/// Of version 2, below its mount point.
+std::string own_cgroup() {
+    std::ifstream file("/proc/self/cgroup");
+    for (std::string line; std::getline(file, line);) {
+        if (line.starts_with("0::")) {
+            return line.substr(3);
+        }
+    }
+    return "/";
+}
 
 } // namespace
 
@@ -32,9 +44,14 @@ Result<Steering> Steering::start(const Namespace &host, const std::string &name,
             command.push_back(fmt::format("{}={}", key, value));
         }
     }
-    auto &use = commands.emplace_back(std::vector<std::string>{"use", options.policy});
-    for (const auto &[key, value] : params) {
-        use.insert(use.end(), {"-s", fmt::format("{}={}", key, value)});
+    if (scenario.by_application) {
+        // Sockets of this process, wherever it is.
+        commands.push_back({"app", "attach", "--cgroup", own_cgroup(), "--allow-policy", options.policy});
+    } else {
+        auto &use = commands.emplace_back(std::vector<std::string>{"use", options.policy});
+        for (const auto &[key, value] : params) {
+            use.insert(use.end(), {"-s", fmt::format("{}={}", key, value)});
+        }
     }
     for (const auto &command : commands) {
         if (auto done = steering.run(command); !done) {

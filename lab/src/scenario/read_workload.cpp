@@ -103,6 +103,8 @@ Workload read_workload(const toml::table &table, Mistakes &mistakes) {
         read_video(section, workload);
         break;
     }
+    const bool has_exchanges = workload.kind == Kind::requests || workload.kind == Kind::video;
+    workload.deadline_ms = has_exchanges ? section.number("deadline_ms", 0, 1, 600'000) : 0;
     section.finish();
     return workload;
 }

@@ -167,6 +167,11 @@ void read_steering(Section &section, Scenario &scenario, Mistakes &mistakes) {
         scenario.steer = {scenario.workload.direction == Direction::upload ? "client" : "server"};
     }
     scenario.follow = steer.boolean("follow", false);
+    scenario.by_application = steer.boolean("by_application", false);
+    if (scenario.by_application && std::ranges::find(scenario.steer, "client") == scenario.steer.end()) {
+        steer.mistake("by_application", "applications choose on the client, and mpsched is not there",
+                      "hosts = [\"client\"]");
+    }
     if (const auto *policies = steer.table("params")) {
         Section params(*policies, "[steering.params]", mistakes);
         for (const auto &[name, node] : *policies) {

@@ -20,6 +20,12 @@ struct ProgramCost {
     std::uint64_t time_ns = 0; // with the policies that it calls
 };
 
+// What subflows had carried in all that ended since the sampler was started; what belongs to living ones is in `connections`.
+struct ClosedBytes {
+    std::string ifname{};
+    std::uint64_t sent_bytes = 0, received_bytes = 0;
+};
+
 struct Sample {
     std::uint64_t monotonic_ns = 0;
     bool installed = false; // if not, all else is empty
@@ -27,6 +33,8 @@ struct Sample {
     std::string policy{}, rx_policy{};
     std::vector<PathStatus> paths{};
     std::vector<ConnectionStatus> connections{}; // sorted by token; throughputs are left out, see rates.hpp
+    std::vector<ClosedBytes>
+        closed{}; // read before `connections`; empty where the kernel allows no program for it
     std::vector<CounterValue> counters{};
     std::vector<ProgramCost> programs{};
 };

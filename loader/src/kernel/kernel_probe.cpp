@@ -311,6 +311,27 @@ Finding probe_gateway() {
     return {Answer::available, {}};
 }
 
+Finding probe_fmod_ret() {
+    const LibbpfMessages messages;
+    const int btf_id = libbpf_find_vmlinux_btf_id("update_socket_protocol", BPF_MODIFY_RETURN);
+    if (btf_id <= 0)
+        return {Answer::missing, "the kernel's BTF has no update_socket_protocol()"};
+    bpf_prog_load_opts options{};
+    options.expected_attach_type = BPF_MODIFY_RETURN;
+    options.attach_btf_id = static_cast<std::uint32_t>(btf_id);
+    // 0: the kernel goes on as ever, also for whoever makes a socket in this moment.
+    const Loaded program = load(BPF_PROG_TYPE_TRACING, std::array{set(0, 0), exit_program()}, options);
+    // Some forbid this type alone.
+    if (program.err == EPERM && load_tc_pass().fd)
+        return {Answer::missing, "not permitted here, although other BPF programs are"};
+    if (!program.fd)
+        return judge(program);
+    const Fd link(bpf_link_create(program.fd.get(), 0, BPF_MODIFY_RETURN, nullptr));
+    if (link)
+        return {Answer::available, {}};
+    return {errno == EPERM ? Answer::unknown : Answer::missing, errno_text(errno)};
+}
+
 Finding probe_mptcp_struct_ops() {
     const Btf types = kernel_btf();
     if (!types)

@@ -25,6 +25,7 @@ struct Finding {
 [[nodiscard]] Finding probe_subprog_tail_call();
 [[nodiscard]] Finding probe_sockops();
 [[nodiscard]] Finding probe_gateway();
+[[nodiscard]] Finding probe_fmod_ret();
 [[nodiscard]] Finding probe_mptcp_struct_ops();
 
 // The set given by the caller and the one in the environment variable MPS_WITHOUT together. A name in the

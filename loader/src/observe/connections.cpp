@@ -135,29 +135,55 @@ ConnectionStatus connection_status(const KnownConnection &connection, const std:
     return status;
 }
 
+// What is the same for all of them.
+class Describer {
+  public:
+    static Result<Describer> prepare(const InstallationPaths &paths, const Pins &pins) {
+        auto slots = Slots(paths, pins).read();
+        MPS_TRY(slots);
+        const auto entries = PathTable(pins).entries();
+        MPS_TRY(entries);
+        const auto config = read_config(pins);
+        MPS_TRY(config);
+        return Describer(std::move(*slots), *config, Interfaces(*entries, *config));
+    }
+    void add(const KnownConnection &connection, std::vector<ConnectionStatus> &to) {
+        to.push_back(connection_status(connection, slots_, config_, interfaces_));
+    }
+
+  private:
+    Describer(std::vector<Slot> slots, const mps_config &config, Interfaces interfaces)
+        : slots_(std::move(slots)), config_(config), interfaces_(std::move(interfaces)) {}
+
+    std::vector<Slot> slots_;
+    mps_config config_;
+    Interfaces interfaces_;
+};
+
 } // namespace
 
 Result<std::vector<ConnectionStatus>> connections_of(const std::vector<KnownConnection> &known,
                                                      const InstallationPaths &paths, const Pins &pins) {
-    const auto slots = Slots(paths, pins).read();
-    MPS_TRY(slots);
-    const auto entries = PathTable(pins).entries();
-    MPS_TRY(entries);
-    const auto config = read_config(pins);
-    MPS_TRY(config);
-    Interfaces interfaces(*entries, *config);
+    auto describer = Describer::prepare(paths, pins);
+    MPS_TRY(describer);
     std::vector<ConnectionStatus> result;
     for (const KnownConnection &connection : known)
-        result.push_back(connection_status(connection, *slots, *config, interfaces));
+        describer->add(connection, result);
+    return result;
+}
+
+Result<std::vector<ConnectionStatus>> all_connections(const InstallationPaths &paths, const Pins &pins) {
+    auto describer = Describer::prepare(paths, pins);
+    MPS_TRY(describer);
+    std::vector<ConnectionStatus> result;
+    MPS_TRY(each_connection(pins, [&](const KnownConnection &one) { describer->add(one, result); }));
     return result;
 }
 
 Result<std::vector<ConnectionStatus>> connections_now(const Instance::Impl &impl) {
     const auto pins = impl.open_for_reading();
     MPS_TRY(pins);
-    const auto known = known_connections(*pins);
-    MPS_TRY(known);
-    return connections_of(*known, *impl.paths(), *pins);
+    return all_connections(*impl.paths(), *pins);
 }
 
 std::string policy_in_slot(const std::vector<Slot> &slots, std::uint32_t number) {

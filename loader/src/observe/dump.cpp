@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "observe/dump.hpp"
 
+#include <bpf/bpf.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -38,43 +41,61 @@ std::string KnownSubflow::text() const {
                        endpoint_text(record.remote, record.remote_port));
 }
 
-Result<std::vector<KnownConnection>> known_connections(const Pins &pins) {
-    const auto records = dump_subflows(pins);
+namespace {
+
+// Into a value that is there: a look reads thousands of them.
+template <class T>
+Result<void> read_into(int map_fd, std::uint32_t key, std::optional<T> &value) {
+    if (!value)
+        value.emplace();
+    if (!bpf_map_lookup_elem(map_fd, &key, &*value))
+        return {};
+    value.reset();
+    if (errno == ENOENT)
+        return {};
+    return std::unexpected(system_error(errno, "reading a BPF map"));
+}
+
+KnownSubflow known_subflow(const mps_subflow_record &record, const KnownConnection &connection) {
+    KnownSubflow subflow{.record = record};
+    for (std::uint32_t i = 0; record.sk && connection.known && i < MPS_MAX_SUBFLOWS; i++) {
+        if (connection.known->sf[i].sk != record.sk)
+            continue;
+        subflow.known = connection.known->sf[i];
+        subflow.position = i;
+    }
+    for (std::uint32_t i = 0; record.sk && connection.peer && i < MPS_MAX_SUBFLOWS; i++) {
+        if (connection.peer->conn.sf[i].sk == record.sk)
+            subflow.rx_position = i;
+    }
+    return subflow;
+}
+
+} // namespace
+
+Result<void> each_connection(const Pins &pins, const std::function<void(const KnownConnection &)> &see) {
+    auto records = dump_subflows(pins);
     MPS_TRY(records);
-    std::map<std::uint32_t, KnownConnection> connections;
-    for (const mps_subflow_record &record : *records) {
-        auto [it, is_new] = connections.try_emplace(record.token);
-        KnownConnection &connection = it->second;
-        if (is_new) {
-            connection.token = record.token;
-            auto known = read_value<mps_conn>(pins.map(MPS_MAP_CONNS), record.token);
-            MPS_TRY(known);
-            connection.known = *known;
-            auto peer = read_value<mps_peer>(pins.map(MPS_MAP_PEERS), record.token);
-            MPS_TRY(peer);
-            connection.peer = *peer;
-        }
-        KnownSubflow subflow{.record = record};
-        for (std::uint32_t i = 0; connection.known && i < MPS_MAX_SUBFLOWS; i++) {
-            if (!record.sk || connection.known->sf[i].sk != record.sk)
-                continue;
-            subflow.known = connection.known->sf[i];
-            subflow.position = i;
-        }
-        for (std::uint32_t i = 0; connection.peer && i < MPS_MAX_SUBFLOWS; i++) {
-            if (record.sk && connection.peer->conn.sf[i].sk == record.sk)
-                subflow.rx_position = i;
-        }
-        connection.subflows.push_back(std::move(subflow));
+    std::ranges::sort(*records, {},
+                      [](const mps_subflow_record &one) { return std::pair(one.token, one.view.id); });
+    const int conns = pins.map(MPS_MAP_CONNS), peers = pins.map(MPS_MAP_PEERS);
+    KnownConnection connection;
+    for (auto it = records->begin(); it != records->end();) {
+        connection.token = it->token;
+        connection.subflows.clear();
+        MPS_TRY(read_into(conns, connection.token, connection.known));
+        MPS_TRY(read_into(peers, connection.token, connection.peer));
+        for (; it != records->end() && it->token == connection.token; ++it)
+            connection.subflows.push_back(known_subflow(*it, connection));
+        see(connection);
     }
-    std::vector<KnownConnection> result;
-    for (auto &[token, connection] : connections) {
-        std::sort(
-            connection.subflows.begin(), connection.subflows.end(),
-            [](const KnownSubflow &a, const KnownSubflow &b) { return a.record.view.id < b.record.view.id; });
-        result.push_back(std::move(connection));
-    }
-    return result;
+    return {};
+}
+
+Result<std::vector<KnownConnection>> known_connections(const Pins &pins) {
+    std::vector<KnownConnection> all;
+    MPS_TRY(each_connection(pins, [&](const KnownConnection &one) { all.push_back(one); }));
+    return all;
 }
 
 std::string tcp_state_text(std::uint32_t state) {

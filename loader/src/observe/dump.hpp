@@ -4,7 +4,7 @@
 #include <mps/abi.h>
 
 #include <cstdint>
-#include <map>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,12 +43,18 @@ struct KnownConnection {
     std::vector<KnownSubflow> subflows{};
 };
 
-// The dump joined with mps_conns and mps_peers, by token.
+// The dump joined with mps_conns and mps_peers, by token. Each has several KB: who looks again and again takes one after the other; what is handed
+// over lives until the next.
+[[nodiscard]] Result<void> each_connection(const Pins &pins,
+                                           const std::function<void(const KnownConnection &)> &see);
 [[nodiscard]] Result<std::vector<KnownConnection>> known_connections(const Pins &pins);
 
 // As people see them.
 [[nodiscard]] Result<std::vector<ConnectionStatus>>
 connections_of(const std::vector<KnownConnection> &known, const InstallationPaths &paths, const Pins &pins);
+// All that there are.
+[[nodiscard]] Result<std::vector<ConnectionStatus>> all_connections(const InstallationPaths &paths,
+                                                                    const Pins &pins);
 // Why the last verdict in this record was so about sf[position]; nullopt: the policy did not say.
 [[nodiscard]] std::optional<SubflowReason> reason_of(const mps_conn &conn, std::uint32_t position);
 

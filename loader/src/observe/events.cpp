@@ -51,9 +51,7 @@ Result<SeenInstallation> see_installation(const Instance::Impl &impl) {
     MPS_TRY(slots);
     const auto rules = table.rules();
     MPS_TRY(rules);
-    const auto known = known_connections(*pins);
-    MPS_TRY(known);
-    auto connections = connections_of(*known, *where, *pins);
+    auto connections = all_connections(*where, *pins);
     MPS_TRY(connections);
     SeenInstallation seen{.installed = true,
                           .followed = (config->flags & MPS_CONFIG_GUARD) != 0,

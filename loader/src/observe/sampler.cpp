@@ -10,6 +10,7 @@
 #include "base/fd.hpp"
 #include "base/try.hpp"
 #include "instance_impl.hpp"
+#include "observe/closed.hpp"
 #include "observe/dump.hpp"
 #include "observe/path_attributes.hpp"
 #include "observe/stats.hpp"
@@ -44,6 +45,19 @@ Result<void> see_paths(const Pins &pins, const mps_config &config, Sample &sampl
     return {};
 }
 
+Result<void> see_closed(const ClosedSubflows &closed, Sample &sample) {
+    const auto sums = closed.sums();
+    MPS_TRY(sums);
+    for (const ClosedSubflows::Sum &one : *sums) {
+        // Of an interface that is gone nobody knows the name any more.
+        if (std::string name = ifname_of(one.ifindex); !name.empty())
+            sample.closed.push_back({.ifname = std::move(name),
+                                     .sent_bytes = one.sent_bytes,
+                                     .received_bytes = one.received_bytes});
+    }
+    return {};
+}
+
 Result<void> see_all(const InstallationPaths &where, const Pins &pins, bool programs, Sample &sample) {
     const auto config = read_config(pins);
     MPS_TRY(config);
@@ -54,9 +68,7 @@ Result<void> see_all(const InstallationPaths &where, const Pins &pins, bool prog
     sample.policy = policy_in_slot(*slots, default_slot(*config));
     sample.rx_policy = policy_in_slot(*slots, config->rx_slot);
     MPS_TRY(see_paths(pins, *config, sample));
-    const auto known = known_connections(pins);
-    MPS_TRY(known);
-    auto connections = connections_of(*known, where, pins);
+    auto connections = all_connections(where, pins);
     MPS_TRY(connections);
     sample.connections = std::move(*connections);
     auto counters = read_counters(pins);
@@ -72,6 +84,7 @@ Result<void> see_all(const InstallationPaths &where, const Pins &pins, bool prog
 struct [[gnu::visibility("hidden")]] Sampler::Impl {
     const Instance::Impl &instance;
     bool programs = false;
+    std::optional<ClosedSubflows> closed{};
     Fd measuring{}; // BPF_ENABLE_STATS holds as long as this is open
     std::string unmeasured{};
 };
@@ -94,6 +107,9 @@ Result<Sample> Sampler::take() {
     if (!pins && pins.error().kind == ErrorKind::not_installed)
         return sample;
     MPS_TRY(pins);
+    // Before living ones: of one that ends in between nothing may be counted twice.
+    if (impl_->closed)
+        MPS_TRY(see_closed(*impl_->closed, sample));
     MPS_TRY(see_all(*where, *pins, impl_->programs, sample));
     return sample;
 }
@@ -103,6 +119,8 @@ Result<Sampler> start_sampler(const Instance &instance, bool programs) {
     const auto call = impl.enter();
     MPS_TRY(call);
     auto made = std::make_unique<Sampler::Impl>(Sampler::Impl{.instance = impl, .programs = programs});
+    if (auto closed = ClosedSubflows::start(impl.cookie))
+        made->closed.emplace(std::move(*closed));
     if (programs) {
         made->measuring = Fd(bpf_enable_stats(BPF_STATS_RUN_TIME));
         if (!made->measuring)

@@ -16,6 +16,7 @@
 #include "cli/signals.hpp"
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
+#include "mpsched/protocol_switch.hpp"
 #include "output/text.hpp"
 #include "run/cgroup.hpp"
 #include "run/filter.hpp"
@@ -31,6 +32,7 @@ struct RunOptions {
     std::optional<std::string> policy;
     std::vector<std::string> settings;
     std::optional<std::string> unit;
+    std::string way;
     bool undo = false;
     bool quiet = false;
 };
@@ -53,23 +55,28 @@ Result<Reply> become(const std::vector<std::string> &words) {
                  .streamed = true};
 }
 
-// The policy of one command: a rule for the cgroup that it runs in.
-struct Rule {
-    run::CommandCgroup cgroup;
-    std::string selector;
+// What a command has of its own while it runs.
+struct Place {
+    std::optional<run::CommandCgroup> cgroup{};
+    std::string rule{}; // the selector of its policy's
+    std::shared_ptr<const ProtocolSwitch> in_kernel{};
 };
 
-void remove(const Rule &rule) {
+void remove(const Place &place) {
     // First the rule: a selector names a cgroup that is there.
-    auto instance = Instance::open({});
-    const auto removed = instance ? instance->remove_rule(rule.selector) : std::unexpected(instance.error());
-    if (!removed)
-        fmt::print(stderr, "mpsched run: the rule {} is still there: {}\n", rule.selector,
-                   removed.error().what);
-    rule.cgroup.leave_and_remove();
+    if (!place.rule.empty()) {
+        auto instance = Instance::open({});
+        const auto removed = instance ? instance->remove_rule(place.rule) : std::unexpected(instance.error());
+        if (!removed)
+            fmt::print(stderr, "mpsched run: the rule {} is still there: {}\n", place.rule,
+                       removed.error().what);
+    }
+    if (place.cgroup)
+        place.cgroup->leave_and_remove();
 }
 
-Result<void> add(const Context &context, const RunOptions &options, const Rule &rule) {
+// The policy of one command: a rule for the cgroup that it runs in.
+Result<void> add_rule(const Context &context, const RunOptions &options, const std::string &selector) {
     auto settings = parse_settings(options.settings);
     MPS_TRY(settings);
     auto instance = context.open();
@@ -80,43 +87,81 @@ Result<void> add(const Context &context, const RunOptions &options, const Rule &
         return fail(ErrorCode::failed, "no interface is attached, so no policy steers the command",
                     "mpsched attach IFACE…");
     const auto used =
-        instance->use({.policy = *options.policy, .params = std::move(*settings), .selector = rule.selector});
+        instance->use({.policy = *options.policy, .params = std::move(*settings), .selector = selector});
     MPS_TRY(used);
     return {};
 }
 
-Result<std::optional<Rule>> choose_policy(const Context &context, const RunOptions &options) {
-    if (!options.policy) {
-        if (!options.settings.empty())
-            return usage_error("'--set' is for a policy", "name it with --policy");
-        return std::nullopt;
+// Has the kernel make the sockets, if it can: without a cgroup nobody tells the command's from others'.
+Result<void> switch_protocol(const RunOptions &options, Place &place) {
+    if (options.way == to_string(run::Way::seccomp) || !place.cgroup)
+        return {};
+    auto attached = ProtocolSwitch::attach(place.cgroup->folder());
+    if (attached)
+        place.in_kernel = std::make_shared<const ProtocolSwitch>(std::move(*attached));
+    else if (options.way == to_string(run::Way::fmod_ret))
+        return std::unexpected(attached.error());
+    return {};
+}
+
+Result<Place> make_place(const Context &context, const RunOptions &options) {
+    Place place;
+    const bool needed = options.policy || options.way == to_string(run::Way::fmod_ret);
+    if (needed || (options.way == "auto" && ::geteuid() == 0)) {
+        auto cgroup = run::CommandCgroup::enter_new();
+        if (cgroup)
+            place.cgroup = std::move(*cgroup);
+        else if (needed)
+            return std::unexpected(cgroup.error());
     }
-    auto cgroup = run::CommandCgroup::enter_new();
-    MPS_TRY(cgroup);
-    Rule rule{.cgroup = std::move(*cgroup), .selector = {}};
-    rule.selector = "cgroup=" + rule.cgroup.path();
-    if (const auto added = add(context, options, rule); !added) {
-        rule.cgroup.leave_and_remove();
-        return std::unexpected(added.error());
+    Result<void> done = switch_protocol(options, place);
+    if (done && options.policy) {
+        const std::string selector = "cgroup=" + place.cgroup->path();
+        done = add_rule(context, options, selector);
+        if (done)
+            place.rule = selector;
     }
-    return rule;
+    // What is not needed is not left behind.
+    if (place.cgroup && (!done || (!options.policy && !place.in_kernel))) {
+        place.cgroup->leave_and_remove();
+        place.cgroup.reset();
+    }
+    MPS_TRY(done);
+    return place;
+}
+
+run::Ending ending_of(const Context &context, const RunOptions &options, const Place &place) {
+    run::Ending ending{.tell = options.quiet          ? run::Tell::nothing
+                               : context.globals.json ? run::Tell::json
+                                                      : run::Tell::text};
+    if (place.cgroup)
+        ending.then = [place] { remove(place); };
+    if (place.in_kernel) {
+        ending.way = run::Way::fmod_ret;
+        ending.kept = place.in_kernel->fd();
+        // Else its own sockets were MPTCP's as well, also those that take the place of one that has to be TCP's.
+        ending.first = [place] { place.cgroup->leave(); };
+        ending.add = [in_kernel = place.in_kernel](run::Ledger &ledger) {
+            const auto counts = in_kernel->counts();
+            ledger.mptcp += counts.mptcp;
+            ledger.plain[static_cast<std::size_t>(run::Plain::refused)] += counts.refused;
+            ledger.plain[static_cast<std::size_t>(run::Plain::netns)] += counts.elsewhere;
+        };
+    }
+    return ending;
 }
 
 Result<void> prepare(const Context &context, const RunOptions &options) {
     // A rule that nobody is there to remove must not be left behind.
     const SignalHold hold;
-    const auto rule = choose_policy(context, options);
-    MPS_TRY(rule);
-    run::Ending ending{.tell = options.quiet          ? run::Tell::nothing
-                               : context.globals.json ? run::Tell::json
-                                                      : run::Tell::text};
-    if (*rule)
-        ending.then = [rule = **rule] { remove(rule); };
+    const auto place = make_place(context, options);
+    MPS_TRY(place);
+    const run::Ending ending = ending_of(context, options, *place);
     const auto supervisor = run::Supervisor::start(ending);
     if (!supervisor && ending.then)
         ending.then();
     MPS_TRY(supervisor);
-    auto listener = run::install_filter();
+    auto listener = run::install_filter(ending.way);
     MPS_TRY(listener);
     return supervisor->begin(std::move(*listener));
 }
@@ -156,6 +201,8 @@ Result<Reply> run_unit(const RunOptions &options) {
 Result<Reply> run_run(const Context &context, const RunOptions &options) {
     if (options.unit)
         return run_unit(options);
+    if (!options.policy && !options.settings.empty())
+        return usage_error("'--set' is for a policy", "name it with --policy");
     if (options.undo)
         return usage_error("'--undo' is for '--unit'", "mpsched run --unit NAME --undo");
     if (options.command.empty())
@@ -178,6 +225,7 @@ void setup_run(Binder &binder) {
     binder.argument("COMMAND", options->command);
     binder.option("--policy", options->policy);
     binder.option("--set", options->settings);
+    binder.option("--way", options->way);
     binder.option("--unit", options->unit);
     binder.flag("--undo", options->undo);
     binder.flag("--quiet", options->quiet);

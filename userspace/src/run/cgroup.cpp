@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string_view>
@@ -45,6 +46,19 @@ std::string own_path() {
     return {};
 }
 
+constexpr std::string_view prefix = "mpsched-run-";
+
+// Those of commands that have ended, and whose supervisors were killed. One that somebody is in stays.
+void remove_left_behind(const std::string &parent) {
+    std::error_code error;
+    for (const auto &entry : std::filesystem::directory_iterator(parent, error)) {
+        const std::string name = entry.path().filename().string();
+        if (name.starts_with(prefix) &&
+            !std::filesystem::exists("/proc/" + name.substr(prefix.size()), error))
+            ::rmdir(entry.path().c_str());
+    }
+}
+
 bool move_here(const std::string &folder) {
     std::ofstream members(folder + "/cgroup.procs");
     members << "0" << std::flush;
@@ -60,7 +74,8 @@ Result<CommandCgroup> CommandCgroup::enter_new() {
                     "cgroup v2 is not mounted here, and a policy for a command is a rule for its cgroup",
                     "mount -t cgroup2 none /sys/fs/cgroup; 'ip netns exec' hides it: nsenter --net does not");
     const std::string parent = mounted + own;
-    const std::string name = fmt::format("{}mpsched-run-{}", own.ends_with('/') ? "" : "/", ::getpid());
+    remove_left_behind(parent);
+    const std::string name = fmt::format("{}{}{}", own.ends_with('/') ? "" : "/", prefix, ::getpid());
     CommandCgroup made(parent, parent + name, own + name);
     if (::mkdir(made.folder_.c_str(), 0755) != 0)
         return failed("make the cgroup " + made.folder_, "a policy for a command needs root");
@@ -72,8 +87,10 @@ Result<CommandCgroup> CommandCgroup::enter_new() {
     return made;
 }
 
+void CommandCgroup::leave() const { move_here(parent_); }
+
 void CommandCgroup::leave_and_remove() const {
-    move_here(parent_);
+    leave();
     for (int tries = 0; tries < 100 && ::rmdir(folder_.c_str()) != 0 && errno == EBUSY; tries++)
         std::this_thread::sleep_for(10ms);
 }

@@ -17,6 +17,11 @@ class CommandCgroup {
     /// Below the mount point of cgroup v2, as the selector cgroup= has it.
     [[nodiscard]] const std::string &path() const { return path_; }
 
+    /// As a directory.
+    [[nodiscard]] const std::string &folder() const { return folder_; }
+
+    /// Moves this process back to where enter_new() was called.
+    void leave() const;
     /// Goes back to where enter_new() was called, and removes the cgroup as soon as nobody is left in it: within a second, or not at all.
     void leave_and_remove() const;
 

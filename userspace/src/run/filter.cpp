@@ -64,14 +64,15 @@ void add_architectures(const Context &context) {
 
 } // namespace
 
-Result<Fd> install_filter() {
+Result<Fd> install_filter(Way way) {
     const Context context(seccomp_init(SCMP_ACT_ALLOW));
     if (!context)
         return failed("make a seccomp filter", -ENOMEM);
     add_architectures(context);
     // Calls of architectures that nobody has heard of are not ours to forbid.
     seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
-    MPS_TRY(ask_about_sockets(context));
+    if (way == Way::seccomp)
+        MPS_TRY(ask_about_sockets(context));
     MPS_TRY(ask_about_options(context));
     // First as one who may: then setuid programs keep working below.
     for (const unsigned no_new_privileges : {0U, 1U}) {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "run/ledger.hpp"
 
-#include <string_view>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -23,6 +21,8 @@ constexpr std::array<Words, plain_reasons> reasons{{
 
 } // namespace
 
+std::string_view to_string(Way way) { return way == Way::fmod_ret ? "fmod_ret" : "seccomp"; }
+
 std::string text_of(const Ledger &ledger) {
     std::vector<std::string> parts;
     std::uint64_t plain = 0;
@@ -38,11 +38,11 @@ std::string text_of(const Ledger &ledger) {
     return text;
 }
 
-Json json_of(const Ledger &ledger) {
+Json json_of(const Ledger &ledger, Way way) {
     Json plain = Json::object();
     for (std::size_t i = 0; i < plain_reasons; i++)
         plain[std::string(reasons[i].key)] = ledger.plain[i].load();
-    return {{"version", 2}, {"mptcp", ledger.mptcp.load()}, {"tcp", plain}};
+    return {{"version", 2}, {"way", to_string(way)}, {"mptcp", ledger.mptcp.load()}, {"tcp", plain}};
 }
 
 } // namespace mps::run

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "json/documents.hpp"
 
@@ -21,6 +22,13 @@ enum class Plain : std::uint8_t {
 };
 inline constexpr std::size_t plain_reasons = 4;
 
+/// Who makes the sockets.
+enum class Way : std::uint8_t {
+    seccomp, ///< a process that is asked for each
+    fmod_ret ///< the kernel, by a BPF program
+};
+[[nodiscard]] std::string_view to_string(Way way);
+
 struct Ledger {
     std::atomic<std::uint64_t> mptcp = 0;
     std::array<std::atomic<std::uint64_t>, plain_reasons> plain{};
@@ -32,6 +40,6 @@ struct Ledger {
 
 /// "3 sockets became MPTCP; 1 stayed TCP (1: …)"
 [[nodiscard]] std::string text_of(const Ledger &ledger);
-[[nodiscard]] Json json_of(const Ledger &ledger);
+[[nodiscard]] Json json_of(const Ledger &ledger, Way way);
 
 } // namespace mps::run

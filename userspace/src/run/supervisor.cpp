@@ -13,6 +13,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/close_range.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -98,11 +100,13 @@ void finish_what_was_begun(int listener, Ledger &ledger) {
         }
 }
 
-void tell_all(const Ledger &ledger, Tell tell) {
-    if (tell == Tell::text)
+void tell_all(Ledger &ledger, const Ending &ending) {
+    if (ending.add)
+        ending.add(ledger);
+    if (ending.tell == Tell::text)
         fmt::print(stderr, "mpsched run: {}\n", text_of(ledger));
-    else if (tell == Tell::json)
-        fmt::print(stderr, "{}\n", json_of(ledger).dump());
+    else if (ending.tell == Tell::json)
+        fmt::print(stderr, "{}\n", json_of(ledger, ending.way).dump());
 }
 
 struct Job {
@@ -163,16 +167,16 @@ Fd make_stand_in(const Job &job) {
             other = make_stand_in(job);
         }
     }
-    tell_all(*job.ledger, job.ending->tell);
+    tell_all(*job.ledger, *job.ending);
     end(*job.ending);
 }
 
-// The only descriptor that is left beside the standard ones.
-constexpr int channel_number = 3;
+// The only descriptors that are left beside the standard ones.
+constexpr int channel_number = 3, kept_number = 4;
 
 // Nothing that the caller waits for the end of stays open but standard error, and no signal from the terminal or of a service that
 // stops ends us before those that need us.
-void detach_from_caller(int keep) {
+void detach_from_caller(int channel, int kept) {
     ::setsid();
     for (const int number : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGPIPE, SIGTSTP, SIGTTOU})
         ::signal(number, SIG_IGN);
@@ -184,14 +188,20 @@ void detach_from_caller(int keep) {
     const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     ::dup2(null, STDIN_FILENO);
     ::dup2(null, STDOUT_FILENO);
-    ::dup2(keep, channel_number);
-    ::syscall(SYS_close_range, channel_number + 1, ~0U, 0);
+    // Above what is given, so that neither is closed by the other.
+    const int above = ::fcntl(kept, F_DUPFD_CLOEXEC, kept_number);
+    ::dup2(channel, channel_number);
+    if (above >= 0 && above != kept_number)
+        ::dup2(above, kept_number);
+    ::syscall(SYS_close_range, above >= 0 ? kept_number + 1 : kept_number, ~0U, 0);
     if (::chdir("/") != 0)
         ::_exit(1);
 }
 
 [[noreturn]] void supervise(int channel, const Ending &ending) {
-    detach_from_caller(channel);
+    detach_from_caller(channel, ending.kept);
+    if (ending.first)
+        ending.first();
     void *memory = ::mmap(nullptr, sizeof(Ledger), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     Fd mine(channel_number);
     const Fd listener = receive_descriptor(mine.get());
@@ -227,8 +237,8 @@ Result<void> Supervisor::begin(Fd listener) const {
     char ready = 0;
     if (!send_descriptor(channel_.get(), listener.get()) || ::recv(channel_.get(), &ready, 1, 0) != 1)
         return failed("reach the supervisor");
-    // So that it knows the number of a call, from which it knows those of all others.
-    const Fd greeting(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    // So that it knows the number of a call, from which it knows those of all others: one that every filter asks about, and that does nothing.
+    ::setsockopt(-1, IPPROTO_TCP, TCP_REPAIR, nullptr, 0);
     return {};
 }
 

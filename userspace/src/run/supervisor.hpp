@@ -7,14 +7,23 @@
 
 #include "base/fd.hpp"
 #include "mpsched/error.hpp"
+#include "run/ledger.hpp"
 
 namespace mps::run {
 
 /// What is told when all is over.
 enum class Tell { text, json, nothing };
 
+/// What is to be done around it.
 struct Ending {
     Tell tell = Tell::text;
+    Way way = Way::seccomp;
+    /// A descriptor that stays open as long as anybody supervises; -1: none.
+    int kept = -1;
+    /// Called by the supervisor before all else.
+    std::function<void()> first{};
+    /// Called before it is told: what others have counted.
+    std::function<void(Ledger &)> add{};
     /// Called by the supervisor when the last process that came of the command has ended, or the command was never begun.
     std::function<void()> then{};
 };

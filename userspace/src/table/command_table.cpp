@@ -918,9 +918,11 @@ std::span<const Command> commands() {
                     "MPTCP's, for clients and servers, static programs and those in Go, 32-bit ones as well. Needs no rights, nothing "
                     "attached, and no change of the program. mpsched becomes COMMAND: its process number, exit status, signals and "
                     "terminal are the command's own.",
-                    "A second process answers for the sockets (seccomp user notification; some 20 microseconds for each) and stays until "
-                    "the last process that came of COMMAND has ended. A third takes over if that is killed; if both are, no more TCP "
-                    "sockets can be made below COMMAND. Connections do not depend on them.",
+                    "As root, on Linux 6.6 and later, a BPF program in the kernel does it for a cgroup in which COMMAND runs then, at no cost "
+                    "that could be measured; else a second process answers for each socket (seccomp user notification). --way chooses; 'probe' "
+                    "tells whether the kernel can (fmod_ret), and --json which it was.",
+                    "In both cases a process stays until the last one that came of COMMAND has ended. Another takes over if it is killed; if both "
+                    "are, sockets that are made below COMMAND are TCP's again (seccomp: none can be made). Connections do not depend on them.",
                     "Stays TCP: what the kernel refuses (net.mptcp.enabled=0), what is in a network namespace that mpsched may not "
                     "enter, and a socket of which MPTCP lacks an option that it sets (TCP_MD5SIG, TCP_AO, TCP_REPAIR). At the end "
                     "a line on standard error tells how many sockets became MPTCP's, and of the others why not. As another user than root the "
@@ -944,6 +946,12 @@ std::span<const Command> commands() {
                          .repeats = true,
                          .complete = Complete::parameter,
                          .text = "set a parameter of the policy; may be repeated"},
+                        {.name = "--way",
+                         .value = "WAY",
+                         .allowed = {"auto", "fmod_ret", "seccomp"},
+                         .default_value = "auto",
+                         .complete = Complete::one_of,
+                         .text = "who makes the sockets: a program in the kernel, or a process that is asked"},
                         {.name = "--unit",
                          .value = "NAME",
                          .text = "instead of COMMAND: have systemd start this service so, by a drop-in"},

@@ -41,8 +41,9 @@ A client that is silent, slow or sends too much is let go after two seconds; nei
 
 **How many.** Labels are interfaces, directions, policies, reasons and programs, never connections: 10,000 connections have the series that ten have.
 
-**How exact.** Counters of the data path (`mpsched_datapath_…`, as in `mpsched stats`) and quotas are the kernel's, and miss nothing. What is summed up for each path is seen by looks:
-what a connection carries after the last look at it is not in `mpsched_path_bytes_total`, nor is a connection that begins and ends between two. Parked time and flips are exact to a look. Sums begin
+**How exact.** Counters of the data path (`mpsched_datapath_…`, as in `mpsched stats`) and quotas are the kernel's, and miss nothing. What is summed up for each path is seen by
+looks; of subflows that have ended a BPF program at their end (tracepoint `tcp_destroy_sock`, attached meanwhile) tells what they had carried, so `mpsched_path_bytes_total` has connections that begin and end between two looks as well. It
+knows the interface as which IP received: where that is one above an attached one (VLAN, bridge), what was carried after the last look is not in it. Parked time and flips are exact to a look. Sums begin
 when the service does, and those of an interface that is neither known nor used any more begin anew when it returns, which Prometheus takes for a restart.
 
 The HTTP server is the service's own, of a few hundred lines: one short request for each connection. cpp-httplib (0.11 of Debian 12) keeps as many headers as somebody sends (180 MB

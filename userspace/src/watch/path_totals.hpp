@@ -35,10 +35,16 @@ class PathTotals {
     [[nodiscard]] const std::map<std::string, PathTotal> &paths() const { return paths_; }
 
   private:
-    void count(const std::vector<Flow> &flows, double seconds);
+    struct Carried {
+        std::int64_t sent = 0, received = 0;
+    };
+    void count(const Sample &before, const Sample &now, const std::vector<Flow> &flows);
+    void count_ended(const Sample &before, const Sample &now, const std::vector<Flow> &flows,
+                     std::map<std::string, Carried> &carried);
     void describe(const Sample &now);
 
     std::map<std::string, PathTotal> paths_{};
+    std::map<std::string, Carried> debts_{};
 };
 
 } // namespace mps::watch

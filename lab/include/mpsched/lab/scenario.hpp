@@ -95,6 +95,8 @@ struct Workload {
     double chunk_s = 0;                   ///< video
     double buffer_s = 0;                  ///< video: no new chunk while more than this is ahead
     std::vector<double> ladder_mbit = {}; ///< video: bit rates there are
+
+    double deadline_ms = 0; ///< requests, video: what took longer was late; 0: none
 };
 
 std::string_view kind_name(Workload::Kind kind);
@@ -119,6 +121,8 @@ struct Scenario {
     Workload workload;
     std::vector<std::string> steer = {}; ///< "client", "server"
     bool follow = false;                 ///< `mpsched attach --follow` runs there as well
+    /// Nobody uses the policy but the workload's clients, which choose it for their own sockets, and tell size and deadline.
+    bool by_application = false;
     /// For policies by name: what `mpsched use` is given if the command line says nothing else.
     std::map<std::string, std::map<std::string, std::string>> params = {};
 

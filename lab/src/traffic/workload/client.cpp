@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "client.hpp"
 
+#include <cmath>
 #include <utility>
+
+#include <mps/socket_options.hpp>
 
 #include "../socket.hpp"
 #include "orders_server.hpp"
@@ -37,6 +40,25 @@ Result<Fd> Client::connect() {
     return fd;
 }
 
+Result<void> Client::choose(int fd) const {
+    if (state_.chosen.empty()) {
+        return {};
+    }
+    const auto &workload = state_.workload;
+    app::Error error = app::choose_policy(fd, state_.chosen);
+    if (!error && workload.deadline_ms > 0) {
+        error = app::set_deadline(fd, std::chrono::microseconds(std::llround(workload.deadline_ms * 1e3)));
+    }
+    if (!error && workload.sizes_bytes.size() == 1) {
+        error = app::set_size(fd, workload.sizes_bytes.front());
+    }
+    if (error) {
+        return os_error("choose for", "a connection", error.value(),
+                        "may the applications of this cgroup choose? mpsched app list");
+    }
+    return {};
+}
+
 Result<void> Client::open() {
     if (connection_) {
         connection_->watch.reset();
@@ -44,6 +66,9 @@ Result<void> Client::open() {
     auto fd = connect();
     if (!fd) {
         return std::unexpected(fd.error());
+    }
+    if (auto chosen = choose(fd->get()); !chosen) {
+        return chosen;
     }
     connection_ = std::make_unique<Connection>(state_, std::move(*fd));
     return {};

@@ -44,6 +44,8 @@ class Client {
     Result<void> run_video();
 
     Result<Fd> connect();
+    /// What an application tells of its connection: policy, deadline, how large its messages are.
+    Result<void> choose(int fd) const;
     /// In place of the connection there is, if there is one.
     Result<void> open();
     /// Waits for the subflows, and for the time of settling.

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "pattern_stream.hpp"
@@ -18,12 +20,13 @@ namespace mps::lab::traffic {
 struct State {
     using Clock = WorkloadRun::Clock;
 
-    State(const Network &n, const Scenario &s, std::size_t subflows, std::uint64_t seed_)
+    State(const Network &n, const Scenario &s, std::size_t subflows, std::uint64_t seed_, std::string chosen_)
         : network(n),
           workload(s.workload),
           scenario(s),
           expected_subflows(subflows),
           seed(seed_),
+          chosen(std::move(chosen_)),
           running(s.workload.connections),
           exchanges(s.workload.connections) {}
 
@@ -32,6 +35,7 @@ struct State {
     const Scenario &scenario;
     const std::size_t expected_subflows;
     const std::uint64_t seed;
+    const std::string chosen; ///< the policy of the clients' own choice; "": none
 
     std::atomic<bool> abort{false};
     std::atomic<bool> over{false}; // the time limit has passed

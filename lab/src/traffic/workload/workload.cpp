@@ -20,8 +20,9 @@ struct WorkloadRun::Impl {
     std::vector<std::thread> clients{};
     std::thread timekeeper{};
 
-    Impl(const Network &network, const Scenario &scenario, std::size_t subflows, std::uint64_t seed)
-        : state(network, scenario, subflows, seed) {}
+    Impl(const Network &network, const Scenario &scenario, std::size_t subflows, std::uint64_t seed,
+         const std::string &chosen)
+        : state(network, scenario, subflows, seed, chosen) {}
 
     ~Impl() {
         state.abort = true;
@@ -60,8 +61,9 @@ WorkloadRun &WorkloadRun::operator=(WorkloadRun &&) noexcept = default;
 WorkloadRun::~WorkloadRun() = default;
 
 Result<WorkloadRun> WorkloadRun::prepare(const Network &network, const Scenario &scenario,
-                                         std::size_t subflows, std::uint64_t seed) {
-    auto impl = std::make_unique<Impl>(network, scenario, subflows, seed);
+                                         std::size_t subflows, std::uint64_t seed,
+                                         const std::string &chosen) {
+    auto impl = std::make_unique<Impl>(network, scenario, subflows, seed, chosen);
     if (auto listening = impl->server.start(); !listening) {
         return std::unexpected(listening.error());
     }

@@ -62,8 +62,9 @@ class WorkloadRun {
     using Clock = std::chrono::steady_clock;
 
     /// Connects, and waits for `subflows` of each connection and for the time of settling.
+    /// `chosen`: the policy that each client chooses for its own sockets, with deadline and size; "": none.
     static Result<WorkloadRun> prepare(const Network &network, const Scenario &scenario, std::size_t subflows,
-                                       std::uint64_t seed);
+                                       std::uint64_t seed, const std::string &chosen = {});
 
     WorkloadRun(WorkloadRun &&) noexcept;
     WorkloadRun &operator=(WorkloadRun &&) noexcept;

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+//
+// [[application]] in mpsched.toml while mpschedd runs: cgroups that come later, that come again, and what the file no longer says.
+#include <cerrno>
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "app_sockets.hpp"
+#include "cgroup.hpp"
+#include "service_run.hpp"
+
+using namespace mps::robust;
+using namespace mps;
+
+namespace {
+
+// It compares every 30 s.
+constexpr auto patience = 100s;
+
+std::string name_of_group() { return fmt::format("/mpsched-e2e-{}-later", ::getpid()); }
+
+std::string settings(std::string_view application) {
+    return fmt::format(
+        "version = 1\n[[interface]]\nname = [\"dsl\", \"lte\"]\n[default]\npolicy = \"default\"\n{}",
+        application);
+}
+
+std::string application(std::string_view limits) {
+    return fmt::format("[[application]]\ncgroup = \"{}\"\n{}\n", name_of_group(), limits);
+}
+
+} // namespace
+
+TEST_CASE("applications of a cgroup that comes later choose within what mpsched.toml says, and as it changes",
+          "[robust][service][app]") {
+    Rig rig;
+    Service service(rig, settings(application("policies = [\"weighted\"]\nmax_cost = 5")));
+    const std::string object = "applications of " + name_of_group();
+    REQUIRE(eventually([&] { return service.state_of(object) == "waits"; }, patience));
+    const auto socket = [&] { return e2e::make_socket(rig.here(), IPPROTO_MPTCP); };
+    const auto choose = [&](const char *policy) { return e2e::set_policy(socket().get(), policy); };
+
+    e2e::Cgroup group("-later");
+    REQUIRE(group.enter());
+    // Nobody is told that a cgroup is made, so it takes a while.
+    REQUIRE(choose("weighted") == ENOPROTOOPT);
+    CHECK(eventually([&] { return choose("weighted") == 0; }, patience));
+    CHECK(service.state_of(object) == "in force");
+    CHECK(choose("ecf") == ENOENT);
+    CHECK(e2e::set_number(socket().get(), MPSCHED_COST_LIMIT, 6) == EPERM);
+    CHECK(e2e::set_number(socket().get(), MPSCHED_COST_LIMIT, 5) == 0);
+
+    // What has been chosen counts no more when the file allows something else.
+    const lab::Fd chosen = socket();
+    CHECK(e2e::set_policy(chosen.get(), "weighted") == 0);
+    service.write(settings(application("policies = [\"ecf\"]")));
+    CHECK(service.run({"reload"}).exit_code == 0);
+    CHECK(choose("weighted") == ENOENT);
+    CHECK(choose("ecf") == 0);
+    CHECK(std::string(e2e::state_of(chosen.get()).policy).empty());
+    CHECK(e2e::set_number(socket().get(), MPSCHED_COST_LIMIT, 6) == 0);
+
+    // One of the same name is another one.
+    REQUIRE(group.leave());
+    group.make_anew();
+    REQUIRE(group.enter());
+    REQUIRE(choose("ecf") == ENOPROTOOPT);
+    CHECK(eventually([&] { return choose("ecf") == 0; }, patience));
+
+    // Killed, it leaves them what they have; what the file no longer has goes.
+    service.kill();
+    CHECK(choose("ecf") == 0);
+    service.start();
+    CHECK(choose("ecf") == 0);
+    service.write(settings(""));
+    CHECK(service.run({"reload"}).exit_code == 0);
+    CHECK(choose("ecf") == ENOPROTOOPT);
+    CHECK(rig.json({"app", "list"}).empty());
+    REQUIRE(group.leave());
+    service.end();
+    rig.ok({"detach", "--all"});
+}
