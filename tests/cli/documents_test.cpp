@@ -65,6 +65,10 @@ const std::vector<Words> every_command{
     {"cc", "use", "lia", "--for", "rport=443"},
     {"cc", "unuse"},
     {"cc", "unload", "lia", "--drain"},
+    {"spread", "on", "eth0", "--map", "x.map"},
+    {"spread", "list"},
+    {"spread", "off", "--all"},
+    {"spread", "probe", "2001:db8::2"},
     {"config", "check"},
     {"config", "diff"},
     {"config", "apply"},
@@ -149,7 +153,7 @@ TEST_CASE("every command's --json=2 document is what the schema describes, error
     for (Words words : every_command) {
         words.emplace_back("--json=2");
         const std::string name = words[0] == "policy" || words[0] == "config" || words[0] == "rule" ||
-                                         words[0] == "cc" || words[0] == "app"
+                                         words[0] == "cc" || words[0] == "spread" || words[0] == "app"
                                      ? words[0] + " " + words[1]
                                      : words[0];
         seen.insert(name);

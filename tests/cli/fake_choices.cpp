@@ -8,6 +8,7 @@
 #include "fake_loader.hpp"
 #include "mpsched/applications.hpp"
 #include "mpsched/congestion.hpp"
+#include "mpsched/spread.hpp"
 
 namespace mps {
 
@@ -93,6 +94,11 @@ Result<CongestionUsed> use_congestion(const Instance &, const CongestionUse &use
     return CongestionUsed{.rule = {.name = use.name, .selector = use.selector}, .before = "cubic"};
 }
 
+Result<void> set_congestion_rules(const Instance &, const std::vector<CongestionUse> &rules) {
+    log_call(fmt::format("set_congestion_rules {}", rules.size()));
+    return {};
+}
+
 Result<std::vector<CongestionRule>> unuse_congestion(const Instance &,
                                                      const std::optional<std::string> &selector) {
     log_call(fmt::format("unuse_congestion [{}]", selector.value_or("all")));
@@ -116,6 +122,60 @@ Result<std::vector<std::string>> revoke_applications(const Instance &,
                                                      const std::vector<std::string> &cgroups) {
     log_call(fmt::format("revoke_applications {}", fmt::join(cgroups, ",")));
     return cgroups.empty() ? std::vector<std::string>{"/user.slice"} : cgroups;
+}
+
+Result<SpreadStatus> spread_status(const Instance &, bool) {
+    return SpreadStatus{.interfaces = {{.name = "eth0", .speed_bit_s = 8'000'000, .rate_bit_s = 5'000'000},
+                                       {.name = "eth1", .problem = "no"}},
+                        .map = {.routes = {{.by = "port",
+                                            .local = "192.0.2.1",
+                                            .peer = "192.0.2.2",
+                                            .peer_port = 443,
+                                            .paths = {{20001, 20002}, {20003}}}}},
+                        .moved = 2,
+                        .ports_given = 3,
+                        .ports_exhausted = 1,
+                        .subflows = {{.local = "192.0.2.1:20001",
+                                      .peer = "192.0.2.2:443",
+                                      .token = 0x7a3b12cd,
+                                      .interface = "eth0",
+                                      .port = 20001,
+                                      .path = 1},
+                                     {.local = "[2001:db8::1]:40000",
+                                      .peer = "[2001:db8::2]:443",
+                                      .interface = "eth0",
+                                      .label = 0x12345,
+                                      .moves = 1}}};
+}
+
+Result<SpreadOn> spread_on(const Instance &, const SpreadRequest &request) {
+    log_call(fmt::format("spread_on {} map {} moves {}", fmt::join(request.interfaces, ","),
+                         request.map ? std::ssize(request.map->routes) : -1, request.moves));
+    return SpreadOn{.interfaces = request.interfaces};
+}
+
+Result<std::vector<std::string>> spread_off(const Instance &, const std::vector<std::string> &interfaces,
+                                            bool all) {
+    log_call(fmt::format("spread_off {} {}", fmt::join(interfaces, ","), all));
+    return interfaces;
+}
+
+Result<SpreadMap> read_spread_map(const std::string &) { return SpreadMap{}; }
+Result<SpreadMap> parse_spread_map(const std::string &, const std::string &) { return SpreadMap{}; }
+std::string format_spread_map(const SpreadMap &map) { return fmt::format("{} lines\n", map.routes.size()); }
+
+Result<std::vector<SpreadProbePair>> probe_spread(const Instance &, const SpreadProbeRequest &request) {
+    log_call(fmt::format("probe_spread {} from {} by_port {} port {} values {} hops {}",
+                         fmt::join(request.peers, ","), fmt::join(request.locals, ","), request.by_port,
+                         request.peer_port, request.values, request.hops));
+    return std::vector<SpreadProbePair>{{.local = "2001:db8::1",
+                                         .peer = request.peers.front(),
+                                         .by = "label",
+                                         .paths = {"2001:db8::a", "2001:db8::b"},
+                                         .route = {.by = "label", .paths = {{1, 2}, {3}}},
+                                         .tried = 4,
+                                         .answered = 3},
+                                        {.local = "2001:db8::2", .by = "label", .problem = "no"}};
 }
 
 } // namespace mps

@@ -467,6 +467,60 @@ TEST_CASE("a cgroup whose applications may choose is one change, and one that is
               .what.find("'max_cost' cannot be '1000001'") != std::string::npos);
 }
 
+TEST_CASE("rules about congestion control are one change, come back from export, and need nothing attached",
+          "[config]") {
+    const Desired desired = right("version = 1\n[[congestion]]\ncontrol = \"cubic\"\nplain_tcp = true\n"
+                                  "[[congestion]]\ncontrol = \"lia\"\nfor = \"rport=443\"\n");
+    Facts facts{.congestion_selectors = {"", "rport=443"}};
+    CHECK(actions(desired, facts) ==
+          Texts{"congestion control: lia for rport=443; cubic (plain TCP as well)"});
+    facts.congestion = {{.name = "mps_lia", .selector = "rport=443", .given = 4},
+                        {.name = "cubic", .plain_tcp = true}};
+    CHECK(actions(desired, facts).empty());
+    const Status installed{.installed = true};
+    const Desired again = right(write(exported(installed, {}, {}, facts.congestion)));
+    Facts same = facts;
+    same.congestion_selectors = {"rport=443", ""};
+    for (const Action &action : make_plan(again, same).actions)
+        CHECK(action.kind != Action::Kind::congestion);
+    facts.congestion[0].problem = "it is not loaded";
+    CHECK(actions(desired, facts).size() == 1);
+    CHECK(actions(right("version = 1\n[engine]\n"), facts).back() ==
+          "remove the rules about congestion control");
+    CHECK(wrong("version = 1\n[[congestion]]\ncontrol = \"lia\"\nfor = \"rprt=1\"\n").what.contains("rprt"));
+    CHECK(wrong("version = 1\n[[congestion]]\ncontrol = \"lia\"\n[[congestion]]\ncontrol = \"olia\"\n")
+              .what.contains("there is a [[congestion]] for these connections already"));
+    CHECK(wrong("version = 1\n[[congestion]]\ncontrol = \"lia\"\nfor = \"host=example.org\"\n")
+              .what.contains("cannot be chosen by host="));
+}
+
+TEST_CASE("where subflows are placed is a change for each interface, and one that is not there is waited for",
+          "[config]") {
+    const Desired desired = right("version = 1\n[spread]\ninterfaces = [\"a\", \"b\"]\nmove = false\n"
+                                  "routes = [\"label any 2001:db8::/32 1:5 2:6\"]\n");
+    Facts facts{.interfaces = {device("a", 2)}};
+    CHECK(actions(desired, facts) == Texts{"place subflows on a"});
+    CHECK(make_plan(desired, facts).waiting.front().object == "spread on b");
+    facts.spread = {.interfaces = {{.name = "a"}, {.name = "c"}}, .moves = false, .map = desired.spread->map};
+    CHECK(actions(desired, facts) == Texts{"place no subflows on c any more"});
+    facts.spread.interfaces.pop_back();
+    CHECK(actions(desired, facts).empty());
+    const Desired again = right(write(exported({.installed = true}, {}, {}, {}, facts.spread)));
+    REQUIRE(again.spread);
+    CHECK(again.spread->map == desired.spread->map);
+    CHECK_FALSE(again.spread->moves);
+    facts.spread.map = {};
+    CHECK(actions(desired, facts) == Texts{"spread: another map of paths"});
+    facts.spread.moves = true;
+    CHECK(actions(desired, facts) == Texts{"spread: labels stay for life"});
+    facts.spread.interfaces[0].problem = "gone";
+    CHECK(actions(desired, facts) == Texts{"place subflows on a"});
+    CHECK(wrong("version = 1\n[spread]\ninterfaces = \"a\"\nroutes = [\"label any x 1:1\"]\n")
+              .what.contains("routes:1: 'x' is no IP address"));
+    CHECK(wrong("version = 1\n[spread]\ninterfaces = \"a\"\nmap = \"none.map\"\n")
+              .what.contains("none.map cannot be read"));
+}
+
 TEST_CASE("each direction may have its own policy, and each difference is one change", "[config]") {
     const std::string text = "version = 1\n[default]\npolicy = \"overflow\"\nrx_policy = \"auto\"\n"
                              "[[interface]]\nname = \"a\"\n"

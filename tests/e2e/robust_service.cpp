@@ -429,3 +429,43 @@ TEST_CASE("with --persist what is typed outlives a reload, without it the answer
     service.end();
     rig.ok({"detach", "--all"});
 }
+
+TEST_CASE(
+    "congestion control and placed subflows are as the file says, again after everything was gone, with no interface attached",
+    "[robust][service]") {
+    Rig rig(two_paths());
+    Service service(
+        rig,
+        "version = 1\n[default]\npolicy = \"default\"\n[[congestion]]\ncontrol = \"reno\"\nfor = \"rport=443\"\n"
+        "[[congestion]]\ncontrol = \"cubic\"\n"
+        "[spread]\ninterfaces = [\"dsl\", \"later\"]\nroutes = [\"label any 2001:db8::/32 1:5 2:6\"]\n");
+    const auto in_force = [&] {
+        const Json rules = rig.json({"cc", "list"})["rules"], spread = rig.json({"spread", "list"});
+        return rules.size() == 2 && rules[0]["name"] == "reno" && rules[1]["selector"].is_null() &&
+               spread["interfaces"].size() == 1 && spread["map"].size() == 1;
+    };
+    CHECK(eventually(in_force));
+    CHECK(service.state_of("spread on later") == "waits");
+    CHECK(rig.json({"config", "diff", service.settings()})["same"] == true);
+    // What is done by hand stays until the next reload.
+    rig.ok({"cc", "unuse", "--all"});
+    rig.ok({"spread", "off", "--all"});
+    CHECK(service.state_of("congestion control") == "by hand");
+    service.run({"reload"});
+    CHECK(eventually(in_force));
+    service.end();
+    // As after a restart of the machine.
+    rig.ok({"detach", "--all"});
+    CHECK(rig.installation().empty());
+    service.start();
+    CHECK(eventually(in_force));
+    // What is exported asks for the same.
+    CHECK(service.run({"config", "export"}).out.contains("[spread]"));
+    service.write("version = 1\n[engine]\n");
+    service.run({"reload"});
+    CHECK(eventually([&] {
+        return rig.json({"cc", "list"})["rules"].empty() &&
+               rig.json({"spread", "list"})["interfaces"].empty();
+    }));
+    service.end();
+}

@@ -83,6 +83,10 @@ struct CongestionUsed {
 [[nodiscard]] MPS_API Result<CongestionUsed> use_congestion(const Instance &instance,
                                                             const CongestionUse &use);
 
+// All rules at once, in this order; those that stay go on counting.
+[[nodiscard]] MPS_API Result<void> set_congestion_rules(const Instance &instance,
+                                                        const std::vector<CongestionUse> &rules);
+
 // Sockets get back what they had, unless somebody else has chosen for them meanwhile. "" is the rule without a selector, nullopt all.
 [[nodiscard]] MPS_API Result<std::vector<CongestionRule>>
 unuse_congestion(const Instance &instance, const std::optional<std::string> &selector);

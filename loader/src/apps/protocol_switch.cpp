@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/fd.hpp"
-#include "base/log.hpp"
+#include "common/log.hpp"
 #include "base/try.hpp"
 #include "kernel/kernel_probe.hpp"
 #include "kernel/load_error.hpp"

@@ -35,6 +35,7 @@ std::vector<FilterPlace> filter_places(std::uint32_t ifindex) {
         for (const std::uint32_t handle : point == BPF_TC_INGRESS ? rules_in_handles : rules_out_handles)
             places.push_back({ifindex, point, handle});
     }
+    places.push_back({ifindex, BPF_TC_EGRESS, spread_handle});
     return places;
 }
 

@@ -22,6 +22,8 @@ inline constexpr std::uint32_t data_path_handle = 0x6d7073; // "mps"
 // the other goes.
 inline constexpr std::uint32_t rules_in_handles[] = {0x6d7074, 0x6d7075};
 inline constexpr std::uint32_t rules_out_handles[] = {0x6d7076, 0x6d7077};
+// Of `mpsched spread`, at egress.
+inline constexpr std::uint32_t spread_handle = 0x6d7078;
 
 struct FilterPlace {
     std::uint32_t ifindex = 0;

@@ -28,6 +28,7 @@
 #include "options/option_rules.hpp"
 #include "pins/bpffs.hpp"
 #include "pins/orphans.hpp"
+#include "spread/spread.hpp"
 
 namespace mps {
 
@@ -201,6 +202,7 @@ Result<void> announce(Session &session, const Leave &leave, DetachResult &result
         }));
         MPS_TRY(release_levers(session.pins));
         MPS_TRY(replace_congestion_choices(session.paths, {}));
+        MPS_TRY(remove_spread(session.paths));
     }
     for (const PathEntry &entry : leave.chosen) {
         if (!is_held(entry))

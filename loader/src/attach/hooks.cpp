@@ -13,6 +13,7 @@
 #include "attach/clsact.hpp"
 #include "base/try.hpp"
 #include "common/log.hpp"
+#include "spread/spread_pins.hpp"
 
 namespace mps {
 
@@ -93,7 +94,7 @@ std::string mark_of(const InstallationPaths &paths, const Hook &hook, std::uint3
 
 std::vector<std::string> other_marks(const InstallationPaths &paths, const Hook &hook,
                                      std::uint32_t ifindex) {
-    std::vector<std::string> marks;
+    std::vector<std::string> marks{spread_clsact_mark(paths, ifindex)};
     for (const Hook &other : hooks())
         if (other.filter && other.mark != hook.mark)
             marks.push_back(mark_of(paths, other, ifindex));

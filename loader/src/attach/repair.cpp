@@ -21,6 +21,7 @@
 //   a wake that waits for a packet         gets one
 //   programs of option rules on the wrong interfaces, or none where they ought to be     put in order
 //   rules about congestion control without their program, or pins of them without a rule   put in order
+//   programs of spread on interfaces that are gone, or without their maps     put in order
 //   levers without a policy that has them, or the other way round   put in order
 #include <algorithm>
 #include <array>
@@ -36,6 +37,7 @@
 #include "congestion/choices.hpp"
 #include "instance_impl.hpp"
 #include "options/option_rules.hpp"
+#include "spread/spread.hpp"
 
 namespace mps {
 
@@ -201,6 +203,8 @@ Result<void> repair_installation(Session &session, bool tcx) {
     if (const auto done = settle_option_rules(session.paths, tcx); !done)
         notes.push_back(done.error().what);
     if (const auto done = repair_congestion(session.paths); !done)
+        notes.push_back(done.error().what);
+    if (const auto done = repair_spread(session.paths); !done)
         notes.push_back(done.error().what);
     for (const std::string &note : notes)
         log_lines(note);

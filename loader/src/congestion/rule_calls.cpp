@@ -77,6 +77,12 @@ Result<std::string> put(std::vector<CongestionChoice> &choices, const mps_rule &
     return std::string();
 }
 
+mps_cc_choice choice_of(const std::string &name, bool plain_tcp) {
+    mps_cc_choice choice{.flags = plain_tcp ? static_cast<std::uint32_t>(MPS_CC_PLAIN_TCP) : 0};
+    std::memcpy(choice.name, name.data(), name.size());
+    return choice;
+}
+
 std::string problem_of(const CongestionRule &rule) {
     if (is_available(rule.name))
         return {};
@@ -148,9 +154,7 @@ Result<CongestionUsed> use_congestion(const Instance &instance, const Congestion
     const auto done = [&]() -> Result<void> {
         auto choices = congestion_choices(session->paths);
         MPS_TRY(choices);
-        mps_cc_choice choice{.flags = use.plain_tcp ? static_cast<std::uint32_t>(MPS_CC_PLAIN_TCP) : 0};
-        std::memcpy(choice.name, name->data(), name->size());
-        auto before = put(*choices, *rule, choice);
+        auto before = put(*choices, *rule, choice_of(*name, use.plain_tcp));
         MPS_TRY(before);
         result.before = std::move(*before);
         MPS_TRY(replace_congestion_choices(session->paths, *choices));
@@ -170,6 +174,45 @@ Result<CongestionUsed> use_congestion(const Instance &instance, const Congestion
         return std::unexpected(done.error());
     }
     return result;
+}
+
+Result<void> set_congestion_rules(const Instance &instance, const std::vector<CongestionUse> &rules) {
+    const Instance::Impl &impl = Inside::of(instance);
+    const auto call = impl.enter();
+    MPS_TRY(call);
+    std::vector<CongestionChoice> wanted;
+    for (const CongestionUse &use : rules) {
+        const auto name = full_name(use.name);
+        MPS_TRY(name);
+        const auto rule = rule_of(use.selector);
+        MPS_TRY(rule);
+        if (find_rule(wanted, *rule) != wanted.end())
+            return fail(ErrorCode::usage, fmt::format("there are two rules for '{}'", use.selector),
+                        "one decides");
+        MPS_TRY(load_if_ours(instance, *name));
+        MPS_TRY(put(wanted, *rule, choice_of(*name, use.plain_tcp)));
+    }
+    bool created = false;
+    auto session = wanted.empty() ? impl.open_for_changing() : impl.open_or_create(created);
+    if (!session && wanted.empty() && session.error().kind == ErrorKind::not_installed)
+        return {};
+    MPS_TRY(session);
+    if (!session->sockops)
+        return fail(ErrorCode::unsupported, "programs at cgroup v2 are treated as missing (MPS_WITHOUT)");
+    auto before = congestion_choices(session->paths);
+    MPS_TRY(before);
+    for (CongestionChoice &one : wanted) {
+        const auto same = find_rule(*before, one.rule);
+        if (same == before->end() || congestion_rule(*same).name != congestion_rule(one).name)
+            continue;
+        one.choice.given = same->choice.given;
+        one.choice.refused = same->choice.refused;
+    }
+    auto done = replace_congestion_choices(session->paths, wanted);
+    if (!done && !created)
+        return done;
+    MPS_TRY(remove_if_empty(impl, *session));
+    return done;
 }
 
 Result<std::vector<CongestionRule>> unuse_congestion(const Instance &instance,

@@ -22,6 +22,7 @@
 #include <fmt/format.h>
 
 #include "base/fd.hpp"
+#include "kernel/token_bucket.hpp"
 
 // linux/if_arp.h, which cannot be included beside net/if.h.
 #ifndef ARPHRD_RAWIP
@@ -408,6 +409,54 @@ Result<unsigned> count_clsact_filters(std::uint32_t ifindex) {
             return std::unexpected(system_error(err, "listing the filters of an interface"));
     }
     return count;
+}
+
+namespace {
+
+std::optional<std::uint64_t> tbf_rate(const nlattr *options) {
+    std::optional<std::uint64_t> bytes_per_s;
+    for_each_nested(options, [&](const nlattr *nested) {
+        const bool is_wide = mnl_attr_get_type(nested) == TCA_TBF_RATE64;
+        if (is_wide && mnl_attr_get_payload_len(nested) >= sizeof(std::uint64_t))
+            bytes_per_s = mnl_attr_get_u64(nested);
+        if (mnl_attr_get_type(nested) != TCA_TBF_PARMS || bytes_per_s ||
+            mnl_attr_get_payload_len(nested) < sizeof(tc_tbf_qopt))
+            return;
+        tc_tbf_qopt parameters;
+        std::memcpy(&parameters, mnl_attr_get_payload(nested), sizeof parameters);
+        bytes_per_s = parameters.rate.rate;
+    });
+    return bytes_per_s;
+}
+
+} // namespace
+
+std::optional<std::uint64_t> token_bucket_rate(std::uint32_t ifindex) {
+    alignas(nlmsghdr) std::array<char, 256> buffer;
+    nlmsghdr *request = mnl_nlmsg_put_header(buffer.data());
+    request->nlmsg_type = RTM_GETQDISC;
+    request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    auto *header = static_cast<tcmsg *>(mnl_nlmsg_put_extra_header(request, sizeof(tcmsg)));
+    header->tcm_family = AF_UNSPEC;
+    header->tcm_ifindex = static_cast<int>(ifindex);
+    std::optional<std::uint64_t> bytes_per_s;
+    const int err = transact(NETLINK_ROUTE, request, [&](const nlmsghdr *message) {
+        const auto *qdisc = static_cast<const tcmsg *>(mnl_nlmsg_get_payload(message));
+        // Not every kernel filters by the index that was asked for.
+        if (message->nlmsg_type != RTM_NEWQDISC || qdisc->tcm_ifindex != static_cast<int>(ifindex) ||
+            qdisc->tcm_parent != TC_H_ROOT)
+            return;
+        bool is_tbf = false;
+        for_each_attribute(message, sizeof *qdisc, [&](const nlattr *attribute) {
+            if (mnl_attr_get_type(attribute) == TCA_KIND)
+                is_tbf = std::string_view(mnl_attr_get_str(attribute)) == "tbf";
+            if (mnl_attr_get_type(attribute) == TCA_OPTIONS && is_tbf)
+                bytes_per_s = tbf_rate(attribute);
+        });
+    });
+    if (err || !bytes_per_s)
+        return std::nullopt;
+    return *bytes_per_s * 8;
 }
 
 std::optional<bool> driver_has_xdp(std::uint32_t ifindex) {

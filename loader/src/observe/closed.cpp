@@ -9,7 +9,7 @@
 #include <cerrno>
 
 #include "base/fd.hpp"
-#include "base/log.hpp"
+#include "common/log.hpp"
 #include "base/try.hpp"
 #include "closed.skel.h"
 #include "kernel/load_error.hpp"

@@ -7,6 +7,7 @@
 #include "congestion/choices.hpp"
 #include "options/option_rules.hpp"
 #include "pins/bpffs.hpp"
+#include "spread/spread_programs.hpp"
 
 namespace mps {
 
@@ -19,7 +20,9 @@ Result<void> remove_if_empty(const Instance::Impl &impl, const Session &session)
     MPS_TRY(rules);
     const auto choices = congestion_choices(session.paths);
     MPS_TRY(choices);
-    if (!entries->empty() || !rules->empty() || !choices->empty() ||
+    const auto spread = spread_interfaces(session.paths);
+    MPS_TRY(spread);
+    if (!entries->empty() || !rules->empty() || !choices->empty() || !spread->empty() ||
         std::ranges::any_of(*slots, [](const Slot &one) { return one.policy.has_value(); }))
         return {};
     return impl.remove_all(find_bpffs(impl.options).value_or(""));

@@ -52,7 +52,7 @@ std::optional<std::uint32_t> cookie_offset(std::uint32_t btf_id) {
     return std::nullopt;
 }
 
-bool has_name_of_ours(const std::string &name) { return find_hook_program(name) || name == "mps_sockops"; }
+bool has_name_of_ours(const std::string &name) { return find_hook_program(name) || name.starts_with("mps_sp_") || name == "mps_sockops"; }
 
 // A program of the data path: which network namespace was it loaded for? nullopt: it is no program of ours.
 std::optional<std::uint64_t> cookie_of_program(std::uint32_t id) {
@@ -93,15 +93,19 @@ std::vector<std::string> mounted_bpffs() {
     return places;
 }
 
+// Pins of programs, and of links that hold one.
 void add_programs(const fs::path &folder, std::set<std::uint32_t> &ids) {
     std::error_code error;
     for (const auto &one : fs::directory_iterator(folder, error)) {
         const auto fd = open_pin(one.path().string());
-        const auto info = fd && *fd && object_kind((*fd)->get()) == ObjectKind::program
-                              ? prog_info((*fd)->get())
-                              : std::unexpected(Error{});
-        if (info)
-            ids.insert(info->id);
+        const ObjectKind kind = fd && *fd ? object_kind((*fd)->get()) : ObjectKind::other;
+        if (kind == ObjectKind::program) {
+            if (const auto info = prog_info((*fd)->get()))
+                ids.insert(info->id);
+        } else if (kind == ObjectKind::link) {
+            if (const auto info = link_info((*fd)->get()))
+                ids.insert(info->prog_id);
+        }
     }
 }
 
@@ -116,7 +120,7 @@ std::set<std::uint32_t> pinned_programs(const OpenOptions &options, std::uint64_
         if (!check_trust(place))
             continue;
         for (const auto &version : fs::directory_iterator(PinLayout(place).top, error)) {
-            for (const char *folder : {"progs", "rules"})
+            for (const char *folder : {"progs", "rules", "spread"})
                 add_programs(version.path() / fmt::format("{}{}", installed_prefix, cookie) / folder, ids);
         }
     }

@@ -45,6 +45,10 @@ void setup_rule_del(Binder &binder);
 void setup_rule_list(Binder &binder);
 void setup_run(Binder &binder);
 void setup_set(Binder &binder);
+void setup_spread_list(Binder &binder);
+void setup_spread_off(Binder &binder);
+void setup_spread_on(Binder &binder);
+void setup_spread_probe(Binder &binder);
 void setup_stats(Binder &binder);
 void setup_status(Binder &binder);
 void setup_top(Binder &binder);
@@ -98,6 +102,10 @@ inline constexpr CommandCode command_codes[] = {
     {"rule list", setup_rule_list},
     {"run", setup_run},
     {"set", setup_set},
+    {"spread list", setup_spread_list},
+    {"spread off", setup_spread_off},
+    {"spread on", setup_spread_on},
+    {"spread probe", setup_spread_probe},
     {"stats", setup_stats},
     {"status", setup_status},
     {"top", setup_top},

@@ -161,7 +161,14 @@ Result<Reply> run_export(const Context &context) {
     const auto applications = application_grants(*instance);
     if (!applications)
         return std::unexpected(applications.error());
-    const std::string toml = config::write(config::exported(*status, list, *applications));
+    const auto congestion = congestion_rules(*instance);
+    if (!congestion)
+        return std::unexpected(congestion.error());
+    const auto spread = spread_status(*instance, false);
+    if (!spread)
+        return std::unexpected(spread.error());
+    const std::string toml =
+        config::write(config::exported(*status, list, *applications, *congestion, *spread));
     return Reply{.json = {{"toml", toml}}, .text = toml};
 }
 

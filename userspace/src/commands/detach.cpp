@@ -7,6 +7,7 @@
 #include "commands/commands.hpp"
 #include "commands/persist.hpp"
 #include "mpsched/congestion.hpp"
+#include "mpsched/spread.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -28,6 +29,7 @@ Result<Reply> run_detach(const Context &context, const DetachOptions &options) {
     if (!instance)
         return std::unexpected(instance.error());
     const auto congestion_before = congestion_rules(*instance);
+    const auto spread_before = spread_status(*instance, false);
     auto result = instance->detach({.interfaces = options.interfaces, .all = options.all});
     if (!result)
         return std::unexpected(result.error());
@@ -54,6 +56,9 @@ Result<Reply> run_detach(const Context &context, const DetachOptions &options) {
         reply.text += fmt::format(
             "gone with it: {}; sockets have back what they had\n",
             text::count(congestion_before->size() - congestion_after->size(), "congestion control rule"));
+    const auto spread_after = spread_status(*instance, false);
+    if (spread_before && spread_after && spread_before->interfaces.size() > spread_after->interfaces.size())
+        reply.text += "gone with it: 'spread'; subflows have the kernel's labels again\n";
     for (const std::string &subflow : result->unrestored)
         reply.warnings.push_back(
             fmt::format("could not be set back to what its peer asked for: {}", subflow));

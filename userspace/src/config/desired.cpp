@@ -14,6 +14,7 @@
 
 #include "base/numbers.hpp"
 #include "codec/sha256.hpp"
+#include "config/kernel_wishes.hpp"
 #include "mpsched/nearest.hpp"
 #include "mpsched/option_rule_words.hpp"
 #include "mpsched/path_limits.hpp"
@@ -95,6 +96,12 @@ void Builder::add(const File &file) {
             break;
         case Part::option_rule:
             add_option_rule(section);
+            break;
+        case Part::congestion:
+            read_congestion(section, desired_.congestion, problems_);
+            break;
+        case Part::spread:
+            read_spread(section, folder_, desired_.spread, problems_);
             break;
         case Part::metrics:
             desired_.metrics = MetricsWish{.listen = listen_address(section),

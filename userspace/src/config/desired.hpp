@@ -12,7 +12,9 @@
 #include "http/address.hpp"
 #include "mpsched/applications.hpp"
 #include "mpsched/check.hpp"
+#include "mpsched/congestion.hpp"
 #include "mpsched/instance.hpp"
+#include "mpsched/spread.hpp"
 
 namespace mps::config {
 
@@ -78,6 +80,19 @@ struct MetricsWish {
     bool programs = false;
 };
 
+struct CongestionWish {
+    Position at{};
+    CongestionUse use{};
+};
+
+// [spread]
+struct SpreadWish {
+    Position at{};
+    std::vector<std::string> interfaces{};
+    SpreadMap map{};
+    bool moves = true;
+};
+
 struct ApplicationWish {
     Position at{};
     ApplicationGrant grant{};
@@ -109,6 +124,8 @@ struct Desired {
     std::vector<InterfaceWish> interfaces{};
     std::vector<RuleWish> rules{};
     std::vector<OptionRuleWish> option_rules{};
+    std::vector<CongestionWish> congestion{};
+    std::optional<SpreadWish> spread{};
     std::optional<MetricsWish> metrics{};
     std::optional<http::Address> web{}; // where the page is served
     std::vector<ApplicationWish> applications{};

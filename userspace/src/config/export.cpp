@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "config/kernel_wishes.hpp"
 #include "config/plan.hpp"
 #include "mpsched/policy_names.hpp"
 
@@ -101,7 +102,8 @@ Section option_rule_section(const OptionRule &rule) {
 } // namespace
 
 std::vector<Section> exported(const Status &status, const std::vector<OptionRule> &option_rules,
-                              const std::vector<ApplicationGrant> &applications) {
+                              const std::vector<ApplicationGrant> &applications,
+                              const std::vector<CongestionRule> &congestion, const SpreadStatus &spread) {
     std::vector<Section> sections(1);
     sections.front().put("version", fmt::to_string(format_version));
     if (!status.installed)
@@ -131,6 +133,8 @@ std::vector<Section> exported(const Status &status, const std::vector<OptionRule
     }
     for (const OptionRule &rule : option_rules)
         sections.push_back(option_rule_section(rule));
+    export_congestion(congestion, sections);
+    export_spread(spread, sections);
     for (const ApplicationGrant &grant : applications) {
         Section section{.part = Part::application};
         section.put("cgroup", grant.cgroup);

@@ -46,6 +46,11 @@ std::span<const PartText> parts() {
         {Part::option_rule, "[[option_rule]]", "option_rule", true,
          "What becomes of MPTCP options on an interface, as rule add has it. Tried in this order, that of the files by name; the first "
          "that matches decides. Rules that are not in the files go with the next reload."},
+        {Part::congestion, "[[congestion]]", "congestion", true,
+         "Which subflows have which congestion control, as cc use has it. Tried in this order, the first that matches decides; that without "
+         "'for' comes last. Rules that are not in the files go with the next reload."},
+        {Part::spread, "[spread]", "spread", false,
+         "Interfaces whose subflows are placed on different paths of equal cost, as spread on has it."},
         {Part::metrics, "[metrics]", "metrics", false,
          "What mpschedd serves to Prometheus, at http://ADDRESS/metrics. Without it: nothing. It manages nothing: files with nothing "
          "else in them still leave everything as it is."},
@@ -138,6 +143,20 @@ std::span<const Key> keys() {
          "mp_join: only in the SYNs of joins beyond the first so many of a connection"},
         {Part::option_rule, "address", Form::text, optional, prefix,
          "only where add_addr announces this address"},
+        {Part::congestion, "control", Form::text, required,
+         "mps_lia, mps_olia, mps_balia, or any of the kernel",
+         "the congestion control; one of ours is loaded if it is not"},
+        {Part::congestion, "for", Form::text, optional, "a selector, as cc use --for has it",
+         "which connections; without it all that no other rule names"},
+        {Part::congestion, "plain_tcp", Form::flag, optional, "true, false",
+         "true: also TCP without MPTCP; default false"},
+        {Part::spread, "interfaces", Form::texts, required, "names",
+         "which interfaces; one that is not there is waited for"},
+        {Part::spread, "map", Form::text, optional, "the path of a file, as spread probe --save writes it",
+         "which labels or ports take which path"},
+        {Part::spread, "routes", Form::texts, optional, "lines of such a file", "the same without a file"},
+        {Part::spread, "move", Form::flag, optional, "true, false",
+         "false: subflows keep their label for life; default true"},
         {Part::metrics, "listen", Form::text, required,
          "an address and a port: \"127.0.0.1:9464\", \"[::1]:9464\"",
          "where, in the network namespace in which mpschedd itself runs"},
@@ -211,6 +230,14 @@ direction = "in"
 option = "add_addr"
 action = "neutralise"
 address = "10.0.0.0/8"
+
+[[congestion]]
+control = "mps_balia"
+for = "rport=443"
+
+[spread]
+interfaces = ["eth1"]
+routes = ["label any 2001:db8::/32 1:5 2:6"]
 
 [metrics]
 listen = "127.0.0.1:9464"

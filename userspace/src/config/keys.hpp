@@ -14,7 +14,19 @@ namespace mps::config {
 // The only format there is so far.
 inline constexpr int format_version = 1;
 
-enum class Part { top, fallback, engine, interface, rule, option_rule, application, metrics, web };
+enum class Part {
+    top,
+    fallback,
+    engine,
+    interface,
+    rule,
+    option_rule,
+    congestion,
+    spread,
+    application,
+    metrics,
+    web
+};
 
 enum class Form {
     text,

@@ -99,6 +99,15 @@ Result<std::vector<std::string>> perform(Instance &instance, const Desired &desi
     }
     case Action::Kind::no_application:
         return nothing_more(revoke_applications(instance, {action.name}));
+    case Action::Kind::congestion:
+    case Action::Kind::no_congestion:
+        return nothing_more(set_congestion_rules(instance, action.congestion));
+    case Action::Kind::spread:
+        return nothing_more(spread_on(
+            instance,
+            {.interfaces = {action.name}, .map = desired.spread->map, .moves = desired.spread->moves}));
+    case Action::Kind::no_spread:
+        return nothing_more(spread_off(instance, {action.name}, false));
     case Action::Kind::detach:
         break;
     }

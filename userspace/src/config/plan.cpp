@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "config/kernel_wishes.hpp"
 #include "mpsched/policy_names.hpp"
 
 namespace mps::config {
@@ -105,6 +106,8 @@ class Planner {
                      "no interface is there yet that is to be attached");
         }
         plan_option_rules();
+        plan_congestion(desired_, facts_, plan_);
+        plan_spread(desired_, facts_, plan_);
         plan_rest();
         return std::move(plan_);
     }
@@ -440,8 +443,11 @@ void Planner::plan_rest() {
     }
 }
 
-// Rules about options need nothing attached.
-bool needs_installation(const Action &action) { return action.kind != Action::Kind::option_rules; }
+// Rules about options and congestion control, and placing subflows, need nothing attached.
+bool needs_installation(const Action &action) {
+    return action.kind != Action::Kind::option_rules && action.kind != Action::Kind::congestion &&
+           action.kind != Action::Kind::spread;
+}
 
 // In this order, and what comes next is planned anew when one has changed something: the last interface to leave its role takes all of
 // the installation with it, and attaching may choose the default policy.
@@ -475,6 +481,20 @@ Result<Facts> look(const Instance &instance, const Desired &desired) {
     facts.applications = std::move(*applications);
     for (const ApplicationWish &wish : desired.applications)
         facts.cgroups.push_back(canonical_cgroup(wish.grant.cgroup));
+    auto congestion = congestion_rules(instance);
+    if (!congestion)
+        return std::unexpected(congestion.error());
+    facts.congestion = std::move(*congestion);
+    // What cannot be had now is told by the action that fails.
+    for (const CongestionWish &wish : desired.congestion)
+        facts.congestion_selectors.push_back(
+            wish.use.selector.empty()
+                ? ""
+                : instance.canonical_selector(wish.use.selector).value_or(wish.use.selector));
+    auto spread = spread_status(instance, false);
+    if (!spread)
+        return std::unexpected(spread.error());
+    facts.spread = std::move(*spread);
     std::set<std::string> seen;
     for (const RuleWish &rule : desired.rules) {
         auto selector = instance.canonical_selector(rule.selector);

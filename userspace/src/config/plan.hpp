@@ -24,6 +24,10 @@ struct Action {
         option_rules,
         application,
         no_application,
+        congestion,
+        no_congestion,
+        spread,
+        no_spread,
         detach,
         forget
     };
@@ -42,6 +46,7 @@ struct Action {
     std::vector<Setting> settings{};
     std::optional<std::uint32_t> position{}; // of a rule
     ApplicationGrant grant{};
+    std::vector<CongestionUse> congestion{};
 };
 
 // What is desired but cannot be done yet.
@@ -65,6 +70,9 @@ struct Facts {
     std::vector<ApplicationGrant> applications{};
     // Of each cgroup that is desired: its path as `applications` have it, or why it cannot be had.
     std::vector<Result<std::string>> cgroups{};
+    std::vector<CongestionRule> congestion{};
+    std::vector<std::string> congestion_selectors{}; // of each rule that is desired, as `congestion` has it
+    SpreadStatus spread{};                           // without its subflows
 };
 
 [[nodiscard]] Result<Facts> look(const Instance &instance, const Desired &desired);
@@ -92,6 +100,8 @@ struct Reconciled {
 // What runs now as the sections of a file.
 [[nodiscard]] std::vector<Section> exported(const Status &status,
                                             const std::vector<OptionRule> &option_rules = {},
-                                            const std::vector<ApplicationGrant> &applications = {});
+                                            const std::vector<ApplicationGrant> &applications = {},
+                                            const std::vector<CongestionRule> &congestion = {},
+                                            const SpreadStatus &spread = {});
 
 } // namespace mps::config

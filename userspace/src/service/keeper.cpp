@@ -21,7 +21,8 @@ constexpr std::string_view looking = "looking at what there is";
 
 bool takes_away(const Action &action) {
     return action.kind == Action::Kind::unrule || action.kind == Action::Kind::detach ||
-           action.kind == Action::Kind::forget || action.kind == Action::Kind::no_application;
+           action.kind == Action::Kind::forget || action.kind == Action::Kind::no_application ||
+           action.kind == Action::Kind::no_congestion || action.kind == Action::Kind::no_spread;
 }
 
 } // namespace
@@ -72,6 +73,9 @@ void Keeper::settle(const config::Facts &facts, const std::set<std::string> &don
     for (const std::string &object : plan.objects)
         if (!failures_.contains(object) && (done.contains(object) || !due.contains(object)))
             settled_.insert(object);
+    // An interface that went and comes back is as the file has it.
+    for (const config::Waiting &waiting : plan.waiting)
+        settled_.erase(waiting.object);
     let_go(facts);
 }
 

@@ -848,6 +848,102 @@ std::span<const Command> commands() {
             .examples = {{"cc unload all", ""}, {"cc unload lia --drain=0", "gone when its last user is"}},
         },
         {
+            .verb = "spread",
+            .sub_verb = "on",
+            .group = Group::paths,
+            .changes = true,
+            .summary = "place subflows on different paths of equal cost",
+            .description =
+                {
+                    "Where a network has several paths of equal cost (ECMP: a data centre, parallel links of an operator), its routers choose "
+                    "one by a hash of the packet's header, and several subflows of a connection may get the same one. Over IPv6 each subflow that "
+                    "leaves by IFACE gets a flow label of its own. One that is slow gets another label while it lives: the slowest of its connection, "
+                    "where the interface could carry more (by the rate of its token bucket or link), or, where that is not known, its siblings "
+                    "have twice as much. docs/spread.md tells what that was measured to do.",
+                    "A map tells which label or source port takes which path, 'spread probe' writes one: subflows then take different paths from the "
+                    "beginning. IPv4 has no labels, so its subflows are placed by source ports and only with a map; a port is for a subflow's whole life.",
+                    "What this host sends is placed; its peers do likewise for what they send. Plain TCP is left alone. Routers have to look at "
+                    "labels or ports: 'spread probe' tells. No interface needs to be attached. It stays until 'spread off', or until the last "
+                    "interface is detached.",
+                },
+            .arguments = {{.name = "IFACE",
+                           .many = true,
+                           .complete = Complete::interface,
+                           .text = "interface that leads to several paths"}},
+            .options = {{.name = "--map",
+                         .value = "FILE",
+                         .complete = Complete::file,
+                         .text =
+                             "which labels or ports take which path; without it the map that there is stays"},
+                        {.name = "--no-map", .text = "forget the map that there is"},
+                        {.name = "--no-move", .text = "subflows keep their label for life"}},
+            .examples = {{"spread on eth0", ""}, {"spread on eth0 --map fabric.map", ""}},
+        },
+        {
+            .verb = "spread",
+            .sub_verb = "off",
+            .group = Group::paths,
+            .changes = true,
+            .summary = "place subflows no more",
+            .description =
+                {"Subflows have the kernel's labels again at once, and keep the source ports that they have."},
+            .arguments = {{.name = "IFACE",
+                           .required = false,
+                           .many = true,
+                           .complete = Complete::interface,
+                           .text = "interface on which nothing is placed any more"}},
+            .options = {{.name = "--all", .text = "every interface; the map goes as well"}},
+            .examples = {{"spread off --all", ""}},
+        },
+        {
+            .verb = "spread",
+            .sub_verb = "list",
+            .group = Group::paths,
+            .summary = "which subflow is placed where, and what is known of the paths",
+            .examples = {{"spread list", ""}},
+        },
+        {
+            .verb = "spread",
+            .sub_verb = "probe",
+            .group = Group::paths,
+            .json_member = "pairs",
+            .json_list = true,
+            .summary = "find out which flow label or source port takes which path",
+            .description =
+                {
+                    "TCP segments of no connection with labels, or source ports, that are drawn, and with hop limits as traceroute(8) has them: "
+                    "the routers that answer are the path. The host itself answers with resets. From each address of the interface by "
+                    "which it is reached; of a host with several addresses, all of them are best named in one command.",
+                    "It tells where a map would not hold: the routers do not look at labels, or at ports as well, or do not answer. A router "
+                    "that hashes ports looks at that of the peer, too: --port is the one that connections are to.",
+                },
+            .arguments = {{.name = "ADDRESS", .many = true, .text = "of a host behind several paths"}},
+            .options = {{.name = "--from",
+                         .value = "ADDRESS",
+                         .repeats = true,
+                         .text = "only from this address; may be repeated"},
+                        {.name = "--by",
+                         .value = "KIND",
+                         .allowed = {"label", "port"},
+                         .default_value = "label",
+                         .text = "what is tried over IPv6; IPv4 has ports only"},
+                        {.name = "--port", .value = "PORT", .default_value = "443", .text = "of the peer"},
+                        {.name = "--values",
+                         .value = "NUMBER",
+                         .default_value = "32",
+                         .text = "how many labels or ports are tried, 2..1024"},
+                        {.name = "--hops",
+                         .value = "NUMBER",
+                         .default_value = "8",
+                         .text = "how far at most, 1..30"},
+                        {.name = "--save",
+                         .value = "FILE",
+                         .complete = Complete::file,
+                         .text = "write a map for 'spread on --map'"}},
+            .examples = {{"spread probe 2001:db8:3::1 --save fabric.map", ""},
+                         {"spread probe 192.0.2.9 --port 5001", ""}},
+        },
+        {
             .verb = "app",
             .sub_verb = "attach",
             .group = Group::applications,

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+//
+// What `cc use` and `spread on` do, as mpsched.toml asks for it: read, planned, written down. Neither needs an attached interface.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/desired.hpp"
+#include "config/plan.hpp"
+#include "config/sections.hpp"
+
+namespace mps::config {
+
+void read_congestion(const Section &section, std::vector<CongestionWish> &wishes,
+                     std::vector<Problem> &problems);
+// Paths of files are from `folder`.
+void read_spread(const Section &section, const std::string &folder, std::optional<SpreadWish> &wish,
+                 std::vector<Problem> &problems);
+
+void plan_congestion(const Desired &desired, const Facts &facts, Plan &plan);
+void plan_spread(const Desired &desired, const Facts &facts, Plan &plan);
+
+void export_congestion(const std::vector<CongestionRule> &rules, std::vector<Section> &sections);
+void export_spread(const SpreadStatus &status, std::vector<Section> &sections);
+
+} // namespace mps::config
