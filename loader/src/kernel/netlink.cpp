@@ -22,6 +22,7 @@
 #include <fmt/format.h>
 
 #include "base/fd.hpp"
+#include "kernel/route_request.hpp"
 #include "kernel/token_bucket.hpp"
 
 // linux/if_arp.h, which cannot be included beside net/if.h.
@@ -225,6 +226,10 @@ int ask_generic(std::string_view family, std::uint8_t command, bool dump,
     return transact(NETLINK_GENERIC, request.message, [&](const nlmsghdr *message) {
         for_each_attribute(message, sizeof(genlmsghdr), on_attribute_of);
     });
+}
+
+int ask_route(nlmsghdr *request) {
+    return transact(NETLINK_ROUTE, request, [](const nlmsghdr *) {});
 }
 
 bool NetDevice::layer3() const {

@@ -36,6 +36,9 @@ void setup_policy_load(Binder &binder);
 void setup_policy_show(Binder &binder);
 void setup_policy_unload(Binder &binder);
 void setup_probe(Binder &binder);
+void setup_proxy_start(Binder &binder);
+void setup_proxy_status(Binder &binder);
+void setup_proxy_stop(Binder &binder);
 void setup_reload(Binder &binder);
 void setup_repair(Binder &binder);
 void setup_rule_add(Binder &binder);
@@ -93,6 +96,9 @@ inline constexpr CommandCode command_codes[] = {
     {"policy show", setup_policy_show},
     {"policy unload", setup_policy_unload},
     {"probe", setup_probe},
+    {"proxy start", setup_proxy_start},
+    {"proxy status", setup_proxy_status},
+    {"proxy stop", setup_proxy_stop},
     {"reload", setup_reload},
     {"repair", setup_repair},
     {"rule add", setup_rule_add},

@@ -1062,6 +1062,88 @@ std::span<const Command> commands() {
                           "a server that MPTCP clients can use over all their paths"}},
         },
         {
+            .verb = "proxy",
+            .sub_verb = "start",
+            .group = Group::applications,
+            .changes = true,
+            .summary = "give MPTCP to hosts, or to servers, that have none",
+            .description =
+                {
+                    "Near end (--lan), on a gateway: TCP connections of the hosts behind these interfaces that would be passed on are taken, "
+                    "and go on as MPTCP over all uplinks, to the server itself or to a far end (--via). What speaks MPTCP itself, what is for the "
+                    "gateway and what goes back into a LAN passes as before; so does everything while no relay answers.",
+                    "Far end (--listen): what comes as MPTCP goes on as TCP to a server (--to), or to where the client wanted to go, as a near "
+                    "end that is named (--from) tells by the PROXY protocol, version 2.",
+                    "A relay (haproxy) moves the data, as a user without rights. One that dies is started again; its connections are lost, others "
+                    "are not touched. Everything ends with 'proxy stop', which leaves nothing behind. docs/proxy.md tells what is different "
+                    "for clients and servers.",
+                    "One near end and one far end for each port may run in a network namespace.",
+                },
+            .options =
+                {{.name = "--lan",
+                  .value = "IFACE",
+                  .repeats =
+                      true,
+                  .complete = Complete::interface,
+                  .text = "near end: where hosts without MPTCP are; may be repeated"},
+                 {.name = "--port",
+                  .value = "PORT",
+                  .repeats =
+                      true,
+                  .text = "near end: only connections to this port; may be repeated"},
+                 {.name = "--via",
+                  .value = "ADDRESS:PORT",
+                  .text = "near end: by this far end, for servers without MPTCP"},
+                 {.name = "--keep-address",
+                  .value = "IFACE",
+                  .repeats =
+                      true,
+                  .complete = Complete::interface,
+                  .text =
+                      "near end: connect with the client's address, whose answers come over this interface; may be repeated"},
+                 {.name = "--listen",
+                  .value = "PORT",
+                  .text = "far end: take connections here; ADDRESS:PORT for one address"},
+                 {.name = "--to", .value = "ADDRESS:PORT", .text = "far end: the server"},
+                 {.name = "--from",
+                  .value = "PREFIX",
+                  .repeats = true,
+                  .text = "far end: only from near ends there, which tell of their clients; may be repeated"},
+                 {.name = "--send-proxy",
+                  .text = "far end: tell the server of the client by the PROXY protocol, version 2"},
+                 {.name = "--relay",
+                  .value = "PROGRAM",
+                  .default_value = "haproxy",
+                  .text = "another haproxy than the first in PATH"},
+                 {.name = "--foreground", .text = "do not go into the background; for systemd"}},
+            .examples = {{"proxy start --lan lan0",
+                          "what is behind lan0 uses all uplinks, to servers with MPTCP"},
+                         {"proxy start --lan lan0 --via 198.51.100.1:7000", "and to all others by a far end"},
+                         {"proxy start --listen 7000 --from 192.0.2.0/24", "that far end"},
+                         {"proxy start --listen 443 --to 127.0.0.1:8443", "a server that has no MPTCP"}},
+        },
+        {
+            .verb = "proxy",
+            .sub_verb = "status",
+            .group = Group::applications,
+            .json_member = "proxies",
+            .json_list = true,
+            .summary = "the proxies of this network namespace",
+            .examples = {{"proxy status", ""}},
+        },
+        {
+            .verb = "proxy",
+            .sub_verb = "stop",
+            .group = Group::applications,
+            .changes = true,
+            .summary = "end a proxy, and with it the connections that it relays",
+            .description = {"Without NAME all of them. Removes what one that was killed has left, too."},
+            .arguments = {{.name = "NAME",
+                           .required = false,
+                           .text = "as 'proxy status' shows it: near, far-443"}},
+            .examples = {{"proxy stop", ""}, {"proxy stop near", ""}},
+        },
+        {
             .verb = "config",
             .sub_verb = "check",
             .group = Group::service,
