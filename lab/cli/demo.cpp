@@ -355,13 +355,14 @@ Result<void> Demo::conclude() {
 
 // As long as somebody wants to try the page; the signal that ends it is no interruption.
 Result<void> Demo::leave_it_to_the_page() {
-    display_.line("\nNow it is yours: choose policies and weights on the page. Ctrl-C ends it.");
+    display_.line("\nOnce more, for the page:");
     frame_.total_s = 0;
     for (const auto &command : {std::vector<std::string>{"attach", "dsl", "lte"}, {"use", "weighted"}}) {
         if (auto done = mpsched(command); !done) {
             return done;
         }
     }
+    display_.line("\nNow it is yours: choose policies and weights on the page. Ctrl-C ends it.");
     while (stop_requested() == 0) {
         if (auto ticked = tick(); !ticked && stop_requested() == 0) {
             return ticked;

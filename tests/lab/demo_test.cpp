@@ -152,7 +152,6 @@ TEST_CASE("the demo serves the page, and is over when whoever plays with it inte
     INFO(page.err);
     CHECK(page.out == "200\n");
     CHECK(waited_for("Now it is yours"));
-    CHECK(waited_for("all connections now use weighted (before: auto)\n"));
     must(demo.signal(SIGINT));
     const auto result = must(demo.wait(20s));
     INFO(said() << result.err);
