@@ -46,8 +46,8 @@ class Fabric {
         std::unique_ptr<lab::Namespace> ns;
         int number = 0; ///< among the hosts, or among the routers
         bool host = false;
-        std::map<std::string, std::string> device; ///< by neighbour
-        std::map<std::string, std::string> next;   ///< the neighbour's address
+        std::map<std::string, std::string> device{}; ///< by neighbour
+        std::map<std::string, std::string> next{};   ///< the neighbour's address
     };
     void add(const std::string &name, bool host);
     void join_host(const std::string &host, const std::string &router, double up, double down);
