@@ -15,8 +15,8 @@
 #include <fmt/format.h>
 
 #include "base/addresses.hpp"
-#include "common/prefix.hpp"
 #include "base/try.hpp"
+#include "common/prefix.hpp"
 #include "instance_impl.hpp"
 #include "spread/path_probe.hpp"
 #include "spread/spread_map.hpp"

@@ -20,8 +20,8 @@
 #include "base/addresses.hpp"
 #include "base/fd.hpp"
 #include "base/numbers.hpp"
-#include "common/prefix.hpp"
 #include "base/try.hpp"
+#include "common/prefix.hpp"
 
 namespace mps {
 

@@ -18,9 +18,9 @@
 #include <fmt/format.h>
 
 #include "attach/clsact.hpp"
-#include "common/log.hpp"
 #include "base/numbers.hpp"
 #include "base/try.hpp"
+#include "common/log.hpp"
 #include "kernel/cgroup.hpp"
 #include "kernel/iterator.hpp"
 #include "kernel/kernel_objects.hpp"
