@@ -11,7 +11,7 @@
 #include <stdexcept>
 #include <system_error>
 
-#include <mpsched/lab/fd.hpp>
+#include "base/fd.hpp"
 #include <mpsched/lab/transfer.hpp>
 
 namespace mps::bench {
@@ -97,7 +97,7 @@ void sum_up(Row &row, std::vector<double> samples) {
 } // namespace
 
 std::vector<Row> measure_egress(test::Rig &rig, unsigned rounds) {
-    const lab::Fd enabled(bpf_enable_stats(BPF_STATS_RUN_TIME));
+    const Fd enabled(bpf_enable_stats(BPF_STATS_RUN_TIME));
     if (!enabled)
         throw std::system_error(errno, std::generic_category(), "have the kernel measure programs");
     auto server = lab::Server::start(rig.network().b());

@@ -18,7 +18,7 @@
 
 using namespace mps::e2e;
 using mps::Interception;
-using mps::lab::Fd;
+using mps::Fd;
 
 namespace {
 

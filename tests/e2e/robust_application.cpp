@@ -53,7 +53,7 @@ TEST_CASE("applications of a cgroup that comes later choose within what mpsched.
     CHECK(e2e::set_number(socket().get(), MPSCHED_COST_LIMIT, 5) == 0);
 
     // What has been chosen counts no more when the file allows something else.
-    const lab::Fd chosen = socket();
+    const Fd chosen = socket();
     CHECK(e2e::set_policy(chosen.get(), "weighted") == 0);
     service.write(settings(application("policies = [\"ecf\"]")));
     CHECK(service.run({"reload"}).exit_code == 0);

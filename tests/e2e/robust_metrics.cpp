@@ -115,10 +115,10 @@ TEST_CASE("connections that begin and end between two looks are in the bytes of 
     const std::vector<char> all(octets, 'm');
     for (std::size_t i = 0; i < connections; i++) {
         // Each lives for some milliseconds.
-        const lab::Fd client = e2e::make_socket(rig.here(), IPPROTO_MPTCP);
+        const Fd client = e2e::make_socket(rig.here(), IPPROTO_MPTCP);
         const sockaddr_in address = listener.address();
         REQUIRE(::connect(client.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) == 0);
-        const lab::Fd accepted(::accept4(listener.fd(), nullptr, nullptr, SOCK_CLOEXEC));
+        const Fd accepted(::accept4(listener.fd(), nullptr, nullptr, SOCK_CLOEXEC));
         std::thread reader([&] {
             std::vector<char> room(octets);
             while (::recv(accepted.get(), room.data(), room.size(), 0) > 0)

@@ -16,7 +16,7 @@
 #include "proxy_network.hpp"
 
 using namespace mps::e2e;
-using mps::lab::Fd, mps::lab::Namespace, mps::lab::ProcessOptions, mps::lab::Protocol, mps::lab::TransferSpec,
+using mps::Fd, mps::lab::Namespace, mps::lab::ProcessOptions, mps::lab::Protocol, mps::lab::TransferSpec,
     mps::lab::run_process;
 namespace fs = std::filesystem;
 

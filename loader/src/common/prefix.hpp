@@ -1,28 +1,20 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <array>
-#include <cstdint>
-#include <string>
 #include <string_view>
+#include <utility>
 
+#include "base/prefix.hpp"
 #include "mpsched/error.hpp"
 
 namespace mps {
 
-// The addresses that begin with these bits. IPv4 is written as IPv4-mapped IPv6 (RFC 4291 2.5.5.2) and counts its own bits.
-struct Prefix {
-    std::array<std::uint8_t, 16> address{}; // the bits behind the prefix are 0
-    std::uint8_t family = 4;                // or 6
-    std::uint8_t bits = 0;                  // 0 to 32 or 128
-
-    [[nodiscard]] std::array<std::uint8_t, 16> mask() const;
-    // "192.0.2.0/24"; a whole address has no length.
-    [[nodiscard]] std::string text() const;
-    [[nodiscard]] bool covers(const Prefix &other) const;
-};
-
-// ADDRESS or ADDRESS/LENGTH. The error tells of the text alone.
-[[nodiscard]] Result<Prefix> parse_prefix(std::string_view text);
+// As read_prefix(), with an error as the library has them. It tells of the text alone.
+[[nodiscard]] inline Result<Prefix> parse_prefix(std::string_view text) {
+    auto prefix = read_prefix(text);
+    if (!prefix)
+        return fail(ErrorCode::usage, std::move(prefix.error().what), std::move(prefix.error().hint));
+    return *prefix;
+}
 
 } // namespace mps

@@ -16,7 +16,7 @@
 
 #include <fmt/format.h>
 
-#include "base/log.hpp"
+#include "common/log.hpp"
 #include "base/try.hpp"
 #include "kernel/route_request.hpp"
 

@@ -19,7 +19,7 @@
 #include <fmt/format.h>
 
 #include "base/fd.hpp"
-#include "base/log.hpp"
+#include "common/log.hpp"
 #include "base/try.hpp"
 #include "kernel/load_error.hpp"
 #include "kernel/netlink.hpp"

@@ -18,6 +18,7 @@
 #include <fmt/format.h>
 
 #include "attach/clsact.hpp"
+#include "attach/hooks.hpp"
 #include "base/numbers.hpp"
 #include "base/try.hpp"
 #include "common/log.hpp"
@@ -148,7 +149,8 @@ bool has_filter(std::uint32_t ifindex) {
 }
 
 std::vector<std::string> foreign_marks(const InstallationPaths &paths, std::uint32_t ifindex) {
-    return {paths.clsact_mark(ifindex), paths.rules_clsact_mark(ifindex)};
+    return {mark_of(paths, hook_of(HookId::out), ifindex),
+            mark_of(paths, hook_of(HookId::rules_out), ifindex)};
 }
 
 Result<void> put_filter_for(const InstallationPaths &paths, const NetDevice &device, int program) {

@@ -89,7 +89,7 @@ Result<proxy::Spec> spec_of(const StartOptions &options) {
         spec.ports.push_back(*port);
     }
     for (const std::string &word : options.from) {
-        const auto prefix = parse_prefix(word);
+        const auto prefix = read_prefix(word);
         if (!prefix)
             return usage_error(fmt::format("option '--from' cannot be {}", text::quoted(word)),
                                "an address or a prefix: 192.0.2.1 or 2001:db8::/32");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "common/prefix.hpp"
+#include "base/prefix.hpp"
 
 #include <fmt/format.h>
 
@@ -38,7 +38,7 @@ bool Prefix::covers(const Prefix &other) const {
     return true;
 }
 
-Result<Prefix> parse_prefix(std::string_view text) {
+std::expected<Prefix, WrongText> read_prefix(std::string_view text) {
     const std::size_t slash = std::min(text.find('/'), text.size());
     const std::string host(text.substr(0, slash));
     Prefix prefix;
@@ -47,16 +47,17 @@ Result<Prefix> parse_prefix(std::string_view text) {
     } else if (inet_pton(AF_INET6, host.c_str(), prefix.address.data()) == 1) {
         prefix.family = 6;
     } else {
-        return fail(ErrorCode::usage, fmt::format("'{}' is no IP address", host),
-                    "ADDRESS or ADDRESS/LENGTH: 192.0.2.0/24, 2001:db8::/32; names are not looked up");
+        return std::unexpected(
+            WrongText{fmt::format("'{}' is no IP address", host),
+                      "ADDRESS or ADDRESS/LENGTH: 192.0.2.0/24, 2001:db8::/32; names are not looked up"});
     }
     const unsigned width = width_of(prefix.family);
     prefix.bits = static_cast<std::uint8_t>(width);
     if (slash != text.size()) {
         const auto length = parse_unsigned(text.substr(slash + 1));
         if (!length || *length > width)
-            return fail(ErrorCode::usage, fmt::format("'{}' is no prefix length", text.substr(slash + 1)),
-                        fmt::format("0 to {}", width));
+            return std::unexpected(WrongText{fmt::format("'{}' is no prefix length", text.substr(slash + 1)),
+                                             fmt::format("0 to {}", width)});
         prefix.bits = static_cast<std::uint8_t>(*length);
     }
     const auto mask = prefix.mask();
