@@ -111,6 +111,19 @@ bool wait_until(Condition condition) {
     return false;
 }
 
+/// With the context that `opts` has; what comes out goes into `out`.
+void run_once(int program_fd, packet::ByteView data, bpf_test_run_opts &opts, Ran &out, const char *what) {
+    out.packet.resize(data.size() + 64);
+    opts.data_in = data.data();
+    opts.data_size_in = static_cast<__u32>(data.size());
+    opts.data_out = out.packet.data();
+    opts.data_size_out = static_cast<__u32>(out.packet.size());
+    opts.repeat = 1;
+    need_zero(bpf_prog_test_run_opts(program_fd, &opts), what);
+    out.packet.resize(opts.data_size_out);
+    out.verdict = static_cast<int>(opts.retval);
+}
+
 constexpr std::uint32_t policy_slot = 1;
 constexpr std::uint32_t first_key = 0;
 
@@ -177,19 +190,11 @@ Ran run_xdp(int program_fd, packet::ByteView data, std::uint32_t ifindex) {
     xdp_md context{};
     LIBBPF_OPTS(bpf_test_run_opts, opts);
 
-    out.packet.resize(data.size() + 64);
     context.data_end = static_cast<__u32>(data.size());
     context.ingress_ifindex = ifindex;
-    opts.data_in = data.data();
-    opts.data_size_in = static_cast<__u32>(data.size());
-    opts.data_out = out.packet.data();
-    opts.data_size_out = static_cast<__u32>(out.packet.size());
     opts.ctx_in = &context;
     opts.ctx_size_in = sizeof(context);
-    opts.repeat = 1;
-    need_zero(bpf_prog_test_run_opts(program_fd, &opts), "BPF_PROG_TEST_RUN of an XDP program");
-    out.packet.resize(opts.data_size_out);
-    out.verdict = static_cast<int>(opts.retval);
+    run_once(program_fd, data, opts, out, "BPF_PROG_TEST_RUN of an XDP program");
     return out;
 }
 
@@ -198,22 +203,14 @@ Ran run_tc(int program_fd, packet::ByteView data, std::uint32_t ifindex, TcConte
     __sk_buff context{}, after{};
     LIBBPF_OPTS(bpf_test_run_opts, opts);
 
-    out.packet.resize(data.size() + 64);
     context.ifindex = ifindex;
     context.mark = tc.mark;
     context.gso_size = tc.gso_size;
-    opts.data_in = data.data();
-    opts.data_size_in = static_cast<__u32>(data.size());
-    opts.data_out = out.packet.data();
-    opts.data_size_out = static_cast<__u32>(out.packet.size());
     opts.ctx_in = &context;
     opts.ctx_size_in = sizeof(context);
     opts.ctx_out = &after;
     opts.ctx_size_out = sizeof(after);
-    opts.repeat = 1;
-    need_zero(bpf_prog_test_run_opts(program_fd, &opts), "BPF_PROG_TEST_RUN of a TC program");
-    out.packet.resize(opts.data_size_out);
-    out.verdict = static_cast<int>(opts.retval);
+    run_once(program_fd, data, opts, out, "BPF_PROG_TEST_RUN of a TC program");
     out.mark = after.mark;
     return out;
 }
