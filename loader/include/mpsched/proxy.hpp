@@ -51,6 +51,9 @@ class MPS_API Interception {
     std::unique_ptr<Impl> impl_;
 };
 
+// Moves the calling thread for good, and what it starts: a name below /run/netns, a path or a process id; "" stays.
+[[nodiscard]] MPS_API Result<void> move_to_netns(const std::string &netns);
+
 // What one that was killed has left in this network namespace: on which interfaces there was something.
 [[nodiscard]] MPS_API Result<std::vector<std::string>> remove_interception();
 

@@ -16,8 +16,8 @@
 
 #include <fmt/format.h>
 
-#include "common/log.hpp"
 #include "base/try.hpp"
+#include "common/log.hpp"
 #include "kernel/route_request.hpp"
 
 namespace mps {

@@ -5,6 +5,7 @@
 #include <bpf/libbpf.h>
 #include <linux/in6.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -19,8 +20,8 @@
 #include <fmt/format.h>
 
 #include "base/fd.hpp"
-#include "common/log.hpp"
 #include "base/try.hpp"
+#include "common/log.hpp"
 #include "kernel/load_error.hpp"
 #include "kernel/netlink.hpp"
 #include "kernel/netns.hpp"
@@ -201,6 +202,16 @@ Result<InterceptionCounts> Interception::counts() const {
                               .mptcp = sums[MPS_PROXY_MPTCP],
                               .no_relay = sums[MPS_PROXY_NO_RELAY],
                               .failed = sums[MPS_PROXY_FAILED]};
+}
+
+Result<void> move_to_netns(const std::string &netns) {
+    if (netns.empty())
+        return {};
+    const auto there = open_netns(netns);
+    MPS_TRY(there);
+    if (::setns(there->get(), CLONE_NEWNET))
+        return std::unexpected(system_error(errno, fmt::format("entering the network namespace {}", netns)));
+    return {};
 }
 
 Result<std::vector<std::string>> remove_interception() {

@@ -18,7 +18,6 @@
 #include "cli/stop_signal.hpp"
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
-#include "kernel/netns.hpp"
 #include "output/text.hpp"
 #include "proxy/control.hpp"
 #include "proxy/keeper.hpp"
@@ -231,16 +230,14 @@ Result<Reply> leave_behind(const Context &context, const proxy::Spec &spec) {
 Result<Reply> run_start(const Context &context, const StartOptions &options) {
     const auto spec = spec_of(options);
     MPS_TRY(spec);
-    const auto inside = InNetns::enter(context.globals.netns);
-    MPS_TRY(inside);
+    MPS_TRY(move_to_netns(context.globals.netns));
     return options.foreground ? stay(context, *spec) : leave_behind(context, *spec);
 }
 
 // ----------------------------------------------------------------------------------------------------- status, stop
 
 Result<Reply> run_status(const Context &context) {
-    const auto inside = InNetns::enter(context.globals.netns);
-    MPS_TRY(inside);
+    MPS_TRY(move_to_netns(context.globals.netns));
     const auto names = proxy::keepers();
     MPS_TRY(names);
     Reply reply{.json = Json::array(), .text = {}};
@@ -256,8 +253,7 @@ Result<Reply> run_status(const Context &context) {
 }
 
 Result<Reply> run_stop(const Context &context, const std::optional<std::string> &name) {
-    const auto inside = InNetns::enter(context.globals.netns);
-    MPS_TRY(inside);
+    MPS_TRY(move_to_netns(context.globals.netns));
     auto names = proxy::keepers();
     MPS_TRY(names);
     if (name)

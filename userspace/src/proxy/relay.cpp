@@ -95,7 +95,7 @@ Result<void> prepare(const Start &start) {
     if (start.spec.near()) {
         const auto supervisor = run::Supervisor::start({.tell = run::Tell::nothing});
         MPS_TRY(supervisor);
-        auto listener = run::install_filter();
+        auto listener = run::install_filter(run::Way::seccomp);
         MPS_TRY(listener);
         MPS_TRY(supervisor->begin(std::move(*listener)));
     }
