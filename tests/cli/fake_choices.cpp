@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Copyright mpsched contributors
 //
-// Of the fake loader: rules about options, congestion controls, what applications may choose.
+// Of the fake loader: rules about options, congestion controls, what applications may choose, the proxy.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "fake_loader.hpp"
 #include "mpsched/applications.hpp"
 #include "mpsched/congestion.hpp"
+#include "mpsched/proxy.hpp"
 #include "mpsched/spread.hpp"
 
 namespace mps {
@@ -176,6 +177,27 @@ Result<std::vector<SpreadProbePair>> probe_spread(const Instance &, const Spread
                                          .tried = 4,
                                          .answered = 3},
                                         {.local = "2001:db8::2", .by = "label", .problem = "no"}};
+}
+
+// Of a proxy only what 'proxy stop' and 'proxy status' ask of the library: nothing is intercepted here.
+struct Interception::Impl {};
+Interception::Interception(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Interception::Interception(Interception &&) noexcept = default;
+Interception::~Interception() = default;
+Result<Interception> Interception::start(const InterceptionSpec &) {
+    return fail(ErrorCode::unsupported, "nothing can be intercepted here");
+}
+std::array<int, 2> Interception::listeners() const { return {-1, -1}; }
+Result<void> Interception::offer(bool) const { return {}; }
+Result<InterceptionCounts> Interception::counts() const { return InterceptionCounts{}; }
+
+Result<void> move_to_netns(const std::string &netns) {
+    log_call(fmt::format("move_to_netns {}", netns));
+    return wanted();
+}
+Result<std::vector<std::string>> remove_interception() {
+    log_call("remove_interception");
+    return std::vector<std::string>{"lan0"};
 }
 
 } // namespace mps
