@@ -180,7 +180,6 @@ MPS_CORE_PART __u32 auto_follow(const struct mps_view *v, struct auto_policy_sta
 		if (auto_new_message(v, st, backlog, grown)) {
 			st->last_size = st->size;
 			st->looked = 0;
-			st->looked_space = 0;
 			st->size = auto_bytes(grown);
 			st->refill = 0;
 		} else {

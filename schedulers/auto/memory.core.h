@@ -41,8 +41,8 @@ struct auto_policy_state {
 	__u16 pace[MPS_SUBFLOW_ROWS];  /* wished for, AUTO_PACE_UNIT bytes/s; 0: none */
 	__u8 trials[MPS_SUBFLOW_ROWS]; /* bursts sent on trial since it last helped by itself */
 	__u32 looked; /* bytes: the most that could be under way when it last went on in spite of a block ... */
-	__u32 looked_space; /* ... the receive window, where not even that would have held it ... */
-	__u32 looked_us;    /* ... and when that was */
+	__u32 looked_us; /* ... and when that was */
+	__u32 reserved;
 };
 
 /* What is asked at this decision. */

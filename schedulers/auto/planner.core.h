@@ -124,15 +124,15 @@ MPS_CORE_PART __u32 auto_worth_trial(const struct auto_policy_state *st, const s
 }
 
 /*
- * Goes on in spite of a block, with `room` bytes that can be under way? Once more only where that has grown by it since the last time: a receive
- * buffer of a fixed size blocks every time. Such a try lasts for some round trips of the path, since one ACK later there is no answer yet: closed at
- * each of them it got so little that its window was never full, and did not grow.
+ * Goes on in spite of a block, with `room` bytes that can be under way? Once more only where that has grown by it: a receive buffer of a fixed size
+ * blocks every time. Such a try lasts for some round trips of the path, since one ACK later there is no answer yet: closed at each of them it got so
+ * little that its window was never full, and did not grow.
  */
 MPS_CORE __u32 auto_looks(struct auto_policy_state *st, const struct auto_question *q,
-			  const struct auto_model *m, __u64 room, __u32 *looked)
+			  const struct auto_model *m, __u64 room)
 {
-	if (m->unknown || room > (__u64)*looked + *looked / AUTO_GROWTH) {
-		*looked = auto_bytes(room);
+	if (m->unknown || room > (__u64)st->looked + st->looked / AUTO_GROWTH) {
+		st->looked = auto_bytes(room);
 		st->looked_us = q->now_us;
 		return 1;
 	}
@@ -166,10 +166,7 @@ MPS_CORE_PART __u32 auto_blocks(struct auto_policy_state *st, const struct auto_
 	sends = sends + o->share - plan->queues - room;
 	if (!q->refill || q->waits <= (__u64)plan->soon * late_us * AUTO_BLOCKS / 1000)
 		return auto_bytes(sends);
-	/* Where the whole receive window would not hold it, nothing is to be had from windows and buffers that grow, only from that one. */
-	if (sends + room > q->space)
-		return auto_looks(st, q, &o->m, q->space, &st->looked_space) ? 0 : auto_bytes(sends);
-	return auto_looks(st, q, &o->m, room, &st->looked) ? 0 : auto_bytes(sends);
+	return auto_looks(st, q, &o->m, room) ? 0 : auto_bytes(sends);
 }
 
 /* How much later than the best's its burst would arrive. Where only one burst at a time is trusted to it, nobody can tell. */
