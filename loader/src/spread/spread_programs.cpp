@@ -79,25 +79,6 @@ Result<Fd> open_map(const InstallationPaths &paths, const MapRow &row) {
     return std::move(**fd);
 }
 
-// nullopt: no pin.
-Result<std::optional<LinkInfo>> read_link(const std::string &path) {
-    const auto fd = open_pin(path);
-    MPS_TRY(fd);
-    if (!*fd)
-        return std::optional<LinkInfo>{};
-    if (object_kind((*fd)->get()) != ObjectKind::link)
-        return not_ours(path, "no BPF link");
-    auto info = link_info((*fd)->get());
-    MPS_TRY(info);
-    return std::optional(*info);
-}
-
-Result<void> remove_link(const std::string &path) {
-    if (const auto fd = open_pin(path); fd && *fd)
-        bpf_link_detach((*fd)->get());
-    return unpin(path);
-}
-
 // On the maps that are pinned, else on new ones, which it pins. `wanted` is the program to load; "" only makes the maps.
 Result<Object> load(const InstallationPaths &paths, std::string_view wanted) {
     const LibbpfMessages messages;
