@@ -35,14 +35,9 @@ struct Haproxy {
         REQUIRE(::chmod(folder.path().c_str(), 0755) == 0);
         fs::copy(root / "usr/sbin/haproxy", folder.path());
         for (const auto &file : fs::recursive_directory_iterator(root / "usr/lib"))
-            if (file.is_regular_file() && file.path().filename().string().contains(".so"))
-                fs::copy_file(file, folder / file.path().filename().string(),
-                              fs::copy_options::skip_existing);
-        for (const auto &file : fs::recursive_directory_iterator(root / "usr/lib"))
-            if (file.is_symlink() && file.path().filename().string().contains(".so") &&
-                fs::exists(file.path()))
-                fs::copy_file(fs::canonical(file), folder / file.path().filename().string(),
-                              fs::copy_options::skip_existing);
+            if (const std::string name = file.path().filename();
+                name.contains(".so") && fs::exists(file.path()))
+                fs::copy_file(fs::canonical(file), folder / name, fs::copy_options::skip_existing);
         ::setenv("LD_LIBRARY_PATH", folder.path().c_str(), 1);
     }
     std::string relay() const { return " --relay " + folder / "haproxy"; }
