@@ -207,12 +207,13 @@ static __always_inline bool is_single(const struct mptcp_sock *msk)
 /* The packet takes an MP_PRIO along if its subflow's peer is to hear one. */
 static __always_inline void tell_by_own_ack(struct __sk_buff *skb, struct mps_packet *pkt,
 					    struct mps_peer *peer, struct mps_counters *counters,
-					    const struct mps_config *config, const struct mps_pass *p,
-					    __u32 self)
+					    const struct mps_config *config, const struct mps_pass *p)
 {
-	__u32 backup;
+	__u32 self = p->self, backup;
 	int result;
 
+	barrier_var(self);
+	self &= MPS_SUBFLOW_ROWS - 1;
 	if (!is_pure_ack(pkt) || !(peer->pending & (1u << self)) || pkt->has_prio ||
 	    p->now_ns - peer->conn.sf[self].flip_ns < (__u64)config->dwell_us * 1000)
 		return;
@@ -232,7 +233,6 @@ static __always_inline int handle_departure(struct __sk_buff *skb, bool l3)
 	struct mps_peer *peer;
 	struct tcp_sock *tp;
 	struct mps_pass *p;
-	__u32 self;
 	bool due;
 
 	if (!sk)
@@ -274,12 +274,9 @@ static __always_inline int handle_departure(struct __sk_buff *skb, bool l3)
 		p->self = own_index(peer, (__u64)tp);
 		mps_note_departure(skb, peer, pkt, p);
 	}
-	self = p->self;
-	if (self >= MPS_MAX_SUBFLOWS)
+	if (p->self >= MPS_MAX_SUBFLOWS)
 		return TC_ACT_UNSPEC;
-	barrier_var(self);
-	self &= MPS_SUBFLOW_ROWS - 1;
-	tell_by_own_ack(skb, pkt, peer, counters, config, p, self);
+	tell_by_own_ack(skb, pkt, peer, counters, config, p);
 	if (peer->pending && mps_can_lend(skb, pkt, l3))
 		mps_send_notices(skb, peer, counters, config, p);
 	return TC_ACT_UNSPEC;
