@@ -1014,8 +1014,8 @@ std::span<const Command> commands() {
                     "MPTCP's, for clients and servers, static programs and those in Go, 32-bit ones as well. Needs no rights, nothing "
                     "attached, and no change of the program. mpsched becomes COMMAND: its process number, exit status, signals and "
                     "terminal are the command's own.",
-                    "As root, on Linux 6.6 and later, a BPF program in the kernel does it for a cgroup in which COMMAND runs then, at no cost "
-                    "that could be measured; else a second process answers for each socket (seccomp user notification). --way chooses; 'probe' "
+                    "As root, on Linux 6.6 and later, a BPF program in the kernel does it for a cgroup in which COMMAND runs then, for about a "
+                    "microsecond; else a second process answers for each socket (seccomp user notification). --way chooses; 'probe' "
                     "tells whether the kernel can (fmod_ret), and --json which it was.",
                     "In both cases a process stays until the last one that came of COMMAND has ended. Another takes over if it is killed; if both "
                     "are, sockets that are made below COMMAND are TCP's again (seccomp: none can be made). Connections do not depend on them.",
