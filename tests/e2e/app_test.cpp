@@ -269,11 +269,12 @@ TEST_CASE("any user may choose for his own sockets, and what one chooses is of n
 
 /// In a process of its own, as a container has it: its cgroup is the root of what it sees. 0, or where it failed.
 static int in_container(const Scene &scene, const std::function<int()> &what) {
+    const std::string root = scene.group.path().substr(0, scene.group.path().rfind('/'));
     const pid_t child = ::fork();
     if (child == 0) {
         if (::setns(scene.network.a().fd(), CLONE_NEWNET) || ::unshare(CLONE_NEWCGROUP | CLONE_NEWNS) ||
             ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) ||
-            ::mount("none", "/sys/fs/cgroup", "cgroup2", 0, nullptr))
+            ::mount("none", root.c_str(), "cgroup2", 0, nullptr))
             ::_exit(100);
         ::_exit(what());
     }
@@ -296,15 +297,16 @@ TEST_CASE("a container with a cgroup namespace and a mount of its own chooses as
         return text.contains(fmt::format("0::{}\n", wanted));
     };
     const std::string inner = scene.group.path() + "/inner";
+    const std::string root = scene.group.path().substr(0, scene.group.path().rfind('/'));
     CHECK(in_container(scene, [&] {
               if (!cgroup_is("/"))
                   return 1;
               if (chosen("weighted") != 0 || chosen("ecf") != ENOENT)
                   return 2;
               // Also where the container has cgroups below.
-              if (::mkdir("/sys/fs/cgroup/inner", 0755))
+              if (::mkdir((root + "/inner").c_str(), 0755))
                   return 3;
-              std::ofstream("/sys/fs/cgroup/inner/cgroup.procs") << "0" << std::flush;
+              std::ofstream(root + "/inner/cgroup.procs") << "0" << std::flush;
               if (!cgroup_is("/inner"))
                   return 4;
               return chosen("smallest-delay") == 0 ? 0 : 5;
