@@ -14,6 +14,7 @@
 #include "catch.hpp"
 #include "fake_cli.hpp"
 #include "output/bounded_file.hpp"
+#include "output/redraw.hpp"
 #include "schema.hpp"
 
 using mps::test::described;

@@ -26,6 +26,8 @@
 
 #include <fmt/format.h>
 
+using mps::Child;
+using mps::Fd;
 using namespace mps::lab;
 using namespace mps::e2e;
 

@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+using mps::Fd;
 using namespace mps::lab;
 using namespace mps::e2e;
 

@@ -20,6 +20,7 @@
 #include "traffic.hpp"
 #include "traffic_wire.hpp"
 
+using mps::Fd;
 using namespace mps::lab;
 using namespace mps::e2e;
 

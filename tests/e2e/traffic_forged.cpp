@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 
 using namespace mps::packet;
+using mps::Fd;
 using namespace mps::lab;
 using namespace mps::e2e;
 

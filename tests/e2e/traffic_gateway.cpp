@@ -16,6 +16,7 @@
 #include "gateway_rig.hpp"
 #include "packet.hpp"
 
+using mps::Fd;
 using namespace mps::lab;
 using namespace mps::e2e;
 

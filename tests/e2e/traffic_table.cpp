@@ -15,6 +15,7 @@
 
 #include "traffic.hpp"
 
+using mps::Fd;
 using namespace mps::lab;
 using namespace mps::e2e;
 

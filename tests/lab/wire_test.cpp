@@ -14,6 +14,7 @@
 
 #include <sys/socket.h>
 
+using mps::Fd;
 using namespace mps::lab;
 using mps::lab::test::must;
 using namespace std::chrono_literals;
