@@ -27,6 +27,7 @@
 #include <fmt/format.h>
 
 using mps::Child;
+using mps::Ending;
 using mps::Fd;
 using namespace mps::lab;
 using namespace mps::e2e;
@@ -272,17 +273,16 @@ TEST_CASE("any user may choose for his own sockets, and what one chooses is of n
 /// In a process of its own, as a container has it: its cgroup is the root of what it sees. 0, or where it failed.
 static int in_container(const Scene &scene, const std::function<int()> &what) {
     const std::string root = scene.group.path().substr(0, scene.group.path().rfind('/'));
-    const pid_t child = ::fork();
-    if (child == 0) {
-        if (::setns(scene.network.a().fd(), CLONE_NEWNET) || ::unshare(CLONE_NEWCGROUP | CLONE_NEWNS) ||
-            ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) ||
-            ::mount("none", root.c_str(), "cgroup2", 0, nullptr))
-            ::_exit(100);
-        ::_exit(what());
-    }
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 101;
+    auto child = Child::fork([&] {
+        const bool fails = ::setns(scene.network.a().fd(), CLONE_NEWNET) ||
+                           ::unshare(CLONE_NEWCGROUP | CLONE_NEWNS) ||
+                           ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) ||
+                           ::mount("none", root.c_str(), "cgroup2", 0, nullptr);
+        return fails ? 100 : what();
+    });
+    REQUIRE(child);
+    const Ending ending = child->wait();
+    return ending.signal ? 101 : ending.exit_code;
 }
 
 TEST_CASE("a container with a cgroup namespace and a mount of its own chooses as its cgroup may",
