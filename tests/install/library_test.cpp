@@ -178,7 +178,7 @@ TEST_CASE("the library shows what its headers declare and nothing else", "[insta
 
 TEST_CASE("all that is installed bears the version of CMakeLists.txt, and the changelog knows it",
           "[install]") {
-    const auto read = test::file_text;
+    const auto read = mps::test::file_text;
     const std::string version = MPS_VERSION;
     CHECK(run({prefix() + "/bin/mpsched", "version"}).out.starts_with("mpsched " + version + " "));
     CHECK(read(prefix() + "/share/man/man1/mpsched.1").contains(version));
