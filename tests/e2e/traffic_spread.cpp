@@ -232,6 +232,7 @@ TEST_CASE("what is wrong about placing subflows is told in a line, and nothing c
     refused("spread on nic --map " + scene.file("label any x 1:1\n"), "map:1: 'x' is no IP address");
     refused("spread on nic --map x --no-map", "exclude each other");
     refused("spread off", "needs IFACE or --all");
+    refused("spread off nic", "nothing is placed on nic");
     refused("spread probe 2001:db8::/32", "no single address");
     CHECK(scene.mpsched("spread off --all").out.contains("no subflows were placed"));
     scene.mpsched("spread on nic");

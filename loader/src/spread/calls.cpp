@@ -256,8 +256,10 @@ Result<std::vector<std::string>> spread_off(const Instance &instance,
     MPS_TRY(call);
     std::vector<std::string> removed;
     auto session = impl.open_for_changing();
-    if (!session && session.error().kind == ErrorKind::not_installed && all)
+    if (!session && session.error().kind == ErrorKind::not_installed) {
+        MPS_TRY(chosen({}, interfaces, all));
         return removed;
+    }
     MPS_TRY(session);
     const auto there = spread_interfaces(session->paths);
     MPS_TRY(there);

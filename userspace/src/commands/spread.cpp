@@ -98,7 +98,7 @@ Result<Reply> run_on(const Context &context, const OnOptions &options) {
         return std::unexpected(done.error());
     Reply reply{.json = {{"interfaces", done->interfaces}}, .text = {}, .warnings = done->warnings};
     reply.text = done->interfaces.empty()
-                     ? "subflows were placed there already\n"
+                     ? "subflows were placed there already; the map and moving are as asked for\n"
                      : fmt::format("subflows that leave by {} are placed on different paths\n",
                                    text::printable(text::join(done->interfaces)));
     return reply;
