@@ -859,7 +859,7 @@ std::span<const Command> commands() {
                     "one by a hash of the packet's header, and several subflows of a connection may get the same one. Over IPv6 each subflow that "
                     "leaves by IFACE gets a flow label of its own. One that is slow gets another label while it lives: the slowest of its connection, "
                     "where the interface could carry more (by the rate of its token bucket or link), or, where that is not known, its siblings "
-                    "have twice as much. docs/spread.md tells what that was measured to do.",
+                    "have twice as much. docs/spread.md tells more.",
                     "A map tells which label or source port takes which path, 'spread probe' writes one: subflows then take different paths from the "
                     "beginning. IPv4 has no labels, so its subflows are placed by source ports and only with a map; a port is for a subflow's whole life.",
                     "What this host sends is placed; its peers do likewise for what they send. Plain TCP is left alone. Routers have to look at "
