@@ -43,7 +43,7 @@ struct ProxyNetwork {
         std::string all;
         for (const char *words :
              {"tc qdisc show dev lan", "tc filter show dev lan ingress", "tc qdisc show dev up0",
-              "tc qdisc show dev up1", "ip rule", "ip -6 rule", "ip route show table all",
+              "tc qdisc show dev up1", "ip rule", "ip -6 rule", "ip -4 route show table all",
               "ip -6 route show table all | grep -v -e fe80 -e ff00 -e anycast"})
             all += must(network.gateway.spawn({"sh", "-c", words})).out;
         return all;
