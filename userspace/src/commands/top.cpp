@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <memory>
 #include <optional>
 
@@ -33,12 +34,22 @@ struct TopOptions {
     bool reverse = false, once = false, batch = false, no_color = false;
 };
 
+// With many connections a look takes longer, and comes less often: on a terminal looks take no more of a core than this. Frames are drawn as
+// often as they are asked for.
+constexpr double most_of_a_core = 0.03;
 // Between the two looks of --once.
 constexpr milliseconds once_delay{500};
 constexpr std::size_t batch_width = 132;
 
 // "14:03:05"
 std::string clock_text() { return output::clock_for_people().substr(0, 8); }
+
+// Of this thread: on a busy machine a look takes longer, but costs no more.
+double cpu_s() {
+    timespec time{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
+}
 
 // Waits; true if a signal has come.
 bool wait_for(const StopSignal &stop, milliseconds patience) {
@@ -112,17 +123,21 @@ Result<void> draw_until_ended(watch::Terminal &terminal, Sampler &sampler, watch
     watch::TopModel model;
     auto due = Clock::now();
     for (bool first = true;;) {
-        if (Clock::now() >= due && !view.paused()) {
+        const auto begun = Clock::now();
+        if (begun >= due && !view.paused()) {
+            const double before_s = cpu_s();
             auto sample = sampler.take();
             if (!sample)
                 return std::unexpected(sample.error());
             model.take(std::move(*sample));
+            const std::chrono::duration<double> least((cpu_s() - before_s) / most_of_a_core);
             // Soon after the first look, so that there are rates.
-            due = Clock::now() + (first ? std::min(delay, once_delay) : delay);
+            due = begun + (first ? std::min(delay, once_delay)
+                                 : std::max(delay, std::chrono::ceil<milliseconds>(least)));
             first = false;
         }
         terminal.draw(view.draw(model, clock_text(), terminal.width(), terminal.rows()));
-        const auto left = std::chrono::ceil<milliseconds>(due - Clock::now());
+        const auto left = std::chrono::ceil<milliseconds>(std::min(due, begun + delay) - Clock::now());
         const int patience = view.paused() ? -1 : static_cast<int>(std::max(left, milliseconds(0)).count());
         pollfd waiting[] = {{.fd = stop.fd(), .events = POLLIN, .revents = 0},
                             {.fd = STDIN_FILENO, .events = POLLIN, .revents = 0}};
