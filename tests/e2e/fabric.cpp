@@ -2,6 +2,7 @@
 #include "fabric.hpp"
 
 #include <deque>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -56,6 +57,10 @@ void Fabric::add_router(const std::string &name) {
     // Else a router tells of six packets whose hop limit has ended, and then of one a second.
     must(node.ns->set_sysctl("ipv4/icmp_ratelimit", "0"));
     must(node.ns->set_sysctl("ipv6/icmp/ratelimit", "0"));
+    // Since 6.11 (commit 4ee2a8cace3f). With the same hash in all routers the second of two in a row takes the same turn as the first, and half
+    // of a FatTree's paths are never taken.
+    std::ignore =
+        node.ns->set_sysctl("ipv4/fib_multipath_hash_seed", fmt::to_string(7919 * (node.number + 1)));
     hash_by(name, by_);
     address_of(*node.ns, self(name), "lo");
 }
