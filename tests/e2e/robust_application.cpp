@@ -61,17 +61,17 @@ TEST_CASE("applications of a cgroup that comes later choose within what mpsched.
     CHECK(std::string(e2e::state_of(chosen.get()).policy).empty());
     CHECK(e2e::set_number(socket().get(), MPSCHED_COST_LIMIT, 6) == 0);
 
-    // One of the same name is another one.
+    // Killed, it leaves them what they have. A cgroup of the same name is another one, which the next start finds.
+    service.kill();
+    CHECK(choose("ecf") == 0);
     REQUIRE(group.leave());
     group.make_anew();
     REQUIRE(group.enter());
+    CHECK(choose("ecf") == ENOPROTOOPT);
+    service.start();
     CHECK(eventually([&] { return choose("ecf") == 0; }, patience));
 
-    // Killed, it leaves them what they have; what the file no longer has goes.
-    service.kill();
-    CHECK(choose("ecf") == 0);
-    service.start();
-    CHECK(choose("ecf") == 0);
+    // What the file no longer has goes.
     service.write(settings(""));
     CHECK(service.run({"reload"}).exit_code == 0);
     CHECK(choose("ecf") == ENOPROTOOPT);
