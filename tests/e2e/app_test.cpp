@@ -274,10 +274,10 @@ TEST_CASE("any user may choose for his own sockets, and what one chooses is of n
 static int in_container(const Scene &scene, const std::function<int()> &what) {
     const std::string root = scene.group.path().substr(0, scene.group.path().rfind('/'));
     auto child = Child::fork([&] {
-        const bool fails = ::setns(scene.network.a().fd(), CLONE_NEWNET) ||
-                           ::unshare(CLONE_NEWCGROUP | CLONE_NEWNS) ||
-                           ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) ||
-                           ::mount("none", root.c_str(), "cgroup2", 0, nullptr);
+        const bool fails =
+            ::setns(scene.network.a().fd(), CLONE_NEWNET) || ::unshare(CLONE_NEWCGROUP | CLONE_NEWNS) ||
+            ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) ||
+            ::umount2(root.c_str(), MNT_DETACH) || ::mount("none", root.c_str(), "cgroup2", 0, nullptr);
         return fails ? 100 : what();
     });
     REQUIRE(child);
