@@ -260,7 +260,7 @@ TEST_CASE("a gateway sees contents out of order where the receiving host has to 
     // Octets that passed late; packets that the receiver's kernel has put into its queue for what is out of order.
     const auto over = [&](std::chrono::milliseconds duration) {
         const auto kept = [&] {
-            return must(lab::read_counters(gateway.network.server)).get_or("MPTcpExtOFOQueue", 0);
+            return must(mps::lab::read_counters(gateway.network.server)).get_or("MPTcpExtOFOQueue", 0);
         };
         const auto before = kept();
         const std::uint64_t late = late_bytes(gateway);
