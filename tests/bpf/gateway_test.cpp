@@ -287,7 +287,7 @@ TEST_CASE("contents that pass after later ones of the connection are counted, by
     for (const bool wide : {false, true}) {
         INFO("numbers of eight octets: " << wide);
         const auto before = ways();
-        const std::uint64_t from = wide ? 0xffff'ff00 : 0x1000; // wraps around
+        const std::uint64_t from = wide ? 0xffff'ff00 : 0xffff'0000; // the second time it wraps around
         send(first, from, wide);
         send(second, from + 1000, wide);
         send(first, from + 100, wide); // late by 900
