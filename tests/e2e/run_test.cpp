@@ -154,7 +154,16 @@ TEST_CASE("exit status, signals, process number and group are the command's own"
     auto process = must(ns.start(under_run({"sh", "-c",
                                             "echo $$; ps -o pgid= -p $$; trap 'echo caught; exit 3' USR1; "
                                             "while :; do sleep .05; done"})));
-    std::this_thread::sleep_for(500ms);
+    // Until the shell catches it: mpsched takes its time on a busy machine.
+    REQUIRE(e2e::wait_until(
+                [&] {
+                    std::ifstream status(fmt::format("/proc/{}/status", process.pid()));
+                    for (std::string word; status >> word;)
+                        if (word == "SigCgt:" && status >> word)
+                            return (std::stoull(word, nullptr, 16) >> (SIGUSR1 - 1) & 1) != 0;
+                    return false;
+                },
+                30s) >= 0);
     must(process.signal(SIGUSR1));
     const auto result = must(process.wait(5s));
     CHECK(result.exit_code == 3);
@@ -260,8 +269,8 @@ TEST_CASE("connections go on when both supervisors are killed") {
               (way == "seccomp" ? fmt::format("262 100000 {}\n", -ENOSYS) : std::string("262 100000 6\n")));
         // The cgroup that nobody was there to remove is gone with the next command.
         CHECK(run(ns, {program, "one"}, way).out == "262 0 1 1\n");
-        CHECK(must(lab::run_process({"find", "/sys/fs/cgroup", "-name",
-                                     fmt::format("mpsched-run-{}", process.pid())}))
+        CHECK(must(lab::run_process(
+                       {"find", "/sys/fs/cgroup", "-name", fmt::format("mpsched-run-{}", process.pid())}))
                   .out.empty());
     }
 }
