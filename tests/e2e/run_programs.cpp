@@ -222,8 +222,13 @@ TEST_CASE("a server and a client in Go speak MPTCP under run") {
         e2e::wait_until(
             [&] { return scene.client({etcdctl, "--endpoints", url, "put", "some", "thing"}, options).ok(); },
             60s) >= 0);
-    CHECK(scene.client({etcdctl, "--endpoints", url, "get", "some"}, options).out == "some\nthing\n");
-    seen.check(2, 50);
+    CHECK(e2e::wait_until(
+              [&] {
+                  return scene.client({etcdctl, "--endpoints", url, "get", "some"}, options).out ==
+                         "some\nthing\n";
+              },
+              60s) >= 0);
+    seen.check(2, 1000);
     scene.stop(server);
 }
 
