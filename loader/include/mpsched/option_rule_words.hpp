@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <string_view>
 
 namespace mps {
@@ -54,5 +55,8 @@ inline constexpr std::array option_rule_matches{
 };
 
 inline constexpr std::array<std::string_view, 3> option_rule_states{"syn", "synack", "established"};
+
+// The most that `above` may say.
+inline constexpr std::uint16_t option_rule_most_joins = 16;
 
 } // namespace mps

@@ -9,8 +9,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <mps/option_rules_abi.h>
-
 #include "base/numbers.hpp"
 #include "base/try.hpp"
 #include "common/prefix.hpp"
@@ -98,9 +96,9 @@ Result<std::uint16_t> parse_rule_port(std::string_view key, std::string_view tex
 
 Result<std::uint16_t> parse_above(std::string_view text) {
     const auto joins = parse_unsigned(text);
-    if (!joins || *joins > MPS_OPTION_JOINS)
+    if (!joins || *joins > option_rule_most_joins)
         return fail(ErrorCode::usage, fmt::format("above={}: '{}' is no number of joins", text, text),
-                    fmt::format("0 to {}", MPS_OPTION_JOINS));
+                    fmt::format("0 to {}", option_rule_most_joins));
     return static_cast<std::uint16_t>(*joins);
 }
 

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "common/prefix.hpp"
+#include "mpsched/option_rule_words.hpp"
 
 namespace mps {
 
@@ -53,6 +54,8 @@ std::string word_of(std::span<const Number> all, std::uint8_t number) {
     const auto one = std::ranges::find(all, number, &Number::number);
     return one == all.end() ? fmt::to_string(number) : std::string(one->word);
 }
+
+static_assert(option_rule_most_joins == MPS_OPTION_JOINS);
 
 constexpr std::uint8_t all_states = MPS_OPTION_SYN | MPS_OPTION_SYNACK | MPS_OPTION_ESTABLISHED;
 constexpr std::uint8_t handshake = MPS_OPTION_SYN | MPS_OPTION_SYNACK;
