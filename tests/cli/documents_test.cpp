@@ -265,7 +265,8 @@ TEST_CASE("commands that change something say what", "[cli]") {
 
 TEST_CASE("an error of the library is two lines for people and one document for scripts", "[cli]") {
     const FakeService service;
-    for (const int code : {1, 2, 3, 4}) {
+    for (const auto &[code, kind] :
+         {std::pair{1, "failed"}, {2, "usage"}, {3, "unsupported"}, {4, "not-permitted"}}) {
         const RunOptions options{.environment = {"MPS_FAKE_ERROR=" + std::to_string(code) +
                                                  "|it went wrong|do this|R1 invalid\nR2 too"}};
         for (Words words : loader_commands()) {
@@ -283,7 +284,7 @@ TEST_CASE("an error of the library is two lines for people and one document for 
                                             {{"what", "it went wrong"},
                                              {"hint", "do this"},
                                              {"code", code},
-                                             {"kind", code == 2 ? "usage" : "failed"},
+                                             {"kind", kind},
                                              {"detail", {"R1 invalid", "R2 too"}}}}});
         }
     }
