@@ -41,7 +41,7 @@ Shares settled(Meters &meters, const char *what, const std::function<bool(const 
 }
 
 bool fills_both(const Window &way) {
-    return way.share[0] > 0.3 && way.share[1] > 0.3 && way.total_mbit > 1.5 * path_mbit;
+    return way.share[0] > 0.3 && way.share[1] > 0.3 && way.total_mbit > 1.3 * path_mbit;
 }
 
 // Requests of one connection after the other, with little to carry.
@@ -96,7 +96,8 @@ TEST_CASE("how-to: two providers, one with a quota", "[e2e][gateway][howto]") {
     Meters meters(gateway);
     auto bulk = gateway.network.start(gateway.server, {.direction = Direction::download});
     REQUIRE(bulk.wait_for_subflows(2));
-    CHECK(wait_until([&] { return used() >= 3e6; }, 30s, 50ms) >= 0);
+    // It is left before the last burst that might be too much.
+    CHECK(wait_until([&] { return used() >= 2.4e6; }, 30s, 50ms) >= 0);
     CHECK(on_first(settled(meters, "behind the quota", on_first)));
     const double at_the_end = used();
     report(fmt::format("used {:.2f} MB of 3", at_the_end / 1e6));
