@@ -424,7 +424,7 @@ TEST_CASE("programs whose pins are gone are seen and removed from what the kerne
     const Environment shared{{"MPS_BPFFS", rig.bpffs().path()}};
     other.ok({"attach", "dsl", "--mode", "native"}, shared);
     CHECK(other.json({"status"}, shared)["problems"].empty());
-    SECTION("by repair") { CHECK(rig.json({"repair"})["removed"].size() == 4); }
+    SECTION("by repair") { CHECK(rig.json({"repair"})["removed"].size() == 6); }
     SECTION("by detach --all") { CHECK(rig.json({"detach", "--all"})["interfaces"].size() == 2); }
     for (const char *device : {"dsl", "lte"})
         CHECK(our_programs(rig.here(), device).empty());

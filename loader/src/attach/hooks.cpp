@@ -189,7 +189,7 @@ bool remove_filter_by_name(std::uint32_t ifindex) {
         const std::uint32_t id = filter_program(place);
         const auto program = id ? prog_by_id(id) : std::unexpected(Error{});
         const auto info = program ? prog_info(program->get()) : std::unexpected(Error{});
-        if (info && find_hook_program(info->name))
+        if (info && (find_hook_program(info->name) || info->name.starts_with("mps_sp_out_")))
             removed |= remove_filter(place).has_value();
     }
     return removed;

@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -52,7 +53,9 @@ std::optional<std::uint32_t> cookie_offset(std::uint32_t btf_id) {
     return std::nullopt;
 }
 
-bool has_name_of_ours(const std::string &name) { return find_hook_program(name) || name.starts_with("mps_sp_") || name == "mps_sockops"; }
+bool has_name_of_ours(const std::string &name) {
+    return find_hook_program(name) || name.starts_with("mps_sp_") || name == "mps_sockops";
+}
 
 // A program of the data path: which network namespace was it loaded for? nullopt: it is no program of ours.
 std::optional<std::uint64_t> cookie_of_program(std::uint32_t id) {
@@ -172,7 +175,12 @@ std::vector<Orphan> find_orphans(const OpenOptions &options, std::uint64_t cooki
 
 Result<void> remove_orphan(const Orphan &orphan) {
     if (!orphan.link_id) {
-        if (remove_filter_by_name(orphan.ifindex))
+        // All of an interface's at once, so that those after the first are gone already.
+        remove_filter_by_name(orphan.ifindex);
+        const auto is_there = [&](const FilterPlace &place) {
+            return filter_program(place) == orphan.prog_id;
+        };
+        if (std::ranges::none_of(filter_places(orphan.ifindex), is_there))
             return {};
         return fail(ErrorCode::failed, fmt::format("{} could not be removed", orphan.text),
                     fmt::format("'tc filter show dev {} ingress' shows it", ifname_of(orphan.ifindex)));
