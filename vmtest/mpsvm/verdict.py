@@ -37,6 +37,7 @@ class Verdict:
     messages: list[str] = dataclasses.field(default_factory=list)
     splats: list[splat.Splat] = dataclasses.field(default_factory=list)
     show_console: bool = False
+    never_began: bool = False  # the kernel ended before anything of the job ran
 
 
 def judge(seen: Observed, kernel: str, allow: Sequence[Allowance], today: datetime.date) -> Verdict:
@@ -130,7 +131,7 @@ def _not_booted(seen: Observed) -> Verdict:
         what = "the kernel was reset or panicked before /init ran"
     else:
         what = f"QEMU ended with status {seen.qemu_status}: {seen.qemu_messages.strip()[-800:]}"
-    return Verdict(status.CANNOT_RUN, messages=[what], show_console=True)
+    return Verdict(status.CANNOT_RUN, messages=[what], show_console=True, never_began=seen.qemu_status == 0)
 
 
 def _describe(one: splat.Splat) -> list[str]:

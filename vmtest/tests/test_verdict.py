@@ -113,6 +113,12 @@ class Statuses(unittest.TestCase):
         ):
             self.check(status.CANNOT_RUN, observed, message)
 
+    def test_only_a_kernel_that_ends_while_it_boots_never_began(self) -> None:
+        for qemu_status, never_began in ((0, True), (1, False), (-6, False)):
+            judged = judge(seen(begin=False, told=None, qemu_status=qemu_status))
+            self.assertEqual(never_began, judged.never_began)
+        self.assertFalse(judge(seen(told=None, qemu_status=0)).never_began)
+
 
 class Allowances(unittest.TestCase):
     def allowance(self, expires: datetime.date) -> Allowance:
