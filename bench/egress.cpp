@@ -116,7 +116,9 @@ std::vector<Row> measure_egress(test::Rig &rig, unsigned rounds) {
         for (unsigned i = 0; i < rounds; i++)
             samples.push_back(mean_ns(rig, *server, ours, spec) -
                               mean_ns(rig, *server, rig.empty_tc(), spec));
-        rows.push_back({.name = name, .how = how, .target_lookups = target});
+        Row row{name, how, {}, {}};
+        row.target_lookups = target;
+        rows.push_back(std::move(row));
         sum_up(rows.back(), std::move(samples));
     };
     add("way out: TCP without MPTCP",

@@ -42,7 +42,9 @@ int main(int argc, char **argv) {
     mps::lab::cli::RunCommand run;
     auto *run_verb = app.add_subcommand("run", "Run scenarios on this kernel, which needs netem.");
     run_verb
-        ->add_option("SCENARIO", run.scenarios, "A name of 'list' (small-buffers, or its number S17, is all its variants), or a .toml file")
+        ->add_option(
+            "SCENARIO", run.scenarios,
+            "A name of 'list' (small-buffers, or its number S17, is all its variants), or a .toml file")
         ->required();
     run_verb->add_option("--policy", run.policy, "default, alone:PATH, or a policy of mpsched")
         ->capture_default_str();

@@ -38,7 +38,8 @@ std::vector<Socket> sockets(const Namespace &ns) {
     for (std::string line; std::getline(lines, line);) {
         std::istringstream words(line);
         std::string receive_queue, send_queue, local;
-        Socket one{.mptcp = line.contains("tcp-ulp-mptcp")};
+        Socket one;
+        one.mptcp = line.contains("tcp-ulp-mptcp");
         words >> receive_queue >> send_queue >> local >> one.remote;
         for (std::string word; words >> word;) {
             if (one.control.empty() && std::ranges::find(names, word) != std::end(names))

@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 
 #include "base/fd.hpp"
-#include "common/log.hpp"
 #include "base/try.hpp"
+#include "common/log.hpp"
 #include "kernel/kernel_probe.hpp"
 #include "kernel/load_error.hpp"
 #include "kernel/netns.hpp"

@@ -105,14 +105,14 @@ Result<void> Uplinks::look(bool all) {
     for (int round = 0; round < most_rounds && !tokens.empty(); round++) {
         if (round)
             std::this_thread::sleep_for(round_time);
-        std::set<std::uint32_t> left;
+        std::set<std::uint32_t> pending_still;
         for (const std::uint32_t token : tokens) {
             const auto pending = decide(token);
             MPS_TRY(pending);
             if (*pending)
-                left.insert(token);
+                pending_still.insert(token);
         }
-        tokens = std::move(left);
+        tokens = std::move(pending_still);
     }
     return {};
 }

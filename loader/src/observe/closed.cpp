@@ -9,9 +9,9 @@
 #include <cerrno>
 
 #include "base/fd.hpp"
-#include "common/log.hpp"
 #include "base/try.hpp"
 #include "closed.skel.h"
+#include "common/log.hpp"
 #include "kernel/load_error.hpp"
 #include "kernel/verifier_log.hpp"
 

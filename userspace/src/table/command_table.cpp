@@ -1047,7 +1047,8 @@ std::span<const Command> commands() {
                          .allowed = {"auto", "fmod_ret", "seccomp"},
                          .default_value = "auto",
                          .complete = Complete::one_of,
-                         .text = "who makes the sockets: a program in the kernel, or a process that is asked"},
+                         .text =
+                             "who makes the sockets: a program in the kernel, or a process that is asked"},
                         {.name = "--unit",
                          .value = "NAME",
                          .text = "instead of COMMAND: have systemd start this service so, by a drop-in"},
