@@ -51,7 +51,8 @@ struct Scene {
     // The part of what `to` receives from `from` that comes over lte, by the receiving host's devices.
     double on_lte(int from, int to, const Namespace &receiver, const std::string &when) const {
         const Flow flow(from, to);
-        std::this_thread::sleep_for(path_time(600ms));
+        std::this_thread::sleep_for(
+            path_time(1000ms)); // the receiver hears of a change, and what was queued is over
         const Window window = Meter(receiver, network.devices()).over(path_time(500ms));
         report(fmt::format("{}: {:.1f} % on lte", when, window.share[1] * 100));
         REQUIRE(window.total_mbit > 1);
