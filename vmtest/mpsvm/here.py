@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ mkdir -p /run/netns && mount -t tmpfs -o mode=0755 tmpfs /run/netns
 mkdir "$MPS_SELFTEST_LOG/bpf" && mount -t bpf -o mode=0700 bpf "$MPS_SELFTEST_LOG/bpf"
 ip link set lo up
 set +e
-cd "$1" && bash "./$2.sh" >"$MPS_SELFTEST_LOG/output" 2>&1
+cd "$1" && bash "./$2.sh" "${@:3}" >"$MPS_SELFTEST_LOG/output" 2>&1
 echo $? >"$MPS_SELFTEST_LOG/status"
 """
 NAMESPACES = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
@@ -50,8 +51,8 @@ def check() -> None:
         guest.find_tool(name, package)
 
 
-def run(folder: Path, test: str, attach: str, build: Path, timeout_s: float, stop: threading.Event) -> Outcome:
-    """Runs `test` of the scripts in `folder` with mpsched from `build`; `attach` are options of 'mpsched attach', or empty."""
+def run(folder: Path, words: Sequence[str], attach: str, build: Path, timeout_s: float, stop: threading.Event) -> Outcome:
+    """Runs a script in `folder`, named by the first of `words`, the others its arguments, with mpsched from `build`; `attach` are options of 'mpsched attach', or empty."""
     with tempfile.TemporaryDirectory(prefix="mpsched-selftest-") as name:
         place = Path(name)
         scripts = place / "net"
@@ -68,9 +69,9 @@ def run(folder: Path, test: str, attach: str, build: Path, timeout_s: float, sto
             "MPS_SELFTEST_LOG": str(log),
             "MPS_SELFTEST_ATTACH": attach,
         }
-        words = [*NAMESPACES, "bash", "-c", PREPARE, "selftest", str(scripts / "mptcp"), test]
+        line = [*NAMESPACES, "bash", "-c", PREPARE, "selftest", str(scripts / "mptcp"), *words]
         with subprocess.Popen(
-            words, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            line, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as process:
             complaint = _wait(process, timeout_s, stop)
         status = log / "status"

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,24 @@ def worse(before: Report, after: Report) -> list[str]:
     if before.status == 0 and after.status not in (0, None) and not found:
         found.append(f"exit status {after.status}, although every subtest passed")
     return found
+
+
+def better(first: Report, second: Report) -> Report:
+    """Of a run and what of it was run once more: what passed in one has passed."""
+    subtests = dict(first.subtests)
+    for name, verdict in second.subtests.items():
+        if subtests.get(name) != "ok":
+            subtests[name] = verdict
+    status = first.status if second.status is None else second.status
+    return Report(subtests, status, {**first.checks, **second.checks})
+
+
+def words_for(test: str, lines: Sequence[str]) -> list[str]:
+    """What a script takes to run only the subtests of these lines of worse(); nothing if all of it has to run."""
+    found = [re.fullmatch(rf"{test}: (.*?)(?: \(\d+\))?: (?:not ok|skip|absent)", line) for line in lines]
+    if test != "mptcp_join":  # the only one that takes names
+        return []
+    return list(dict.fromkeys(match[1] for match in found if match)) if all(found) else []
 
 
 def _compile(folder: Path) -> None:

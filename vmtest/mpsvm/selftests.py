@@ -259,26 +259,29 @@ class Selftests:
         self.failures: list[str] = []
         self.skips: list[str] = []
 
-    def run_one(self, task: Task, again: bool = False) -> Run:
+    def run_one(self, task: Task) -> Run:
         """One script's result, run or kept from before, and a line about it. Raises VmError if the VM cannot be prepared."""
-        words = script(task.test, task.setup)
-        if self._options.here:
-            words = f"here, Linux {os.uname().release}: {task.setup.attach}"
-        kept = Kept(task, self._options.seed, words, self._build / "bin" / "mpsched")
-        run = None if self._options.fresh or again else kept.read()
+        kept = self._kept(task)
+        run = None if self._options.fresh else kept.read()
         if run is None:
-            run = self._run_here(task) if self._options.here else self._boot(task, words)
+            run = self._run_here(task) if self._options.here else self._boot(task)
             kept.write(run)
         self._tell(task, run)
         return run
 
-    def _boot(self, task: Task, words: str) -> Run:
+    def _kept(self, task: Task) -> Kept:
+        words = script(task.test, task.setup)
+        if self._options.here:
+            words = f"here, Linux {os.uname().release}: {task.setup.attach}"
+        return Kept(task, self._options.seed, words, self._build / "bin" / "mpsched")
+
+    def _boot(self, task: Task) -> Run:
         """Runs one script in a VM."""
         wanted = [extra for extra in guest.built(self._build) if extra.name.endswith("/bin/mpsched")]
         wrapper = guest.Extra(guest.HERE / "guest" / "selftest-ip.sh", "/usr/local/bin/ip")
         job = runner.Job(
             kernel=task.kernel,
-            words=[words],
+            words=[script(task.test, task.setup)],
             seed=self._options.seed,
             memory_mib=1536,
             timeout_s=self._options.timeout,
@@ -298,23 +301,34 @@ class Selftests:
             run.trouble.append(f"vmtest status {result.verdict.status}: {'; '.join(result.verdict.messages[:2])}")
         return run
 
-    def _run_here(self, task: Task) -> Run:
-        """Runs one script on this machine's kernel."""
+    def _run_here(self, task: Task, only: Sequence[str] = ()) -> Run:
+        """Runs one script on this machine's kernel, or those of its subtests that are named."""
         started = time.monotonic()
-        outcome = here.run(task.folder, task.test, task.setup.attach, self._build, self._options.timeout, self._stop)
-        (self._logs / _log_name(task)).write_bytes(outcome.output)
+        words = (task.test, *only)
+        outcome = here.run(task.folder, words, task.setup.attach, self._build, self._options.timeout, self._stop)
+        log = self._logs / _log_name(task)
+        (log.with_suffix(".again.log") if only else log).write_bytes(outcome.output)
         return _read_run(task.test, outcome, started)
 
+    def _excuse(self, task: Task, run: Run, line: str) -> Difference | None:
+        """What excuses something that got worse."""
+        name = line.rpartition(": ")[0]
+        failed = run.report.checks.get(name, ())
+        return next((d for d in self._differences if d.excuses(task.kernel.name, task.setup, name, failed)), None)
+
     def _worse(self, task: Task, before: Run, run: Run) -> list[str]:
-        """What got worse; in real time a script with such a thing is run once more, and what is worse in both counts."""
+        """What got worse. In real time what has no excuse is run once more, and counts if it is worse then, too."""
         worse = kselftest.worse(before.report, run.report)
-        if not worse or not self._options.here:
+        unexcused = [line for line in worse if not self._excuse(task, run, line)]
+        if not unexcused or not self._options.here:
             return worse
         self._total += 1
-        second = self.run_one(task, again=True)
+        second = self._run_here(task, kselftest.words_for(task.test, unexcused))
+        self._tell(task, second)
         run.trouble += second.trouble
-        worse_again = kselftest.worse(before.report, second.report)
-        return [line for line in worse if line in worse_again]
+        run.report = kselftest.better(run.report, second.report)
+        self._kept(task).write(run)
+        return kselftest.worse(before.report, run.report)
 
     def _tell(self, task: Task, run: Run) -> None:
         verdicts = list(run.report.subtests.values())
@@ -343,9 +357,7 @@ class Selftests:
         if not met and test not in WITHOUT_TRAFFIC:
             self.failures.append(f"{where}: mpsched met no connection, so this says nothing")
         for line in worse:
-            name = line.rpartition(": ")[0]
-            failed = after.report.checks.get(name, ())
-            excuse = next((d for d in self._differences if d.excuses(kernel.name, setup, name, failed)), None)
+            excuse = self._excuse(task, after, line)
             if excuse:
                 self.skips.append(f"{where}: {line}: {excuse.rule.reason}")
             else:

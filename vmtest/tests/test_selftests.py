@@ -7,7 +7,7 @@ import io
 import os
 import tempfile
 import unittest
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -129,22 +129,45 @@ class Runs(unittest.TestCase):
             self.assertEqual("2 passed, 0 failed, 0 skipped", self.run_selftests("--fresh", test=test)[1][-1])
 
     def test_on_this_machine_what_got_worse_is_run_once_more_and_fails_if_it_is_worse_again(self) -> None:
-        for worse_runs, expected in ((1, "1 passed, 0 failed, 0 skipped"), (2, "1 passed, 1 failed, 0 skipped")):
-            attached: list[str] = []
+        for worse_runs, expected in ((1, "2 passed, 0 failed, 0 skipped"), (2, "1 passed, 1 failed, 0 skipped")):
+            attached: list[list[str]] = []
 
-            def run(_: Path, __: str, attach: str, *___: Any) -> here.Outcome:
-                attached.extend([attach] if attach else [])
-                bad = attach and len(attached) <= worse_runs
-                return here.Outcome(f"ok 1 - a\n{'not ok' if bad else 'ok'} 2 - b\n".encode(), b"", self.stats, 1 if bad else 0)
+            def run(_: Path, words: Sequence[str], attach: str, *___: Any) -> here.Outcome:
+                attached.extend([[*words, attach]] if attach else [])
+                bad = bool(attach) and len(attached) <= worse_runs
+                first = b"" if words[1:] else b"ok 1 - mptcp_join: a\n"
+                second = f"{'not ok' if bad else 'ok'} 2 - mptcp_join: b with (brackets)\n".encode()
+                return here.Outcome(first + second, b"", self.stats, int(bad))
 
             with mock.patch.object(here, "run", run), mock.patch.object(here, "check"):
                 self.assertEqual(expected, self.run_selftests("--here", "--jobs", "1", "--fresh")[1][-1])
-                self.assertEqual(["--policy auto --mode tc"] * 2, attached)
+                options = "--policy auto --mode tc"
+                self.assertEqual([["mptcp_join", options], ["mptcp_join", "b with (brackets)", options]], attached)
                 if worse_runs == 1:
-                    # The second one is kept, and is no worse.
-                    self.assertEqual("2 passed, 0 failed, 0 skipped", self.run_selftests("--here")[1][-1])
+                    # What passed then is kept.
+                    self.assertEqual(expected, self.run_selftests("--here")[1][-1])
                     self.assertEqual(2, len(attached))
             self.assertEqual([], self.booted)
+
+    def test_what_is_excused_is_not_run_again(self) -> None:
+        runs: list[str] = []
+
+        def run(_: Path, __: Sequence[str], attach: str, *___: Any) -> here.Outcome:
+            runs.append(attach)
+            output = f"{'not ok' if attach else 'ok'} 1 - mptcp_join: a\n"
+            return here.Outcome(output.encode(), b"", self.stats, int(bool(attach)))
+
+        differences = self.folder / "differences.toml"
+        differences.write_text('[[differs]]\ntest = "mptcp_join: a"\nreason = "known"\n')
+        with mock.patch.object(here, "run", run), mock.patch.object(here, "check"):
+            self.run_selftests("--here", "--jobs", "1", "--differences", str(differences))
+        self.assertEqual(2, len(runs))
+
+    def test_only_some_can_be_run_again(self) -> None:
+        lines = ["mptcp_join: a b: not ok", "mptcp_join: c (2): absent"]
+        self.assertEqual(["a b", "c"], kselftest.words_for("mptcp_join", lines))
+        self.assertEqual([], kselftest.words_for("mptcp_join", ["did not end", *lines]))
+        self.assertEqual([], kselftest.words_for("simult_flows", ["simult_flows: a: not ok"]))
 
     def test_another_build_is_run_and_compared_with_what_was_kept_without_mpsched(self) -> None:
         self.run_selftests()
