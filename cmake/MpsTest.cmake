@@ -12,6 +12,14 @@
 include_guard(GLOBAL)
 enable_testing()
 
+# Assertion macros are most of the code and none of the time: optimising them doubled the build. The C library's checks need
+# an optimiser.
+function(mps_compile_as_test name)
+    if(CMAKE_BUILD_TYPE STREQUAL "Release")
+        target_compile_options(${name} PRIVATE -O0 -U_FORTIFY_SOURCE)
+    endif()
+endfunction()
+
 function(mps_add_test name)
     cmake_parse_arguments(PARSE_ARGV 1 ARG "OPTIMISED;BESIDE" "TIER;TIMEOUT" "SOURCES;LIBS")
     if(NOT ARG_SOURCES OR ARG_UNPARSED_ARGUMENTS)
@@ -37,10 +45,9 @@ function(mps_add_test name)
     add_executable(${name} ${ARG_SOURCES})
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin/tests")
     target_link_libraries(${name} PRIVATE ${ARG_LIBS} mps_test_main)
-    # Assertion macros are most of the code and none of the time: optimising them doubled the build. The C library's checks
-    # need an optimiser.
-    if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT ARG_OPTIMISED)
-        target_compile_options(${name} PRIVATE -O0 -U_FORTIFY_SOURCE)
+    if(NOT ARG_OPTIMISED)
+        mps_compile_as_test(${name})
+        mps_precompile_like(${name} mps_test_headers)
     endif()
     add_test(NAME ${name} COMMAND ${name})
     set(alone "")

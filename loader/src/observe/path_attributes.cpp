@@ -62,7 +62,7 @@ Result<std::uint64_t> parse_rate(const Setting &setting) {
     std::string number = setting.value;
     for (const std::string_view unit : {"bit/s", "bps", "bit"})
         if (number.ends_with(unit)) {
-            number.resize(number.size() - unit.size());
+            number.erase(number.size() - unit.size());
             break;
         }
     const auto value = parse_amount(number, Unit{});
