@@ -2,6 +2,8 @@
 
 #include "codec/capture.hpp"
 
+#include "base/try.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -82,8 +84,7 @@ bool CaptureReader::fill(std::vector<std::uint8_t> &to, std::size_t size) {
 
 std::expected<CaptureReader, CaptureError> CaptureReader::open(ReadSome read) {
     CaptureReader reader(std::move(read));
-    if (auto done = reader.begin(); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(reader.begin());
     return reader;
 }
 

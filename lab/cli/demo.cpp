@@ -15,6 +15,7 @@
 #include <mpsched/lab/network.hpp>
 #include <mpsched/lab/transfer.hpp>
 
+#include "base/try.hpp"
 #include "demo_page.hpp"
 #include "display.hpp"
 #include "run.hpp"
@@ -158,22 +159,14 @@ Result<Stage> Stage::create() {
     Namespace::sweep_stale();
     auto network = Network::create(
         {.paths = {{.name = "dsl", .rate_mbit = path_mbit}, {.name = "lte", .rate_mbit = path_mbit}}});
-    if (!network) {
-        return std::unexpected(network.error());
-    }
+    MPS_TRY(network);
     auto server = Server::start(network->b());
-    if (!server) {
-        return std::unexpected(server.error());
-    }
+    MPS_TRY(server);
     auto sampler = ThroughputSampler::start(network->a(), network->devices(), 50ms);
-    if (!sampler) {
-        return std::unexpected(sampler.error());
-    }
+    MPS_TRY(sampler);
     auto transfer =
         Transfer::start(network->a(), {.address = network->server_address(), .port = server->port()});
-    if (!transfer) {
-        return std::unexpected(transfer.error());
-    }
+    MPS_TRY(transfer);
     if (!transfer->wait_for_subflows(network->path_count())) {
         transfer->abort();
         const auto result = transfer->wait();
@@ -208,9 +201,7 @@ Result<void> Demo::mpsched(std::vector<std::string> arguments) {
         });
     }
     auto process = Process::start(argv);
-    if (!process) {
-        return std::unexpected(process.error());
-    }
+    MPS_TRY(process);
     // Also after a signal: a command that began is not killed half way.
     for (auto waited = 0ms; waited < command_timeout; waited += tick_time) {
         auto result = process->wait(tick_time);
@@ -376,9 +367,7 @@ Result<void> Demo::run() {
     std::optional<DemoPage> page;
     if (options_.web) {
         auto started = DemoPage::start(stage_.network.a().name());
-        if (!started) {
-            return std::unexpected(started.error());
-        }
+        MPS_TRY(started);
         page.emplace(std::move(*started));
         display_.line(fmt::format("The page, for a browser on this machine:\n{}", page->url()));
     }

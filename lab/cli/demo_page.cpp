@@ -20,6 +20,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/try.hpp"
 #include "run.hpp"
 
 namespace mps::lab::cli {
@@ -118,9 +119,7 @@ Result<DemoPage> DemoPage::start(const std::string &netns) {
         return os_error("use", binary, errno, "the page is served by mpschedd: ./run build");
     }
     const auto folder = make_folder();
-    if (!folder) {
-        return std::unexpected(folder.error());
-    }
+    MPS_TRY(folder);
     auto process = Process::start({binary, "--netns", netns, "--state", *folder + "/state"},
                                   {.environment = environment(*folder)});
     if (!process) {

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include "base/try.hpp"
+
 #include <mpsched/lab/counters.hpp>
 
 #include <algorithm>
@@ -94,9 +96,7 @@ Result<Counters> read_counters(const Namespace &ns) {
     return ns.run([]() -> Result<Counters> {
         Counters counters;
         auto devices = read_devices();
-        if (!devices) {
-            return std::unexpected(devices.error());
-        }
+        MPS_TRY(devices);
         counters.devices = std::move(*devices);
         for (const auto *file : {"snmp", "netstat"}) {
             if (auto read = read_mib(std::string(proc_net) + file, counters.mib); !read) {
@@ -154,9 +154,7 @@ struct ThroughputSampler::Impl {
     // A device that has gone keeps its last value: the series stays cumulative.
     Result<ThroughputPoint> read_point(const ThroughputPoint *last) const {
         auto counters = read_devices();
-        if (!counters) {
-            return std::unexpected(counters.error());
-        }
+        MPS_TRY(counters);
         ThroughputPoint point;
         point.at_s = now_s();
         for (std::size_t i = 0; i < devices.size(); ++i) {
@@ -205,14 +203,10 @@ Result<ThroughputSampler> ThroughputSampler::start(const Namespace &ns, std::vec
     impl->devices = std::move(devices);
     impl->began = std::chrono::steady_clock::now();
     auto first = ns.run([&] { return impl->read_point(nullptr); });
-    if (!first) {
-        return std::unexpected(first.error());
-    }
+    MPS_TRY(first);
     impl->points.push_back(std::move(*first));
     auto thread = ns.start_thread([raw = impl.get(), interval] { raw->run(interval); });
-    if (!thread) {
-        return std::unexpected(thread.error());
-    }
+    MPS_TRY(thread);
     impl->thread = std::move(*thread);
     return ThroughputSampler(std::move(impl));
 }

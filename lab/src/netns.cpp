@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include "base/try.hpp"
+
 #include <mpsched/lab/netns.hpp>
 
 #include <cerrno>
@@ -175,9 +177,7 @@ Result<void> Namespace::batch(std::vector<std::string> tool, std::string_view li
     options.netns_fd = fd();
     tool.insert(tool.end(), {"-batch", "-"});
     auto result = run_process(std::move(tool), std::move(options));
-    if (!result) {
-        return std::unexpected(result.error());
-    }
+    MPS_TRY(result);
     if (result->ok()) {
         return {};
     }

@@ -18,6 +18,7 @@
 
 #include "base/child.hpp"
 #include "base/fd.hpp"
+#include "base/try.hpp"
 
 namespace mps::lab {
 namespace {
@@ -185,9 +186,7 @@ Result<Process> Process::start(std::vector<std::string> argv, ProcessOptions opt
     impl->name = argv[0];
     impl->input = std::move(options.input);
     auto pipes = Pipes::make(!impl->input.empty());
-    if (!pipes) {
-        return std::unexpected(pipes.error());
-    }
+    MPS_TRY(pipes);
     impl->ended = Fd(::eventfd(0, EFD_CLOEXEC));
     if (!impl->ended) {
         return os_error("start", argv[0], errno);
@@ -240,9 +239,7 @@ Result<ProcessResult> run_process(std::vector<std::string> argv, ProcessOptions 
     const auto timeout = options.timeout;
     const auto typed = shell_words(argv);
     auto process = Process::start(std::move(argv), std::move(options));
-    if (!process) {
-        return std::unexpected(process.error());
-    }
+    MPS_TRY(process);
     auto result = process->wait(timeout);
     if (!result) {
         return fail(fmt::format("`{}` did not end within {:.1f} s and was killed", typed,

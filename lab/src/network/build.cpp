@@ -12,6 +12,7 @@
 
 #include "base/fd.hpp"
 
+#include "base/try.hpp"
 #include "check.hpp"
 #include "names.hpp"
 
@@ -146,19 +147,13 @@ Result<Network> Network::create(NetworkSpec spec) {
         return std::unexpected(good.error());
     }
     auto a = Namespace::create("a");
-    if (!a) {
-        return std::unexpected(a.error());
-    }
+    MPS_TRY(a);
     auto b = Namespace::create("b");
-    if (!b) {
-        return std::unexpected(b.error());
-    }
+    MPS_TRY(b);
     std::optional<Namespace> middle;
     if (spec.shaping == Shaping::middle) {
         auto m = Namespace::create("m");
-        if (!m) {
-            return std::unexpected(m.error());
-        }
+        MPS_TRY(m);
         middle = std::move(*m);
     }
     Network network(std::move(spec), std::move(*a), std::move(*b), std::move(middle));

@@ -11,6 +11,8 @@
 
 #include "names.hpp"
 
+#include "base/try.hpp"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -106,9 +108,7 @@ Result<void> Network::check_netem(std::size_t path, double mbit, double down_mbi
         const auto &ns = middle_ ? *middle_ : host(side);
         const auto device = middle_ ? middle_device(path, other(side)) : spec_.paths.at(path).name;
         auto shown = ns.spawn_checked({"tc", "-j", "qdisc", "show", "dev", device, "root"});
-        if (!shown) {
-            return std::unexpected(shown.error());
-        }
+        MPS_TRY(shown);
         const auto json = nlohmann::json::parse(shown->out, nullptr, false);
         const auto value = [&](const char *pointer) {
             const nlohmann::json::json_pointer where(pointer);
@@ -142,9 +142,7 @@ Result<std::uint64_t> Network::dropped(std::size_t path) const {
         const auto &ns = middle_ ? *middle_ : host(side);
         const auto device = middle_ ? middle_device(path, other(side)) : spec_.paths.at(path).name;
         auto shown = ns.spawn_checked({"tc", "-s", "qdisc", "show", "dev", device, "root"});
-        if (!shown) {
-            return std::unexpected(shown.error());
-        }
+        MPS_TRY(shown);
         constexpr std::string_view label = "(dropped ";
         const auto found = shown->out.find(label);
         if (found == std::string::npos) {
@@ -157,9 +155,7 @@ Result<std::uint64_t> Network::dropped(std::size_t path) const {
 
 Result<bool> netem_available() {
     auto ns = Namespace::create("probe");
-    if (!ns) {
-        return std::unexpected(ns.error());
-    }
+    MPS_TRY(ns);
     auto tried = ns->spawn({"tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"});
     return tried ? Result<bool>(tried->ok()) : Result<bool>(std::unexpected(tried.error()));
 }

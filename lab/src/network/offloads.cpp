@@ -9,6 +9,8 @@
 
 #include "base/fd.hpp"
 
+#include "base/try.hpp"
+
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -59,9 +61,7 @@ Result<void> set_device_offloads(const Namespace &ns, const std::string &device,
                 return std::unexpected(done.error());
             }
             const auto now = ethtool_flag(fd.get(), device, get);
-            if (!now) {
-                return std::unexpected(now.error());
-            }
+            MPS_TRY(now);
             if (*now != *wanted) {
                 return fail(fmt::format("{} of {} stays {}", name, device, *now ? "on" : "off"),
                             "another offload may need it, or it may need another");

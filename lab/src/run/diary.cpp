@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "diary.hpp"
 
+#include "base/try.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
@@ -89,15 +91,11 @@ Result<std::string_view> ProcFile::read() {
 
 Result<Watcher> Watcher::create(const Network &network, bool steered) {
     auto devices = ProcFile::open(network.a(), "dev");
-    if (!devices) {
-        return std::unexpected(devices.error());
-    }
+    MPS_TRY(devices);
     Watcher watcher(network.devices(), std::move(*devices));
     for (const auto *host : {&network.a(), &network.b()}) {
         auto netstat = ProcFile::open(*host, "netstat");
-        if (!netstat) {
-            return std::unexpected(netstat.error());
-        }
+        MPS_TRY(netstat);
         // Without mpsched nobody writes MP_PRIO.
         if (steered) {
             watcher.netstat_.push_back(std::move(*netstat));
@@ -138,17 +136,13 @@ Watcher::Watcher(std::vector<std::string> names, ProcFile devices)
 Result<void> Watcher::look_coarse(double at_s, Diary &diary) {
     Coarse coarse{.at_s = at_s, .paths = {}};
     const auto devices = devices_.read();
-    if (!devices) {
-        return std::unexpected(devices.error());
-    }
+    MPS_TRY(devices);
     for (const auto &name : names_) {
         coarse.paths.push_back(path_bytes(*devices, name));
     }
     for (auto &file : netstat_) {
         const auto netstat = file.read();
-        if (!netstat) {
-            return std::unexpected(netstat.error());
-        }
+        MPS_TRY(netstat);
         coarse.prio += prio_received(*netstat);
     }
     diary.coarse.push_back(std::move(coarse));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "director.hpp"
 
+#include "base/try.hpp"
+
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -123,9 +125,7 @@ Result<void> Director::apply(const Change &change) {
     }
     if (to.link_down != now.link_down) {
         auto proof = set_link(change);
-        if (!proof) {
-            return std::unexpected(proof.error());
-        }
+        MPS_TRY(proof);
         event.proof = std::move(*proof);
     }
     now = to;
@@ -150,9 +150,7 @@ Result<void> Director::shape(const Change &change) {
 /// For the event that is recorded next.
 Result<void> Director::open_hole(std::size_t path) {
     const auto dropped = network_.dropped(path);
-    if (!dropped) {
-        return std::unexpected(dropped.error());
-    }
+    MPS_TRY(dropped);
     holes_[path] = {.event = events_.size(), .dropped_before = *dropped, .open = true};
     return {};
 }
@@ -164,9 +162,7 @@ Result<std::string> Director::set_link(const Change &change) {
         return std::unexpected(done.error());
     }
     auto carrier = has_carrier(change.path);
-    if (!carrier) {
-        return std::unexpected(carrier.error());
-    }
+    MPS_TRY(carrier);
     if (*carrier == down) {
         return fail(fmt::format("the change \"{}\" had no effect: the server {} a carrier", change.text,
                                 *carrier ? "still has" : "does not have"));
@@ -178,9 +174,7 @@ Result<bool> Director::has_carrier(std::size_t path) const {
     // The other end learns of it a moment later.
     std::this_thread::sleep_for(2ms);
     auto shown = network_.b().spawn_checked({"ip", "-o", "link", "show", "dev", scenario_.paths[path].name});
-    if (!shown) {
-        return std::unexpected(shown.error());
-    }
+    MPS_TRY(shown);
     return shown->out.find("LOWER_UP") != std::string::npos;
 }
 
@@ -191,9 +185,7 @@ Result<void> Director::close_hole(std::size_t path, double at_s) {
     }
     hole.open = false;
     const auto dropped = network_.dropped(path);
-    if (!dropped) {
-        return std::unexpected(dropped.error());
-    }
+    MPS_TRY(dropped);
     auto &event = events_[hole.event];
     if (*dropped <= hole.dropped_before) {
         return fail(

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "policy.hpp"
 
+#include "base/try.hpp"
+
 #include <cerrno>
 #include <chrono>
 #include <string_view>
@@ -24,9 +26,7 @@ bool is_policy_file(const std::string &text) { return text.contains('/') || text
 Result<void> read_object(Policy &policy, const RunOptions &options) {
     auto shown = run_checked({options.mpsched, "policy", "show", options.policy, "--json"},
                              {.timeout = command_timeout});
-    if (!shown) {
-        return std::unexpected(shown.error());
-    }
+    MPS_TRY(shown);
     const auto json = Json::parse(shown->out, nullptr, false);
     if (!json.is_array() || json.empty() || !json[0].contains("name") || !json[0].contains("sha256")) {
         return fail(fmt::format("mpsched policy show {} --json tells no name", options.policy));
@@ -55,9 +55,7 @@ Result<Policy> read_policy(const Scenario &scenario, const RunOptions &options) 
     Policy policy{.name = options.policy, .alone = {}, .params = options.params, .steered = {}};
     if (options.policy.starts_with(alone_prefix)) {
         const auto alone = path_alone(scenario, options.policy.substr(alone_prefix.size()));
-        if (!alone) {
-            return std::unexpected(alone.error());
-        }
+        MPS_TRY(alone);
         policy.kind = "alone";
         policy.alone = *alone;
     } else if (options.policy != "default") {

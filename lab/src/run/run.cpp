@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "../traffic/workload/workload.hpp"
+#include "base/try.hpp"
 #include "diary.hpp"
 #include "director.hpp"
 #include "document.hpp"
@@ -26,9 +27,7 @@ Result<void> check_kernel(const Scenario &scenario) {
         return available;
     }
     const auto netem = netem_available();
-    if (!netem) {
-        return std::unexpected(netem.error());
-    }
+    MPS_TRY(netem);
     if (!*netem) {
         return fail("this kernel has no netem, so it has no delays and losses",
                     fmt::format("\"./run lab {}\" runs the scenario in a VM", scenario.name()),
@@ -64,9 +63,7 @@ Result<std::vector<Steering>> steer(const Network &network, const Scenario &scen
     for (const auto &name : policy.steered) {
         auto steering = Steering::start(name == "client" ? network.a() : network.b(), name, scenario, options,
                                         policy.params);
-        if (!steering) {
-            return std::unexpected(steering.error());
-        }
+        MPS_TRY(steering);
         steerings.push_back(std::move(*steering));
     }
     return steerings;
@@ -84,9 +81,7 @@ Result<std::vector<std::uint64_t>> drops_of(const Network &network) {
     std::vector<std::uint64_t> drops;
     for (std::size_t path = 0; path < network.path_count(); ++path) {
         const auto dropped = network.dropped(path);
-        if (!dropped) {
-            return std::unexpected(dropped.error());
-        }
+        MPS_TRY(dropped);
         drops.push_back(*dropped);
     }
     return drops;
@@ -94,21 +89,13 @@ Result<std::vector<std::uint64_t>> drops_of(const Network &network) {
 
 Result<Sums> read_sums(const Network &network, const std::vector<Steering> &steerings) {
     auto client = read_counters(network.a());
-    if (!client) {
-        return std::unexpected(client.error());
-    }
+    MPS_TRY(client);
     auto server = read_counters(network.b());
-    if (!server) {
-        return std::unexpected(server.error());
-    }
+    MPS_TRY(server);
     auto drops = drops_of(network);
-    if (!drops) {
-        return std::unexpected(drops.error());
-    }
+    MPS_TRY(drops);
     const auto counts = sum_counts(steerings);
-    if (!counts) {
-        return std::unexpected(counts.error());
-    }
+    MPS_TRY(counts);
     return Sums{std::move(*drops), *counts, std::move(*client), std::move(*server)};
 }
 
@@ -124,29 +111,19 @@ struct Course {
 Result<Course> run_workload(Network &network, const Scenario &scenario, const Plan &plan, bool steered,
                             WorkloadRun &workload) {
     auto watcher = Watcher::create(network, steered);
-    if (!watcher) {
-        return std::unexpected(watcher.error());
-    }
+    MPS_TRY(watcher);
     Director director(network, scenario, plan.used);
     const auto began = workload.begin();
     director.start(began);
     auto diary = watcher->keep_diary(workload, began, scenario.workload.look_ms);
-    if (!diary) {
-        return std::unexpected(diary.error());
-    }
+    MPS_TRY(diary);
     const auto proven = director.stop_with_proof();
     auto result = workload.wait();
-    if (!result) {
-        return std::unexpected(result.error());
-    }
-    if (!proven) {
-        return std::unexpected(proven.error());
-    }
+    MPS_TRY(result);
+    MPS_TRY(proven);
     const auto reinjected = workload.reinjected_bytes();
     auto events = director.finish(result->seconds);
-    if (!events) {
-        return std::unexpected(events.error());
-    }
+    MPS_TRY(events);
     return Course{std::move(*result), std::move(*diary), std::move(*events), reinjected};
 }
 
@@ -173,39 +150,25 @@ Harvest harvest(const Scenario &scenario, const Policy &policy, const WorkloadRu
 
 Result<Json> run_scenario(const Scenario &scenario, const RunOptions &options) {
     const auto policy = read_policy(scenario, options);
-    if (!policy) {
-        return std::unexpected(policy.error());
-    }
+    MPS_TRY(policy);
     if (auto fit = check_kernel(scenario); !fit) {
         return std::unexpected(fit.error());
     }
     const auto planned = plan(scenario, *policy);
     auto network = Network::create(planned.network);
-    if (!network) {
-        return std::unexpected(network.error());
-    }
+    MPS_TRY(network);
     const auto steerings = steer(*network, scenario, *policy, options);
-    if (!steerings) {
-        return std::unexpected(steerings.error());
-    }
+    MPS_TRY(steerings);
     const bool chosen = scenario.by_application && !steerings->empty();
     auto workload = WorkloadRun::prepare(*network, scenario, planned.subflows, options.seed,
                                          chosen ? policy->name : std::string());
-    if (!workload) {
-        return std::unexpected(workload.error());
-    }
+    MPS_TRY(workload);
     const auto before = read_sums(*network, *steerings);
-    if (!before) {
-        return std::unexpected(before.error());
-    }
+    MPS_TRY(before);
     auto course = run_workload(*network, scenario, planned, !steerings->empty(), *workload);
-    if (!course) {
-        return std::unexpected(course.error());
-    }
+    MPS_TRY(course);
     auto after = read_sums(*network, *steerings);
-    if (!after) {
-        return std::unexpected(after.error());
-    }
+    MPS_TRY(after);
     return document(harvest(scenario, *policy, *workload, std::move(*course), *before, std::move(*after)),
                     *network, options.seed);
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "steering.hpp"
 
+#include "base/try.hpp"
+
 #include <chrono>
 #include <fstream>
 #include <utility>
@@ -60,9 +62,7 @@ Result<Steering> Steering::start(const Namespace &host, const std::string &name,
     }
     if (scenario.follow) {
         auto follower = host.start(steering.command({"attach", "--follow"}));
-        if (!follower) {
-            return std::unexpected(follower.error());
-        }
+        MPS_TRY(follower);
         steering.follower_ = std::move(*follower);
     }
     return steering;
@@ -92,9 +92,7 @@ Steering::~Steering() {
 
 Result<Steering::Counts> Steering::counts() const {
     auto stats = run({"stats", "--json"});
-    if (!stats) {
-        return std::unexpected(stats.error());
-    }
+    MPS_TRY(stats);
     const auto json = Json::parse(stats->out, nullptr, false);
     if (!json.is_object() || !json.contains("inserted") || !json.contains("wake_landed")) {
         return fail("mpsched stats --json has no \"inserted\" or \"wake_landed\"");

@@ -13,6 +13,7 @@
 #include <fmt/ranges.h>
 
 #include "base/files.hpp"
+#include "base/try.hpp"
 #include "changes.hpp"
 
 namespace mps::lab {
@@ -160,9 +161,7 @@ const Trace::Step &at(const Trace &trace, double time_s) {
 
 Result<Trace> parse_trace(std::string_view text, double bin_s) {
     auto rows = read_rows(text);
-    if (!rows) {
-        return std::unexpected(rows.error());
-    }
+    MPS_TRY(rows);
     return rows->front().values.size() == 1 ? from_opportunities(*rows, bin_s) : from_rates(*rows);
 }
 

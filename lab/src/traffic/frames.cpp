@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "frames.hpp"
 
+#include "base/try.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -70,9 +72,7 @@ Result<Received> receive_contents(Stream &stream, std::uint64_t seed, bool verif
     Received received;
     for (;;) {
         auto length = stream.receive_value<std::uint32_t>();
-        if (!length) {
-            return std::unexpected(length.error());
-        }
+        MPS_TRY(length);
         if (*length == 0) {
             break;
         }
@@ -98,9 +98,7 @@ Result<Received> receive_contents(Stream &stream, std::uint64_t seed, bool verif
         progress += *length;
     }
     auto trailer = stream.receive_value<Trailer>();
-    if (!trailer) {
-        return std::unexpected(trailer.error());
-    }
+    MPS_TRY(trailer);
     received.complete = trailer->bytes == received.bytes;
     received.verified = verify && received.complete && trailer->sha256 == hash.finish();
     return received;

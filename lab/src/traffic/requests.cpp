@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "requests.hpp"
 
+#include "base/try.hpp"
+
 #include <cerrno>
 #include <cstring>
 #include <span>
@@ -30,9 +32,7 @@ Result<bool> receive_request(Stream &stream, std::vector<std::uint8_t> &request)
         return std::unexpected(readable.error());
     }
     const auto length = stream.receive_value<std::uint32_t>();
-    if (!length) {
-        return std::unexpected(length.error());
-    }
+    MPS_TRY(length);
     if (*length == 0) {
         return false;
     }
@@ -52,9 +52,7 @@ Result<bool> receive_request(Stream &stream, std::vector<std::uint8_t> &request)
 
 Result<void> receive_answer(Stream &stream, std::vector<std::uint8_t> &answer) {
     const auto length = stream.receive_value<std::uint32_t>();
-    if (!length) {
-        return std::unexpected(length.error());
-    }
+    MPS_TRY(length);
     if (*length != answer.size()) {
         return fail(fmt::format("an answer of {} bytes arrived instead of {}", *length, answer.size()), "",
                     EBADMSG);
@@ -74,9 +72,7 @@ Result<void> serve_requests(Stream &stream, const Hello &hello, ServedConnection
     std::uint64_t sent = 0;
     for (;;) {
         const auto more = receive_request(stream, request);
-        if (!more) {
-            return std::unexpected(more.error());
-        }
+        MPS_TRY(more);
         if (!*more) {
             break;
         }
@@ -90,9 +86,7 @@ Result<void> serve_requests(Stream &stream, const Hello &hello, ServedConnection
         }
     }
     const auto trailer = stream.receive_value<Trailer>();
-    if (!trailer) {
-        return std::unexpected(trailer.error());
-    }
+    MPS_TRY(trailer);
     served.verified = trailer->bytes == served.bytes && trailer->sha256 == received_hash.finish();
     if (auto done = stream.send_value(Verdict{.magic = verdict_magic,
                                               .same = served.verified ? 1U : 0U,

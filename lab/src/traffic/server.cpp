@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "acceptor.hpp"
+#include "base/try.hpp"
 #include "frames.hpp"
 #include "requests.hpp"
 
@@ -36,9 +37,7 @@ struct Server::Impl {
                 spec.family, spec.port,
                 {.protocol = spec.protocol, .congestion_control = ns.socket_congestion_control()});
         });
-        if (!fd) {
-            return std::unexpected(fd.error());
-        }
+        MPS_TRY(fd);
         port = port_of(fd->get(), ::getsockname);
         acceptor.start(std::move(*fd),
                        [this](int client, const SocketAddress &peer) { serve(client, peer.text()); });
@@ -65,9 +64,7 @@ struct Server::Impl {
 
     Result<void> serve_stream(Stream &stream, ServedConnection &served) {
         auto hello = stream.receive_value<Hello>();
-        if (!hello) {
-            return std::unexpected(hello.error());
-        }
+        MPS_TRY(hello);
         if (hello->magic != hello_magic) {
             return fail("a connection did not start with our greeting", "", EBADMSG);
         }
@@ -77,9 +74,7 @@ struct Server::Impl {
         case Mode::upload: {
             auto received = receive_contents(stream, hello->seed, verify, progress);
             served.bytes = progress;
-            if (!received) {
-                return std::unexpected(received.error());
-            }
+            MPS_TRY(received);
             served.verified = received->verified;
             return stream.send_value(Verdict{
                 .magic = verdict_magic,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "stream.hpp"
 
+#include "base/try.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <thread>
@@ -76,9 +78,7 @@ Result<void> Stream::send(std::span<const std::uint8_t> data) {
     while (!data.empty()) {
         iovec piece{const_cast<std::uint8_t *>(data.data()), data.size()};
         const auto sent = send_some({&piece, 1});
-        if (!sent) {
-            return std::unexpected(sent.error());
-        }
+        MPS_TRY(sent);
         data = data.subspan(*sent);
     }
     return {};
@@ -105,9 +105,7 @@ Result<std::size_t> Stream::receive_some(std::span<std::uint8_t> into) {
 Result<void> Stream::receive(std::span<std::uint8_t> into) {
     while (!into.empty()) {
         const auto got = receive_some(into);
-        if (!got) {
-            return std::unexpected(got.error());
-        }
+        MPS_TRY(got);
         if (*got == 0) {
             return fail("the peer closed a connection before its end", "", ECONNABORTED);
         }

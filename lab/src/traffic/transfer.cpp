@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/try.hpp"
 #include "frames.hpp"
 #include "requests.hpp"
 #include "socket.hpp"
@@ -120,9 +121,7 @@ struct Transfer::Impl {
                                                  .congestion_control = congestion_control,
                                                  .send_buffer = spec.send_buffer,
                                                  .receive_buffer = spec.receive_buffer});
-        if (!fd) {
-            return std::unexpected(fd.error());
-        }
+        MPS_TRY(fd);
         if (spec.direction == Direction::requests) {
             set_int(*fd, IPPROTO_TCP, TCP_NODELAY, 1);
         }
@@ -148,9 +147,7 @@ struct Transfer::Impl {
             return {};
         }
         const auto local = make_address(spec.local_address, 0);
-        if (!local) {
-            return std::unexpected(local.error());
-        }
+        MPS_TRY(local);
         if (::bind(fd.get(), local->get(), local->size) != 0) {
             return os_error("bind to", spec.local_address, errno);
         }
@@ -246,9 +243,7 @@ struct Transfer::Impl {
 
     Result<void> take_verdict(ClientConnection &connection, Stream &stream, std::uint64_t sent) {
         auto verdict = stream.receive_value<Verdict>();
-        if (!verdict) {
-            return std::unexpected(verdict.error());
-        }
+        MPS_TRY(verdict);
         if (verdict->magic != verdict_magic) {
             return fail("the server's verdict on the contents arrived damaged", "", EBADMSG);
         }
@@ -271,9 +266,7 @@ struct Transfer::Impl {
     Result<void> upload(ClientConnection &connection, Stream &stream, std::uint64_t seed) {
         auto sent = send_contents(
             stream, seed, spec.verify, spec.bytes, [this] { return should_stop(); }, connection.progress);
-        if (!sent) {
-            return std::unexpected(sent.error());
-        }
+        MPS_TRY(sent);
         return take_verdict(connection, stream, *sent);
     }
 
@@ -295,9 +288,7 @@ struct Transfer::Impl {
         auto &result = connection.result;
         std::lock_guard lock(connection.mutex);
         result.bytes = connection.progress;
-        if (!received) {
-            return std::unexpected(received.error());
-        }
+        MPS_TRY(received);
         result.complete = received->complete;
         result.verified = received->verified;
         result.wrong_bytes = received->wrong_bytes;
@@ -318,16 +309,12 @@ struct Transfer::Impl {
                 std::lock_guard lock(connection.mutex);
                 connection.result.request_seconds.push_back(seconds);
             });
-        if (!asked) {
-            return std::unexpected(asked.error());
-        }
+        MPS_TRY(asked);
         if (auto done = take_verdict(connection, stream, asked->sent); !done) {
             return done;
         }
         const auto trailer = stream.receive_value<Trailer>();
-        if (!trailer) {
-            return std::unexpected(trailer.error());
-        }
+        MPS_TRY(trailer);
         auto &result = connection.result;
         std::lock_guard lock(connection.mutex);
         result.bytes = asked->sent + asked->received;
@@ -354,9 +341,7 @@ Result<Transfer> Transfer::start(const Namespace &ns, TransferSpec spec) {
         return fail("requests and answers have 1 byte to 64 MiB", "", EINVAL);
     }
     auto address = make_address(spec.address, spec.port);
-    if (!address) {
-        return std::unexpected(address.error());
-    }
+    MPS_TRY(address);
     auto impl = std::make_unique<Impl>();
     impl->spec = std::move(spec);
     impl->congestion_control = ns.socket_congestion_control();
@@ -371,9 +356,7 @@ Result<Transfer> Transfer::start(const Namespace &ns, TransferSpec spec) {
             }
         }
     });
-    if (!connected) {
-        return std::unexpected(connected.error());
-    }
+    MPS_TRY(connected);
     if (const auto duration = impl->spec.duration) {
         impl->deadline = Clock::now() + *duration;
     }
@@ -445,9 +428,7 @@ Result<TransferResult> run_transfer(const Network &network, const Server &server
         spec.port = server.port();
     }
     auto transfer = Transfer::start(network.a(), std::move(spec));
-    if (!transfer) {
-        return std::unexpected(transfer.error());
-    }
+    MPS_TRY(transfer);
     return transfer->wait();
 }
 

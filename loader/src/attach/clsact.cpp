@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "common/log.hpp"
 #include "kernel/kernel_objects.hpp"
 
@@ -93,8 +94,7 @@ Result<void> remove_filter(const FilterPlace &place) {
 
 Result<void> remove_clsact(const std::string &path, std::uint32_t ifindex) {
     const auto mark = open_pin(path);
-    if (!mark)
-        return std::unexpected(mark.error());
+    MPS_TRY(mark);
     if (!*mark)
         return {};
     const LibbpfMessages messages;

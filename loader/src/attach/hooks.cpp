@@ -38,8 +38,7 @@ std::uint32_t own_filter(const Pins &pins, const Hook &hook, std::uint32_t ifind
 
 Result<void> update_link(const std::string &path, int program, const std::string &what) {
     const auto link = open_pin(path);
-    if (!link)
-        return std::unexpected(link.error());
+    MPS_TRY(link);
     if (*link && bpf_link_update((*link)->get(), program, nullptr))
         return std::unexpected(system_error(errno, "replacing the program at " + what));
     return {};

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "attach/hooks.hpp"
+#include "base/try.hpp"
 #include "common/log.hpp"
 #include "datapath.skel.h"
 #include "kernel/load_error.hpp"
@@ -72,8 +73,7 @@ struct Expected {
 // There once an interface was attached as a gateway's.
 Result<void> add_gateway(Expected &expected) {
     const auto object = open_gateway();
-    if (!object)
-        return std::unexpected(object.error());
+    MPS_TRY(object);
     bpf_map *map;
     bpf_object__for_each_map(map, object->get()) {
         const std::string name = bpf_map__name(map);
@@ -96,8 +96,7 @@ Result<void> add_gateway(Expected &expected) {
 const Result<Expected> &expected() {
     static const Result<Expected> instance = []() -> Result<Expected> {
         const auto skeleton = open_skeleton();
-        if (!skeleton)
-            return std::unexpected(skeleton.error());
+        MPS_TRY(skeleton);
         Expected result;
         const bpf_object *object = (*skeleton)->obj;
         bpf_map *map;
@@ -111,8 +110,7 @@ const Result<Expected> &expected() {
             result.programs[bpf_program__name(program)] =
                 static_cast<std::uint32_t>(bpf_program__type(program));
         }
-        if (const auto done = add_gateway(result); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(add_gateway(result));
         return result;
     }();
     return instance;
@@ -140,16 +138,14 @@ Result<void> open_program(Pins &pins, const InstallationPaths &paths, const std:
                           std::uint32_t type) {
     const std::string path = paths.program(name);
     auto fd = open_kind(path, ObjectKind::program, "program");
-    if (!fd)
-        return std::unexpected(fd.error());
+    MPS_TRY(fd);
     if (!*fd) {
         if (is_on_demand(name))
             return {};
         return not_ours(path, "it is missing");
     }
     auto info = prog_info((*fd)->get());
-    if (!info)
-        return std::unexpected(info.error());
+    MPS_TRY(info);
     if (info->name != kernel_name(name))
         return not_ours(path, fmt::format("the program's name is '{}'", info->name));
     if (info->type != type)
@@ -243,21 +239,18 @@ std::uint32_t room_of(const Pins &pins) {
 
 Result<Pins> open_pins(const InstallationPaths &paths) {
     const Result<Expected> &contract = expected();
-    if (!contract)
-        return std::unexpected(contract.error());
+    MPS_TRY(contract);
     Pins pins;
     for (const auto &[name, want] : contract->maps) {
         const std::string path = paths.map(name);
         auto fd = open_kind(path, ObjectKind::map, "map");
-        if (!fd)
-            return std::unexpected(fd.error());
+        MPS_TRY(fd);
         if (!*fd && contract->optional.contains(name))
             continue;
         if (!*fd)
             return not_ours(path, "it is missing");
         auto info = map_info((*fd)->get());
-        if (!info)
-            return std::unexpected(info.error());
+        MPS_TRY(info);
         if (info->name != want.kernel_name)
             return not_ours(path, fmt::format("the map's name is '{}'", info->name));
         if (info->type != want.type)
@@ -281,26 +274,22 @@ Result<Pins> open_pins(const InstallationPaths &paths) {
         pins.maps[name] = std::move(**fd);
     }
     for (const auto &[name, type] : contract->programs) {
-        if (auto good = open_program(pins, paths, name, type); !good)
-            return std::unexpected(good.error());
+        MPS_TRY(open_program(pins, paths, name, type));
     }
-    if (auto good = check_that_links_run_pins(pins, paths); !good)
-        return std::unexpected(good.error());
+    MPS_TRY(check_that_links_run_pins(pins, paths));
     return pins;
 }
 
 Result<void> check_contract(const InstallationPaths &paths) {
     const auto pins = open_pins(paths);
-    if (!pins)
-        return std::unexpected(pins.error());
+    MPS_TRY(pins);
     return {};
 }
 
 Result<void> load_data_path(const InstallationPaths &paths, bool rdonly_cast,
                             const std::set<std::string> &wanted, std::uint32_t max_connections) {
     auto skeleton = open_skeleton();
-    if (!skeleton)
-        return std::unexpected(skeleton.error());
+    MPS_TRY(skeleton);
     bpf_object *object = (*skeleton)->obj;
 
     (*skeleton)->rodata->mps_rdonly_cast = rdonly_cast;
@@ -311,8 +300,7 @@ Result<void> load_data_path(const InstallationPaths &paths, bool rdonly_cast,
             return std::unexpected(system_error(-err, "sizing the table of connections"));
     }
     const auto cookie = netns_cookie();
-    if (!cookie)
-        return std::unexpected(cookie.error());
+    MPS_TRY(cookie);
     (*skeleton)->rodata->mps_netns_cookie = *cookie;
     // Only the upper half is ours to choose. 0 would make every unmarked packet a wake.
     std::uint16_t magic = 0;
@@ -368,8 +356,7 @@ Result<void> load_programs(Pins &pins, const std::set<std::string> &names) {
     if (wanted.empty())
         return {};
     auto skeleton = open_skeleton();
-    if (!skeleton)
-        return std::unexpected(skeleton.error());
+    MPS_TRY(skeleton);
     bpf_object *object = (*skeleton)->obj;
     bpf_map *map;
     bpf_object__for_each_map(map, object) {
@@ -384,8 +371,7 @@ Result<void> load_programs(Pins &pins, const std::set<std::string> &names) {
         Fd fd = Fd::duplicate(program ? bpf_program__fd(program) : -1);
         auto info =
             fd ? prog_info(fd.get()) : std::unexpected(system_error(errno, fmt::format("loading {}", name)));
-        if (!info)
-            return std::unexpected(info.error());
+        MPS_TRY(info);
         pins.program_infos[name] = std::move(*info);
         pins.programs[name] = std::move(fd);
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "pins/live_config.hpp"
 
+#include "base/try.hpp"
+
 #include <algorithm>
 #include <cstring>
 #include <ctime>
@@ -34,15 +36,13 @@ Result<LiveConfig> LiveConfig::open(const Pins &pins) {
 
 Result<mps_config> LiveConfig::read() const {
     auto value = read_value<mps_config>(fd_, 0);
-    if (!value)
-        return std::unexpected(value.error());
+    MPS_TRY(value);
     return value->value_or(mps_config{});
 }
 
 Result<void> LiveConfig::update(const std::function<void(mps_config &)> &change) {
     auto wanted = read();
-    if (!wanted)
-        return std::unexpected(wanted.error());
+    MPS_TRY(wanted);
     change(*wanted);
     if (mapped_) {
         auto *live = static_cast<mps_config *>(mapped_.data());
@@ -61,8 +61,7 @@ Result<void> LiveConfig::update(const std::function<void(mps_config &)> &change)
         return done;
     }
     auto now = read();
-    if (!now)
-        return std::unexpected(now.error());
+    MPS_TRY(now);
     // Not ours to change.
     now->paths_down = wanted->paths_down;
     now->down_ns = wanted->down_ns;
@@ -81,8 +80,7 @@ Result<void> LiveConfig::set_paths_down(std::uint64_t paths, std::uint64_t now_n
         return {};
     }
     auto wanted = read();
-    if (!wanted)
-        return std::unexpected(wanted.error());
+    MPS_TRY(wanted);
     wanted->paths_down = paths;
     wanted->down_ns = now_ns;
     return write_value(fd_, 0, *wanted, MPS_MAP_CONFIG);
@@ -90,8 +88,7 @@ Result<void> LiveConfig::set_paths_down(std::uint64_t paths, std::uint64_t now_n
 
 Result<mps_config> read_config(const Pins &pins) {
     const auto live = LiveConfig::open(pins);
-    if (!live)
-        return std::unexpected(live.error());
+    MPS_TRY(live);
     return live->read();
 }
 
@@ -132,8 +129,7 @@ Result<std::vector<PathEntry>> PathTable::entries() const {
     std::vector<PathEntry> result;
     for (std::uint32_t index = 1; index < MPS_MAX_PATHS; index++) {
         const auto path = read_value<mps_path>(pins_.map(MPS_MAP_PATHS), index);
-        if (!path)
-            return std::unexpected(path.error());
+        MPS_TRY(path);
         if (*path && ((*path)->ifindex || (*path)->name[0]))
             result.push_back({index, **path});
     }
@@ -145,8 +141,7 @@ namespace {
 template <class Is>
 Result<std::optional<PathEntry>> first_that(const PathTable &table, Is is) {
     const auto all = table.entries();
-    if (!all)
-        return std::unexpected(all.error());
+    MPS_TRY(all);
     const auto it = std::find_if(all->begin(), all->end(), is);
     return it == all->end() ? std::optional<PathEntry>{} : std::optional(*it);
 }
@@ -163,8 +158,7 @@ Result<std::optional<PathEntry>> PathTable::find(std::string_view name) const {
 
 Result<void> PathTable::put(const mps_path &path) {
     const auto all = entries();
-    if (!all)
-        return std::unexpected(all.error());
+    MPS_TRY(all);
     const std::string name = path_name(path);
     const auto known = [&](const PathEntry &e) { return !e.absent() && e.path.ifindex == path.ifindex; };
     const auto awaited = [&](const PathEntry &e) {
@@ -198,8 +192,7 @@ Result<void> PathTable::put(const PathEntry &entry) {
 
 Result<void> PathTable::remove(std::uint32_t ifindex) {
     const auto entry = find(ifindex);
-    if (!entry)
-        return std::unexpected(entry.error());
+    MPS_TRY(entry);
     if (!*entry)
         return delete_key(pins_.map(MPS_MAP_PATH_INDEX), ifindex, MPS_MAP_PATH_INDEX);
     return remove(**entry);
@@ -230,8 +223,7 @@ Result<std::uint64_t> PathTable::used_bytes(const PathEntry &entry) const {
     if (!entry.path.quota_bytes)
         return 0;
     const auto usage = read_value<mps_usage>(pins_.map(MPS_MAP_USAGE), entry.index);
-    if (!usage)
-        return std::unexpected(usage.error());
+    MPS_TRY(usage);
     // The data path starts over at the first packet of a period.
     if (!*usage || (*usage)->period != period_of(entry.path))
         return 0;

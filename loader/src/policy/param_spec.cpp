@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/numbers.hpp"
+#include "base/try.hpp"
 #include "common/amounts.hpp"
 
 namespace mps {
@@ -126,8 +127,7 @@ Result<std::vector<ParamSpec>> params_of_btf(const btf *types, std::size_t secti
                         "the form is mps:DEFAULT:MIN:MAX:UNIT:TEXT with numbers as constants, see MPS_PARAMS in mps/core.h");
                 }
                 auto spec = make_spec(types, member, *tag, section_size);
-                if (!spec)
-                    return std::unexpected(spec.error());
+                MPS_TRY(spec);
                 specs.push_back(std::move(*spec));
                 break;
             }

@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/try.hpp"
 #include "common/log.hpp"
 #include "kernel/load_error.hpp"
 #include "kernel/verifier_log.hpp"
@@ -97,8 +98,7 @@ Result<void> LivePolicy::store() { return write_bytes(params_map.get(), 0, secti
 
 Result<LivePolicy> live_policy(int prog_fd) {
     const auto program = prog_info(prog_fd);
-    if (!program)
-        return std::unexpected(program.error());
+    MPS_TRY(program);
     const std::string origin = fmt::format("program {} (id {})", program->name, program->id);
     LivePolicy policy;
     policy.prog_id = program->id;
@@ -106,11 +106,9 @@ Result<LivePolicy> live_policy(int prog_fd) {
     bool found = false;
     for (const std::uint32_t id : program->map_ids) {
         auto fd = map_by_id(id);
-        if (!fd)
-            return std::unexpected(fd.error());
+        MPS_TRY(fd);
         const auto info = map_info(fd->get());
-        if (!info)
-            return std::unexpected(info.error());
+        MPS_TRY(info);
         if (info->type != BPF_MAP_TYPE_ARRAY || info->key_size != 4)
             continue;
         // Per-value sizes of data sections are small; a foreign map must not make us allocate without bound.
@@ -118,17 +116,14 @@ Result<LivePolicy> live_policy(int prog_fd) {
             continue;
         if (info->name == MPS_INFO_SECTION) {
             const auto bytes = read_bytes(fd->get(), 0, info->value_size);
-            if (!bytes)
-                return std::unexpected(bytes.error());
+            MPS_TRY(bytes);
             auto header = parse_policy_header(bytes->value_or(std::vector<std::byte>{}), origin);
-            if (!header)
-                return std::unexpected(header.error());
+            MPS_TRY(header);
             policy.header = std::move(*header);
             found = true;
         } else if (info->name == MPS_PARAMS_SECTION) {
             auto bytes = read_bytes(fd->get(), 0, info->value_size);
-            if (!bytes)
-                return std::unexpected(bytes.error());
+            MPS_TRY(bytes);
             policy.section = std::move(bytes->value());
             policy.params_info = *info;
             policy.params_map = std::move(*fd);
@@ -137,8 +132,7 @@ Result<LivePolicy> live_policy(int prog_fd) {
             if (!types)
                 continue;
             auto params = params_of_btf(types.get(), policy.section.size());
-            if (!params)
-                return std::unexpected(params.error());
+            MPS_TRY(params);
             policy.params = std::move(*params);
             for (ParamSpec &spec : policy.params)
                 spec.param.value = read_param(spec, policy.section);
@@ -172,8 +166,7 @@ Result<std::vector<CheckedSetting>> check_settings(const std::string &policy,
                 fmt::format("{}there are: {}", did_you_mean(setting.key, names), fmt::join(known, ", ")));
         }
         const auto value = parse_param_value(spec->param, setting.value);
-        if (!value)
-            return std::unexpected(value.error());
+        MPS_TRY(value);
         const auto index = static_cast<std::size_t>(spec - params.begin());
         if (std::any_of(checked.begin(), checked.end(),
                         [&](const CheckedSetting &c) { return c.index == index; })) {
@@ -209,11 +202,9 @@ Result<PolicyObject> PolicyObject::open(std::span<const std::byte> elf, std::str
                     std::string(not_a_policy_hint));
     }
     auto header = parse_policy_header(initial_value(policy.object_.get(), MPS_INFO_SECTION), policy.label_);
-    if (!header)
-        return std::unexpected(header.error());
+    MPS_TRY(header);
     policy.header_ = std::move(*header);
-    if (auto good = policy.check_programs(); !good)
-        return std::unexpected(good.error());
+    MPS_TRY(policy.check_programs());
 
     if (const std::span<std::byte> section = policy.params_section(); !section.empty()) {
         const btf *types = bpf_object__btf(policy.object_.get());
@@ -223,8 +214,7 @@ Result<PolicyObject> PolicyObject::open(std::span<const std::byte> elf, std::str
                         "compile it with clang -g");
         }
         auto params = params_of_btf(types, section.size());
-        if (!params)
-            return std::unexpected(params.error());
+        MPS_TRY(params);
         policy.params_ = std::move(*params);
         for (ParamSpec &spec : policy.params_)
             spec.param.value = read_param(spec, section);
@@ -273,8 +263,7 @@ std::span<std::byte> PolicyObject::params_section() const {
 
 Result<void> PolicyObject::set(const std::vector<Setting> &settings) {
     const auto checked = check_settings(header_.name, params_, settings);
-    if (!checked)
-        return std::unexpected(checked.error());
+    MPS_TRY(checked);
     for (const CheckedSetting &setting : *checked) {
         ParamSpec &spec = params_[setting.index];
         write_param(spec, params_section(), setting.value);
@@ -287,8 +276,7 @@ Result<void> PolicyObject::share_maps(const ProgInfo &like) {
     for (const std::uint32_t id : like.map_ids) {
         const auto fd = map_by_id(id);
         const auto info = fd ? map_info(fd->get()) : std::unexpected(fd.error());
-        if (!info)
-            return std::unexpected(info.error());
+        MPS_TRY(info);
         bpf_map *map;
         bpf_object__for_each_map(map, object_.get()) {
             if (info->name != std::string_view(bpf_map__name(map)).substr(0, BPF_OBJ_NAME_LEN - 1))
@@ -317,8 +305,7 @@ Result<LoadedPolicy> PolicyObject::load(int scratch_map, Variants wanted, const 
                        messages.warnings()));
     }
     if (like) {
-        if (auto done = share_maps(*like); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(share_maps(*like));
     }
     // A slot takes only programs that agree with the data path's in this (bpf_prog_map_compatible),
     // whatever the author wrote as section name.

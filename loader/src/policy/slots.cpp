@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "apps/grants.hpp"
+#include "base/try.hpp"
 #include "observe/dump.hpp"
 
 namespace mps {
@@ -24,8 +25,7 @@ namespace {
 // Program id in a PROG_ARRAY, 0 if the slot is empty.
 Result<std::uint32_t> program_in(int map_fd, std::uint32_t slot) {
     const auto id = read_value<std::uint32_t>(map_fd, slot);
-    if (!id)
-        return std::unexpected(id.error());
+    MPS_TRY(id);
     return id->value_or(0);
 }
 
@@ -38,8 +38,7 @@ Result<std::uint32_t> id_of(const Fd &program) {
     if (!program)
         return 0;
     const auto info = prog_info(program.get());
-    if (!info)
-        return std::unexpected(info.error());
+    MPS_TRY(info);
     return info->id;
 }
 
@@ -61,18 +60,15 @@ Result<std::vector<Slot>> Slots::read() const {
     std::vector<Slot> slots;
     for (std::uint32_t number = 1; number < MPS_MAX_SLOTS; number++) {
         const auto xdp = program_in(pins_.map(MPS_MAP_XDP_SLOTS), number);
-        if (!xdp)
-            return std::unexpected(xdp.error());
+        MPS_TRY(xdp);
         const auto tc = program_in(pins_.map(MPS_MAP_TC_SLOTS), number);
-        if (!tc)
-            return std::unexpected(tc.error());
+        MPS_TRY(tc);
         if (!*xdp && !*tc)
             continue;
         Slot slot{.number = number};
         slot.held = {*xdp != 0, *tc != 0};
         auto fd = prog_by_id(first_of(*xdp, *tc));
-        if (!fd)
-            return std::unexpected(fd.error());
+        MPS_TRY(fd);
         auto policy = live_policy(fd->get());
         if (policy) {
             slot.policy = std::move(*policy);
@@ -88,13 +84,11 @@ Result<std::vector<Slot>> Slots::read() const {
 
 Result<std::vector<mps_rule>> Slots::rules() const {
     const auto config = read_config(pins_);
-    if (!config)
-        return std::unexpected(config.error());
+    MPS_TRY(config);
     std::vector<mps_rule> rules;
     for (std::uint32_t i = 0; i < std::min<std::uint32_t>(config->nr_rules, MPS_MAX_RULES); i++) {
         const auto rule = read_value<mps_rule>(pins_.map(MPS_MAP_RULES), i);
-        if (!rule)
-            return std::unexpected(rule.error());
+        MPS_TRY(rule);
         rules.push_back(rule->value_or(mps_rule{}));
     }
     return rules;
@@ -102,14 +96,11 @@ Result<std::vector<mps_rule>> Slots::rules() const {
 
 Result<std::map<std::uint32_t, SlotUse>> Slots::uses() const {
     const auto config = read_config(pins_);
-    if (!config)
-        return std::unexpected(config.error());
+    MPS_TRY(config);
     const auto all_rules = rules();
-    if (!all_rules)
-        return std::unexpected(all_rules.error());
+    MPS_TRY(all_rules);
     const auto connections = known_connections(pins_);
-    if (!connections)
-        return std::unexpected(connections.error());
+    MPS_TRY(connections);
 
     std::map<std::uint32_t, SlotUse> uses;
     for (std::uint32_t number = 0; number < MPS_MAX_SLOTS; number++)
@@ -138,8 +129,7 @@ Result<std::map<std::uint32_t, SlotUse>> Slots::uses() const {
     for (const std::uint32_t slot : pinned_policies(paths_))
         uses[slot].kept = true;
     const auto grants = read_grants(pins_);
-    if (!grants)
-        return std::unexpected(grants.error());
+    MPS_TRY(grants);
     for (const Grant &one : *grants)
         for (const mps_grant_policy &policy : policies_of(one.grant))
             if (policy.slot < MPS_MAX_SLOTS)
@@ -149,18 +139,14 @@ Result<std::map<std::uint32_t, SlotUse>> Slots::uses() const {
 
 Result<std::uint32_t> Slots::fill(const LoadedPolicy &loaded, const PolicyOrigin &origin) {
     const auto xdp = id_of(loaded.xdp);
-    if (!xdp)
-        return std::unexpected(xdp.error());
+    MPS_TRY(xdp);
     const auto tc = id_of(loaded.tc);
-    if (!tc)
-        return std::unexpected(tc.error());
+    MPS_TRY(tc);
     const std::uint32_t first = first_of(*xdp, *tc);
     const auto ours = live_policy((first == *xdp ? loaded.xdp : loaded.tc).get());
-    if (!ours)
-        return std::unexpected(ours.error());
+    MPS_TRY(ours);
     const auto slots = read();
-    if (!slots)
-        return std::unexpected(slots.error());
+    MPS_TRY(slots);
     std::uint32_t free = 0;
     for (std::uint32_t number = 1; number < MPS_MAX_SLOTS; number++) {
         const auto it =
@@ -223,8 +209,7 @@ Result<void> Slots::clear(std::uint32_t slot) {
 
 Result<void> Slots::collect() {
     const auto slots = read();
-    if (!slots)
-        return std::unexpected(slots.error());
+    MPS_TRY(slots);
     // A pin for a slot that was never filled, or was emptied: left by a killed command.
     for (const std::uint32_t kept : pinned_policies(paths_)) {
         const bool filled =
@@ -237,8 +222,7 @@ Result<void> Slots::collect() {
     if (slots->empty())
         return {};
     const auto all_uses = uses();
-    if (!all_uses)
-        return std::unexpected(all_uses.error());
+    MPS_TRY(all_uses);
     bool waited = false;
     for (const Slot &slot : *slots) {
         if (all_uses->at(slot.number).referred())

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/numbers.hpp"
+#include "base/try.hpp"
 #include "cli/binder.hpp"
 #include "commands/commands.hpp"
 #include "mpsched/nearest.hpp"
@@ -182,8 +183,7 @@ Result<void> Parser::read_globals(Invocation &invocation) const {
             continue;
         if (!global.spec->is_flag()) {
             const std::string &value = global.option->results().front();
-            if (auto checked = check_value(*global.spec, value, ""); !checked)
-                return std::unexpected(checked.error());
+            MPS_TRY(check_value(*global.spec, value, ""));
             if (value.empty())
                 return usage_error(fmt::format("option '{}' has an empty value", global.spec->name),
                                    fmt::format("give a {}, or leave the option out", global.spec->value));
@@ -196,8 +196,7 @@ Result<void> Parser::read_globals(Invocation &invocation) const {
         invocation.globals.netns = invocation.given["--netns"].front();
     if (given("--wait")) {
         const auto seconds = wait_seconds(invocation.given["--wait"].front());
-        if (!seconds)
-            return std::unexpected(seconds.error());
+        MPS_TRY(seconds);
         invocation.globals.wait_s = *seconds;
     }
     return {};
@@ -230,11 +229,9 @@ Result<Invocation> Parser::parse(const std::vector<std::string> &words) {
     if (chosen == nullptr)
         throw std::logic_error("parsed a command without code: " + reached());
     Invocation invocation{.command = &chosen->command(), .globals = {}};
-    if (auto read = read_globals(invocation); !read)
-        return std::unexpected(read.error());
+    MPS_TRY(read_globals(invocation));
 
-    if (auto stored = chosen->store(); !stored)
-        return std::unexpected(stored.error());
+    MPS_TRY(chosen->store());
     for (const auto &[name, option] : chosen->bound())
         if (option->count() > 0)
             invocation.given[name] = option->results();

@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "base/numbers.hpp"
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "mpsched/applications.hpp"
 #include "output/text.hpp"
@@ -57,15 +58,12 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
         return usage_error("'app attach' needs --cgroup PATH",
                            "the cgroup of a process stands in /proc/PID/cgroup after '0::'");
     const auto cost = cost_of_word(options.max_cost);
-    if (!cost)
-        return std::unexpected(cost.error());
+    MPS_TRY(cost);
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto result = grant_applications(
         *instance, {.cgroup = *options.cgroup, .policies = options.policies, .max_cost = *cost});
-    if (!result)
-        return std::unexpected(result.error());
+    MPS_TRY(result);
     Reply reply{.json = grant_json(result->grant), .text = {}, .warnings = result->warnings};
     reply.json["changed"] = result->changed;
     reply.text = fmt::format("applications of {} may choose{}\n  policies  {}\n  cost      {}\n",
@@ -78,11 +76,9 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
 
 Result<Reply> run_list(const Context &context) {
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto grants = application_grants(*instance);
-    if (!grants)
-        return std::unexpected(grants.error());
+    MPS_TRY(grants);
     Reply reply{.json = Json::array(), .text = {}};
     output::Table table({{"cgroup"},
                          {"policies", output::Align::left, true},
@@ -107,11 +103,9 @@ Result<Reply> run_detach(const Context &context, const DetachOptions &options) {
     if (options.all == !options.cgroups.empty())
         return usage_error("'app detach' needs --cgroup PATH or --all", "'mpsched app list' shows them");
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto gone = revoke_applications(*instance, options.cgroups);
-    if (!gone)
-        return std::unexpected(gone.error());
+    MPS_TRY(gone);
     Reply reply{.json = {{"removed", *gone}}, .text = {}};
     for (const std::string &one : *gone)
         reply.text += fmt::format("applications of {} choose no more\n", text::printable(one));

@@ -7,6 +7,7 @@
 
 #include <mpsched/policy_names.hpp>
 
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "commands/follow.hpp"
 #include "commands/persist.hpp"
@@ -46,8 +47,7 @@ AttachRequest request_of(const AttachOptions &options, Mode mode, Role role) {
 // What `--follow` starts from.
 Result<Reply> run_follow(const Context &context, Instance &instance, Reply first) {
     const auto status = instance.status();
-    if (!status)
-        return std::unexpected(status.error());
+    MPS_TRY(status);
     first.json["event"] = "following";
     std::vector<std::string> names;
     for (const InterfaceStatus &one : status->interfaces)
@@ -62,14 +62,11 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
     if (options.interfaces.empty() && !options.follow)
         return usage_error("'attach' needs IFACE", "usage: mpsched attach IFACE…");
     const auto mode = parse_mode(options.mode);
-    if (!mode)
-        return std::unexpected(mode.error());
+    MPS_TRY(mode);
     const auto role = parse_role(options.role);
-    if (!role)
-        return std::unexpected(role.error());
+    MPS_TRY(role);
     auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     if (options.interfaces.empty())
         return run_follow(context, *instance, Reply{.json = Json::object(), .text = {}});
     auto request = request_of(options, *mode, *role);
@@ -78,8 +75,7 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
         request.progress = [&](const std::string &what) { progress.now(what); };
         return instance->attach(request);
     }();
-    if (!result)
-        return std::unexpected(result.error());
+    MPS_TRY(result);
 
     Reply reply{.json = attach_json(*result), .text = {}, .warnings = result->warnings};
     output::Table table({{""}, {""}, {""}, {""}});

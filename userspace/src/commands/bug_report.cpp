@@ -17,6 +17,7 @@
 
 #include "base/fd.hpp"
 #include "base/files.hpp"
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "config/sections.hpp"
 #include "output/progress.hpp"
@@ -105,8 +106,7 @@ std::string read_me(const std::vector<report::Collected> &all, bool masked) {
 Result<std::vector<report::Collected>> gather(const Context &context, const BugReportOptions &options,
                                               const std::string &folder) {
     const auto netns = netns_of(context.globals.netns);
-    if (!netns)
-        return std::unexpected(netns.error());
+    MPS_TRY(netns);
     std::error_code error;
     const std::string program = fs::read_symlink("/proc/self/exe", error).string();
     output::Progress progress(context.globals.json);
@@ -118,12 +118,10 @@ Result<std::vector<report::Collected>> gather(const Context &context, const BugR
         report::Collected one = report::collect(source, netns->get());
         if (!options.unmasked)
             one.text = masker.mask(one.text);
-        if (auto done = write_file(folder + "/" + one.file, one.text); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(write_file(folder + "/" + one.file, one.text));
         all.push_back(std::move(one));
     }
-    if (auto done = write_file(folder + "/README.txt", read_me(all, !options.unmasked)); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(write_file(folder + "/README.txt", read_me(all, !options.unmasked)));
     return all;
 }
 
@@ -152,10 +150,8 @@ Result<Reply> run_bug_report(const Context &context, const BugReportOptions &opt
                     "set TMPDIR to a folder that you may write to");
     const std::string name = "mpsched-report";
     const auto all = gather(context, options, folder->path(name));
-    if (!all)
-        return std::unexpected(all.error());
-    if (auto packed = pack(folder->path().string(), name, file); !packed)
-        return std::unexpected(packed.error());
+    MPS_TRY(all);
+    MPS_TRY(pack(folder->path().string(), name, file));
     std::error_code ignored;
     const std::uint64_t bytes = fs::file_size(file, ignored);
     Reply reply{

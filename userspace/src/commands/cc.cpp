@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/numbers.hpp"
+#include "base/try.hpp"
 #include "commands/cc.hpp"
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
@@ -57,11 +58,9 @@ std::string whom(const CongestionRule &rule) {
 
 Result<Reply> run_load(const Context &context, const std::vector<std::string> &names) {
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto done = load_congestion(*instance, names);
-    if (!done)
-        return std::unexpected(done.error());
+    MPS_TRY(done);
     Reply reply{.json = {{"loaded", done->loaded}, {"already", done->already}}, .text = {}};
     if (!done->loaded.empty())
         reply.text += fmt::format("loaded {}\n", text::join(done->loaded));
@@ -88,14 +87,11 @@ Result<std::optional<std::chrono::milliseconds>> parse_drain(const std::optional
 
 Result<Reply> run_unload(const Context &context, const UnloadOptions &options) {
     const auto drain = parse_drain(options.drain);
-    if (!drain)
-        return std::unexpected(drain.error());
+    MPS_TRY(drain);
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto done = unload_congestion(*instance, options.names, *drain);
-    if (!done)
-        return std::unexpected(done.error());
+    MPS_TRY(done);
     Json left = Json::array();
     Reply reply{.json = {{"unloaded", done->unloaded}}, .text = {}};
     reply.text = done->unloaded.empty() ? "none of them was loaded\n"
@@ -125,14 +121,11 @@ std::string socket_line(const CongestionUser &user) {
 
 Result<Reply> run_list(const Context &context) {
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto controls = congestion_controls(*instance);
-    if (!controls)
-        return std::unexpected(controls.error());
+    MPS_TRY(controls);
     const auto rules = congestion_rules(*instance);
-    if (!rules)
-        return std::unexpected(rules.error());
+    MPS_TRY(rules);
     Json list = Json::array();
     std::string lines;
     for (const CongestionControl &one : *controls) {
@@ -164,16 +157,13 @@ Result<void> refuse_empty(const std::optional<std::string> &selector) {
 }
 
 Result<Reply> run_use(const Context &context, const UseOptions &options) {
-    if (const auto done = refuse_empty(options.selector); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(refuse_empty(options.selector));
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto used = use_congestion(
         *instance,
         {.name = options.name, .selector = options.selector.value_or(""), .plain_tcp = options.plain_tcp});
-    if (!used)
-        return std::unexpected(used.error());
+    MPS_TRY(used);
     Reply reply{.json = rule_json(used->rule), .text = {}};
     reply.json["before"] = used->before.empty() ? Json() : Json(used->before);
     reply.json["loaded"] = used->loaded;
@@ -198,15 +188,12 @@ struct UnuseOptions {
 Result<Reply> run_unuse(const Context &context, const UnuseOptions &options) {
     if (options.all && options.selector)
         return usage_error("--all and --for exclude each other", "'mpsched cc list' shows the rules");
-    if (const auto done = refuse_empty(options.selector); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(refuse_empty(options.selector));
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto removed = unuse_congestion(
         *instance, options.all ? std::nullopt : std::optional(options.selector.value_or("")));
-    if (!removed)
-        return std::unexpected(removed.error());
+    MPS_TRY(removed);
     Reply reply{.json = {{"removed", congestion_rules_json(*removed)}}, .text = {}};
     for (const CongestionRule &rule : *removed)
         reply.text += fmt::format("{} have back what they had instead of {}\n", whom(rule), rule.name);

@@ -15,6 +15,7 @@
 #include <mpsched/policy_names.hpp>
 
 #include "base/child.hpp"
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
 #include "config/plan.hpp"
@@ -41,8 +42,7 @@ void bind_file(Binder &binder, FileCommand run) {
 
 Result<Reply> run_check(const Context &, const ConfigOptions &options) {
     const auto desired = config::load(options.path());
-    if (!desired)
-        return std::unexpected(desired.error());
+    MPS_TRY(desired);
     return Reply{.json = {{"revision", desired->revision},
                           {"files", desired->files()},
                           {"interfaces", desired->interfaces.size()},
@@ -74,22 +74,18 @@ struct Asked {
 
 Result<Asked> read_and_open(const Context &context, const ConfigOptions &options) {
     auto desired = config::load(options.path());
-    if (!desired)
-        return std::unexpected(desired.error());
+    MPS_TRY(desired);
     auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     return Asked{std::move(*desired), std::move(*instance)};
 }
 
 Result<Reply> run_diff(const Context &context, const ConfigOptions &options) {
     auto asked = read_and_open(context, options);
-    if (!asked)
-        return std::unexpected(asked.error());
+    MPS_TRY(asked);
     auto &[desired, instance] = *asked;
     const auto facts = config::look(instance, desired);
-    if (!facts)
-        return std::unexpected(facts.error());
+    MPS_TRY(facts);
     const config::Plan plan = config::make_plan(desired, *facts);
     Json changes = Json::array();
     std::string lines;
@@ -131,12 +127,10 @@ Reply applied(const config::Desired &desired, const std::vector<config::Outcome>
 
 Result<Reply> run_apply(const Context &context, const ConfigOptions &options) {
     auto asked = read_and_open(context, options);
-    if (!asked)
-        return std::unexpected(asked.error());
+    MPS_TRY(asked);
     auto &[desired, instance] = *asked;
     const auto done = config::reconcile(instance, desired);
-    if (!done)
-        return std::unexpected(done.error());
+    MPS_TRY(done);
     Reply reply = applied(desired, done->outcomes, config::make_plan(desired, done->facts).waiting);
     // Its own files: from now on they are in force there as well.
     if (!options.file)
@@ -147,26 +141,20 @@ Result<Reply> run_apply(const Context &context, const ConfigOptions &options) {
 
 Result<Reply> run_export(const Context &context) {
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto status = instance->status();
-    if (!status)
-        return std::unexpected(status.error());
+    MPS_TRY(status);
     const auto option_rules = instance->option_rules();
-    if (!option_rules)
-        return std::unexpected(option_rules.error());
+    MPS_TRY(option_rules);
     std::vector<OptionRule> list;
     for (const OptionRuleStatus &one : *option_rules)
         list.push_back(one.rule);
     const auto applications = application_grants(*instance);
-    if (!applications)
-        return std::unexpected(applications.error());
+    MPS_TRY(applications);
     const auto congestion = congestion_rules(*instance);
-    if (!congestion)
-        return std::unexpected(congestion.error());
+    MPS_TRY(congestion);
     const auto spread = spread_status(*instance, false);
-    if (!spread)
-        return std::unexpected(spread.error());
+    MPS_TRY(spread);
     const std::string toml =
         config::write(config::exported(*status, list, *applications, *congestion, *spread));
     return Reply{.json = {{"toml", toml}}, .text = toml};
@@ -175,12 +163,10 @@ Result<Reply> run_export(const Context &context) {
 // Of the file only what it says of options; all of it has to be right, though.
 Result<Reply> run_rule_apply(const Context &context, const ConfigOptions &options) {
     auto asked = read_and_open(context, options);
-    if (!asked)
-        return std::unexpected(asked.error());
+    MPS_TRY(asked);
     auto &[desired, instance] = *asked;
     const auto result = instance.set_option_rules(desired.option_rule_list());
-    if (!result)
-        return std::unexpected(result.error());
+    MPS_TRY(result);
     return option_rules_changed(*result);
 }
 
@@ -208,18 +194,15 @@ Result<Reply> run_edit(const Context &context, const ConfigOptions &options) {
     const std::string path = options.path();
     const bool exists = ::access(path.c_str(), F_OK) == 0;
     auto before = exists ? config::read_whole(path) : Result<std::string>(std::string(config::example()));
-    if (!before)
-        return std::unexpected(before.error());
+    MPS_TRY(before);
     // Beside it, so that what it names by a relative path is found; not ending in .toml, so that nobody reads it.
     const std::string draft = path + ".edit";
     if (::access(draft.c_str(), F_OK) != 0)
         if (auto made = config::replace_file(draft, *before); !made)
             return std::unexpected(made.error());
-    if (auto edited = run_editor(draft); !edited)
-        return std::unexpected(edited.error());
+    MPS_TRY(run_editor(draft));
     auto after = config::read_whole(draft);
-    if (!after)
-        return std::unexpected(after.error());
+    MPS_TRY(after);
     Reply reply{.json = {{"file", path}, {"changed", false}}, .text = "nothing was changed\n"};
     if (!exists || *after != *before) {
         std::vector<config::Problem> problems;
@@ -231,8 +214,7 @@ Result<Reply> run_edit(const Context &context, const ConfigOptions &options) {
             error.hint += fmt::format("; {} is kept: 'mpsched config edit' goes on with it", draft);
             return std::unexpected(std::move(error));
         }
-        if (auto written = config::replace_file(path, *after); !written)
-            return std::unexpected(written.error());
+        MPS_TRY(config::replace_file(path, *after));
         reply = {.json = {{"file", path}, {"changed", true}},
                  .text = fmt::format(
                      "{} is changed; 'mpsched reload' or 'mpsched config apply' puts it into force\n",
@@ -245,15 +227,12 @@ Result<Reply> run_edit(const Context &context, const ConfigOptions &options) {
 
 Result<Reply> run_reload(const Context &context) {
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto status = instance->status();
-    if (!status)
-        return std::unexpected(status.error());
+    MPS_TRY(status);
     const auto answer =
         service::demand(status->netns_cookie, "reload", "'mpsched config apply' does the same once");
-    if (!answer)
-        return std::unexpected(answer.error());
+    MPS_TRY(answer);
     Reply reply{.json = *answer, .text = service_text(*answer, context.style)};
     for (const Json &object : answer->value("objects", Json::array()))
         if (object.value("state", "") == "failed")

@@ -10,6 +10,7 @@
 
 #include <mpsched/gateway.hpp>
 
+#include "base/try.hpp"
 #include "cli/stop_signal.hpp"
 #include "commands/commands.hpp"
 #include "commands/numbers.hpp"
@@ -40,7 +41,7 @@ std::string notes(const SubflowStatus &one, const ConnectionStatus &connection) 
     if (one.reason && one.steerable)
         all.push_back(text::printable(reason_text(*one.reason, other_of(one, connection))));
     if (one.tcp_state != "established")
-        all.push_back(one.tcp_state);
+        all.push_back(text::printable(one.tcp_state));
     if (!one.usable && one.tcp_state == "established")
         all.emplace_back(one.stale ? "stale" : "not usable");
     if (one.down)
@@ -196,11 +197,9 @@ Result<Reply> watch_conns(const Context &context, const ConnsOptions &options, c
     output::Redraw screen(context.globals.json, context.globals.json_form);
     auto now = instance.connections(sample_ms);
     for (auto looked_at = Clock::now();;) {
-        if (!now)
-            return std::unexpected(now.error());
+        MPS_TRY(now);
         const auto forwarded = instance.forwarded(sample_ms);
-        if (!forwarded)
-            return std::unexpected(forwarded.error());
+        MPS_TRY(forwarded);
         Reply reply = tell(context, options, *now, *forwarded);
         if (!(screen.json() ? screen.write(Json{{"time", output::clock_for_programs()},
                                                 {"connections", std::move(reply.json)}})
@@ -225,24 +224,20 @@ Result<Reply> run_conns(const Context &context, const ConnsOptions &options) {
     std::optional<std::chrono::milliseconds> interval;
     if (options.watch) {
         const auto given = seconds_of_word(*options.watch, "--watch", std::chrono::milliseconds(100));
-        if (!given)
-            return std::unexpected(given.error());
+        MPS_TRY(given);
         interval = *given;
     }
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     if (options.policy)
         if (const auto known = instance->policy(*options.policy); !known)
             return std::unexpected(known.error());
     if (interval)
         return watch_conns(context, options, *instance, *interval);
     const auto connections = instance->connections(sample_ms);
-    if (!connections)
-        return std::unexpected(connections.error());
+    MPS_TRY(connections);
     const auto forwarded = instance->forwarded(sample_ms);
-    if (!forwarded)
-        return std::unexpected(forwarded.error());
+    MPS_TRY(forwarded);
     return tell(context, options, *connections, *forwarded);
 }
 

@@ -14,6 +14,7 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include "base/try.hpp"
 #include "codec/capture.hpp"
 #include "codec/connections.hpp"
 #include "codec/text.hpp"
@@ -282,8 +283,7 @@ Result<Reply> decode(const Context &context, const Input &input, const std::stri
 
 Result<Reply> run_decode(const Context &context, const DecodeOptions &options) {
     const auto filter = PacketFilter::of(options.filter);
-    if (!filter)
-        return std::unexpected(filter.error());
+    MPS_TRY(filter);
     if (options.file == "-")
         return decode(context, Input(STDIN_FILENO, false), "standard input", *filter);
     const int fd = ::open(options.file.c_str(), O_RDONLY | O_CLOEXEC);

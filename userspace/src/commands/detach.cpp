@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "commands/persist.hpp"
 #include "mpsched/congestion.hpp"
@@ -26,13 +27,11 @@ Result<Reply> run_detach(const Context &context, const DetachOptions &options) {
     if (!options.all && options.interfaces.empty())
         return usage_error("'detach' needs IFACE or --all", "'mpsched status' shows what is attached");
     auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto congestion_before = congestion_rules(*instance);
     const auto spread_before = spread_status(*instance, false);
     auto result = instance->detach({.interfaces = options.interfaces, .all = options.all});
-    if (!result)
-        return std::unexpected(result.error());
+    MPS_TRY(result);
 
     Reply reply{.json = detach_json(*result), .text = {}, .warnings = result->warnings};
     if (result->interfaces.empty()) {

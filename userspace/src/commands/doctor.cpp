@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
 #include "output/text.hpp"
@@ -24,11 +25,9 @@ std::string finding_text(const Diagnosis &one, const output::Style &style) {
 
 Result<Reply> run_doctor(const Context &context) {
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto status = instance->status();
-    if (!status)
-        return std::unexpected(status.error());
+    MPS_TRY(status);
     Reply reply{.json = {{"problems", status->problems.size()}, {"findings", Json::array()}}, .text = {}};
     for (const Diagnosis &one : status->findings) {
         reply.json["findings"].push_back(finding_json(one));

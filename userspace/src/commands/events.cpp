@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include "base/try.hpp"
 #include "cli/stop_signal.hpp"
 #include "commands/commands.hpp"
 #include "commands/numbers.hpp"
@@ -94,8 +95,7 @@ Result<void> run_until_stopped(Events &events, Telling &telling, std::optional<s
                         "try again");
         stopped = waiting[0].revents != 0 || (seconds && Clock::now() >= end);
         const auto news = events.read();
-        if (!news)
-            return std::unexpected(news.error());
+        MPS_TRY(news);
         telling.tell(*news);
     }
     return {};
@@ -108,22 +108,17 @@ void say_blind(const std::vector<std::string> &blind) {
 
 Result<Reply> run_events(const Context &context, const EventsOptions &options) {
     const auto count = number_of_word(options.count, "--count");
-    if (!count)
-        return std::unexpected(count.error());
+    MPS_TRY(count);
     const auto seconds = number_of_word(options.seconds, "--for");
-    if (!seconds)
-        return std::unexpected(seconds.error());
+    MPS_TRY(seconds);
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     auto events = start_events(*instance);
-    if (!events)
-        return std::unexpected(events.error());
+    MPS_TRY(events);
     Telling telling(context, options, *count);
     if (!context.globals.json)
         say_blind(events->blind());
-    if (auto done = run_until_stopped(*events, telling, *seconds); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(run_until_stopped(*events, telling, *seconds));
     telling.tell_end(events->blind());
     if (telling.failed())
         return fail(ErrorCode::failed, "cannot write to standard output", "see whether its device is full");

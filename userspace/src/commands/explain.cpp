@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "commands/packet_filter.hpp"
 #include "watch/explain_words.hpp"
@@ -18,14 +19,11 @@ struct ExplainOptions {
 
 Result<Reply> run_explain(const Context &context, const ExplainOptions &options) {
     const auto token = token_of_word(options.connection);
-    if (!token)
-        return std::unexpected(token.error());
+    MPS_TRY(token);
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto explanation = mps::explain(*instance, *token);
-    if (!explanation)
-        return std::unexpected(explanation.error());
+    MPS_TRY(explanation);
     return Reply{.json = watch::explanation_json(*explanation),
                  .text = watch::explanation_text(*explanation, context.style)};
 }

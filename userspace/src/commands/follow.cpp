@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "cli/signals.hpp"
 #include "cli/stop_signal.hpp"
 #include "output/clock.hpp"
@@ -88,8 +89,7 @@ Result<Reply> follow(const Context &context, Instance &instance, const Reply &fi
             write_line(fmt::format("{}  {}\n", context.style(Paint::dim, output::clock_for_people()),
                                    text::printable(event_text(event))));
     };
-    if (auto done = instance.follow(say, stop.fd()); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(instance.follow(say, stop.fd()));
     return reply;
 }
 

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/numbers.hpp"
+#include "base/try.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -68,20 +69,17 @@ Result<PacketFilter> PacketFilter::of(const FilterWords &words) {
     PacketFilter filter;
     if (words.connection) {
         const auto token = token_of_word(*words.connection);
-        if (!token)
-            return std::unexpected(token.error());
+        MPS_TRY(token);
         filter.token = *token;
     }
     for (const std::string &word : words.options) {
         const auto subtype = subtype_of_word(word);
-        if (!subtype)
-            return std::unexpected(subtype.error());
+        MPS_TRY(subtype);
         filter.subtypes.insert(*subtype);
     }
     if (words.host) {
         const auto host = address_of_word(*words.host);
-        if (!host)
-            return std::unexpected(host.error());
+        MPS_TRY(host);
         filter.host = *host;
     }
     if (words.port) {

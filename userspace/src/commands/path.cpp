@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "commands/persist.hpp"
 #include "commands/render.hpp"
@@ -74,11 +75,9 @@ Result<Reply> run_forget(const Context &context, const PathOptions &options) {
         return usage_error("'path --forget' takes one IFACE and nothing else",
                            "usage: mpsched path IFACE --forget");
     auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto known = instance->forget_path(*options.interface);
-    if (!known)
-        return std::unexpected(known.error());
+    MPS_TRY(known);
     const std::string name = text::printable(*options.interface);
     PathStatus left{.name = *options.interface};
     if (auto now = instance->path(*options.interface))
@@ -94,21 +93,18 @@ Result<Reply> run_path(const Context &context, const PathOptions &options) {
     const auto settings =
         parse_settings(options.settings, "'path' takes one interface at a time, and then settings "
                                          "like weight=3; 'mpsched help path' lists them");
-    if (!settings)
-        return std::unexpected(settings.error());
+    MPS_TRY(settings);
     // "path weight=3": the interface was forgotten.
     if (options.interface && options.interface->contains('='))
         return usage_error(
             fmt::format("'path' needs an interface before {}", text::quoted(*options.interface)),
             "usage: mpsched path IFACE key=value…");
     auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
 
     if (options.interface) {
         const auto path = instance->path(*options.interface, *settings);
-        if (!path)
-            return std::unexpected(path.error());
+        MPS_TRY(path);
         Reply reply{.json = path_json(*path), .text = path_table({*path}, context.style)};
         if (path->ifindex == 0 && !settings->empty())
             reply.warnings.push_back(
@@ -116,8 +112,7 @@ Result<Reply> run_path(const Context &context, const PathOptions &options) {
         return reply;
     }
     const auto status = instance->status();
-    if (!status)
-        return std::unexpected(status.error());
+    MPS_TRY(status);
     Reply reply{.json = Json::array(), .text = {}};
     for (const PathStatus &path : status->paths)
         reply.json.push_back(path_json(path));

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "commands/render.hpp"
 #include "config/persist.hpp"
 #include "output/text.hpp"
@@ -37,13 +38,11 @@ std::optional<Json> ask(const Context &context, std::string_view what) {
 
 Result<void> put(config::DropIn &drop_in, const Kept &kept) {
     const auto settings = parse_settings(kept.settings);
-    if (!settings)
-        return std::unexpected(settings.error());
+    MPS_TRY(settings);
     switch (kept.what) {
     case Kept::What::attach: {
         const auto role = parse_role(kept.role);
-        if (!role)
-            return std::unexpected(role.error());
+        MPS_TRY(role);
         drop_in.attach(kept.names, kept.mode, *role, kept.policy);
         return {};
     }
@@ -75,21 +74,17 @@ Result<Reply> lasting(const Context &context, bool persist, const Kept &kept,
     std::optional<config::DropIn> drop_in;
     if (persist) {
         auto opened = config::DropIn::open(config::default_path());
-        if (!opened)
-            return std::unexpected(opened.error());
+        MPS_TRY(opened);
         drop_in = std::move(*opened);
-        if (auto edited = put(*drop_in, kept); !edited)
-            return std::unexpected(edited.error());
-        if (auto right = drop_in->check(); !right)
-            return std::unexpected(right.error());
+        MPS_TRY(put(*drop_in, kept));
+        MPS_TRY(drop_in->check());
     }
     auto reply = run();
     if (!reply || reply->streamed)
         return reply;
     if (drop_in) {
         const auto file = drop_in->save();
-        if (!file)
-            return std::unexpected(file.error());
+        MPS_TRY(file);
         (void)ask(context, "adopt");
         reply->text += fmt::format("kept in {}\n", text::printable(*file));
     } else if (ask(context, "ping")) {

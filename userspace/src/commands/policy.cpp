@@ -7,6 +7,7 @@
 
 #include <mpsched/policy_names.hpp>
 
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
 #include "output/progress.hpp"
@@ -49,12 +50,10 @@ struct ListOptions {
 
 Result<Reply> run_list(const Context &context, const ListOptions &options) {
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     std::optional<Error> unseen;
     const auto policies = instance->policies(&unseen);
-    if (!policies)
-        return std::unexpected(policies.error());
+    MPS_TRY(policies);
 
     Reply reply{.json = Json::array(), .text = {}, .warnings = unseen_warning(unseen)};
     output::Table table({{"policy"},
@@ -126,12 +125,10 @@ std::string describe(const PolicyInfo &policy, const output::Style &style) {
 
 Result<Reply> run_show(const Context &context, const ShowOptions &options) {
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     std::optional<Error> unseen;
     const auto policies = instance->policy(options.policy, &unseen);
-    if (!policies)
-        return std::unexpected(policies.error());
+    MPS_TRY(policies);
 
     Reply reply{.json = Json::array(), .text = {}, .warnings = unseen_warning(unseen)};
     if (options.names) {
@@ -161,15 +158,13 @@ struct LoadOptions {
 
 Result<Reply> run_load(const Context &context, const LoadOptions &options) {
     auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto result = [&] {
         const output::Progress progress(context.globals.json,
                                         fmt::format("the kernel verifies the policy '{}'", options.file));
         return instance->load_policy(options.file, options.replace);
     }();
-    if (!result)
-        return std::unexpected(result.error());
+    MPS_TRY(result);
     const PolicyInfo &policy = result->policy;
     Reply reply{.json = policy_json(policy), .text = {}, .warnings = result->warnings};
     reply.json["was_loaded"] = result->was_loaded;
@@ -196,10 +191,8 @@ struct UnloadOptions {
 
 Result<Reply> run_unload(const Context &context, const UnloadOptions &options) {
     auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
-    if (const auto unloaded = instance->unload_policy(options.name); !unloaded)
-        return std::unexpected(unloaded.error());
+    MPS_TRY(instance);
+    MPS_TRY(instance->unload_policy(options.name));
     return Reply{.json = {{"unloaded", options.name}},
                  .text = fmt::format("unloaded {}\n", text::printable(options.name))};
 }

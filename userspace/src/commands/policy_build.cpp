@@ -18,6 +18,7 @@
 
 #include "base/child.hpp"
 #include "base/files.hpp"
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "mps_header_abi.embed.h"
 #include "mps_header_core.embed.h"
@@ -118,8 +119,7 @@ Result<Reply> run_build(const Context &, const BuildOptions &options) {
                            "give the path of the policy's source");
     const std::string object = options.output.empty() ? source.stem().string() + ".o" : options.output;
     auto headers = HeaderFolder::make();
-    if (!headers)
-        return std::unexpected(headers.error());
+    MPS_TRY(headers);
 
     const fs::path messages = headers->path() / "messages";
     const auto arguments = compile_line(*headers, options, object);

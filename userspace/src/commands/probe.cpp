@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
 #include "mpsched/features.hpp"
@@ -83,8 +84,7 @@ void judge(const Probe &found, Reply &reply) {
 
 Result<Reply> run_probe(const Context &context) {
     const auto answers = probe({.netns = context.globals.netns, .log = context.log});
-    if (!answers)
-        return std::unexpected(answers.error());
+    MPS_TRY(answers);
     const Probe &found = *answers;
 
     Reply reply{

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -84,8 +85,7 @@ Result<std::vector<Setting>> parse_settings(const std::vector<std::string> &word
                                                  : std::string(instead));
         }
         auto setting = parse_setting(word);
-        if (!setting)
-            return std::unexpected(setting.error());
+        MPS_TRY(setting);
         if (std::ranges::find(all, setting->key, &Setting::key) != all.end())
             return usage_error(fmt::format("{} is set twice", text::quoted(setting->key)),
                                "give each key once");

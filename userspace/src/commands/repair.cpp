@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "commands/follow.hpp"
 #include "output/progress.hpp"
@@ -61,8 +62,7 @@ Result<void> recover(const Context &context, Reply &reply) {
 Result<Reply> run_repair(const Context &context, const RepairOptions &options) {
     const OpenOptions open = context.open_options();
     const auto removed = Instance::repair(open, options.force);
-    if (!removed)
-        return std::unexpected(removed.error());
+    MPS_TRY(removed);
     // What is left and not in order needs a person: say so instead of "nothing to repair".
     const auto left = Instance::list_all(open);
     if (!left && removed->empty())
@@ -71,8 +71,7 @@ Result<Reply> run_repair(const Context &context, const RepairOptions &options) {
     Reply reply{.json = {{"removed", *removed}, {"left", Json::array()}}, .text = {}};
     for (const std::string &line : *removed)
         reply.text += "removed " + line + "\n";
-    if (auto done = recover(context, reply); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(recover(context, reply));
     if (!left)
         reply.warnings.push_back(fmt::format("{}; {}", left.error().what, left.error().hint));
     for (const Installation &one : left.value_or(std::vector<Installation>{})) {

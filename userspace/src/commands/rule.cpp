@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/numbers.hpp"
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
 #include "output/text.hpp"
@@ -35,25 +36,20 @@ struct AddOptions {
 Result<Reply> run_add(const Context &context, const AddOptions &options) {
     const auto matches = parse_settings(options.matches, "behind the action stand matches like rport=443; "
                                                          "'mpsched help rule add' lists them");
-    if (!matches)
-        return std::unexpected(matches.error());
+    MPS_TRY(matches);
     const auto rule =
         make_option_rule(options.interface, options.direction, options.option, options.action, *matches);
-    if (!rule)
-        return std::unexpected(rule.error());
+    MPS_TRY(rule);
     std::optional<std::uint32_t> position;
     if (options.position) {
         const auto place = parse_place(*options.position);
-        if (!place)
-            return std::unexpected(place.error());
+        MPS_TRY(place);
         position = *place;
     }
     auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto result = instance->add_option_rule(*rule, position);
-    if (!result)
-        return std::unexpected(result.error());
+    MPS_TRY(result);
     return option_rules_changed(*result);
 }
 
@@ -68,16 +64,13 @@ Result<Reply> run_del(const Context &context, const DelOptions &options) {
     std::vector<std::uint32_t> places;
     for (const std::string &one : options.places) {
         const auto place = parse_place(one);
-        if (!place)
-            return std::unexpected(place.error());
+        MPS_TRY(place);
         places.push_back(*place);
     }
     auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto result = options.all ? instance->set_option_rules({}) : instance->remove_option_rules(places);
-    if (!result)
-        return std::unexpected(result.error());
+    MPS_TRY(result);
     return option_rules_changed(*result);
 }
 
@@ -85,8 +78,7 @@ Result<Reply> run_del(const Context &context, const DelOptions &options) {
 
 Result<std::vector<OptionRuleStatus>> read_rules(const Context &context) {
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     return instance->option_rules();
 }
 
@@ -94,8 +86,7 @@ constexpr std::string_view none = "there are no option rules; 'mpsched rule add'
 
 Result<Reply> run_list(const Context &context) {
     const auto all = read_rules(context);
-    if (!all)
-        return std::unexpected(all.error());
+    MPS_TRY(all);
     Reply reply{.json = Json::array(), .text = {}};
     output::Table table({{"rule", Align::right},
                          {"interface"},
@@ -127,8 +118,7 @@ Result<Reply> run_list(const Context &context) {
 
 Result<Reply> run_counters(const Context &context) {
     const auto all = read_rules(context);
-    if (!all)
-        return std::unexpected(all.error());
+    MPS_TRY(all);
     Reply reply{.json = Json::array(), .text = {}};
     output::Table table({{"rule", Align::right},
                          {"matched", Align::right},

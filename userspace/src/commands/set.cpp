@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/numbers.hpp"
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "commands/persist.hpp"
 #include "commands/render.hpp"
@@ -39,17 +40,13 @@ Result<SetTarget> target_of(const SetOptions &options) {
 Result<Reply> run_set(const Context &context, const SetOptions &options) {
     const auto settings = parse_settings(
         options.settings, "settings are written key=value; --policy, --for or --slot tells whose they are");
-    if (!settings)
-        return std::unexpected(settings.error());
+    MPS_TRY(settings);
     const auto target = target_of(options);
-    if (!target)
-        return std::unexpected(target.error());
+    MPS_TRY(target);
     auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto result = instance->set(*settings, *target);
-    if (!result)
-        return std::unexpected(result.error());
+    MPS_TRY(result);
 
     Reply reply{.json = set_json(*result, *settings), .text = {}};
     std::vector<Param> changed;

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "mpsched/spread.hpp"
 #include "output/text.hpp"
@@ -80,22 +81,18 @@ Result<std::optional<SpreadMap>> wanted_map(const OnOptions &options) {
     if (!options.map)
         return std::nullopt;
     auto map = read_spread_map(*options.map);
-    if (!map)
-        return std::unexpected(map.error());
+    MPS_TRY(map);
     return std::move(*map);
 }
 
 Result<Reply> run_on(const Context &context, const OnOptions &options) {
     auto map = wanted_map(options);
-    if (!map)
-        return std::unexpected(map.error());
+    MPS_TRY(map);
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto done = spread_on(
         *instance, {.interfaces = options.interfaces, .map = std::move(*map), .moves = !options.no_move});
-    if (!done)
-        return std::unexpected(done.error());
+    MPS_TRY(done);
     Reply reply{.json = {{"interfaces", done->interfaces}}, .text = {}, .warnings = done->warnings};
     reply.text = done->interfaces.empty()
                      ? "subflows were placed there already; the map and moving are as asked for\n"
@@ -116,11 +113,9 @@ Result<Reply> run_off(const Context &context, const OffOptions &options) {
         return usage_error("'spread off' needs IFACE or --all, and not both",
                            "'mpsched spread list' shows them");
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto gone = spread_off(*instance, options.interfaces, options.all);
-    if (!gone)
-        return std::unexpected(gone.error());
+    MPS_TRY(gone);
     Reply reply{.json = {{"removed", *gone}}, .text = "no subflows were placed\n"};
     if (!gone->empty())
         reply.text =
@@ -176,11 +171,9 @@ std::string status_text(const SpreadStatus &status, const output::Style &style) 
 
 Result<Reply> run_list(const Context &context) {
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto status = spread_status(*instance);
-    if (!status)
-        return std::unexpected(status.error());
+    MPS_TRY(status);
     Reply reply{.json = {{"interfaces", list_json(status->interfaces, interface_json)},
                          {"moves", status->moves},
                          {"map", list_json(status->map.routes, route_json)},
@@ -270,14 +263,11 @@ Result<void> save(const std::string &file, const std::string &text) {
 
 Result<Reply> run_probe(const Context &context, const ProbeOptions &options) {
     const auto request = request_of(options);
-    if (!request)
-        return std::unexpected(request.error());
+    MPS_TRY(request);
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto pairs = probe_spread(*instance, *request);
-    if (!pairs)
-        return std::unexpected(pairs.error());
+    MPS_TRY(pairs);
     Reply reply{.json = list_json(*pairs, pair_json), .text = {}};
     std::size_t mapped = 0;
     for (const SpreadProbePair &pair : *pairs) {
@@ -285,8 +275,7 @@ Result<Reply> run_probe(const Context &context, const ProbeOptions &options) {
         mapped += pair.problem.empty() ? 1 : 0;
     }
     if (options.save && mapped) {
-        if (const auto done = save(*options.save, map_file(*pairs)); !done)
-            return std::unexpected(done.error());
+        MPS_TRY(save(*options.save, map_file(*pairs)));
         reply.text +=
             fmt::format("wrote {}: 'mpsched spread on IFACE --map {}'\n", *options.save, *options.save);
     }

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "output/text.hpp"
 
@@ -15,11 +16,9 @@ struct StatsOptions {
 
 Result<Reply> run_stats(const Context &context, const StatsOptions &options) {
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto counters = instance->stats();
-    if (!counters)
-        return std::unexpected(counters.error());
+    MPS_TRY(counters);
 
     Reply reply{.json = stats_json(*counters), .text = {}};
     output::Table table({{"counter"}, {"value", output::Align::right}, {"what it counts"}});

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "commands/cc.hpp"
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
@@ -127,11 +128,9 @@ std::string status_text(const Status &status, const output::Style &style) {
 
 Result<Reply> run_status(const Context &context) {
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto status = instance->status();
-    if (!status)
-        return std::unexpected(status.error());
+    MPS_TRY(status);
     Reply reply{.json = status_json(*status), .text = status_text(*status, context.style)};
     if (const auto rules = congestion_rules(*instance); !rules) {
         reply.warnings.push_back(rules.error().what);

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "base/try.hpp"
 #include "cli/stop_signal.hpp"
 #include "commands/commands.hpp"
 #include "commands/numbers.hpp"
@@ -59,8 +60,7 @@ bool wait_for(const StopSignal &stop, milliseconds patience) {
 
 Result<watch::TopView> view_of(const TopOptions &options) {
     watch::TopView view;
-    if (auto chosen = view.choose(options.view); !chosen)
-        return std::unexpected(chosen.error());
+    MPS_TRY(view.choose(options.view));
     if (options.sort)
         if (auto sorted = view.sort_by(*options.sort); !sorted)
             return std::unexpected(sorted.error());
@@ -92,8 +92,7 @@ Result<Reply> run_batch(const Context &context, Sampler &sampler, watch::TopView
     watch::TopModel model;
     for (std::uint64_t told = 0; !most || told <= *most; told++) {
         auto sample = sampler.take();
-        if (!sample)
-            return std::unexpected(sample.error());
+        MPS_TRY(sample);
         model.take(std::move(*sample));
         // The first look has no rates.
         if (told > 0 &&
@@ -127,8 +126,7 @@ Result<void> draw_until_ended(watch::Terminal &terminal, Sampler &sampler, watch
         if (begun >= due && !view.paused()) {
             const double before_s = cpu_s();
             auto sample = sampler.take();
-            if (!sample)
-                return std::unexpected(sample.error());
+            MPS_TRY(sample);
             model.take(std::move(*sample));
             const std::chrono::duration<double> least((cpu_s() - before_s) / most_of_a_core);
             // Soon after the first look, so that there are rates.
@@ -154,31 +152,24 @@ Result<Reply> run_drawn(Sampler &sampler, watch::TopView &view, milliseconds del
     Result<void> done;
     {
         auto terminal = watch::Terminal::open(colours);
-        if (!terminal)
-            return std::unexpected(terminal.error());
+        MPS_TRY(terminal);
         done = draw_until_ended(*terminal, sampler, view, delay);
     } // an error is told on the terminal as it was before
-    if (!done)
-        return std::unexpected(done.error());
+    MPS_TRY(done);
     return Reply{.json = {}, .text = {}, .streamed = true};
 }
 
 Result<Reply> run_top(const Context &context, const TopOptions &options) {
     const auto delay = seconds_of_word(options.delay, "--delay", milliseconds(100));
-    if (!delay)
-        return std::unexpected(delay.error());
+    MPS_TRY(delay);
     const auto count = number_of_word(options.count, "--count");
-    if (!count)
-        return std::unexpected(count.error());
+    MPS_TRY(count);
     auto view = view_of(options);
-    if (!view)
-        return std::unexpected(view.error());
+    MPS_TRY(view);
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     auto sampler = start_sampler(*instance, true);
-    if (!sampler)
-        return std::unexpected(sampler.error());
+    MPS_TRY(sampler);
     view->unmeasured(sampler->unmeasured());
     if (options.once)
         return run_batch(context, *sampler, *view, std::min(*delay, once_delay), 1);

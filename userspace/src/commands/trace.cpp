@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include "base/try.hpp"
 #include "cli/stop_signal.hpp"
 #include "codec/segment.hpp"
 #include "commands/commands.hpp"
@@ -180,8 +181,7 @@ std::string summary_text(const Tracing &tracing, std::uint64_t lost,
 Result<Reply> tell_end(const Context &context, const Trace &trace, const Tracing &tracing, const Sink &sink,
                        const output::BoundedFile *file, const TraceOptions &options) {
     const auto lost = trace.lost();
-    if (!lost)
-        return std::unexpected(lost.error());
+    MPS_TRY(lost);
     if (sink.failed())
         return fail(
             ErrorCode::failed,
@@ -229,32 +229,25 @@ Result<std::optional<output::BoundedFile>> open_file(const TraceOptions &options
 
 Result<Reply> run_trace(const Context &context, const TraceOptions &options) {
     const auto filter = PacketFilter::of(options.filter);
-    if (!filter)
-        return std::unexpected(filter.error());
+    MPS_TRY(filter);
     const auto count = number_of_word(options.count, "--count");
-    if (!count)
-        return std::unexpected(count.error());
+    MPS_TRY(count);
     const auto seconds = number_of_word(options.seconds, "--seconds");
-    if (!seconds)
-        return std::unexpected(seconds.error());
+    MPS_TRY(seconds);
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     auto trace = start_trace(*instance, {.interfaces = options.interfaces, .token = filter->token});
-    if (!trace)
-        return std::unexpected(trace.error());
+    MPS_TRY(trace);
     // Last, so that nothing is emptied for a command that cannot run.
     auto opened = open_file(options);
-    if (!opened)
-        return std::unexpected(opened.error());
+    MPS_TRY(opened);
     output::BoundedFile *file = *opened ? &**opened : nullptr;
     Sink sink(context.globals.json, context.globals.json_form, file);
     Tracing tracing(*filter, sink, *count, file ? output::Style() : context.style);
     if (!context.globals.json)
         std::fprintf(stderr, "mpsched: tracing %s; Ctrl-C ends it\n",
                      text::printable(text::join(trace->interfaces())).c_str());
-    if (auto done = run_until_stopped(*trace, tracing, *seconds, file); !done)
-        return std::unexpected(done.error());
+    MPS_TRY(run_until_stopped(*trace, tracing, *seconds, file));
     return tell_end(context, *trace, tracing, sink, file, options);
 }
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/numbers.hpp"
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "commands/persist.hpp"
 #include "commands/render.hpp"
@@ -67,14 +68,11 @@ Reply use_reply(const UseOptions &options, const UseResult &result, const output
 
 Result<Reply> run_use(const Context &context, const UseOptions &options) {
     auto settings = parse_settings(options.settings);
-    if (!settings)
-        return std::unexpected(settings.error());
+    MPS_TRY(settings);
     const auto position = parse_position(options.position);
-    if (!position)
-        return std::unexpected(position.error());
+    MPS_TRY(position);
     auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto result = [&] {
         const output::Progress progress(context.globals.json,
                                         fmt::format("the kernel verifies the policy '{}'", options.policy));
@@ -86,8 +84,7 @@ Result<Reply> run_use(const Context &context, const UseOptions &options) {
                               .position = *position,
                               .direction = direction_of(options.direction)});
     }();
-    if (!result)
-        return std::unexpected(result.error());
+    MPS_TRY(result);
     Reply reply = use_reply(options, *result, context.style);
     // Possible after `path`, which needs no attached interface; easily taken for working.
     if (const auto status = instance->status(); status && status->interfaces.empty())
@@ -104,8 +101,7 @@ struct UnuseOptions {
 
 Result<Reply> unuse_all(Instance &instance) {
     const auto removed = instance.remove_all_rules();
-    if (!removed)
-        return std::unexpected(removed.error());
+    MPS_TRY(removed);
     return Reply{.json = {{"removed", *removed}},
                  .text = removed->empty()
                              ? "there were no rules\n"
@@ -119,14 +115,12 @@ Result<Reply> run_unuse(const Context &context, const UnuseOptions &options) {
     if (!options.all && !options.selector)
         return usage_error("'unuse' needs SELECTOR or --all", "'mpsched status' shows the rules");
     auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     if (options.all)
         return unuse_all(*instance);
     const std::string &selector = *options.selector;
     const auto removed = instance->remove_rule(selector);
-    if (!removed)
-        return std::unexpected(removed.error());
+    MPS_TRY(removed);
     if (!*removed) {
         std::vector<std::string> rules;
         if (const auto status = instance->status())

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "commands/commands.hpp"
 #include "output/text.hpp"
 #include "service/client.hpp"
@@ -12,14 +13,11 @@ namespace {
 
 Result<Reply> run_web(const Context &context) {
     const auto instance = context.open();
-    if (!instance)
-        return std::unexpected(instance.error());
+    MPS_TRY(instance);
     const auto status = instance->status();
-    if (!status)
-        return std::unexpected(status.error());
+    MPS_TRY(status);
     const auto answer = service::demand(status->netns_cookie, "web");
-    if (!answer)
-        return std::unexpected(answer.error());
+    MPS_TRY(answer);
     const std::string url = answer->value("url", "");
     return Reply{.json = {{"url", url}}, .text = text::printable(url) + "\n"};
 }

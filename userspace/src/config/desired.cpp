@@ -13,6 +13,7 @@
 #include <fmt/ranges.h>
 
 #include "base/numbers.hpp"
+#include "base/try.hpp"
 #include "codec/sha256.hpp"
 #include "config/kernel_wishes.hpp"
 #include "mpsched/nearest.hpp"
@@ -543,8 +544,7 @@ namespace {
 Result<Desired> load_set(const std::string &path, const std::string *contents) {
     std::vector<Problem> problems;
     const auto files = read_set(path, problems, contents);
-    if (!files)
-        return std::unexpected(files.error());
+    MPS_TRY(files);
     Desired desired;
     // Of a file that is no TOML nothing is known.
     if (std::ranges::none_of(*files, [](const File &file) { return file.sections.empty(); }))

@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "base/fd.hpp"
+#include "base/try.hpp"
 #include "config/sections.hpp"
 
 namespace mps::config {
@@ -48,8 +49,7 @@ Result<std::optional<std::string>> read_once(const std::string &path) {
     struct stat before{}, after{};
     if (!file || ::fstat(file.get(), &before))
         return std::unexpected(system_error(errno, fmt::format("reading {}", path)));
-    if (auto good = check_status(path, before); !good)
-        return std::unexpected(good.error());
+    MPS_TRY(check_status(path, before));
     std::string text(static_cast<std::size_t>(before.st_size) + 1, '\0');
     std::size_t length = 0;
     for (ssize_t got = 1; got > 0 && length < text.size(); length += static_cast<std::size_t>(got)) {
@@ -143,8 +143,7 @@ Result<std::string> read_whole(const std::string &path) {
     constexpr int tries = 20;
     for (int i = 0; i < tries; i++) {
         auto text = read_once(path);
-        if (!text)
-            return std::unexpected(text.error());
+        MPS_TRY(text);
         if (*text)
             return std::move(**text);
         ::usleep(10'000);
@@ -170,8 +169,7 @@ Result<std::vector<File>> read_set(const std::string &path, std::vector<Problem>
         paths.insert(paths.begin(), path);
     for (const std::string &one : paths) {
         auto text = read_whole(one);
-        if (!text)
-            return std::unexpected(text.error());
+        MPS_TRY(text);
         files.push_back(parse(one, std::move(*text), problems));
     }
     return files;

@@ -4,6 +4,8 @@
 
 #include "config/plan.hpp"
 
+#include "base/try.hpp"
+
 namespace mps::config {
 
 namespace {
@@ -23,8 +25,7 @@ Result<std::vector<std::string>> attach(Instance &instance, const Desired &desir
     std::vector<std::string> warnings;
     if (action.other_role) {
         const auto detached = instance.detach({.interfaces = {action.name}});
-        if (!detached)
-            return std::unexpected(detached.error());
+        MPS_TRY(detached);
         warnings = detached_warnings(*detached);
     }
     request.policy = desired.fallback.tx.policy;
@@ -32,8 +33,7 @@ Result<std::vector<std::string>> attach(Instance &instance, const Desired &desir
     if (!instance.installed())
         request.max_connections = desired.max_connections;
     auto done = instance.attach(request);
-    if (!done)
-        return std::unexpected(done.error());
+    MPS_TRY(done);
     warnings.insert(warnings.end(), done->warnings.begin(), done->warnings.end());
     return warnings;
 }
@@ -41,8 +41,7 @@ Result<std::vector<std::string>> attach(Instance &instance, const Desired &desir
 Result<std::vector<std::string>> use(Instance &instance, const Action &action) {
     if (action.only_parameters) {
         const auto done = instance.set(action.settings, {.slot = action.only_parameters});
-        if (!done)
-            return std::unexpected(done.error());
+        MPS_TRY(done);
         return std::vector<std::string>{};
     }
     const std::optional<std::string> selector =
@@ -53,22 +52,19 @@ Result<std::vector<std::string>> use(Instance &instance, const Action &action) {
                               .position = action.position,
                               .hosts_later = true,
                               .direction = action.direction});
-    if (!done)
-        return std::unexpected(done.error());
+    MPS_TRY(done);
     return std::move(done->warnings);
 }
 
 template <class T>
 Result<std::vector<std::string>> nothing_more(const Result<T> &done) {
-    if (!done)
-        return std::unexpected(done.error());
+    MPS_TRY(done);
     return std::vector<std::string>{};
 }
 
 Result<std::vector<std::string>> set_option_rules(Instance &instance, const Desired &desired) {
     auto done = instance.set_option_rules(desired.option_rule_list());
-    if (!done)
-        return std::unexpected(done.error());
+    MPS_TRY(done);
     return std::move(done->warnings);
 }
 
@@ -93,8 +89,7 @@ Result<std::vector<std::string>> perform(Instance &instance, const Desired &desi
         return set_option_rules(instance, desired);
     case Action::Kind::application: {
         auto done = grant_applications(instance, action.grant);
-        if (!done)
-            return std::unexpected(done.error());
+        MPS_TRY(done);
         return std::move(done->warnings);
     }
     case Action::Kind::no_application:
@@ -112,8 +107,7 @@ Result<std::vector<std::string>> perform(Instance &instance, const Desired &desi
         break;
     }
     const auto done = instance.detach({.interfaces = {action.name}});
-    if (!done)
-        return std::unexpected(done.error());
+    MPS_TRY(done);
     return detached_warnings(*done);
 }
 

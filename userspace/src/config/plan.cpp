@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/try.hpp"
 #include "config/kernel_wishes.hpp"
 #include "mpsched/policy_names.hpp"
 
@@ -464,26 +465,21 @@ Pass pass_of(const Action &action) {
 
 Result<Facts> look(const Instance &instance, const Desired &desired) {
     auto status = instance.status();
-    if (!status)
-        return std::unexpected(status.error());
+    MPS_TRY(status);
     auto interfaces = instance.interfaces(desired.asks_for_routes());
-    if (!interfaces)
-        return std::unexpected(interfaces.error());
+    MPS_TRY(interfaces);
     const auto option_rules = instance.option_rules();
-    if (!option_rules)
-        return std::unexpected(option_rules.error());
+    MPS_TRY(option_rules);
     Facts facts{.status = std::move(*status), .interfaces = std::move(*interfaces)};
     for (const OptionRuleStatus &one : *option_rules)
         facts.option_rules.push_back(one.rule);
     auto applications = application_grants(instance);
-    if (!applications)
-        return std::unexpected(applications.error());
+    MPS_TRY(applications);
     facts.applications = std::move(*applications);
     for (const ApplicationWish &wish : desired.applications)
         facts.cgroups.push_back(canonical_cgroup(wish.grant.cgroup));
     auto congestion = congestion_rules(instance);
-    if (!congestion)
-        return std::unexpected(congestion.error());
+    MPS_TRY(congestion);
     facts.congestion = std::move(*congestion);
     // What cannot be had now is told by the action that fails.
     for (const CongestionWish &wish : desired.congestion)
@@ -492,8 +488,7 @@ Result<Facts> look(const Instance &instance, const Desired &desired) {
                 ? ""
                 : instance.canonical_selector(wish.use.selector).value_or(wish.use.selector));
     auto spread = spread_status(instance, false);
-    if (!spread)
-        return std::unexpected(spread.error());
+    MPS_TRY(spread);
     facts.spread = std::move(*spread);
     std::set<std::string> seen;
     for (const RuleWish &rule : desired.rules) {
@@ -526,8 +521,7 @@ Result<Reconciled> reconcile(Instance &instance, const Desired &desired, const C
     };
     auto facts = look(instance, desired);
     for (const Pass pass : {Pass::roles, Pass::interfaces, Pass::rest}) {
-        if (!facts)
-            return std::unexpected(facts.error());
+        MPS_TRY(facts);
         bool acted = false;
         for (Action &action : make_plan(desired, *facts).actions)
             if (pass_of(action) == pass &&
@@ -537,8 +531,7 @@ Result<Reconciled> reconcile(Instance &instance, const Desired &desired, const C
         if (acted)
             facts = look(instance, desired);
     }
-    if (!facts)
-        return std::unexpected(facts.error());
+    MPS_TRY(facts);
     result.facts = std::move(*facts);
     return result;
 }

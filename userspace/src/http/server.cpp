@@ -20,6 +20,7 @@
 #include <fmt/format.h>
 
 #include "base/fd.hpp"
+#include "base/try.hpp"
 
 namespace mps::http {
 
@@ -226,8 +227,7 @@ void Server::Impl::run() {
 
 Result<Server> Server::start(const Address &address, Handler handler) {
     auto listening = listen_at(address);
-    if (!listening)
-        return std::unexpected(listening.error());
+    MPS_TRY(listening);
     auto impl = std::make_unique<Impl>(
         Impl{.address = address, .handler = std::move(handler), .listening = std::move(*listening)});
     if (!impl->stop)

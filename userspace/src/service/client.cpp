@@ -66,8 +66,7 @@ Result<std::optional<Json>> ask(std::uint64_t cookie, const Json &request) {
     if (::send(socket.get(), line.data(), line.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(line.size()))
         return std::nullopt;
     const auto text = line_from(socket.get());
-    if (!text)
-        return std::unexpected(text.error());
+    MPS_TRY(text);
     Json answer = Json::parse(*text, nullptr, false);
     if (!answer.is_object())
         return fail(ErrorCode::failed, "mpschedd ended before it had answered",

@@ -16,6 +16,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "service/client.hpp"
 
 namespace mps::service {
@@ -71,11 +72,9 @@ std::optional<std::string> read_line(int socket) {
 } // namespace
 
 Result<Control> Control::open(std::uint64_t cookie) {
-    if (auto made = make_run_folder(); !made)
-        return std::unexpected(made.error());
+    MPS_TRY(make_run_folder());
     auto lock = take_lock(cookie);
-    if (!lock)
-        return std::unexpected(lock.error());
+    MPS_TRY(lock);
     std::string path = socket_path(cookie);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;

@@ -127,8 +127,7 @@ Result<void> Ledger::change(const char *statement, const std::vector<Value> &val
 
 Result<std::time_t> Ledger::anchor(const std::string &interface, std::time_t now) {
     const auto known = run("SELECT time FROM anchor WHERE interface = ?", {interface});
-    if (!known)
-        return std::unexpected(known.error());
+    MPS_TRY(known);
     if (!known->empty())
         return known->front().number.value_or(now);
     const auto done = change("INSERT INTO anchor VALUES(?, ?, NULL)", {interface, std::int64_t{now}});
@@ -137,21 +136,18 @@ Result<std::time_t> Ledger::anchor(const std::string &interface, std::time_t now
 
 Result<std::optional<std::time_t>> Ledger::present(const std::string &interface) {
     const auto rows = run("SELECT present FROM anchor WHERE interface = ?", {interface});
-    if (!rows)
-        return std::unexpected(rows.error());
+    MPS_TRY(rows);
     return rows->empty() ? std::nullopt : rows->front().number;
 }
 
 Result<std::optional<std::uint64_t>> Ledger::used(const std::string &interface, std::time_t from) {
     const auto any = run("SELECT count(*) FROM usage WHERE interface = ?", {interface});
-    if (!any)
-        return std::unexpected(any.error());
+    MPS_TRY(any);
     if (any->front().number.value_or(0) == 0)
         return std::nullopt;
     const auto sum = run("SELECT sum(bytes) FROM usage WHERE interface = ? AND start >= ?",
                          {interface, std::int64_t{from}});
-    if (!sum)
-        return std::unexpected(sum.error());
+    MPS_TRY(sum);
     return static_cast<std::uint64_t>(sum->front().number.value_or(0));
 }
 
@@ -159,8 +155,7 @@ Result<void> Ledger::book(const std::string &interface, std::time_t from, std::u
     // What is booked behind this period came from a clock that was ahead, and is part of the sum.
     const auto ahead = run("SELECT sum(bytes) FROM usage WHERE interface = ? AND start > ?",
                            {interface, std::int64_t{from}});
-    if (!ahead)
-        return std::unexpected(ahead.error());
+    MPS_TRY(ahead);
     const auto rest = static_cast<std::int64_t>(bytes) - ahead->front().number.value_or(0);
     if (rest < 0)
         MPS_TRY(
@@ -185,8 +180,7 @@ Result<void> Ledger::rename(const std::string &before, const std::string &now) {
 
 Result<std::vector<std::string>> Ledger::interfaces() {
     const auto rows = run("SELECT DISTINCT interface FROM usage ORDER BY interface");
-    if (!rows)
-        return std::unexpected(rows.error());
+    MPS_TRY(rows);
     std::vector<std::string> names;
     for (const Row &row : *rows)
         names.push_back(row.text);
@@ -195,8 +189,7 @@ Result<std::vector<std::string>> Ledger::interfaces() {
 
 Result<std::time_t> Ledger::last_seen() {
     const auto rows = run("SELECT seen FROM clock");
-    if (!rows)
-        return std::unexpected(rows.error());
+    MPS_TRY(rows);
     return rows->empty() ? 0 : static_cast<std::time_t>(rows->front().number.value_or(0));
 }
 

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
 #include "mps_web_page.embed.h"
 #include "web/view.hpp"
 #include "json/documents.hpp"
@@ -77,8 +78,7 @@ Web::Web(std::string netns, const Observer &observer)
 Result<Instance *> Web::instance() {
     if (!instance_) {
         auto opened = Instance::open({.netns = netns_, .lock_timeout_ms = lock_timeout_ms});
-        if (!opened)
-            return std::unexpected(opened.error());
+        MPS_TRY(opened);
         instance_ = std::make_unique<Instance>(std::move(*opened));
     }
     return instance_.get();

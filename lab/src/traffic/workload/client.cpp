@@ -7,6 +7,7 @@
 #include <mps/socket_options.hpp>
 
 #include "../socket.hpp"
+#include "base/try.hpp"
 #include "orders_server.hpp"
 
 #include <fmt/format.h>
@@ -26,9 +27,7 @@ Result<Fd> Client::connect() {
     const auto &ns = state_.network.a();
     const auto server = state_.network.server_address();
     const auto address = make_address(server, workload_port);
-    if (!address) {
-        return std::unexpected(address.error());
-    }
+    MPS_TRY(address);
     auto fd = ns.run([&] { return open_socket(address->family(), socket_spec(state_.scenario, ns)); });
     if (!fd) {
         return fd;
@@ -64,9 +63,7 @@ Result<void> Client::open() {
         connection_->watch.reset();
     }
     auto fd = connect();
-    if (!fd) {
-        return std::unexpected(fd.error());
-    }
+    MPS_TRY(fd);
     if (auto chosen = choose(fd->get()); !chosen) {
         return chosen;
     }
@@ -149,9 +146,7 @@ Result<Exchange> Client::exchange(std::uint64_t up, std::uint64_t down, Clock::t
     const bool bulk_up = state_.workload.kind == Workload::Kind::bulk && state_.upload();
     auto received =
         stream.receive_pattern(down, bulk_up ? unused : gaps_, state_.upload() ? nullptr : &state_.delivered);
-    if (!received) {
-        return std::unexpected(received.error());
-    }
+    MPS_TRY(received);
     const auto now = Clock::now();
     Exchange result;
     result.start_s = state_.since_began(start);

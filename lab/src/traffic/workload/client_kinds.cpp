@@ -5,6 +5,7 @@
 #include <numeric>
 #include <thread>
 
+#include "base/try.hpp"
 #include "client.hpp"
 #include "messages.hpp"
 
@@ -80,9 +81,7 @@ Result<void> Client::run_bulk() {
     const auto bytes = state_.workload.bytes == 0 ? without_end : state_.workload.bytes;
     const bool upload = state_.upload();
     auto done = exchange(upload ? bytes : 1, upload ? 1 : bytes, Clock::now());
-    if (!done) {
-        return std::unexpected(done.error());
-    }
+    MPS_TRY(done);
     done_.push_back(std::move(*done));
     return {};
 }
@@ -135,9 +134,7 @@ Result<void> Client::run_request(std::size_t group, bool first_of_group) {
     start = connects ? start : Clock::now();
     auto done = exchange(state_.upload() ? size : workload.other_bytes,
                          state_.upload() ? workload.other_bytes : size, start);
-    if (!done) {
-        return std::unexpected(done.error());
-    }
+    MPS_TRY(done);
     done->group = group;
     done->connects = connects;
     done->windows = std::move(known);
@@ -184,9 +181,7 @@ Result<void> Client::run_video() {
         const double rate = choose_rate(workload.ladder_mbit, seconds_per_mbit);
         const auto bytes = static_cast<std::uint64_t>(rate * workload.chunk_s * 1e6 / 8);
         auto done = exchange(upload ? bytes : ask_bytes, upload ? ask_bytes : bytes, Clock::now());
-        if (!done) {
-            return std::unexpected(done.error());
-        }
+        MPS_TRY(done);
         done->video_mbit = rate;
         seconds_per_mbit.push_back(done->seconds / (static_cast<double>(bytes) * 8 / 1e6));
         done_.push_back(std::move(*done));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "messages.hpp"
 
+#include "base/try.hpp"
+
 #include <algorithm>
 
 namespace mps::lab::traffic {
@@ -25,9 +27,7 @@ Result<void> take_messages(State &state, PatternStream &stream, GapMeter &gaps) 
     std::vector<Exchange> taken;
     for (;;) {
         const auto message = stream.receive_value<Message>();
-        if (!message) {
-            return std::unexpected(message.error());
-        }
+        MPS_TRY(message);
         if (message->bytes == 0) {
             state.took(taken);
             return {};

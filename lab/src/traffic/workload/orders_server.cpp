@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include "base/try.hpp"
 #include "messages.hpp"
 
 namespace mps::lab::traffic {
@@ -18,9 +19,7 @@ Result<void> OrdersServer::start() {
     const auto &ns = state_.network.b();
     auto listener =
         ns.run([&] { return listen_on(Family::dual, workload_port, socket_spec(state_.scenario, ns)); });
-    if (!listener) {
-        return std::unexpected(listener.error());
-    }
+    MPS_TRY(listener);
     acceptor_.start(std::move(*listener), [this](int fd, const SocketAddress &peer) {
         if (auto done = serve(fd, peer); !done) {
             state_.failed(done.error());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "pattern_stream.hpp"
 
+#include "base/try.hpp"
+
 #include <cerrno>
 #include <random>
 
@@ -50,9 +52,7 @@ Result<void> PatternStream::send_pattern(std::span<const std::uint8_t> head, std
             at += body.size();
         }
         const auto sent = send_some(std::span(pieces).first(count));
-        if (!sent) {
-            return std::unexpected(sent.error());
-        }
+        MPS_TRY(sent);
         const auto of_head = std::min(*sent, head.size());
         head = head.subspan(of_head);
         offset += *sent - of_head;
@@ -66,9 +66,7 @@ Result<std::uint64_t> PatternStream::receive_pattern(std::uint64_t bytes, GapMet
     while (offset < bytes) {
         const auto got =
             receive_some(std::span(buffer_).first(std::min<std::uint64_t>(buffer_.size(), bytes - offset)));
-        if (!got) {
-            return std::unexpected(got.error());
-        }
+        MPS_TRY(got);
         if (*got == 0) {
             return bytes == without_end
                        ? Result<std::uint64_t>(offset)

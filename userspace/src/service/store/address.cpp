@@ -2,6 +2,8 @@
 
 #include "service/store/address.hpp"
 
+#include "base/try.hpp"
+
 #include <array>
 
 #include <fmt/format.h>
@@ -54,8 +56,7 @@ Result<Address> parse_address(std::string_view text) {
         if (end == rest.npos)
             return wrong(fmt::format("'{}' names no key", text));
         const std::string_view endpoint = rest.substr(0, end);
-        if (const auto good = check_endpoint(endpoint); !good)
-            return std::unexpected(good.error());
+        MPS_TRY(check_endpoint(endpoint));
         address.endpoints.emplace_back(endpoint);
         const bool more = rest[end] == ',';
         rest.remove_prefix(end + 1);

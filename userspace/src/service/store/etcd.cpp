@@ -2,6 +2,8 @@
 
 #include "service/store/etcd.hpp"
 
+#include "base/try.hpp"
+
 #include <charconv>
 #include <vector>
 
@@ -99,16 +101,14 @@ std::string range_body(std::string_view key) { return Json{{"key", encoded(key)}
 
 Result<Answer> read_range(std::string_view text) {
     const auto all = parse(text);
-    if (!all)
-        return std::unexpected(all.error());
+    MPS_TRY(all);
     const Json &header = member(*all, "header"), &pairs = member(*all, "kvs");
     Answer answer{.store_revision = number(header, "revision")};
     if (answer.store_revision <= 0)
         return not_understood(text);
     if (pairs.is_array() && !pairs.empty()) {
         auto value = value_of(pairs.front());
-        if (!value)
-            return std::unexpected(value.error());
+        MPS_TRY(value);
         answer.value = std::move(*value);
     }
     answer.value.cluster = word(header, "cluster_id");
@@ -122,8 +122,7 @@ std::string watch_body(std::string_view key, std::int64_t revision) {
 
 Result<std::optional<Value>> read_watch(std::string_view line) {
     const auto all = parse(line);
-    if (!all)
-        return std::unexpected(all.error());
+    MPS_TRY(all);
     const Json &result = member(*all, "result"), &events = member(result, "events");
     if (!result.is_object())
         return not_understood(line);
@@ -137,8 +136,7 @@ Result<std::optional<Value>> read_watch(std::string_view line) {
     Value value;
     if (word(last, "type") != "DELETE") {
         auto there = value_of(member(last, "kv"));
-        if (!there)
-            return std::unexpected(there.error());
+        MPS_TRY(there);
         value = std::move(*there);
     } else {
         value.revision = number(member(last, "kv"), "mod_revision");
@@ -153,8 +151,7 @@ std::string put_body(std::string_view key, std::string_view value) {
 
 Result<void> read_done(std::string_view text) {
     const auto all = parse(text);
-    if (!all)
-        return std::unexpected(all.error());
+    MPS_TRY(all);
     return {};
 }
 
@@ -164,8 +161,7 @@ std::string login_body(std::string_view name, std::string_view password) {
 
 Result<std::string> read_token(std::string_view text) {
     const auto all = parse(text);
-    if (!all)
-        return std::unexpected(all.error());
+    MPS_TRY(all);
     std::string token = word(*all, "token");
     if (token.empty() || token.find_first_of("\r\n") != token.npos)
         return not_understood(text);

@@ -2,6 +2,8 @@
 
 #include "service/store/http.hpp"
 
+#include "base/try.hpp"
+
 #include <curl/curl.h>
 
 #include <array>
@@ -135,8 +137,7 @@ Result<std::string> Http::post(const std::string &url, const std::string &body) 
     impl_->prepare(curl, url, body, headers, sink, why.data());
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, answer_limit_s);
     const auto done = verdict(curl, curl_easy_perform(curl), url, sink, why.data());
-    if (!done)
-        return std::unexpected(done.error());
+    MPS_TRY(done);
     return std::move(sink.text);
 }
 
