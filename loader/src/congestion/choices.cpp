@@ -19,9 +19,8 @@
 #include "kernel/cgroup.hpp"
 #include "kernel/iterator.hpp"
 #include "kernel/kernel_objects.hpp"
-#include "kernel/load_error.hpp"
 #include "kernel/netns.hpp"
-#include "kernel/verifier_log.hpp"
+#include "pins/kept_maps.hpp"
 #include "policy/selector.hpp"
 
 namespace mps {
@@ -43,75 +42,40 @@ struct ChoiceMaps {
     Fd rules{}, choices{}, config{};
 };
 
-Result<Fd> open_map(const InstallationPaths &paths, std::string_view name, std::uint32_t value_size) {
-    const std::string path = paths.congestion_pin(name);
-    auto fd = open_pin(path);
-    MPS_TRY(fd);
-    if (!*fd)
-        return Fd{};
-    const auto info =
-        object_kind((*fd)->get()) == ObjectKind::map ? map_info((*fd)->get()) : std::unexpected(Error{});
-    if (!info || info->value_size != value_size)
-        return fail(ErrorCode::failed, fmt::format("{} is not ours: it is another map", path),
-                    "'mpsched detach --all' removes what is there");
-    return std::move(**fd);
-}
-
 // nullopt: there are none, or a command that was killed has made only some of them.
 Result<std::optional<ChoiceMaps>> open_maps(const InstallationPaths &paths) {
     ChoiceMaps maps;
-    auto rules = open_map(paths, MPS_MAP_CC_RULES, sizeof(mps_rule));
+    auto rules = open_own_map(paths.congestion_pin(MPS_MAP_CC_RULES), sizeof(mps_rule));
     MPS_TRY(rules);
-    auto choices = open_map(paths, MPS_MAP_CC_CHOICES, sizeof(mps_cc_choice));
+    auto choices = open_own_map(paths.congestion_pin(MPS_MAP_CC_CHOICES), sizeof(mps_cc_choice));
     MPS_TRY(choices);
-    auto config = open_map(paths, MPS_MAP_CC_CONFIG, sizeof(mps_cc_config));
+    auto config = open_own_map(paths.congestion_pin(MPS_MAP_CC_CONFIG), sizeof(mps_cc_config));
     MPS_TRY(config);
-    auto before = open_map(paths, MPS_MAP_CC_BEFORE, sizeof(mps_cc_given));
+    auto before = open_own_map(paths.congestion_pin(MPS_MAP_CC_BEFORE), sizeof(mps_cc_given));
     MPS_TRY(before);
     if (!*rules || !*choices || !*config || !*before)
         return std::nullopt;
     return ChoiceMaps{std::move(*rules), std::move(*choices), std::move(*config)};
 }
 
-// On the maps that are pinned, else on new ones, which it pins.
+MapUse map_use(std::string_view map) {
+    if (std::ranges::find(kept_maps, map) != std::end(kept_maps))
+        return MapUse::kept;
+    return own_maps.contains(map) ? MapUse::own : MapUse::none;
+}
+
 Result<Object> load_program(const InstallationPaths &paths, std::string_view wanted) {
     const LibbpfMessages messages;
     Object object(congestion__open());
     if (!object)
         return std::unexpected(system_error(errno, "opening the programs of congestion controls"));
-    std::vector<std::pair<std::string, bpf_map *>> fresh;
-    bpf_map *map;
-    bpf_object__for_each_map(map, object->obj) {
-        const std::string name = bpf_map__name(map);
-        const bool kept = std::ranges::find(kept_maps, name) != std::end(kept_maps);
-        if (bpf_map__is_internal(map))
-            continue;
-        if (!kept) {
-            bpf_map__set_autocreate(map, own_maps.contains(name));
-            continue;
-        }
-        const auto pinned = open_pin(paths.congestion_pin(name));
-        MPS_TRY(pinned);
-        if (!*pinned)
-            fresh.emplace_back(name, map);
-        else if (const int err = bpf_map__reuse_fd(map, (*pinned)->get()))
-            return std::unexpected(system_error(err, fmt::format("using the map {} that is there", name)));
-    }
     const auto cookie = netns_cookie();
     MPS_TRY(cookie);
     object->rodata->mps_netns_cookie = *cookie;
-    VerifierLogBuffer log;
-    bpf_program *program;
-    bpf_object__for_each_program(program, object->obj) {
-        bpf_program__set_autoload(program, wanted == bpf_program__name(program));
-        bpf_program__set_log_buf(program, log.data(), log.size());
-    }
-    if (const int err = congestion__load(object.get()))
-        return std::unexpected(
-            load_error(err, fmt::format("loading {}", wanted), log.text(), messages.warnings()));
-    MPS_TRY(make_directory(paths.congestion_dir()));
-    for (const auto &[name, made] : fresh)
-        MPS_TRY(pin(bpf_map__fd(made), paths.congestion_pin(name)));
+    const KeptMaps maps{.folder = paths.congestion_dir(),
+                        .pin = [&](std::string_view map) { return paths.congestion_pin(map); },
+                        .use = map_use};
+    MPS_TRY(load_alone(object->obj, wanted, maps, fmt::format("loading {}", wanted), messages));
     return object;
 }
 

@@ -13,10 +13,9 @@
 #include "base/try.hpp"
 #include "common/log.hpp"
 #include "kernel/kernel_objects.hpp"
-#include "kernel/load_error.hpp"
 #include "kernel/netns.hpp"
-#include "kernel/verifier_log.hpp"
 #include "option_rules.skel.h"
+#include "pins/kept_maps.hpp"
 
 namespace mps {
 
@@ -28,52 +27,13 @@ struct DestroyRules {
 
 constexpr bool sides[] = {false, true};
 
-Result<Fd> open_rules_map(const std::string &path, std::uint32_t type, std::uint32_t value_size) {
-    auto fd = open_pin(path);
-    MPS_TRY(fd);
-    if (!*fd)
-        return Fd{};
-    const auto info =
-        object_kind((*fd)->get()) == ObjectKind::map ? map_info((*fd)->get()) : std::unexpected(Error{});
-    if (!info || info->type != type || info->value_size != value_size)
-        return fail(ErrorCode::failed, fmt::format("{} is not ours: it is another map", path),
-                    "'mpsched detach --all' removes what is there");
-    return std::move(**fd);
-}
-
 int cpus() { return std::max(libbpf_num_possible_cpus(), 1); }
 
 // Maps of the data path's header are none of these programs' business.
-Result<void> set_up(option_rules *object, const OptionPins &pins, const std::string &wanted) {
-    bpf_map *map;
-    bpf_object__for_each_map(map, object->obj) {
-        const std::string_view name = bpf_map__name(map);
-        const bool ours = name.starts_with("mps_orule") || name.starts_with("mps_option");
-        if (!bpf_map__is_internal(map) && !ours)
-            bpf_map__set_autocreate(map, false);
-    }
-    int err = pins.tables ? bpf_map__reuse_fd(object->maps.mps_orules, pins.tables.get()) : 0;
-    if (!err && pins.hits)
-        err = bpf_map__reuse_fd(object->maps.mps_orule_hits, pins.hits.get());
-    if (!err && pins.joins)
-        err = bpf_map__reuse_fd(object->maps.mps_orule_joins, pins.joins.get());
-    if (err)
-        return std::unexpected(system_error(err, "using the maps of option rules that are there"));
-    const auto cookie = netns_cookie();
-    MPS_TRY(cookie);
-    object->rodata->mps_netns_cookie = *cookie;
-    bpf_program *program;
-    bpf_object__for_each_program(program, object->obj)
-        bpf_program__set_autoload(program, wanted == bpf_program__name(program));
-    return {};
-}
-
-Result<void> keep_map(int fd, const std::string &path, Fd &kept) {
-    if (kept)
-        return {};
-    MPS_TRY(pin(fd, path));
-    kept = Fd::duplicate(fd);
-    return {};
+MapUse map_use(std::string_view map) {
+    if (map.starts_with("mps_orule"))
+        return MapUse::kept;
+    return map.starts_with("mps_option") ? MapUse::own : MapUse::none;
 }
 
 } // namespace
@@ -83,14 +43,11 @@ std::string rule_program_name(bool out, bool layer3) {
 }
 
 Result<std::optional<OptionPins>> open_option_pins(const InstallationPaths &paths) {
-    auto tables = open_rules_map(paths.rules_pin(MPS_MAP_OPTION_RULES), BPF_MAP_TYPE_ARRAY_OF_MAPS,
-                                 sizeof(std::uint32_t));
+    auto tables = open_own_map(paths.rules_pin(MPS_MAP_OPTION_RULES), sizeof(std::uint32_t));
     MPS_TRY(tables);
-    auto hits = open_rules_map(paths.rules_pin(MPS_MAP_OPTION_HITS), BPF_MAP_TYPE_PERCPU_ARRAY,
-                               sizeof(mps_option_hits));
+    auto hits = open_own_map(paths.rules_pin(MPS_MAP_OPTION_HITS), sizeof(mps_option_hits));
     MPS_TRY(hits);
-    auto joins = open_rules_map(paths.rules_pin(MPS_MAP_OPTION_JOINS), BPF_MAP_TYPE_LRU_HASH,
-                                sizeof(mps_option_joins));
+    auto joins = open_own_map(paths.rules_pin(MPS_MAP_OPTION_JOINS), sizeof(mps_option_joins));
     MPS_TRY(joins);
     // What a command that was killed has left half made says nothing.
     if (!*tables || !*hits)
@@ -121,20 +78,21 @@ Result<void> provide_option_program(const InstallationPaths &paths, OptionPins &
     const std::unique_ptr<option_rules, DestroyRules> object(option_rules__open());
     if (!object)
         return std::unexpected(system_error(errno, "opening the programs of option rules"));
-    MPS_TRY(set_up(object.get(), pins, wanted));
-    bpf_program *program = bpf_object__find_program_by_name(object->obj, wanted.c_str());
-    VerifierLogBuffer log;
-    bpf_program__set_log_buf(program, log.data(), log.size());
-    if (const int err = option_rules__load(object.get()))
-        return std::unexpected(
-            load_error(err, "loading the programs of option rules", log.text(), messages.warnings()));
-    MPS_TRY(make_directory(paths.rules_dir()));
-    MPS_TRY(
-        keep_map(bpf_map__fd(object->maps.mps_orules), paths.rules_pin(MPS_MAP_OPTION_RULES), pins.tables));
-    MPS_TRY(
-        keep_map(bpf_map__fd(object->maps.mps_orule_hits), paths.rules_pin(MPS_MAP_OPTION_HITS), pins.hits));
-    MPS_TRY(keep_map(bpf_map__fd(object->maps.mps_orule_joins), paths.rules_pin(MPS_MAP_OPTION_JOINS),
-                     pins.joins));
+    const auto cookie = netns_cookie();
+    MPS_TRY(cookie);
+    object->rodata->mps_netns_cookie = *cookie;
+    const KeptMaps maps{.folder = paths.rules_dir(),
+                        .pin = [&](std::string_view map) { return paths.rules_pin(map); },
+                        .use = map_use};
+    MPS_TRY(load_alone(object->obj, wanted, maps, "loading the programs of option rules", messages));
+    const auto keep = [](const bpf_map *map, Fd &kept) {
+        if (!kept)
+            kept = Fd::duplicate(bpf_map__fd(map));
+    };
+    keep(object->maps.mps_orules, pins.tables);
+    keep(object->maps.mps_orule_hits, pins.hits);
+    keep(object->maps.mps_orule_joins, pins.joins);
+    const bpf_program *program = bpf_object__find_program_by_name(object->obj, wanted.c_str());
     const auto info = prog_info(bpf_program__fd(program));
     MPS_TRY(info);
     const std::string path = paths.rules_pin(wanted);

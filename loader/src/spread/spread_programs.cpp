@@ -25,9 +25,8 @@
 #include "kernel/cgroup.hpp"
 #include "kernel/iterator.hpp"
 #include "kernel/kernel_objects.hpp"
-#include "kernel/load_error.hpp"
 #include "kernel/netns.hpp"
-#include "kernel/verifier_log.hpp"
+#include "pins/kept_maps.hpp"
 #include "spread.skel.h"
 #include "spread/spread_pins.hpp"
 
@@ -61,58 +60,19 @@ constexpr std::array<PortProgram, 4> port_programs{PortProgram{"mps_sp_conn4", B
                                                    PortProgram{"mps_sp_bind4", BPF_CGROUP_INET4_BIND},
                                                    PortProgram{"mps_sp_bind6", BPF_CGROUP_INET6_BIND}};
 
-std::unexpected<Error> not_ours(const std::string &path, const char *what) {
-    return fail(ErrorCode::failed, fmt::format("{} is not ours: it is {}", path, what),
-                "'mpsched detach --all' removes what is there");
-}
-
-Result<Fd> open_map(const InstallationPaths &paths, const MapRow &row) {
-    const std::string path = spread_pin(paths, row.name);
-    auto fd = open_pin(path);
-    MPS_TRY(fd);
-    if (!*fd)
-        return Fd{};
-    const auto info =
-        object_kind((*fd)->get()) == ObjectKind::map ? map_info((*fd)->get()) : std::unexpected(Error{});
-    if (!info || info->value_size != row.value_size)
-        return not_ours(path, "another map");
-    return std::move(**fd);
-}
-
-// On the maps that are pinned, else on new ones, which it pins. `wanted` is the program to load; "" only makes the maps.
+// `wanted` is the program to load; "" only makes the maps.
 Result<Object> load(const InstallationPaths &paths, std::string_view wanted) {
     const LibbpfMessages messages;
     Object object(spread__open());
     if (!object)
         return std::unexpected(system_error(errno, "opening the programs of spread"));
-    std::vector<std::pair<std::string, bpf_map *>> fresh;
-    bpf_map *map;
-    bpf_object__for_each_map(map, object->obj) {
-        if (bpf_map__is_internal(map))
-            continue;
-        const std::string name = bpf_map__name(map);
-        const auto pinned = open_pin(spread_pin(paths, name));
-        MPS_TRY(pinned);
-        if (!*pinned)
-            fresh.emplace_back(name, map);
-        else if (const int err = bpf_map__reuse_fd(map, (*pinned)->get()))
-            return std::unexpected(system_error(err, fmt::format("using the map {} that is there", name)));
-    }
     const auto cookie = netns_cookie();
     MPS_TRY(cookie);
     object->rodata->mps_netns_cookie = *cookie;
-    VerifierLogBuffer log;
-    bpf_program *program;
-    bpf_object__for_each_program(program, object->obj) {
-        bpf_program__set_autoload(program, wanted == bpf_program__name(program));
-        bpf_program__set_log_buf(program, log.data(), log.size());
-    }
-    if (const int err = spread__load(object.get()))
-        return std::unexpected(
-            load_error(err, "loading the programs of spread", log.text(), messages.warnings()));
-    MPS_TRY(make_directory(spread_dir(paths)));
-    for (const auto &[name, made] : fresh)
-        MPS_TRY(pin(bpf_map__fd(made), spread_pin(paths, name)));
+    const KeptMaps maps{.folder = spread_dir(paths),
+                        .pin = [&](std::string_view map) { return spread_pin(paths, map); },
+                        .use = [](std::string_view) { return MapUse::kept; }};
+    MPS_TRY(load_alone(object->obj, wanted, maps, "loading the programs of spread", messages));
     return object;
 }
 
@@ -156,7 +116,7 @@ Result<void> put_filter_for(const InstallationPaths &paths, const NetDevice &dev
 Result<std::optional<SpreadMaps>> open_spread_maps(const InstallationPaths &paths) {
     SpreadMaps maps;
     for (const MapRow &row : map_rows) {
-        auto map = open_map(paths, row);
+        auto map = open_own_map(spread_pin(paths, row.name), row.value_size);
         MPS_TRY(map);
         if (!*map)
             return std::nullopt;
