@@ -30,6 +30,9 @@ void Fabric::add(const std::string &name, bool host) {
     Node node{.ns = std::make_unique<Namespace>(must(Namespace::create(name))),
               .number = host ? hosts_++ : routers_++,
               .host = host};
+    // A device asks for neighbours by its link-local address, and that is good for nothing for one or two seconds unless it is taken to be
+    // nobody else's. A SYN that waited so long, and its repetition, make two SYN-ACKs, at the second of which Linux (6.18) resets a join.
+    must(node.ns->set_sysctl("ipv6/conf/default/accept_dad", "0"));
     nodes_.emplace(name, std::move(node));
 }
 
@@ -59,8 +62,8 @@ void Fabric::add_router(const std::string &name) {
     must(node.ns->set_sysctl("ipv6/icmp/ratelimit", "0"));
     // Since 6.11 (commit 4ee2a8cace3f). With the same hash in all routers the second of two in a row takes the same turn as the first, and half
     // of a FatTree's paths are never taken.
-    std::ignore =
-        node.ns->set_sysctl("ipv4/fib_multipath_hash_seed", fmt::to_string(7919 * (node.number + 1)));
+    std::ignore = node.ns->set_sysctl("ipv4/fib_multipath_hash_seed",
+                                      fmt::to_string(7919U * static_cast<unsigned>(node.number + 1) + seed_));
     hash_by(name, by_);
     address_of(*node.ns, self(name), "lo");
 }

@@ -19,7 +19,8 @@ class Fabric {
   public:
     enum class By { labels, ports };
 
-    Fabric(By by, int addresses) : by_(by), addresses_(addresses) {}
+    /// With another seed routers choose otherwise.
+    Fabric(By by, int addresses, unsigned seed = 0) : by_(by), addresses_(addresses), seed_(seed) {}
 
     void add_host(const std::string &name);
     void add_router(const std::string &name);
@@ -58,6 +59,7 @@ class Fabric {
 
     By by_;
     int addresses_;
+    unsigned seed_;
     std::map<std::string, Node> nodes_;
     int hosts_ = 0, routers_ = 0, links_ = 0;
 };
