@@ -87,8 +87,7 @@ struct siblings {
     __u64 than;  /* the rate that slower ones are slower than */
     __u64 fresh; /* since when they must have been measured to count */
     __u32 ifindex;
-    __u32 nr, slower;
-    __u32 pad; /* 6.1 wants all of it initialised */
+    __u32 nr, slower, trying; /* no padding: 6.1 wants all of it initialised */
 };
 
 /* These two are global, so that the verifier walks each once and not once for every sibling. */
@@ -99,7 +98,11 @@ __noinline int mps_sp_sibling(struct siblings *all, __u64 sock) {
         return 0;
     if (flow->path)
         all->taken = mps_spread_taken(all->taken, flow->path - 1);
-    if (flow->ifindex != all->ifindex || flow->since_ns < all->fresh || !flow->rate)
+    if (flow->ifindex != all->ifindex || flow->since_ns < all->fresh)
+        return 0;
+    if (flow->trial)
+        all->trying++;
+    if (!flow->rate)
         return 0;
     all->nr++;
     all->rate += flow->rate;

@@ -92,6 +92,30 @@ static __always_inline void count_link(struct mps_spread_link *link, __u64 now, 
     link->bytes_then = bytes;
 }
 
+/* Back to the label that it had, unless the other one has paid. */
+static __always_inline void end_trial(struct mps_spread_flow *flow, __u64 rate) {
+    if (mps_spread_pays(flow->old_rate, rate))
+        return;
+    flow->label = flow->old_label;
+    flow->path = flow->old_path;
+}
+
+static __always_inline void move(struct mps_spread_flow *flow, struct mps_spread_config *config,
+                                 struct siblings *all, struct tcp_sock *tp, enum why why) {
+    __u32 label = flow->label, path = flow->path;
+
+    if (!choose_label(flow, all, tp, why))
+        return;
+    if (why == IS_SLOW) {
+        flow->trial = MPS_SPREAD_TRIAL;
+        flow->old_label = label;
+        flow->old_path = path;
+        flow->old_rate = flow->rate + all->rate;
+    }
+    flow->moves++;
+    __sync_fetch_and_add(&config->moved, 1);
+}
+
 /* Once in a period: how much of it was acknowledged, and whether it is to take another path. */
 static __always_inline void measure(struct mps_spread_flow *flow, struct mps_spread_config *config,
                                     struct mps_spread_link *link, struct tcp_sock *tp, __u64 now,
@@ -113,6 +137,7 @@ static __always_inline void measure(struct mps_spread_flow *flow, struct mps_spr
     look.siblings_rate = all.rate;
     look.siblings = all.nr;
     look.slower = all.slower;
+    look.trying = all.trying;
     look.link_rate = link->rate;
     look.link_speed = link->speed;
     look.limited = BPF_CORE_READ_BITFIELD(tp, is_cwnd_limited);
@@ -120,14 +145,17 @@ static __always_inline void measure(struct mps_spread_flow *flow, struct mps_spr
      * The kernel takes another label of its own when its retransmissions are not answered (sk_rethink_txhash), which ours hides. Else by a
      * coin, so that the subflows of two hosts that share a path do not leave it together.
      */
-    if (tp->inet_conn.icsk_retransmits)
+    if (tp->inet_conn.icsk_retransmits) {
+        flow->trial = 0;
         why = IS_STUCK;
-    else if (!mps_spread_is_slow(&look) || (bpf_get_prandom_u32() & 1))
+    } else if (flow->trial) {
+        if (!--flow->trial)
+            end_trial(flow, flow->rate + all.rate);
         return;
-    if (!choose_label(flow, &all, tp, why))
+    } else if (!mps_spread_is_slow(&look) || (bpf_get_prandom_u32() & 1)) {
         return;
-    flow->moves++;
-    __sync_fetch_and_add(&config->moved, 1);
+    }
+    move(flow, config, &all, tp, why);
 }
 
 static __always_inline void write_label(struct __sk_buff *skb, __u32 offset, __u32 label) {

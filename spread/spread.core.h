@@ -53,25 +53,33 @@ struct mps_spread_look {
     __u64 siblings_rate; /* of those of its siblings over the same interface that send, together */
     __u32 siblings;
     __u32 slower;     /* siblings that are slower than it */
+    __u32 trying;     /* siblings that are at a try */
     __u64 link_rate;  /* of all that leaves by the interface; 0: not measured yet */
     __u64 link_speed; /* 0: not known */
     __u32 limited;    /* it has more to send than its path takes */
 };
 
 /*
- * Is it worth a try to take another path? Only for the slowest subflow of a connection, so that the others hold still; not where the
- * interface itself is full, since no path behind it would give more. Otherwise what tells is the interface, if its speed is
- * known: it could carry more, and this subflow would send it. Or the siblings: half of what they have in the mean.
+ * Is it worth a try to take another path? Only for the slowest subflow of a connection and one at a time, so that what a try brings can be
+ * told; not where the interface itself is nearly full, since no path behind it would give much more: hosts that have almost all they can get
+ * hold still, and the others find a network that stays as it is. Otherwise what tells is the interface, if its speed is known: it could carry
+ * more, and this subflow would send it. Or the siblings: half of what they have in the mean.
  */
 static __always_inline int mps_spread_is_slow(const struct mps_spread_look *look) {
-    if (!look->limited || look->slower)
+    if (!look->limited || look->slower || look->trying)
         return 0;
     if (look->link_speed) {
-        if (!look->link_rate || look->link_rate >= look->link_speed - look->link_speed / 16)
+        if (!look->link_rate || look->link_rate >= look->link_speed - look->link_speed / 8)
             return 0;
         return 1;
     }
     return look->siblings && look->rate * 2 * look->siblings < look->siblings_rate;
 }
+
+/*
+ * Has another path paid? By what the connection has over the interface in all: a subflow that only takes from its siblings has not. By more
+ * than measuring errs, so that a path which is no better is left to those that were there.
+ */
+static __always_inline int mps_spread_pays(__u64 before, __u64 now) { return now > before + before / 32; }
 
 #endif /* MPS_SPREAD_CORE_H */

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// A FatTree of k = 4 (16 hosts, 20 routers, links of 8 Mbit/s) with permutation traffic: each host sends to one other. For the table of
-// docs/spread.md; not in the suite, since it takes minutes:
+// A FatTree of k = 4 (16 hosts, 20 routers, links of 8 Mbit/s) for the tables of docs/spread.md; not in the suite, since it takes minutes:
 //
-//   build/bin/tests/traffic_spread "measure: a FatTree"
+//   build/bin/tests/traffic_spread "measure: a FatTree*"
 //
-// $MPS_FATTREE_SEED (1) draws the permutation, $MPS_MEASURE_SECONDS (20) is how long each row is measured.
+// $MPS_FATTREE_SEED (1) draws who sends to whom, $MPS_FATTREE_HASH (0) by what routers hash, $MPS_FATTREE_SUBFLOWS (0: 1, 2 and 4) tells
+// how many subflows each connection has, and $MPS_MEASURE_SECONDS (20) how long each row is measured.
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
@@ -80,7 +80,10 @@ struct Tree {
     TemporaryFolder folder{};
     std::vector<Json> pairs{}; ///< what each host's probe has found
 
-    Tree(int subflows, unsigned seed) : fabric(Fabric::By::labels, subflows), to(permutation(seed)) {
+    explicit Tree(int subflows)
+        : fabric(Fabric::By::labels, subflows,
+                 static_cast<unsigned>(from_environment("MPS_FATTREE_HASH", 0))),
+          to(permutation(static_cast<unsigned>(from_environment("MPS_FATTREE_SEED", 1)))) {
         build_fat_tree(fabric);
         for (int i = 0; i < host_count; i++)
             servers.push_back(
@@ -114,14 +117,21 @@ struct Tree {
         for (int i = 0; i < host_count; i++)
             cli(i)("spread on nic " + options);
     }
-    /// Shares of the links' rate that the hosts get of contents, sorted.
+    Transfer upload(int from, int at) const {
+        return must(
+            Transfer::start(fabric.ns(host(from)), {.address = fabric.address(host(at)),
+                                                    .port = servers[static_cast<std::size_t>(at)]->port(),
+                                                    .verify = false}));
+    }
+    /// Of all to their peers: see shares_of().
     std::vector<double> measure(int subflows) const {
         std::vector<Transfer> transfers;
         for (int i = 0; i < host_count; i++)
-            transfers.push_back(must(Transfer::start(
-                fabric.ns(host(i)), {.address = fabric.address(host(peer(i))),
-                                     .port = servers[static_cast<std::size_t>(peer(i))]->port(),
-                                     .verify = false})));
+            transfers.push_back(upload(i, peer(i)));
+        return shares_of(transfers, subflows);
+    }
+    /// Shares of the links' rate that these get of contents, sorted, when they have had 10 s to settle.
+    static std::vector<double> shares_of(const std::vector<Transfer> &transfers, int subflows) {
         for (const Transfer &one : transfers)
             REQUIRE(one.wait_for_subflows(static_cast<std::size_t>(subflows), 30s));
         const std::chrono::seconds duration(from_environment("MPS_MEASURE_SECONDS", 20));
@@ -244,9 +254,9 @@ struct Assignment {
 } // namespace
 
 TEST_CASE("measure: a FatTree with permutation traffic", "[.measure]") {
-    const auto seed = static_cast<unsigned>(from_environment("MPS_FATTREE_SEED", 1));
-    for (const int subflows : {1, 2, 4}) {
-        Tree tree(subflows, seed);
+    const int wanted = from_environment("MPS_FATTREE_SUBFLOWS", 0);
+    for (const int subflows : wanted ? std::vector{wanted} : std::vector{1, 2, 4}) {
+        Tree tree(subflows);
         tell(fmt::format("{} subflows, hashed", subflows), tree.measure(subflows));
         tree.on("");
         tell(fmt::format("{} subflows, labels without a map", subflows), tree.measure(subflows));
@@ -265,20 +275,105 @@ TEST_CASE("measure: a FatTree with permutation traffic", "[.measure]") {
     }
 }
 
-TEST_CASE("measure: what one connection has of an idle FatTree", "[.measure]") {
+// What the others are compared with: a host's link carries the acknowledgements of what it receives as well.
+TEST_CASE("measure: a FatTree in which only two hosts send, to each other", "[.measure]") {
     for (const int subflows : {1, 4}) {
-        Tree tree(subflows, 1);
-        const Transfer alone = must(Transfer::start(
-            tree.fabric.ns(host(0)), {.address = tree.fabric.address(host(tree.peer(0))),
-                                      .port = tree.servers[static_cast<std::size_t>(tree.peer(0))]->port(),
-                                      .verify = false}));
-        REQUIRE(alone.wait_for_subflows(static_cast<std::size_t>(subflows), 30s));
-        const auto look = [&] {
-            return delivered(alone, 1, [](const SubflowSample &) { return std::optional<std::size_t>(0); });
-        };
-        std::this_thread::sleep_for(5s);
-        const Delivered before = look();
-        std::this_thread::sleep_for(15s);
-        tell(fmt::format("{} subflows, alone", subflows), {goodput_mbit(before, look()) / link_mbit});
+        Tree tree(subflows);
+        const int other = host_count - 1;
+        std::vector<Transfer> transfers;
+        transfers.push_back(tree.upload(0, other));
+        tell(fmt::format("{} subflows, alone", subflows), Tree::shares_of(transfers, subflows));
+        transfers.push_back(tree.upload(other, 0));
+        tell(fmt::format("{} subflows, in both directions", subflows), Tree::shares_of(transfers, subflows));
     }
+}
+
+namespace {
+
+/// As a program sees it: from connect() until the receiver has confirmed the last byte. nullopt: it failed. For threads, so nothing is
+/// asserted here.
+std::optional<double> seconds_of(const Tree &tree, int from, int at, const Server &server, Protocol protocol,
+                                 std::uint64_t bytes) {
+    const auto begin = std::chrono::steady_clock::now();
+    auto transfer = Transfer::start(tree.fabric.ns(host(from)), {.address = tree.fabric.address(host(at)),
+                                                                 .port = server.port(),
+                                                                 .protocol = protocol,
+                                                                 .bytes = bytes,
+                                                                 .verify = false,
+                                                                 .settle = 0ms,
+                                                                 .sample_interval = 0ms});
+    if (!transfer || !transfer->wait().connections.front().complete)
+        return std::nullopt;
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+void tell_times(const std::string &row, std::vector<double> seconds) {
+    std::ranges::sort(seconds);
+    report(fmt::format("{:52} median {:.0f} ms, 90 % within {:.0f} ms", row,
+                       seconds[seconds.size() / 2] * 1e3, seconds[seconds.size() * 9 / 10] * 1e3));
+}
+
+/// Eight hosts send 100 KB each to one, at once: until the last is done.
+double incast(const Tree &tree, const Server &server, Protocol protocol) {
+    constexpr int senders = 8, first = half; // none at the receiver's own router
+    std::vector<std::optional<double>> seconds(senders);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < senders; i++)
+        threads.emplace_back([&, i] {
+            seconds[static_cast<std::size_t>(i)] = seconds_of(tree, first + i, 0, server, protocol, 100'000);
+        });
+    for (std::thread &one : threads)
+        one.join();
+    for (const auto &one : seconds)
+        REQUIRE(one);
+    return **std::ranges::max_element(seconds);
+}
+
+void tell_incast(const Tree &tree, const std::string &name, const Server &server, Protocol protocol) {
+    std::vector<double> seconds;
+    for (int i = 0; i < 10; i++)
+        seconds.push_back(incast(tree, server, protocol));
+    tell_times(fmt::format("incast, {}", name), seconds);
+}
+
+/// Fifteen hosts send without end, as a permutation; the last one sends 70 KB at a time to its peer.
+void tell_short(const Tree &tree, const std::string &name,
+                const std::vector<std::unique_ptr<Server>> &servers, Protocol protocol) {
+    const auto server_of = [&](int i) -> const Server & {
+        return *servers[static_cast<std::size_t>(tree.peer(i))];
+    };
+    std::vector<Transfer> background;
+    for (int i = 0; i + 1 < host_count; i++)
+        background.push_back(
+            must(Transfer::start(tree.fabric.ns(host(i)), {.address = tree.fabric.address(host(tree.peer(i))),
+                                                           .port = server_of(i).port(),
+                                                           .protocol = protocol,
+                                                           .verify = false})));
+    std::this_thread::sleep_for(15s);
+    std::vector<double> seconds;
+    const int last = host_count - 1;
+    for (int i = 0; i < 30; i++)
+        seconds.push_back(seconds_of(tree, last, tree.peer(last), server_of(last), protocol, 70'000).value());
+    tell_times(fmt::format("70 KB among long transfers, {}", name), seconds);
+}
+
+} // namespace
+
+TEST_CASE("measure: a FatTree with incast and short transfers", "[.measure]") {
+    Tree tree(4);
+    std::vector<std::unique_ptr<Server>> tcp;
+    for (int i = 0; i < host_count; i++)
+        tcp.push_back(std::make_unique<Server>(must(
+            Server::start(tree.fabric.ns(host(i)), {.family = Family::ipv6, .protocol = Protocol::tcp}))));
+    tell_incast(tree, "TCP", *tcp[0], Protocol::tcp);
+    tell_short(tree, "TCP", tcp, Protocol::tcp);
+    tell_incast(tree, "4 subflows, hashed", *tree.servers[0], Protocol::mptcp);
+    tell_short(tree, "4 subflows, hashed", tree.servers, Protocol::mptcp);
+    tree.on("");
+    tell_incast(tree, "4 subflows, labels without a map", *tree.servers[0], Protocol::mptcp);
+    tell_short(tree, "4 subflows, labels without a map", tree.servers, Protocol::mptcp);
+    tree.probe();
+    for (int i = 0; i < host_count; i++)
+        tree.cli(i)("spread on nic --map " + tree.file(i));
+    tell_short(tree, "4 subflows, each host's own map", tree.servers, Protocol::mptcp);
 }

@@ -78,17 +78,28 @@ TEST_CASE("only the slowest subflow tries another path, and only if it has more 
     look.slower = 1;
     CHECK_FALSE(mps_spread_is_slow(&look));
     look.slower = 0;
+    look.trying = 1;
+    CHECK_FALSE(mps_spread_is_slow(&look));
+    look.trying = 0;
     look.limited = 0;
     CHECK_FALSE(mps_spread_is_slow(&look));
+}
+
+TEST_CASE("another path has paid only if the connection has more in all, by more than measuring errs") {
+    CHECK(mps_spread_pays(0, 1));
+    CHECK_FALSE(mps_spread_pays(0, 0));
+    CHECK(mps_spread_pays(320, 331));
+    CHECK_FALSE(mps_spread_pays(320, 330));
+    CHECK_FALSE(mps_spread_pays(320, 300));
 }
 
 TEST_CASE("nobody moves while the interface is full, and siblings tell where its speed is not known") {
     mps_spread_look look = bulk(10);
     look.siblings_rate = 300;
     look.link_speed = 1000;
-    look.link_rate = 940;
+    look.link_rate = 880;
     CHECK_FALSE(mps_spread_is_slow(&look));
-    look.link_rate = 930;
+    look.link_rate = 870;
     CHECK(mps_spread_is_slow(&look));
     look.link_rate = 0;
     CHECK_FALSE(mps_spread_is_slow(&look)); // not measured yet

@@ -68,11 +68,18 @@ struct mps_spread_flow {
 	__u32 label;    /* 0: it was given none */
 	__u32 path;     /* 1 + number of the path in the map; 0: no map tells */
 	__u32 by_port;  /* its source port was given */
-	__u32 moves;    /* other labels that it got because it was slow */
+	__u32 moves;    /* other labels that it got because it was slow, those that did not pay as well */
 	__u64 since_ns; /* of the stretch of time that is being measured */
 	__u64 bytes;    /* acknowledged until then */
 	__u64 rate;     /* bytes/s in the stretch before it */
+	/* While it tries another label: how many looks are left, what it comes back to, and what all siblings had with that, bytes/s. */
+	__u32 trial;
+	__u32 old_label;
+	__u32 old_path;
+	__u32 pad;
+	__u64 old_rate;
 };
+#define MPS_SPREAD_TRIAL 2 /* looks: the first one has the change itself in it */
 
 /* A source port that was given to a subflow. */
 struct mps_spread_port {
@@ -107,9 +114,9 @@ static_assert(sizeof(struct mps_spread_config) == 32, "mps_spread_config");
 static_assert(sizeof(struct mps_spread_key) == 4 + MPS_SPREAD_KEY_BITS / 8, "mps_spread_key");
 static_assert(sizeof(struct mps_spread_route) == 12 + MPS_SPREAD_PATHS * 4 * (1 + MPS_SPREAD_VALUES),
 	      "mps_spread_route");
-static_assert(sizeof(struct mps_spread_flow) == 56, "mps_spread_flow");
+static_assert(sizeof(struct mps_spread_flow) == 80, "mps_spread_flow");
 static_assert(sizeof(struct mps_spread_port) == 48, "mps_spread_port");
 static_assert(sizeof(struct mps_spread_link) == 40, "mps_spread_link");
-static_assert(sizeof(struct mps_spread_row) == 96, "mps_spread_row");
+static_assert(sizeof(struct mps_spread_row) == 120, "mps_spread_row");
 
 #endif /* MPS_SPREAD_ABI_H */
