@@ -8,6 +8,7 @@
 #include <mpsched/lab/run.hpp>
 
 #include "catch.hpp"
+#include "run/energy.hpp"
 
 using namespace mps::lab;
 
@@ -121,4 +122,25 @@ TEST_CASE("what vanishes later was out of order, what stays are duplicates") {
           std::vector<std::int64_t>{0, 400, 800, 0, 0, 300, 0});
     CHECK(out_of_order({}).empty());
     CHECK(out_of_order({-50, 20, -50}) == std::vector<std::int64_t>{0, 70, 0});
+}
+
+TEST_CASE("a radio costs waking up, being used by time and by bits, and staying awake, each once") {
+    const Radio radio{.up_mw = 100,
+                      .down_mw = 10,
+                      .base_mw = 1000,
+                      .promotion_s = .5,
+                      .promotion_mw = 2000,
+                      .tail_s = 10,
+                      .tail_mw = 500};
+    CHECK(radio_joules(radio, {}) == 0);
+    // What no radio has wakes none.
+    CHECK(radio_joules(radio, {{0, 1, 42, 42}}) == 0);
+    // 1 J to wake up, 1 J for a second, 1 Mbit up for .1 J, 2 Mbit down for .02 J, 5 J of tail.
+    CHECK(near(radio_joules(radio, {{0, 1, 125'000, 250'000}}), 7.12));
+    // Four seconds later it is still awake: they cost 2 J, and the tail is paid once.
+    CHECK(near(radio_joules(radio, {{0, 1, 125'000, 0}, {1, 5, 0, 0}, {5, 6, 125'000, 0}}), 1 + 2.2 + 2 + 5));
+    // After the tail all of it is paid again.
+    CHECK(near(radio_joules(radio, {{0, 1, 125'000, 0}, {20, 21, 125'000, 0}}), 2 * 7.1));
+    CHECK(radio_of("lte") == radio_of("5g"));
+    CHECK(radio_of("ethernet") == nullptr);
 }

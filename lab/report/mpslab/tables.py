@@ -176,7 +176,7 @@ def split_label(label: str, scenarios: Sequence[str]) -> tuple[str, list[str]]:
     if names_something(rest, scenarios):
         scenario, _, rest = rest.partition(" ")
         scenario = scenario.rstrip(",")
-    rest = re.sub(r",? (ms|Mbit/s|%)$", "", rest)
+    rest = re.sub(r",? (ms|Mbit/s|%|J)$", "", rest)
     return scenario, [one.strip() for one in rest.split(" / ")]
 
 

@@ -117,7 +117,8 @@ def columns(group: Group) -> list[tuple[str, list[str]]]:
     for key, title in (
         ("goodput_mbit", "Mbit/s"), ("message_delay_ms", "delay"), ("video_mbit", "video Mbit/s"),
         ("video_stall_ms", "stalls"), ("longest_gap_ms", "gap"), ("recovery_ms", "recovery"),
-        ("out_of_order_bytes_mean", "out of order"), ("reinjected_bytes", "reinjected"),
+        ("out_of_order_bytes_mean", "out of order"), ("out_of_order_wait_ms", "wait"), ("reinjected_bytes", "reinjected"),
+        ("energy_j", "J"),
     ):  # fmt: skip
         add(title, [value(stats.METRICS[key], row.values.get(key)) for row in group.rows])
     if main:

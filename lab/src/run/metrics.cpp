@@ -10,6 +10,7 @@
 #include <mpsched/lab/bound.hpp>
 #include <mpsched/lab/tcp_bound.hpp>
 
+#include "energy.hpp"
 #include "statistics.hpp"
 
 namespace mps::lab {
@@ -245,6 +246,43 @@ void take_goodput(const Harvest &harvest, Numbers &numbers) {
     }
 }
 
+/// What all bytes waited, by all bytes: what waited at each look, for as long as it was so.
+std::optional<double> waited_ms(const Harvest &harvest, const std::vector<std::int64_t> &waiting) {
+    const auto &looks = harvest.diary.looks;
+    double byte_s = 0;
+    for (std::size_t i = 1; i < waiting.size() && i < looks.size(); ++i) {
+        byte_s += static_cast<double>(waiting[i]) * (looks[i].at_s - looks[i - 1].at_s);
+    }
+    const auto bytes = static_cast<double>(harvest.workload.delivered);
+    return bytes > 0 ? std::optional(byte_s / bytes * 1e3) : std::nullopt;
+}
+
+/// Radios, and a watt for the rest of the device as long as the workload takes; none if no path has a radio.
+std::optional<double> energy_j(const Harvest &harvest) {
+    constexpr double device_w = 1;
+    const auto &coarse = harvest.diary.coarse;
+    std::optional<double> sum;
+    for (std::size_t path = 0; path < harvest.scenario.paths.size(); ++path) {
+        const auto &attributes = harvest.scenario.paths[path].attributes;
+        const auto energy = attributes.find("energy");
+        const auto *radio = energy == attributes.end() ? nullptr : radio_of(energy->second);
+        if (radio == nullptr) {
+            continue;
+        }
+        std::vector<RadioSpan> spans;
+        for (std::size_t i = 0; i + 1 < coarse.size(); ++i) {
+            const auto &before = coarse[i].paths[path];
+            const auto &after = coarse[i + 1].paths[path];
+            spans.push_back({.from_s = coarse[i].at_s,
+                             .to_s = coarse[i + 1].at_s,
+                             .tx_bytes = after.tx - before.tx,
+                             .rx_bytes = after.rx - before.rx});
+        }
+        sum = sum.value_or(device_w * harvest.workload.seconds) + radio_joules(*radio, spans);
+    }
+    return sum;
+}
+
 void take_waiting(const std::vector<std::int64_t> &waiting, Numbers &numbers) {
     if (waiting.empty()) {
         return;
@@ -307,6 +345,8 @@ Numbers take_numbers(const Harvest &harvest, const std::vector<std::int64_t> &wa
     set("longest_gap_ms", workload.longest_gap_s * 1e3);
     set("recovery_ms", recovery_ms(harvest.diary.looks, harvest.events));
     take_waiting(waiting, numbers);
+    set("out_of_order_wait_ms", waited_ms(harvest, waiting));
+    set("energy_j", energy_j(harvest));
     take_mib(harvest, numbers);
     set("flips", static_cast<double>(harvest.flips));
     set("wakes", static_cast<double>(harvest.wakes));

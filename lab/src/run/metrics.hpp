@@ -21,7 +21,7 @@
 namespace mps::lab {
 
 /// Every number that a result has, measured or null; lab/RESULTS.md tells what they are.
-inline constexpr std::array<const char *, 20> metric_names{"goodput_mbit",
+inline constexpr std::array<const char *, 22> metric_names{"goodput_mbit",
                                                            "completion_ms",
                                                            "message_delay_ms",
                                                            "video_mbit",
@@ -30,6 +30,7 @@ inline constexpr std::array<const char *, 20> metric_names{"goodput_mbit",
                                                            "recovery_ms",
                                                            "out_of_order_bytes_mean",
                                                            "out_of_order_bytes_max",
+                                                           "out_of_order_wait_ms",
                                                            "out_of_order_segments",
                                                            "head_of_line_share",
                                                            "reinjected_bytes",
@@ -39,6 +40,7 @@ inline constexpr std::array<const char *, 20> metric_names{"goodput_mbit",
                                                            "wakes",
                                                            "flips_per_s",
                                                            "wakes_per_s",
+                                                           "energy_j",
                                                            "contents_bytes",
                                                            "exchanges"};
 
