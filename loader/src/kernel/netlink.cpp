@@ -84,6 +84,17 @@ int transact(int bus, nlmsghdr *request, const Callback &on_message) {
     }
 }
 
+// Lists what the kernel has of one kind; `which` is the message's own header.
+template <class Header>
+int dump(std::uint16_t type, const Header &which, const Callback &on_message) {
+    alignas(nlmsghdr) std::array<char, 256> buffer;
+    nlmsghdr *request = mnl_nlmsg_put_header(buffer.data());
+    request->nlmsg_type = type;
+    request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    std::memcpy(mnl_nlmsg_put_extra_header(request, sizeof which), &which, sizeof which);
+    return transact(NETLINK_ROUTE, request, on_message);
+}
+
 std::string read_driver(const std::string &ifname) {
     const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     ethtool_drvinfo info{};
@@ -330,14 +341,8 @@ void note_default_route(const nlmsghdr *message, std::set<std::uint32_t> &found)
 } // namespace
 
 Result<std::set<std::uint32_t>> interfaces_with_addresses() {
-    alignas(nlmsghdr) std::array<char, 256> buffer;
-    nlmsghdr *request = mnl_nlmsg_put_header(buffer.data());
-    request->nlmsg_type = RTM_GETADDR;
-    request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-    auto *header = static_cast<ifaddrmsg *>(mnl_nlmsg_put_extra_header(request, sizeof(ifaddrmsg)));
-    header->ifa_family = AF_UNSPEC;
     std::set<std::uint32_t> found;
-    const int err = transact(NETLINK_ROUTE, request, [&](const nlmsghdr *message) {
+    const int err = dump(RTM_GETADDR, ifaddrmsg{.ifa_family = AF_UNSPEC}, [&](const nlmsghdr *message) {
         const auto *address = static_cast<const ifaddrmsg *>(mnl_nlmsg_get_payload(message));
         if (message->nlmsg_type == RTM_NEWADDR && address->ifa_scope < RT_SCOPE_LINK)
             found.insert(address->ifa_index);
@@ -350,14 +355,8 @@ Result<std::set<std::uint32_t>> interfaces_with_addresses() {
 Result<std::set<std::uint32_t>> default_route_interfaces() {
     std::set<std::uint32_t> found;
     for (const int family : {AF_INET, AF_INET6}) {
-        alignas(nlmsghdr) std::array<char, 256> buffer;
-        nlmsghdr *request = mnl_nlmsg_put_header(buffer.data());
-        request->nlmsg_type = RTM_GETROUTE;
-        request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-        auto *header = static_cast<rtmsg *>(mnl_nlmsg_put_extra_header(request, sizeof(rtmsg)));
-        header->rtm_family = static_cast<unsigned char>(family);
-        const int err = transact(NETLINK_ROUTE, request,
-                                 [&](const nlmsghdr *message) { note_default_route(message, found); });
+        const int err = dump(RTM_GETROUTE, rtmsg{.rtm_family = static_cast<unsigned char>(family)},
+                             [&](const nlmsghdr *message) { note_default_route(message, found); });
         // A kernel without IPv6 has no such routes.
         if (err && err != EAFNOSUPPORT && err != EOPNOTSUPP)
             return std::unexpected(system_error(err, "listing the routes"));
@@ -398,15 +397,9 @@ std::string ifname_of(std::uint32_t ifindex) {
 Result<unsigned> count_clsact_filters(std::uint32_t ifindex) {
     unsigned count = 0;
     for (const std::uint32_t parent : {TC_H_MIN_INGRESS, TC_H_MIN_EGRESS}) {
-        alignas(nlmsghdr) std::array<char, 256> buffer;
-        nlmsghdr *request = mnl_nlmsg_put_header(buffer.data());
-        request->nlmsg_type = RTM_GETTFILTER;
-        request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-        auto *header = static_cast<tcmsg *>(mnl_nlmsg_put_extra_header(request, sizeof(tcmsg)));
-        header->tcm_family = AF_UNSPEC;
-        header->tcm_ifindex = static_cast<int>(ifindex);
-        header->tcm_parent = TC_H_MAKE(TC_H_CLSACT, parent);
-        const int err = transact(NETLINK_ROUTE, request, [&](const nlmsghdr *message) {
+        const tcmsg which{.tcm_ifindex = static_cast<int>(ifindex),
+                          .tcm_parent = TC_H_MAKE(TC_H_CLSACT, parent)};
+        const int err = dump(RTM_GETTFILTER, which, [&](const nlmsghdr *message) {
             if (message->nlmsg_type == RTM_NEWTFILTER)
                 count++;
         });
@@ -437,15 +430,9 @@ std::optional<std::uint64_t> tbf_rate(const nlattr *options) {
 } // namespace
 
 std::optional<std::uint64_t> token_bucket_rate(std::uint32_t ifindex) {
-    alignas(nlmsghdr) std::array<char, 256> buffer;
-    nlmsghdr *request = mnl_nlmsg_put_header(buffer.data());
-    request->nlmsg_type = RTM_GETQDISC;
-    request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-    auto *header = static_cast<tcmsg *>(mnl_nlmsg_put_extra_header(request, sizeof(tcmsg)));
-    header->tcm_family = AF_UNSPEC;
-    header->tcm_ifindex = static_cast<int>(ifindex);
     std::optional<std::uint64_t> bytes_per_s;
-    const int err = transact(NETLINK_ROUTE, request, [&](const nlmsghdr *message) {
+    const tcmsg which{.tcm_ifindex = static_cast<int>(ifindex)};
+    const int err = dump(RTM_GETQDISC, which, [&](const nlmsghdr *message) {
         const auto *qdisc = static_cast<const tcmsg *>(mnl_nlmsg_get_payload(message));
         // Not every kernel filters by the index that was asked for.
         if (message->nlmsg_type != RTM_NEWQDISC || qdisc->tcm_ifindex != static_cast<int>(ifindex) ||
