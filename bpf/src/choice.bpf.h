@@ -3,8 +3,8 @@
  * What an application has chosen for its connection by socket options (app.bpf.c), and what it may choose (struct mps_grant).
  *
  * A choice is kept in storage of the msk itself: it is gone with it, no other socket can be taken for it, and the kernel copies what a
- * listener has when it accepts (BPF_F_CLONE). XDP programs have no helper for such storage, so it is looked for in the kernel's
- * list of what is kept with the socket, which for nearly all sockets is empty. That happens where a rule would be looked up, and at
+ * listener has when it accepts (BPF_F_CLONE). XDP programs have no helper for such storage (storage.bpf.h).
+ * It is looked for where a rule would be looked up, and at
  * the decisions of connections that are known to have a choice: nobody else pays for it.
  *
  * The socket's owner may be writing meanwhile. Each member is read whole, and `asked`, which he sets behind that, has everything read again.
@@ -13,10 +13,8 @@
 #define MPS_CHOICE_BPF_H
 
 #include "maps.bpf.h"
+#include "storage.bpf.h"
 #include "view.bpf.h"
-
-/* Of pieces that programs keep with one socket. */
-#define CHOICE_PIECES 8
 
 /* Too large for the stack. */
 struct {
@@ -28,29 +26,17 @@ struct {
 
 int mps_make_peer(__u32 token);
 
-static __always_inline void *data_of(struct hlist_node *node)
-{
-	return (void *)node - bpf_core_field_offset(struct bpf_local_storage_elem, snode) +
-	       bpf_core_field_offset(struct bpf_local_storage_elem, sdata) +
-	       bpf_core_field_offset(struct bpf_local_storage_data, data);
-}
-
 /* Copies it to mps_chosen; false if there is none. Global: walked by the verifier once. */
 __noinline int mps_find_choice(__u64 msk)
 {
 	__u32 zero = 0;
 	struct mps_choice *out = bpf_map_lookup_elem(&mps_chosen, &zero);
-	struct bpf_local_storage *storage = NULL;
-	struct sock *sk = (struct sock *)msk;
-	struct hlist_node *node = NULL;
+	struct hlist_node *node;
 
-	if (!out || !bpf_core_field_exists(struct sock, sk_bpf_storage))
+	if (!out)
 		return 0;
-	bpf_core_read(&storage, sizeof(storage), &sk->sk_bpf_storage);
-	if (!storage)
-		return 0;
-	bpf_core_read(&node, sizeof(node), &storage->list.first);
-	for (int i = 0; i < CHOICE_PIECES && node; i++) {
+	node = first_piece(msk);
+	for (int i = 0; i < STORAGE_PIECES && node; i++) {
 		if (!bpf_probe_read_kernel(out, sizeof(*out), data_of(node)) &&
 		    out->magic == MPS_CHOICE_MAGIC)
 			return 1;

@@ -4,6 +4,7 @@
 #define MPS_RULES_BPF_H
 
 #include "maps.bpf.h"
+#include "storage.bpf.h"
 
 #define CGROUP_DEPTH_MAX 16
 
@@ -13,7 +14,8 @@ struct mps_match {
 	__u64 cgroup_names[CGROUP_DEPTH_MAX]; /* digests */
 	__u64 name[MPS_RULE_NAME_WORDS];
 	struct mps_host_address host;
-	__u32 rx; /* for what the peer sends */
+	struct mps_maker maker; /* a piece of storage that may be one */
+	__u32 rx;               /* for what the peer sends */
 	__u32 slot;
 };
 
@@ -45,6 +47,13 @@ static __always_inline bool is_among(const __u64 *list, __u64 wanted)
 	return false;
 }
 
+static __always_inline bool same_command(const char *one, const char *other)
+{
+	const __u64 *a = (const __u64 *)one, *b = (const __u64 *)other;
+
+	return a[0] == b[0] && a[1] == b[1];
+}
+
 static __always_inline bool rule_matches(const struct mps_rule *rule, struct mps_match *m)
 {
 	__u32 fields = rule->fields;
@@ -64,6 +73,8 @@ static __always_inline bool rule_matches(const struct mps_rule *rule, struct mps
 	if ((fields & MPS_RULE_USER) && rule->uid != m->want.uid)
 		return false;
 	if ((fields & MPS_RULE_CGROUP) && !is_among(m->cgroup_ids, rule->cgroup_id))
+		return false;
+	if ((fields & MPS_RULE_COMMAND) && !same_command(rule->command, m->want.command))
 		return false;
 	if ((fields & MPS_RULE_UNIT) && !is_among(m->cgroup_names, rule->unit))
 		return false;
@@ -144,6 +155,30 @@ __noinline int mps_note_cgroup(__u64 cgroup, __u32 level)
 	return 0;
 }
 
+/* Which command made the socket; an empty name if nobody has noted it. */
+__noinline int mps_note_maker(__u64 sock)
+{
+	__u32 zero = 0;
+	struct mps_match *m = bpf_map_lookup_elem(&mps_matches, &zero);
+	struct hlist_node *node;
+	__u64 *command;
+
+	if (!m)
+		return 0;
+	command = (__u64 *)m->want.command;
+	command[0] = command[1] = 0;
+	node = first_piece(sock);
+	for (int i = 0; i < STORAGE_PIECES && node; i++) {
+		if (!bpf_probe_read_kernel(&m->maker, sizeof(m->maker), data_of(node)) &&
+		    m->maker.magic == MPS_MAKER_MAGIC) {
+			__builtin_memcpy(m->want.command, m->maker.command, MPS_COMMAND_LEN);
+			return 0;
+		}
+		bpf_core_read(&node, sizeof(node), &node->next);
+	}
+	return 0;
+}
+
 /* Returns the slot for the connection at this address: for what it sends, or with `rx` for what its peer sends. */
 __noinline int mps_choose_slot(__u64 msk, __u32 nr_rules, __u32 dflt, __u32 ifindex, __u32 rx)
 {
@@ -176,6 +211,7 @@ __noinline int mps_choose_slot(__u64 msk, __u32 nr_rules, __u32 dflt, __u32 ifin
 		put_address(m->want.remote, family == AF_INET6, v6.s6_addr32, v4);
 		put_address(m->host.address, family == AF_INET6, v6.s6_addr32, v4);
 	}
+	mps_note_maker(msk);
 	bpf_core_read(&cg, sizeof(cg), &sk->sk_cgrp_data.cgroup);
 	for (__u32 i = 0; i < CGROUP_DEPTH_MAX; i++)
 		m->cgroup_ids[i] = m->cgroup_names[i] = 0;

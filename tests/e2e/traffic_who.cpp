@@ -9,6 +9,7 @@
 #include "traffic.hpp"
 
 #include <sys/fsuid.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include <fmt/format.h>
@@ -74,6 +75,26 @@ class AsUser {
 
 Transfer upload_as(const Scene &scene, const Server &server, unsigned uid) {
     const AsUser user(uid);
+    return upload(scene.network, server);
+}
+
+/// What this process is called meanwhile; the threads that work for it have their own names.
+class CalledSo {
+  public:
+    explicit CalledSo(const char *name) {
+        ::prctl(PR_GET_NAME, before_);
+        ::prctl(PR_SET_NAME, name);
+    }
+    CalledSo(const CalledSo &) = delete;
+    CalledSo &operator=(const CalledSo &) = delete;
+    ~CalledSo() { ::prctl(PR_SET_NAME, before_); }
+
+  private:
+    char before_[16]{};
+};
+
+Transfer upload_called(const Scene &scene, const Server &server, const char *command) {
+    const CalledSo called(command);
     return upload(scene.network, server);
 }
 
@@ -143,6 +164,50 @@ TEST_CASE("a rule for a user steers what that user's server accepted, and no oth
     auto from_other = upload(scene.network, other, {.direction = Direction::download});
     auto from_server = upload(scene.network, server, {.direction = Direction::download});
     const auto lte = scene.lte_shares({&from_other, &from_server}, "accepted by root, accepted by nobody");
+    CHECK(lte[0] > used);
+    CHECK(lte[1] < idle);
+    finish(from_other);
+    finish(from_server);
+}
+
+TEST_CASE("a rule for a command steers what it made, also before the rule, and nothing else",
+          "[e2e][rules]") {
+    Scene scene;
+    const Server server = serve(scene.network);
+    auto before = upload(scene.network, server);
+    {
+        // What is there already is known by the name that who holds it has now.
+        const CalledSo called("mps-backup");
+        scene.mpsched("use active-standby --for command=mps-backup");
+    }
+    auto other = upload_called(scene, server, "mps-backup2");
+    auto meant = upload_called(scene, server, "mps-backup");
+    auto lte = undisturbed(
+        [&] {
+            return scene.lte_shares({&before, &other, &meant}, "from before, of another, of the command");
+        },
+        [](const auto &seen) { return seen[0] < idle && seen[2] < idle; }, 3);
+    CHECK(lte[0] < idle);
+    CHECK(lte[1] > used);
+    CHECK(lte[2] < idle);
+    finish(before);
+    scene.mpsched("unuse command=mps-backup");
+    CHECK(scene.lte_shares({&meant}, "the rule removed")[0] > used);
+    finish(other);
+    finish(meant);
+}
+
+TEST_CASE("what a server accepts is of the command that listens", "[e2e][rules]") {
+    Scene scene(Side::b);
+    scene.mpsched("use active-standby --for command=mps-server");
+    const Server other = serve(scene.network);
+    const auto server = [&] {
+        const CalledSo called("mps-server");
+        return serve(scene.network);
+    }();
+    auto from_other = upload(scene.network, other, {.direction = Direction::download});
+    auto from_server = upload(scene.network, server, {.direction = Direction::download});
+    const auto lte = scene.lte_shares({&from_other, &from_server}, "accepted by another, by the command");
     CHECK(lte[0] > used);
     CHECK(lte[1] < idle);
     finish(from_other);

@@ -278,6 +278,17 @@ enum mps_rule_field {
 	MPS_RULE_USER = 1u << 7,
 	MPS_RULE_UNIT = 1u << 8,
 	MPS_RULE_HOST = 1u << 9,
+	MPS_RULE_COMMAND = 1u << 10,
+};
+
+/* TASK_COMM_LEN: a command's name as the kernel keeps it, with NULs behind it; compared as two words. */
+#define MPS_COMMAND_LEN 16
+#define MPS_MAKER_MAGIC 0x6d70736d616b6572ull
+
+/* Which command made a socket, kept with it while some rule asks for that (command.bpf.c); what a listener accepts has its listener's. */
+struct mps_maker {
+	__u64 magic; /* MPS_MAKER_MAGIC: XDP programs find it by that among what others keep with the socket */
+	char command[MPS_COMMAND_LEN];
 };
 
 /* A name in a rule, with its terminating NUL and NULs behind it, and that as words. */
@@ -332,6 +343,7 @@ struct mps_rule {
 	__u32 pad2;
 	char unit_name[MPS_RULE_NAME_LEN]; /* for who reads the rules */
 	char host_name[MPS_RULE_NAME_LEN];
+	char command[MPS_COMMAND_LEN]; /* of who made the socket, as struct mps_maker has it */
 };
 
 /* What mps_netns_alive answers about the network namespace that it was loaded for. */

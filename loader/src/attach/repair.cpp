@@ -37,6 +37,7 @@
 #include "congestion/choices.hpp"
 #include "instance_impl.hpp"
 #include "options/option_rules.hpp"
+#include "policy/makers.hpp"
 #include "spread/spread.hpp"
 
 namespace mps {
@@ -205,6 +206,8 @@ Result<void> repair_installation(Session &session, bool tcx) {
     if (const auto done = repair_congestion(session.paths); !done)
         notes.push_back(done.error().what);
     if (const auto done = repair_spread(session.paths); !done)
+        notes.push_back(done.error().what);
+    if (const auto done = repair_makers(session); !done)
         notes.push_back(done.error().what);
     for (const std::string &note : notes)
         log_lines(note);

@@ -13,6 +13,7 @@
 #include "congestion/struct_ops.hpp"
 #include "instance_impl.hpp"
 #include "pins/last_rule.hpp"
+#include "policy/makers.hpp"
 #include "policy/selector.hpp"
 
 namespace mps {
@@ -157,6 +158,8 @@ Result<CongestionUsed> use_congestion(const Instance &instance, const Congestion
         auto before = put(*choices, *rule, choice_of(*name, use.plain_tcp));
         MPS_TRY(before);
         result.before = std::move(*before);
+        if (rule->fields & MPS_RULE_COMMAND)
+            MPS_TRY(prepare_makers(*session));
         MPS_TRY(replace_congestion_choices(session->paths, *choices));
         // As the kernel has it, with what it did to the sockets that there are.
         auto now = congestion_choices(session->paths);
@@ -208,7 +211,14 @@ Result<void> set_congestion_rules(const Instance &instance, const std::vector<Co
         one.choice.given = same->choice.given;
         one.choice.refused = same->choice.refused;
     }
-    auto done = replace_congestion_choices(session->paths, wanted);
+    const auto done = [&]() -> Result<void> {
+        if (std::ranges::any_of(wanted, [](const CongestionChoice &one) {
+                return (one.rule.fields & MPS_RULE_COMMAND) != 0;
+            }))
+            MPS_TRY(prepare_makers(*session));
+        MPS_TRY(replace_congestion_choices(session->paths, wanted));
+        return settle_makers(*session);
+    }();
     if (!done && !created)
         return done;
     MPS_TRY(remove_if_empty(impl, *session));
@@ -230,6 +240,7 @@ Result<std::vector<CongestionRule>> unuse_congestion(const Instance &instance,
     auto left = without(*before, selector);
     MPS_TRY(left);
     MPS_TRY(replace_congestion_choices(session->paths, *left));
+    MPS_TRY(settle_makers(*session));
     for (const CongestionChoice &one : *before)
         if (find_rule(*left, one.rule) == left->end())
             removed.push_back(congestion_rule(one));

@@ -54,7 +54,8 @@ std::optional<std::uint32_t> cookie_offset(std::uint32_t btf_id) {
 }
 
 bool has_name_of_ours(const std::string &name) {
-    return find_hook_program(name) || name.starts_with("mps_sp_") || name == "mps_sockops";
+    return find_hook_program(name) || name.starts_with("mps_sp_") || name.starts_with("mps_cmd_") ||
+           name == "mps_sockops";
 }
 
 // A program of the data path: which network namespace was it loaded for? nullopt: it is no program of ours.
@@ -123,7 +124,7 @@ std::set<std::uint32_t> pinned_programs(const OpenOptions &options, std::uint64_
         if (!check_trust(place))
             continue;
         for (const auto &version : fs::directory_iterator(PinLayout(place).top, error)) {
-            for (const char *folder : {"progs", "rules", "spread"})
+            for (const char *folder : {"progs", "rules", "spread", "makers"})
                 add_programs(version.path() / fmt::format("{}{}", installed_prefix, cookie) / folder, ids);
         }
     }

@@ -59,6 +59,9 @@ struct InstallationPaths {
     // Maps and link of `cc use`.
     [[nodiscard]] std::string congestion_dir() const;
     [[nodiscard]] std::string congestion_pin(std::string_view name) const;
+    // Of the program that notes which command makes a socket: see policy/makers.hpp.
+    [[nodiscard]] std::string makers_dir() const;
+    [[nodiscard]] std::string makers_link() const;
     // Of links at interfaces, and of programs pinned only to say: the clsact qdisc there is ours. See attach/hook_table.hpp.
     [[nodiscard]] std::string links_dir() const;
     [[nodiscard]] std::string policies_dir() const;

@@ -47,6 +47,11 @@ bool is_user_name(std::string_view text) {
     return is_made_of(text, "-_.@$\\") && !text.starts_with('-') && !parse_unsigned(text);
 }
 
+bool is_command_name(std::string_view text) {
+    return !text.empty() && !text.starts_with(' ') && !text.ends_with(' ') &&
+           std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~' && c != ',' && c != '/'; });
+}
+
 std::optional<std::uint32_t> user_id(std::string_view text) {
     if (const auto number = parse_unsigned(text))
         return *number < UINT32_MAX ? std::optional(static_cast<std::uint32_t>(*number)) : std::nullopt;

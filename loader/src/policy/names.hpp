@@ -18,6 +18,8 @@ namespace mps {
 
 // Can there be a user of this name? Digits alone are a number.
 [[nodiscard]] bool is_user_name(std::string_view text);
+// Can a command be called so, as the kernel keeps it (comm)?
+[[nodiscard]] bool is_command_name(std::string_view text);
 // The number of a user, by name or number; nullopt: there is none of that name.
 [[nodiscard]] std::optional<std::uint32_t> user_id(std::string_view text);
 // The name, else the number.

@@ -9,6 +9,7 @@
 #include "attach/levers.hpp"
 #include "attach/peers.hpp"
 #include "base/try.hpp"
+#include "policy/makers.hpp"
 #include "policy/selector.hpp"
 
 namespace mps {
@@ -89,6 +90,8 @@ Result<void> make_ready(Session &session, const Switch &change, RuleTable &table
     for (const std::uint32_t slot : slots) {
         MPS_TRY(prepare_levers(session, slot, warnings));
     }
+    if (change.rule && change.rule->fields & MPS_RULE_COMMAND)
+        MPS_TRY(prepare_makers(session));
     MPS_TRY(keep_replacements(session, change));
     MPS_TRY(replace_in_grants(session.pins, change.replaced));
     return write_rules(table, change);

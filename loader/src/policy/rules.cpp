@@ -11,6 +11,7 @@
 #include "attach/peers.hpp"
 #include "base/try.hpp"
 #include "policy/hosts.hpp"
+#include "policy/makers.hpp"
 #include "policy/selector.hpp"
 
 namespace mps {
@@ -29,6 +30,7 @@ Result<void> let_choose_anew(Session &session, const RuleTable &table) {
         !done)
         return done;
     forget_other_hosts(session.pins, table.rules());
+    MPS_TRY(settle_makers(session));
     MPS_TRY(settle_peers(session));
     MPS_TRY(session.slots().collect());
     return settle_levers(session);

@@ -25,7 +25,7 @@ namespace {
 
 constexpr std::string_view syntax_hint =
     "parts: remote=ADDR[/PREFIX][:PORT] local=ADDR[/PREFIX][:PORT] rport=PORT lport=PORT host=NAME "
-    "mark=VALUE[/MASK] user=NAME unit=NAME cgroup=PATH dev=IFACE, separated by commas";
+    "mark=VALUE[/MASK] user=NAME command=NAME unit=NAME cgroup=PATH dev=IFACE, separated by commas";
 
 std::unexpected<Error> bad_part(std::string_view part, std::string_view reason,
                                 std::string_view hint = syntax_hint) {
@@ -220,6 +220,17 @@ Result<Fields> parse_unit(mps_rule &rule, std::string_view part, std::string_vie
     return static_cast<Fields>(MPS_RULE_UNIT);
 }
 
+Result<Fields> parse_command(mps_rule &rule, std::string_view part, std::string_view value) {
+    if (!is_command_name(value))
+        return bad_part(part, "no command can be called so", "a name as 'ps -o comm' has it, without a path");
+    if (value.size() >= MPS_COMMAND_LEN)
+        return bad_part(
+            part, fmt::format("the kernel keeps {} characters of a command's name", MPS_COMMAND_LEN - 1),
+            fmt::format("command={}", value.substr(0, MPS_COMMAND_LEN - 1)));
+    std::memcpy(rule.command, value.data(), value.size());
+    return static_cast<Fields>(MPS_RULE_COMMAND);
+}
+
 Result<Fields> parse_host(mps_rule &rule, std::string_view part, std::string_view value) {
     if (!is_host_name(value))
         return bad_part(part, "no host can be called so",
@@ -250,10 +261,12 @@ Result<Fields> parse_value(mps_rule &rule, std::string_view part, std::string_vi
         return parse_host(rule, part, value);
     if (key == "user")
         return parse_user(rule, part, value);
+    if (key == "command")
+        return parse_command(rule, part, value);
     if (key == "unit")
         return parse_unit(rule, part, value);
-    const std::vector<std::string> keys{"remote", "local", "rport", "lport",  "host",
-                                        "mark",   "user",  "unit",  "cgroup", "dev"};
+    const std::vector<std::string> keys{"remote", "local",   "rport", "lport",  "host", "mark",
+                                        "user",   "command", "unit",  "cgroup", "dev"};
     return bad_part(part, fmt::format("'{}' is not known", key),
                     did_you_mean(key, keys) + std::string(syntax_hint));
 }
@@ -327,6 +340,8 @@ std::string format_selector(const mps_rule &rule) {
     }
     if (has(MPS_RULE_USER))
         parts.push_back(fmt::format("user={}", user_name(rule.uid)));
+    if (has(MPS_RULE_COMMAND))
+        parts.push_back(fmt::format("command={}", rule.command));
     if (has(MPS_RULE_UNIT))
         parts.push_back(fmt::format("unit={}", rule.unit_name));
     if (has(MPS_RULE_CGROUP)) {

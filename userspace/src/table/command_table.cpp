@@ -438,7 +438,9 @@ std::span<const Command> commands() {
                     "A connection is matched when it is first seen with several subflows, and again when rules change; rules cost its other "
                     "packets nothing. A host's name is looked up now, and every 30 s while 'attach --follow' or mpschedd runs; an address "
                     "counts for an hour after it was last among the answers. A user is whose the socket is: that of the process that made "
-                    "or accepted it. A unit is found by the name of its cgroup, also after it was started again.",
+                    "or accepted it. A unit is found by the name of its cgroup, also after it was started again. A command is what the process was "
+                    "called when it made the socket, whatever its threads call themselves; for an accepted connection when it made the listener; for "
+                    "sockets that there are already, what who holds them is called now.",
                     "A preset is a policy with certain parameters, in words of what is wanted: 'handover', 'interactive', 'aggregate'; 'policy "
                     "list' tells what each stands for, and parameters given with -s go before its own.",
                     "The first rule that matches decides. A new rule comes last, one that is there stays where it is, "
@@ -1310,6 +1312,8 @@ std::span<const Term> selector_terms() {
         {"host=NAME", "the peer's address is one of this name's, which is looked up and followed"},
         {"mark=VALUE[/MASK]", "the socket's mark (SO_MARK), decimal or 0x…"},
         {"user=NAME", "who made the socket: a user's name or number"},
+        {"command=NAME",
+         "the command of the process that made the socket, at most 15 characters: 'ps -o comm'"},
         {"unit=NAME", "a unit of systemd, such as nginx.service, itself and all below it"},
         {"cgroup=PATH", "a cgroup v2, itself and all below it"},
         {"dev=IFACE", "the attached interface on which the connection's packet arrived"},
