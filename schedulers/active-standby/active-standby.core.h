@@ -13,11 +13,12 @@
 #ifndef MPS_ACTIVE_STANDBY_CORE_H
 #define MPS_ACTIVE_STANDBY_CORE_H
 
-#include <mps/core.h>
+#include "../common/threshold.core.h"
 
 #define ACTIVE_STANDBY_PARAMS(P)                                                                             \
 	P(__u32, hold_ms, 1000, 0, 600000, "ms",                                                             \
-	  "how long a better tier must have been alive before traffic returns to it")
+	  "how long a better tier must have been alive before traffic returns to it")                        \
+	MPS_THRESHOLD_PARAMS(P)
 /* A tier that lasted for less than so many times the hold time flaps; it is then waited for up to 4^3 times as long. */
 #define ACTIVE_STANDBY_SOON 8
 #define ACTIVE_STANDBY_MOST_FLAPS 3
@@ -30,6 +31,7 @@ struct active_standby_state {
 	__u64 returned_us;     /* when traffic last went to a better tier; 0: it never did */
 	__u32 flaps;           /* how often in a row that did not last */
 	__u32 reserved;
+	struct mps_thresholds thresholds;
 };
 
 MPS_CORE __u64 active_standby_hold_us(const struct active_standby_params *p,
@@ -63,6 +65,9 @@ MPS_CORE void active_standby_decide(const struct mps_view *v, struct mps_verdict
 {
 	__u32 candidates = mps_candidates(v), best = 0, present = 0;
 
+	candidates =
+		mps_within_thresholds(v, out, candidates, &st->thresholds,
+				      mps_threshold_limits(p->max_rtt_ms, p->max_loss_permille, p->retry_s));
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		__u32 tier = active_standby_tier(&v->sf[i]);
 

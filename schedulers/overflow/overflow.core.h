@@ -17,6 +17,7 @@
 #define MPS_OVERFLOW_CORE_H
 
 #include "../common/receive.core.h"
+#include "../common/threshold.core.h"
 #include "../common/tiers.core.h"
 
 #define OVERFLOW_PARAMS(P)                                                                                   \
@@ -26,11 +27,12 @@
 	  "the same in round trips of the paths in use, so that a slow start is not taken for a full path")  \
 	P(__u32, calm_ms, 2000, 0, 600000, "ms",                                                             \
 	  "how long the paths must not have been full before the last tier closes")
-MPS_PARAMS(overflow, OVERFLOW_PARAMS)
+#define OVERFLOW_ALL_PARAMS(P) OVERFLOW_PARAMS(P) MPS_THRESHOLD_PARAMS(P)
+MPS_PARAMS(overflow, OVERFLOW_ALL_PARAMS)
 
 #define OVERFLOW_MOST_PATIENCE_US 2000000
 
-struct overflow_state {
+struct overflow_tiers {
 	__u64 waits_since_us; /* data has waited at every decision since; 0: it did not at the last */
 	__u64 full_us;        /* when the paths in use were last full, or the last tier opened */
 	__u32 top;            /* the last tier in use, plus 1; 0: none chosen yet */
@@ -42,8 +44,13 @@ struct overflow_state {
 	__u64 since_bytes; /* … and what had been received then */
 };
 
+struct overflow_state {
+	struct overflow_tiers tiers;
+	struct mps_thresholds thresholds;
+};
+
 /* The tiers in use, as far as that is not a matter of how full they are: the first decision; those in use have died; or a preferred path has joined, which nothing has filled. */
-MPS_CORE __u32 overflow_settle(const struct mps_view *v, __u32 candidates, struct overflow_state *st)
+MPS_CORE __u32 overflow_settle(const struct mps_view *v, __u32 candidates, struct overflow_tiers *st)
 {
 	__u32 best = mps_tier_above(v, candidates, 0);
 
@@ -70,7 +77,7 @@ MPS_CORE __u64 overflow_patience_us(const struct mps_view *v, __u32 in_use, cons
 
 /* Which of `candidates` this host is to use. */
 MPS_CORE __u32 overflow_send(const struct mps_view *v, __u32 candidates, const struct overflow_params *p,
-			     struct overflow_state *st)
+			     struct overflow_tiers *st)
 {
 	__u32 in_use, above, below;
 	__u64 waiting, patience_us;
@@ -104,7 +111,7 @@ MPS_CORE __u32 overflow_send(const struct mps_view *v, __u32 candidates, const s
 
 /* Which of `candidates` are to be used. */
 MPS_CORE __u32 overflow_among(const struct mps_view *v, __u32 candidates, const struct overflow_params *p,
-			      struct overflow_state *st)
+			      struct overflow_tiers *st)
 {
 	return mps_receives(v) ? overflow_receive(v, candidates, p, st) : overflow_send(v, candidates, p, st);
 }
@@ -112,7 +119,10 @@ MPS_CORE __u32 overflow_among(const struct mps_view *v, __u32 candidates, const 
 MPS_CORE void overflow_decide(const struct mps_view *v, struct mps_verdict *out,
 			      const struct overflow_params *p, struct overflow_state *st)
 {
-	out->allowed = overflow_among(v, mps_candidates(v), p, st);
+	__u64 limits = mps_threshold_limits(p->max_rtt_ms, p->max_loss_permille, p->retry_s);
+
+	out->allowed = overflow_among(
+		v, mps_within_thresholds(v, out, mps_candidates(v), &st->thresholds, limits), p, &st->tiers);
 }
 
 #endif

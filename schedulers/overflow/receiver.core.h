@@ -17,7 +17,7 @@
 #define OVERFLOW_MOST_DOUBLINGS 5
 
 /* Begins to measure; returns what came each second in the window that ends, or the greatest number if nobody can tell. */
-MPS_CORE_PART __u64 overflow_window(const struct mps_view *v, struct overflow_state *st)
+MPS_CORE_PART __u64 overflow_window(const struct mps_view *v, struct overflow_tiers *st)
 {
 	__u64 received, bytes, elapsed_us, rate = ~0ull;
 
@@ -35,7 +35,7 @@ MPS_CORE_PART __u64 overflow_window(const struct mps_view *v, struct overflow_st
 }
 
 /* The last tier is open, and the paths are not full: is it to stay? */
-MPS_CORE_PART __u32 overflow_stays(const struct mps_view *v, struct overflow_state *st)
+MPS_CORE_PART __u32 overflow_stays(const struct mps_view *v, struct overflow_tiers *st)
 {
 	__u32 doublings;
 	__u64 rate;
@@ -58,7 +58,7 @@ MPS_CORE_PART __u32 overflow_stays(const struct mps_view *v, struct overflow_sta
 
 /* Which of `candidates` the peer is to use. */
 MPS_CORE __u32 overflow_receive(const struct mps_view *v, __u32 candidates, const struct overflow_params *p,
-				struct overflow_state *st)
+				struct overflow_tiers *st)
 {
 	__u32 in_use, above, below;
 	__u64 carried;

@@ -36,7 +36,7 @@ struct quota_drain {
 #define QUOTA_MOST_RTT_MS 2000
 
 struct quota_state {
-	struct overflow_state overflow;
+	struct overflow_tiers overflow;
 	struct quota_drain drain[MPS_MAX_SUBFLOWS];
 };
 

@@ -10,17 +10,19 @@
 #ifndef MPS_SMALLEST_DELAY_CORE_H
 #define MPS_SMALLEST_DELAY_CORE_H
 
-#include <mps/core.h>
+#include "../common/threshold.core.h"
 
 #define SMALLEST_DELAY_PARAMS(P)                                                                             \
 	P(__u32, margin_pct, 10, 0, 100, "%",                                                                \
 	  "how much quicker another subflow must be to become the preferred one")                            \
-	P(__u32, rttvar_factor, 1, 0, 16, "", "times the RTT deviation that it must be quicker as well")
+	P(__u32, rttvar_factor, 1, 0, 16, "", "times the RTT deviation that it must be quicker as well")     \
+	MPS_THRESHOLD_PARAMS(P)
 MPS_PARAMS(smallest_delay, SMALLEST_DELAY_PARAMS)
 
 struct smallest_delay_state {
 	__u32 preferred; /* index, plus 1; 0: none yet */
 	__u32 reserved;
+	struct mps_thresholds thresholds;
 };
 
 /* One that carried nothing has no sample yet. It counts as slow, but not as absent: it still comes last. */
@@ -52,9 +54,12 @@ MPS_CORE_PART __u32 smallest_delay_quickest(const struct mps_view *v, __u32 amon
 MPS_CORE void smallest_delay_decide(const struct mps_view *v, struct mps_verdict *out,
 				    const struct smallest_delay_params *p, struct smallest_delay_state *st)
 {
-	__u32 left = mps_welcome(v), preferred = st->preferred - 1, best = smallest_delay_quickest(v, left);
+	__u32 left = mps_welcome(v), preferred = st->preferred - 1, best;
 	__u64 room = 0;
 
+	left = mps_within_thresholds(v, out, left, &st->thresholds,
+				     mps_threshold_limits(p->max_rtt_ms, p->max_loss_permille, p->retry_s));
+	best = smallest_delay_quickest(v, left);
 	out->allowed = 0;
 	if (best >= MPS_MAX_SUBFLOWS)
 		return;

@@ -12,12 +12,14 @@
 #define MPS_WEIGHTED_CORE_H
 
 #include "../common/paths.core.h"
+#include "../common/threshold.core.h"
 
-#define WEIGHTED_PARAMS(P)                                                                                            \
-	P(__u32, lead_bytes, 16384, 1024, 16777216, "bytes",                                                          \
-	  "how far a path may run ahead of its share before it is parked; more means fewer flips and coarser shares") \
-	P(__u32, lowat_bytes, 16384, 0, 16777216, "bytes",                                                            \
-	  "how much may wait unsent in a subflow; less means finer shares that follow a change sooner; 0 leaves it to the kernel")
+#define WEIGHTED_PARAMS(P)                                                                                                         \
+	P(__u32, lead_bytes, 16384, 1024, 16777216, "bytes",                                                                       \
+	  "how far a path may run ahead of its share before it is parked; more means fewer flips and coarser shares")              \
+	P(__u32, lowat_bytes, 16384, 0, 16777216, "bytes",                                                                         \
+	  "how much may wait unsent in a subflow; less means finer shares that follow a change sooner; 0 leaves it to the kernel") \
+	MPS_THRESHOLD_PARAMS(P)
 MPS_PARAMS(weighted, WEIGHTED_PARAMS)
 
 /* Virtual time has 20 fractional bits: weights reach 10000, and a small message must still move it by its right amount. */
@@ -31,6 +33,7 @@ struct weighted_state {
 	__u32 running; /* bit i: the account of index i is open */
 	__u32 reserved;
 	__u64 reopen_us; /* when all accounts open once more; 0: they do not */
+	struct mps_thresholds thresholds;
 };
 
 /*
@@ -160,6 +163,10 @@ MPS_CORE void weighted_decide(const struct mps_view *v, struct mps_verdict *out,
 	__u32 candidates = mps_candidates(v), steered = 0, running, again;
 	struct weighted_accounts a = {};
 	__u64 behind;
+
+	candidates =
+		mps_within_thresholds(v, out, candidates, &st->thresholds,
+				      mps_threshold_limits(p->max_rtt_ms, p->max_loss_permille, p->retry_s));
 
 	/*
 	 * Nobody can hold back a subflow whose interface is not attached. It has no account: what it carries meanwhile is

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Policies in users' words: what they do to traffic, by the kernel's counters of each subflow.
+// Policies in users' words, and the thresholds of ATSSS steering modes: what they do to traffic, by the kernel's counters of each subflow.
 #include <string>
 #include <thread>
 
@@ -89,5 +89,34 @@ TEST_CASE("interactive takes traffic off a path whose queue makes its delay long
     const double left = undisturbed([&] { return scene.on_second(transfer, "interactive"); },
                                     [](double share) { return share < idle; }, 3);
     CHECK(left < idle);
+    finish(transfer);
+}
+
+TEST_CASE("a path that loses more than max_loss_permille carries nothing while another one keeps within",
+          "[e2e][presets]") {
+    // BBR fills a queue that is too short for it again and again, and loses what does not fit.
+    Scene scene({.paths = {{.name = "dsl", .rate_mbit = path_rate(20), .queue = 1ms},
+                           {.name = "lte", .rate_mbit = path_rate(20), .queue = 200ms}},
+                 .shaping = Shaping::middle,
+                 .congestion_control = "bbr"});
+    scene.mpsched("path lte priority=1");
+    scene.mpsched("use active-standby");
+    auto transfer = upload(scene.network, scene.server);
+    CHECK(scene.on_second(transfer, "active-standby") < idle);
+    scene.mpsched("set max_loss_permille=10 retry_s=60");
+    const auto on_second = [&] { return scene.on_second(transfer, "with max_loss_permille=10"); };
+    CHECK(undisturbed(on_second, [](double share) { return share > 1 - idle; }) > 1 - idle);
+    // The fault was one.
+    double sent = 0, again = 0;
+    for (const ConnectionSample &connection : transfer.sample()) {
+        for (const SubflowSample &one : connection.subflows) {
+            if (scene.network.path_of(one.local_address) != 0)
+                continue;
+            sent += static_cast<double>(one.bytes_sent);
+            again += static_cast<double>(one.bytes_retransmitted);
+        }
+    }
+    report(fmt::format("of dsl {:.1f} % was sent again", again / sent * 100));
+    CHECK(again > 0.01 * sent);
     finish(transfer);
 }

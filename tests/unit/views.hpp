@@ -39,6 +39,8 @@ struct Subflow {
     std::uint64_t rate = 1000000; // pacing_rate
     std::uint32_t receive_rtt_us = 0;
     std::uint32_t queue_us = 0;
+    std::uint32_t delivered_segs = 0;
+    std::uint32_t lost_segs = 0;
 };
 
 struct Connection {
@@ -95,6 +97,8 @@ inline mps_view view_of(std::initializer_list<Subflow> subflows, Connection conn
         to.energy_class = from.energy_class;
         to.last_rcv_age_us = from.last_rcv_age_us;
         to.quota_left_bytes = from.quota_left_bytes;
+        to.delivered_segs = from.delivered_segs;
+        to.lost_segs = from.lost_segs;
         view.receipt[i].rtt_us = from.receive_rtt_us;
         view.receipt[i].queue_us = from.queue_us;
         i++;

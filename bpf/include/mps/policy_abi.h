@@ -266,7 +266,8 @@ enum mps_reason_unit {
 	X(HELD, 20, "held", MPS_UNIT_US, "it is kept as it is[ for another {}]")                             \
 	X(NO_ANSWER, 21, "no-answer", MPS_UNIT_US, "it does not answer[, since {}]")                         \
 	X(PEER_BACKUP, 22, "peer-backup", MPS_UNIT_NONE, "its peer asked for it to be a backup")             \
-	X(UNKNOWN, 23, "unknown", MPS_UNIT_NONE, "nothing is known of it yet")
+	X(UNKNOWN, 23, "unknown", MPS_UNIT_NONE, "nothing is known of it yet")                               \
+	X(LOSSY, 24, "lossy", MPS_UNIT_PLAIN, "it loses more than it may[: {} of 1000]")
 
 enum mps_reason_code {
 	MPS_REASON_NONE = 0,
