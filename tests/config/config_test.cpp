@@ -304,6 +304,18 @@ TEST_CASE("of all sections that an interface matches the later ones decide, key 
     CHECK(right("version = 1\n[[interface]]\nname = \"lo\"\n").path(device("lo", 1, "loopback")));
 }
 
+TEST_CASE("settings of the kernel are as they are said, and none that are not", "[config]") {
+    CHECK(right("version = 1\n[kernel]\n").kernel.empty());
+    const Desired desired =
+        right("version = 1\n[kernel]\nstale_loss_cnt = 2\nslow_start_after_idle = false\n");
+    REQUIRE(desired.kernel.size() == 2);
+    CHECK(desired.kernel[0] == KernelSetting{"net.mptcp.stale_loss_cnt", "2"});
+    CHECK(desired.kernel[1] == KernelSetting{"net.ipv4.tcp_slow_start_after_idle", "0"});
+    CHECK(desired.empty);
+    CHECK(wrong("version = 1\n[kernel]\nstale_loss_cnt = 1001\n").what.contains("stale_loss_cnt"));
+    CHECK(wrong("version = 1\n[kernel]\nstale_loss = 1\n").what.contains("stale_loss"));
+}
+
 TEST_CASE("metrics are served on loopback, elsewhere only where that is asked for, and manage nothing",
           "[config]") {
     const Desired desired = right("version = 1\n[metrics]\nlisten = \"[::1]:9464\"\nprograms = true\n");

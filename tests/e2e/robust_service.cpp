@@ -467,3 +467,43 @@ TEST_CASE(
     }));
     service.end();
 }
+
+TEST_CASE(
+    "settings of the kernel are as the file says, and as before when it does not or the service has ended",
+    "[robust][service]") {
+    Rig rig;
+    const auto setting = [&](const std::string &name) {
+        return must(rig.here().run([&] {
+            std::string value;
+            std::ifstream("/proc/sys/net/" + name) >> value;
+            return value;
+        }));
+    };
+    const auto set = [&](const std::string &name, const std::string &value) {
+        must(rig.here().run([&] { std::ofstream("/proc/sys/net/" + name) << value; }));
+    };
+    set("mptcp/stale_loss_cnt", "7");
+    set("ipv4/tcp_slow_start_after_idle", "1");
+    const std::string asked =
+        std::string(both_paths) + "[kernel]\nstale_loss_cnt = 1\nslow_start_after_idle = false\n";
+    Service service(rig, asked);
+    CHECK(setting("mptcp/stale_loss_cnt") == "1");
+    CHECK(setting("ipv4/tcp_slow_start_after_idle") == "0");
+    service.write(both_paths);
+    service.run({"reload"});
+    CHECK(setting("mptcp/stale_loss_cnt") == "7");
+    CHECK(setting("ipv4/tcp_slow_start_after_idle") == "1");
+    // Who comes after one that was killed knows what it was before.
+    service.write(asked);
+    service.run({"reload"});
+    CHECK(setting("mptcp/stale_loss_cnt") == "1");
+    service.kill();
+    CHECK(setting("mptcp/stale_loss_cnt") == "1");
+    service.start();
+    // What somebody else has set meanwhile is his.
+    set("ipv4/tcp_slow_start_after_idle", "1");
+    service.end();
+    CHECK(setting("mptcp/stale_loss_cnt") == "7");
+    CHECK(setting("ipv4/tcp_slow_start_after_idle") == "1");
+    rig.ok({"detach", "--all"});
+}

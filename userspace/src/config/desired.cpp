@@ -111,6 +111,9 @@ void Builder::add(const File &file) {
         case Part::web:
             desired_.web = listen_address(section);
             continue;
+        case Part::kernel:
+            read_kernel(section, desired_.kernel, problems_);
+            continue;
         case Part::application:
             add_application(section);
             break;

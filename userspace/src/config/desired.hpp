@@ -93,6 +93,14 @@ struct SpreadWish {
     bool moves = true;
 };
 
+// One of [kernel].
+struct KernelSetting {
+    std::string name{}; // "net.mptcp.stale_loss_cnt"
+    std::string value{};
+
+    friend bool operator==(const KernelSetting &, const KernelSetting &) = default;
+};
+
 struct ApplicationWish {
     Position at{};
     ApplicationGrant grant{};
@@ -128,6 +136,7 @@ struct Desired {
     std::optional<SpreadWish> spread{};
     std::optional<MetricsWish> metrics{};
     std::optional<http::Address> web{}; // where the page is served
+    std::vector<KernelSetting> kernel{};
     std::vector<ApplicationWish> applications{};
     // The files say nothing at all: then nothing is managed.
     bool empty = true;

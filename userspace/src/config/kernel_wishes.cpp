@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/numbers.hpp"
 #include "config/kernel_wishes.hpp"
 
 namespace mps::config {
@@ -51,6 +52,27 @@ std::string rule_text(const CongestionUse &use) {
 }
 
 } // namespace
+
+void read_kernel(const Section &section, std::vector<KernelSetting> &settings,
+                 std::vector<Problem> &problems) {
+    // Of several files the later one decides.
+    const auto set = [&](const char *name, std::string value) {
+        std::erase_if(settings, [&](const KernelSetting &one) { return one.name == name; });
+        settings.push_back({name, std::move(value)});
+    };
+    if (const Entry *entry = section.find("stale_loss_cnt")) {
+        const std::string &text = entry->texts.front();
+        const auto number = parse_number<std::uint32_t>(text);
+        if (number && *number <= 1000)
+            set("net.mptcp.stale_loss_cnt", fmt::to_string(*number));
+        else
+            problems.push_back({entry->at, fmt::format("'stale_loss_cnt' cannot be '{}'", text),
+                                "a number from 0 to 1000; 0: no subflow becomes stale"});
+    }
+    if (section.find("slow_start_after_idle"))
+        set("net.ipv4.tcp_slow_start_after_idle",
+            section.text("slow_start_after_idle") == "true" ? "1" : "0");
+}
 
 void read_congestion(const Section &section, std::vector<CongestionWish> &wishes,
                      std::vector<Problem> &problems) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What `cc use` and `spread on` do, as mpsched.toml asks for it: read, planned, written down. Neither needs an attached interface.
+// What `cc use` and `spread on` do, as mpsched.toml asks for it: read, planned, written down. Neither needs an attached interface. And settings
+// of the kernel, which mpschedd alone looks after.
 #pragma once
 
 #include <optional>
@@ -17,6 +18,9 @@ void read_congestion(const Section &section, std::vector<CongestionWish> &wishes
                      std::vector<Problem> &problems);
 // Paths of files are from `folder`.
 void read_spread(const Section &section, const std::string &folder, std::optional<SpreadWish> &wish,
+                 std::vector<Problem> &problems);
+
+void read_kernel(const Section &section, std::vector<KernelSetting> &settings,
                  std::vector<Problem> &problems);
 
 void plan_congestion(const Desired &desired, const Facts &facts, Plan &plan);

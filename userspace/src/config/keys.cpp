@@ -57,6 +57,9 @@ std::span<const PartText> parts() {
         {Part::web, "[web]", "web", false,
          "A page that mpschedd serves to a browser on this machine: what 'mpsched top' shows, and with a token that 'mpsched web' tells "
          "root, another policy and other weights. Without it: nothing. It manages nothing either."},
+        {Part::kernel, "[kernel]", "kernel", false,
+         "Settings of the kernel that decide how quickly a lost path is left and how quickly one goes on after a pause, for the network "
+         "namespace. What is not said is left alone; when it is not said any more, and when mpschedd ends, the kernel has what it had before."},
         {Part::application, "[[application]]", "application", true,
          "Cgroups whose applications may choose for their own connections, as app attach has it."},
     };
@@ -167,6 +170,12 @@ std::span<const Key> keys() {
         {Part::web, "listen", Form::text, required,
          "an address of loopback and a port: \"127.0.0.1:9465\", \"[::1]:9465\"",
          "where, in the network namespace in which mpschedd itself runs; for other machines there is ssh -L"},
+        {Part::kernel, "stale_loss_cnt", Form::amount, optional, "0..1000",
+         "net.mptcp.stale_loss_cnt: how many retransmission intervals of MPTCP without progress make a subflow stale; the kernel has 4, less "
+         "leaves a lost path earlier and a slow one, too; 0 never"},
+        {Part::kernel, "slow_start_after_idle", Form::flag, optional, "true, false",
+         "net.ipv4.tcp_slow_start_after_idle: false lets all TCP go on after a pause with the window it had, which is a burst into a path "
+         "that may have changed"},
         {Part::application, "cgroup", Form::text, required,
          "a path, below the mount point of cgroup v2 or whole",
          "which cgroup; one that is not there is waited for"},
@@ -244,6 +253,10 @@ listen = "127.0.0.1:9464"
 
 [web]
 listen = "127.0.0.1:9465"
+
+[kernel]
+stale_loss_cnt = 1
+slow_start_after_idle = true
 
 [[application]]
 cgroup = "user.slice"

@@ -25,7 +25,8 @@ enum class Part {
     spread,
     application,
     metrics,
-    web
+    web,
+    kernel
 };
 
 enum class Form {

@@ -26,6 +26,7 @@
 #include "service/control.hpp"
 #include "service/endpoint.hpp"
 #include "service/keeper.hpp"
+#include "service/kernel_settings.hpp"
 #include "service/last_good.hpp"
 #include "service/meter.hpp"
 #include "service/notify.hpp"
@@ -86,6 +87,7 @@ class Daemon {
           keeper_(instance_),
           meter_(instance_, options.state),
           last_good_(options.state, options.config),
+          kernel_(instance_, options.state),
           observer_(options.netns),
           web_(options.netns, observer_),
           store_(std::move(store)) {}
@@ -130,6 +132,7 @@ class Daemon {
     Keeper keeper_;
     Meter meter_;
     LastGood last_good_;
+    KernelSettings kernel_;
     Observer observer_;
     Web web_;
     Endpoint metrics_{"metrics", [this](const http::Request &request) { return serve_metrics(request); }};
@@ -150,6 +153,8 @@ void Daemon::tell_news() {
         say(line);
     for (const std::string &line : keeper_.news())
         say(line);
+    for (const std::string &line : kernel_.news())
+        say(line);
     for (Endpoint *endpoint : {&metrics_, &page_})
         for (const std::string &line : endpoint->news())
             say(line);
@@ -169,6 +174,7 @@ http::Response Daemon::serve_metrics(const http::Request &request) const {
 }
 
 void Daemon::want_endpoints() {
+    kernel_.want(keeper_.desired().kernel);
     const auto &wish = keeper_.desired().metrics;
     const auto &page = keeper_.desired().web;
     observer_.want(wish || page, wish && wish->programs);
@@ -303,6 +309,8 @@ Json Daemon::describe() {
         all["refused"] = error_json(*refused_);
     if (meter_.problem())
         all["problem"] = error_json(*meter_.problem());
+    else if (kernel_.problem())
+        all["problem"] = error_json(*kernel_.problem());
     if (store_)
         all["store"] = store_->describe();
     return all;
@@ -420,6 +428,7 @@ Result<void> Daemon::run(config::Desired desired, std::optional<Error> refused) 
     }
     notify_.stopping();
     meter_.tick(keeper_.desired());
+    kernel_.put_back();
     tell_news();
     say("ends; what is in force stays so");
     return {};
