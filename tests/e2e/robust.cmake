@@ -28,7 +28,7 @@ mps_add_test(robust_live TIER e2e BESIDE TIMEOUT 240 SOURCES robust_live.cpp LIB
 add_library(mps_service_run STATIC service_run.cpp)
 target_link_libraries(mps_service_run PUBLIC mps_robust)
 add_dependencies(mps_service_run mpschedd)
-mps_add_test(robust_service TIER e2e BESIDE TIMEOUT 180 SOURCES robust_service.cpp LIBS mps_service_run)
+mps_add_test(robust_service TIER e2e BESIDE TIMEOUT 180 SOURCES robust_service.cpp robust_reboot.cpp LIBS mps_service_run)
 mps_add_test(robust_application TIER e2e BESIDE TIMEOUT 400 SOURCES robust_application.cpp LIBS mps_service_run mps_app_sockets)
 mps_add_test(robust_metrics TIER e2e BESIDE TIMEOUT 180 SOURCES robust_metrics.cpp LIBS mps_service_run mps_app_sockets)
 mps_add_test(robust_web TIER e2e BESIDE TIMEOUT 240 SOURCES robust_web.cpp LIBS mps_service_run)

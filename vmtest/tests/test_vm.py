@@ -84,6 +84,29 @@ class Vm(unittest.TestCase):
         return subprocess.CompletedProcess(words, process.returncode, out, error)
 
 
+class Reboot(Vm):
+    """A machine that boots twice with mpschedd's files and the folder of its state (tests/e2e/robust_reboot.cpp)."""
+
+    BUILD = HERE.parent / "build"
+
+    @everyday
+    @unittest.skipUnless((BUILD / "bin/tests/robust_service").exists(), "nothing is built in build/")
+    def test_what_the_files_ask_for_is_in_force_before_the_first_connection_and_quotas_go_on(self) -> None:
+        state = self.folder / "state"
+        state.mkdir()
+        for boot in ("first boot", "second boot"):
+            # Root's alone, as systemd makes it.
+            script = (
+                f"cp -r /kept /state && chmod 700 /state && {self.BUILD}/bin/tests/robust_service '[reboot]'; status=$?; "
+                "for file in /state/*; do vmctl put $file; done; exit $status"
+            )
+            done = self.run_vm(
+                0, "--build", str(self.BUILD), "--add", f"{state}:/kept", "--out", str(state), "-e", "MPS_REBOOT_STATE=/state", "--", script,
+            )  # fmt: skip
+            self.assertIn(boot.encode(), done.stdout + done.stderr)
+            self.assertTrue((state / "quota.db").exists())
+
+
 class Commands(Vm):
     @everyday
     def test_status_outputs_arguments_environment_folder_and_built_programs(self) -> None:
