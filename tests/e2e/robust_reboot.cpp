@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// A machine that boots with mpschedd's files on it: run in a VM that has just booted, by vmtest/tests/test_reboot.py.
+// A machine that boots with mpschedd's files on it: run in a VM that has just booted, by Reboot in vmtest/tests/test_vm.py.
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
