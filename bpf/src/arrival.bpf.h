@@ -10,6 +10,7 @@
 #include "parse.bpf.h"
 #include "view.bpf.h"
 #include "socket.bpf.h"
+#include "known_socket.bpf.h"
 #include "believe.bpf.h"
 #include "connection.bpf.h"
 #include "paths.bpf.h"
@@ -18,28 +19,26 @@
 
 /* The record of the connection that the packet is for, if the packet may cause a decision on it. */
 static __always_inline struct mps_conn *
-conn_to_decide(struct bpf_sock *sk, struct mptcp_sock *msk, bool single, const struct mps_packet *pkt,
+conn_to_decide(struct tcp_sock *tp, struct mptcp_sock *msk, bool single, const struct mps_packet *pkt,
 	       const struct mps_pass *p, const struct mps_config *config, struct mps_counters *counters)
 {
 	struct mps_conn *conn;
-	struct tcp_sock *tp;
 
 	if (single && !(config->flags & MPS_CONFIG_METERED)) {
 		COUNT(counters, SINGLE);
 		return NULL;
 	}
-	tp = bpf_skc_to_tcp_sock(sk);
 	/* The body of a wake. What is of this interface may be what completes a join, and is decided on. */
 	if (tp && p->clone && socket_ifindex((struct sock *)tp) != p->ifindex)
 		return NULL;
 	if (!tp || !is_believed(tp, pkt, counters)) {
-		note_doubted(msk->token, (__u64)sk);
+		note_doubted(msk->token, (__u64)tp);
 		return NULL;
 	}
 	conn = find_conn(counters, msk);
 	if (!conn)
 		return NULL;
-	if (pkt->has_prio && is_own_edit(conn, pkt, (__u64)sk, p->place)) {
+	if (pkt->has_prio && is_own_edit(conn, pkt, (__u64)tp, p->place)) {
 		COUNT(counters, MET_AGAIN);
 		return NULL;
 	}
@@ -51,9 +50,9 @@ conn_to_decide(struct bpf_sock *sk, struct mptcp_sock *msk, bool single, const s
 }
 
 /* What the kernel says now of the connection and its subflows. Returns false if the list of these changed meanwhile. */
-static __always_inline bool read_connection(struct mps_conn *conn, struct bpf_sock *sk,
-					    struct mptcp_sock *msk, const struct mps_packet *pkt,
-					    struct mps_pass *p, struct mps_view *view)
+static __always_inline bool read_connection(struct mps_conn *conn, void *sk, struct mptcp_sock *msk,
+					    const struct mps_packet *pkt, struct mps_pass *p,
+					    struct mps_view *view)
 {
 	struct list_head *head = &msk->conn_list;
 	__u64 write_seq = msk->write_seq, snd_nxt = msk->snd_nxt, wnd_end = msk->wnd_end;
@@ -110,41 +109,86 @@ static __always_inline bool know_subflows(struct mps_conn *conn, const struct mp
 	return true;
 }
 
+/* Nobody here is waiting for the packet, or its socket is bound to the VRF, which handle_tc() asks then. */
+static __always_inline void note_no_socket(void *data, void *data_end, const struct mps_packet *pkt,
+					   struct mps_pass *p, struct mps_counters *counters)
+{
+	if (p->vrf || !(p->vrf = mps_vrf_of(p->ifindex))) {
+		COUNT(counters, NO_SOCKET);
+		note_miss(data, data_end, pkt, p->ifindex);
+	}
+}
+
+/*
+ * The packet's subflow and its connection go into `p`; false if there is none. Without a reference: who reads them does so as
+ * recall_socket().
+ */
+static __always_inline bool find_subflow(void *ctx, void *data, void *data_end, const struct mps_packet *pkt,
+					 struct mps_pass *p, struct mps_counters *counters)
+{
+	struct bpf_sock *sk;
+
+	if (recall_socket(data, data_end, pkt, p))
+		return true;
+	sk = lookup_socket(ctx, data, data_end, pkt);
+	if (!sk) {
+		note_no_socket(data, data_end, pkt, p, counters);
+		return false;
+	}
+	p->sk = (__u64)bpf_skc_to_tcp_sock(sk);
+	p->msk = (__u64)bpf_skc_to_mptcp_sock(sk);
+	bpf_sk_release(sk);
+	if (!p->msk) {
+		COUNT(counters, NOT_MPTCP_SOCKET);
+		return false;
+	}
+	remember_socket(p);
+	return true;
+}
+
 /* Builds the view; returns the connection if there is something to decide. */
 static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *data_end,
 						   const struct mps_packet *pkt, struct mps_pass *p,
 						   struct mps_view *view, const struct mps_config *config,
 						   struct mps_counters *counters)
 {
-	struct bpf_sock *sk = lookup_socket(ctx, data, data_end, pkt);
+	struct bpf_sock *held = NULL;
 	struct mptcp_sock *msk;
 	struct mps_conn *conn;
+	struct tcp_sock *tp;
 	bool complete, single;
 
-	if (!sk) {
-		/* Or it is bound to the VRF, which handle_tc() asks then. */
-		if (p->vrf || !(p->vrf = mps_vrf_of(p->ifindex))) {
-			COUNT(counters, NO_SOCKET);
-			note_miss(data, data_end, pkt, p->ifindex);
+	if (mps_rdonly_cast) {
+		if (!find_subflow(ctx, data, data_end, pkt, p, counters))
+			return NULL;
+		msk = KPTR(struct mptcp_sock, (void *)p->msk, true);
+		tp = KPTR(struct tcp_sock, (void *)p->sk, true);
+	} else {
+		held = lookup_socket(ctx, data, data_end, pkt);
+		if (!held) {
+			note_no_socket(data, data_end, pkt, p, counters);
+			return NULL;
 		}
-		return NULL;
-	}
-	msk = bpf_skc_to_mptcp_sock(sk);
-	if (!msk) {
-		bpf_sk_release(sk);
-		COUNT(counters, NOT_MPTCP_SOCKET);
-		return NULL;
+		msk = bpf_skc_to_mptcp_sock(held);
+		if (!msk) {
+			bpf_sk_release(held);
+			COUNT(counters, NOT_MPTCP_SOCKET);
+			return NULL;
+		}
+		tp = bpf_skc_to_tcp_sock(held);
 	}
 	single = msk->conn_list.next == &msk->conn_list || msk->conn_list.prev == msk->conn_list.next;
-	conn = conn_to_decide(sk, msk, single, pkt, p, config, counters);
+	conn = conn_to_decide(tp, msk, single, pkt, p, config, counters);
 	if (!conn) {
-		bpf_sk_release(sk);
+		if (held)
+			bpf_sk_release(held);
 		return NULL;
 	}
 	mps_follow_choice(conn, config, counters, p->ifindex, 0);
 	p->wants = config->slot_wants[conn->slot & (MPS_MAX_SLOTS - 1)];
-	complete = read_connection(conn, sk, msk, pkt, p, view);
-	bpf_sk_release(sk);
+	complete = read_connection(conn, tp, msk, pkt, p, view);
+	if (held)
+		bpf_sk_release(held);
 	if (!complete) {
 		conn->settled = 0;
 		COUNT(counters, LIST_RACED);

@@ -44,6 +44,8 @@ struct sock_cgroup_data {
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
+	__u64 skc_addrpair; /* skc_daddr and skc_rcv_saddr in one load … */
+	__u32 skc_portpair; /* … and skc_dport and skc_num */
 	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned short skc_family;

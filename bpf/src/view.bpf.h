@@ -14,6 +14,8 @@
  */
 struct mps_pass {
 	__u64 now_ns;
+	__u64 sk;          /* the packet's own socket … */
+	__u64 msk;         /* … and its connection, where members are read by bpf_rdonly_cast() */
 	__u64 patience_ns; /* how long a wake may wait for a packet beyond the usual */
 	__u32 ifindex;
 	__u32 after_seq; /* the sequence number behind the packet's contents */
@@ -94,58 +96,106 @@ struct mps_subflow_ref {
 	__u32 joins; /* and it is what makes a join complete */
 };
 
-static __always_inline void read_subflow(struct mps_subflow_view *out, const struct mps_subflow_ref *ref,
+/* Bits of the context that share one word of memory, which is read once. `cast` is a constant. */
+#define CONTEXT_BIT(word, ctx, member, cast)                                                                 \
+	((cast) && __CORE_RELO(ctx, member, BYTE_OFFSET) == __CORE_RELO(ctx, backup, BYTE_OFFSET)            \
+		 ? (word) << __CORE_RELO(ctx, member, LSHIFT_U64) >> __CORE_RELO(ctx, member, RSHIFT_U64)    \
+		 : READ_BITS(ctx, member, cast))
+
+static __always_inline __u64 context_word(struct mptcp_subflow_context *ctx)
+{
+	const void *at = (const void *)ctx + __CORE_RELO(ctx, backup, BYTE_OFFSET);
+
+	switch (__CORE_RELO(ctx, backup, BYTE_SIZE)) {
+	case 1:
+		return *(const __u8 *)at;
+	case 2:
+		return *(const __u16 *)at;
+	case 4:
+		return *(const __u32 *)at;
+	}
+	return *(const __u64 *)at;
+}
+
+static __always_inline void read_rtt(struct mps_subflow_view *out, struct tcp_sock *tp, bool cast)
+{
+	__u32 min_rtt = READ(tp, rtt_min.s[0].v, cast);
+
+	out->srtt_us = READ(tp, srtt_us, cast) >> 3;
+	out->rttvar_us = READ(tp, mdev_us, cast) >> 2;
+	out->min_rtt_us = min_rtt == ~0u ? 0 : min_rtt;
+}
+
+/* `acked` bytes are what the packet at hand takes out of flight. Returns MPS_SF_SLOW_START or 0. */
+static __always_inline __u32 read_window(struct mps_subflow_view *out, struct tcp_sock *tp, __u32 acked,
 					 bool cast)
 {
-	struct mptcp_subflow_context *ctx = KPTR(struct mptcp_subflow_context, (void *)ref->ctx, cast);
-	struct tcp_sock *tp = KPTR(struct tcp_sock, (void *)ref->tp, cast);
-	struct sock *sk = &tp->inet_conn.icsk_inet.sk;
-	__u32 write_seq = READ(tp, write_seq, cast), snd_nxt = READ(tp, snd_nxt, cast);
-	__u32 snd_una = READ(tp, snd_una, cast), mss = READ(tp, mss_cache, cast);
 	__u32 out_segs = READ(tp, packets_out, cast) + READ(tp, retrans_out, cast);
 	__u32 gone_segs = READ(tp, sacked_out, cast) + READ(tp, lost_out, cast);
 	__u32 cwnd = READ(tp, snd_cwnd, cast), ssthresh = READ(tp, snd_ssthresh, cast);
-	__u32 min_rtt = READ(tp, rtt_min.s[0].v, cast);
-	__u32 acked = ref->own ? newly_acked(ref->ack, snd_una, snd_nxt) : 0;
-	__u32 state = READ(sk, __sk_common.skc_state, cast), stale = READ_BITS(ctx, stale, cast);
-	__u32 retransmits = READ(tp, inet_conn.icsk_retransmits, cast);
-	__u32 joining =
-		READ_BITS(ctx, request_join, cast) & ~(READ_BITS(ctx, fully_established, cast) | ref->joins);
-	__u32 in_flight = out_segs > gone_segs ? out_segs - gone_segs : 0, usable;
+	__u32 in_flight = out_segs > gone_segs ? out_segs - gone_segs : 0, mss = READ(tp, mss_cache, cast);
 
 	if (acked && mss) {
 		__u32 segs = (acked + mss - 1) / mss;
 
 		in_flight = in_flight > segs ? in_flight - segs : 0;
-		retransmits = 0;
 	}
-	/* __mptcp_subflow_active(), net/mptcp/protocol.h, and not stale */
-	usable = (is_equal(state, TCP_ESTABLISHED_STATE) | is_equal(state, TCP_CLOSE_WAIT_STATE)) &
-		 ~(joining | stale);
-	out->flags = MPS_SF_PRESENT | usable * MPS_SF_USABLE | stale * MPS_SF_STALE |
-		     (__u32)READ_BITS(ctx, backup, cast) * MPS_SF_BACKUP |
-		     (__u32)READ_BITS(ctx, request_bkup, cast) * MPS_SF_LOCAL_BACKUP |
-		     is_set(retransmits) * MPS_SF_TROUBLED | (ssthresh > cwnd ? MPS_SF_SLOW_START : 0) |
-		     is_equal(READ(sk, __sk_common.skc_family, cast), AF_INET6) * MPS_SF_IPV6;
-	out->bytes_acked = READ(tp, bytes_acked, cast) + acked;
-	out->srtt_us = READ(tp, srtt_us, cast) >> 3;
-	out->rttvar_us = READ(tp, mdev_us, cast) >> 2;
-	out->min_rtt_us = min_rtt == ~0u ? 0 : min_rtt;
 	out->cwnd_segs = cwnd;
 	out->ssthresh_segs = ssthresh;
 	out->in_flight_segs = in_flight;
 	out->mss_bytes = mss;
+	out->snd_wnd_bytes = READ(tp, snd_wnd, cast);
+	return ssthresh > cwnd ? MPS_SF_SLOW_START : 0;
+}
+
+/* What the kernel says of it as a whole: but for MPS_SF_SLOW_START and MPS_SF_TROUBLED. */
+static __always_inline __u32 read_flags(struct mptcp_subflow_context *ctx, struct sock *sk, __u32 joins,
+					__u32 *established, bool cast)
+{
+	__u64 bits = cast ? context_word(ctx) : 0;
+	__u32 state = READ(sk, __sk_common.skc_state, cast), stale = CONTEXT_BIT(bits, ctx, stale, cast);
+	__u32 joining, usable;
+
+	*established = CONTEXT_BIT(bits, ctx, fully_established, cast);
+	joining = CONTEXT_BIT(bits, ctx, request_join, cast) & ~(*established | joins);
+	/* __mptcp_subflow_active(), net/mptcp/protocol.h, and not stale */
+	usable = (is_equal(state, TCP_ESTABLISHED_STATE) | is_equal(state, TCP_CLOSE_WAIT_STATE)) &
+		 ~(joining | stale);
+	return MPS_SF_PRESENT | usable * MPS_SF_USABLE | stale * MPS_SF_STALE |
+	       (__u32)CONTEXT_BIT(bits, ctx, backup, cast) * MPS_SF_BACKUP |
+	       (__u32)CONTEXT_BIT(bits, ctx, request_bkup, cast) * MPS_SF_LOCAL_BACKUP |
+	       is_equal(READ(sk, __sk_common.skc_family, cast), AF_INET6) * MPS_SF_IPV6;
+}
+
+/* Returns whether it is fully established, as the kernel says. */
+static __always_inline __u32 read_subflow(struct mps_subflow_view *out, const struct mps_subflow_ref *ref,
+					  bool cast)
+{
+	struct mptcp_subflow_context *ctx = KPTR(struct mptcp_subflow_context, (void *)ref->ctx, cast);
+	struct tcp_sock *tp = KPTR(struct tcp_sock, (void *)ref->tp, cast);
+	struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+	__u32 write_seq, snd_nxt, snd_una, acked, retransmits, established;
+
+	out->flags = read_flags(ctx, sk, ref->joins, &established, cast);
+	write_seq = READ(tp, write_seq, cast);
+	snd_nxt = READ(tp, snd_nxt, cast);
+	snd_una = READ(tp, snd_una, cast);
+	acked = ref->own ? newly_acked(ref->ack, snd_una, snd_nxt) : 0;
 	out->outstanding_bytes = write_seq - snd_una - acked;
+	out->notsent_bytes = write_seq - snd_nxt;
+	out->bytes_acked = READ(tp, bytes_acked, cast) + acked;
+	retransmits = acked ? 0 : READ(tp, inet_conn.icsk_retransmits, cast);
+	out->retransmits = retransmits;
+	out->flags |= is_set(retransmits) * MPS_SF_TROUBLED | read_window(out, tp, acked, cast);
+	read_rtt(out, tp, cast);
 	/* mptcp_subflow_get_send() takes over TCP's with the first burst on an empty queue. */
 	out->pacing_rate =
 		out->outstanding_bytes ? READ(ctx, avg_pacing_rate, cast) : READ(sk, sk_pacing_rate, cast);
-	out->notsent_bytes = write_seq - snd_nxt;
 	out->queued_bytes = READ(sk, sk_wmem_queued, cast);
-	out->snd_wnd_bytes = READ(tp, snd_wnd, cast);
 	out->delivered_segs = READ(tp, delivered, cast);
 	out->lost_segs = READ(tp, lost, cast);
-	out->retransmits = retransmits;
 	out->id = bpf_core_field_exists(ctx->subflow_id) ? READ(ctx, subflow_id, cast) : 0;
+	return established;
 }
 
 /* include/net/tcp.h: TCP_ECN_OK (from 6.18 on TCP_ECN_MODE_RFC3168) and TCP_ECN_MODE_ACCECN */
@@ -289,7 +339,6 @@ static __always_inline void begin_subflow(struct mps_conn *conn, struct mps_conn
 __noinline int mps_take_subflow(struct mps_view *view, struct mps_conn *conn,
 				const struct mps_subflow_ref *ref, struct mps_pass *p)
 {
-	struct mptcp_subflow_context *ctx;
 	struct mps_conn_subflow *mine;
 	struct mps_subflow_view *out;
 	__u32 index, bit, flags, established, segs_in;
@@ -306,16 +355,12 @@ __noinline int mps_take_subflow(struct mps_view *view, struct mps_conn *conn,
 	index &= MPS_SUBFLOW_ROWS - 1;
 	mine = &conn->sf[index];
 	out = &view->sf[index];
-	ctx = (struct mptcp_subflow_context *)ref->ctx;
 	if (mps_rdonly_cast) {
-		ctx = KPTR(struct mptcp_subflow_context, (void *)ref->ctx, true);
-		read_subflow(out, ref, true);
-		established = READ_BITS(ctx, fully_established, true);
+		established = read_subflow(out, ref, true);
 		tp = KPTR(struct tcp_sock, (void *)ref->tp, true);
 		segs_in = READ(tp, segs_in, true);
 	} else {
-		read_subflow(out, ref, false);
-		established = READ_BITS(ctx, fully_established, false);
+		established = read_subflow(out, ref, false);
 		tp = (struct tcp_sock *)ref->tp;
 		segs_in = READ(tp, segs_in, false);
 	}

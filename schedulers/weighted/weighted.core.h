@@ -151,6 +151,14 @@ MPS_CORE_PART __u32 weighted_running(const struct mps_view *v, const struct weig
 	return changed ? 0 : running;
 }
 
+/* Whether a path leads by no more than `lead_bytes` of its own, without a division, which is dear. */
+MPS_CORE int weighted_is_level(const struct mps_subflow_view *sf, __u64 time, __u32 lead_bytes)
+{
+	__u64 most = (__u64)lead_bytes << WEIGHTED_SHIFT;
+
+	return time <= most && time * weighted_weight(sf) <= most;
+}
+
 /* For people: at most what a signed number of 32 bits holds. */
 MPS_CORE __s32 weighted_lead_bytes(const struct mps_subflow_view *sf, __u64 time)
 {
@@ -185,7 +193,6 @@ MPS_CORE void weighted_decide(const struct mps_view *v, struct mps_verdict *out,
 	weighted_count(v, st, &a, steered, running);
 	behind = weighted_behind(&a);
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		__u64 lead = ((__u64)p->lead_bytes << WEIGHTED_SHIFT) / weighted_weight(&v->sf[i]);
 		__u32 first = mps_row(a.first[i]);
 
 		if (!(steered >> i & 1))
@@ -197,7 +204,7 @@ MPS_CORE void weighted_decide(const struct mps_view *v, struct mps_verdict *out,
 		st->time[i] = a.open >> first & 1 ? a.time[first] - behind : 0;
 		st->seen[i] = (__u32)mps_given_bytes(&v->sf[i]);
 		st->weight[i] = (__u16)v->sf[i].weight;
-		if (st->time[i] <= lead)
+		if (weighted_is_level(&v->sf[i], st->time[i], p->lead_bytes))
 			out->allowed |= 1u << i;
 		else
 			mps_say_number(out, i, MPS_REASON_AHEAD_OF_SHARE,
