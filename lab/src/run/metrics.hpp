@@ -21,7 +21,7 @@
 namespace mps::lab {
 
 /// Every number that a result has, measured or null; lab/RESULTS.md tells what they are.
-inline constexpr std::array<const char *, 22> metric_names{"goodput_mbit",
+inline constexpr std::array<const char *, 23> metric_names{"goodput_mbit",
                                                            "completion_ms",
                                                            "message_delay_ms",
                                                            "video_mbit",
@@ -42,7 +42,8 @@ inline constexpr std::array<const char *, 22> metric_names{"goodput_mbit",
                                                            "wakes_per_s",
                                                            "energy_j",
                                                            "contents_bytes",
-                                                           "exchanges"};
+                                                           "exchanges",
+                                                           "late"};
 
 /// Everything a run brought home; numbers are made of it without looking at the kernel again.
 struct Harvest {
