@@ -100,8 +100,13 @@ MPS_CORE_PART __u32 quota_within_received(const struct mps_view *v, struct quota
 MPS_CORE void quota_decide(const struct mps_view *v, struct mps_verdict *out, const struct quota_params *p,
 			   struct quota_state *st)
 {
-	struct overflow_params tiers = {
-		.reserved = 0, .full_ms = p->full_ms, .full_rtts = p->full_rtts, .calm_ms = p->calm_ms};
+	struct overflow_params tiers = {.reserved = 0,
+					.full_ms = p->full_ms,
+					.full_rtts = p->full_rtts,
+					.calm_ms = p->calm_ms,
+					.max_rtt_ms = 0,
+					.max_loss_permille = 0,
+					.retry_s = 0};
 	__u32 candidates = mps_candidates(v), within;
 
 	if (mps_receives(v))

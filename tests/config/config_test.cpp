@@ -7,49 +7,17 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "catch.hpp"
 #include "config/plan.hpp"
-#include "temporary_folder.hpp"
+#include "config_files.hpp"
 
 namespace {
 
 using namespace mps;
 using namespace mps::config;
-
-class Folder {
-  public:
-    [[nodiscard]] std::string main() const { return folder_.path("mpsched.toml"); }
-    void put(const std::string &name, std::string_view text) const {
-        const std::string file = folder_.path(name);
-        std::filesystem::create_directories(std::filesystem::path(file).parent_path());
-        std::ofstream(file) << text;
-        // Whatever the umask is here.
-        REQUIRE(::chmod(file.c_str(), 0644) == 0);
-    }
-
-  private:
-    TemporaryFolder folder_ = test::temporary_folder("config");
-};
-
-Desired right(std::string_view text) {
-    const Folder folder;
-    folder.put("mpsched.toml", text);
-    auto desired = load(folder.main());
-    if (!desired)
-        FAIL(desired.error().what << "\n" << desired.error().hint << "\n" << desired.error().detail);
-    return *desired;
-}
-
-Error wrong(std::string_view text) {
-    const Folder folder;
-    folder.put("mpsched.toml", text);
-    const auto desired = load(folder.main());
-    REQUIRE_FALSE(desired);
-    return desired.error();
-}
+using namespace mps::test;
 
 NetworkInterface device(const std::string &name, std::uint32_t ifindex, const std::string &type = "ethernet",
                         bool route = false) {
@@ -302,18 +270,6 @@ TEST_CASE("of all sections that an interface matches the later ones decide, key 
     // Loopback is meant only by its name.
     CHECK_FALSE(desired.path(device("lo", 1, "loopback")));
     CHECK(right("version = 1\n[[interface]]\nname = \"lo\"\n").path(device("lo", 1, "loopback")));
-}
-
-TEST_CASE("settings of the kernel are as they are said, and none that are not", "[config]") {
-    CHECK(right("version = 1\n[kernel]\n").kernel.empty());
-    const Desired desired =
-        right("version = 1\n[kernel]\nstale_loss_cnt = 2\nslow_start_after_idle = false\n");
-    REQUIRE(desired.kernel.size() == 2);
-    CHECK(desired.kernel[0] == KernelSetting{"net.mptcp.stale_loss_cnt", "2"});
-    CHECK(desired.kernel[1] == KernelSetting{"net.ipv4.tcp_slow_start_after_idle", "0"});
-    CHECK(desired.empty);
-    CHECK(wrong("version = 1\n[kernel]\nstale_loss_cnt = 1001\n").what.contains("stale_loss_cnt"));
-    CHECK(wrong("version = 1\n[kernel]\nstale_loss = 1\n").what.contains("stale_loss"));
 }
 
 TEST_CASE("metrics are served on loopback, elsewhere only where that is asked for, and manage nothing",

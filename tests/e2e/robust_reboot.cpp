@@ -60,7 +60,7 @@ TEST_CASE("after a boot the first connection is steered before it is 100 ms old,
     const auto server = e2e::serve(rig.network());
     const auto result = rig.transfer(server, {.bytes = contents}).wait();
     e2e::check_clean(result);
-    const auto bytes = result.value().bytes_per_path(rig.network());
+    const auto bytes = result.bytes_per_path(rig.network());
     REQUIRE(bytes.size() == 2);
     // Unsteered, lte would carry half; of that, what it carries in 100 ms.
     constexpr double in_100_ms = mbit * 1e6 / 8 / 10;
