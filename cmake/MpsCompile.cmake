@@ -49,7 +49,7 @@ endif()
 find_program(MPS_CCACHE ccache DOC "compiler cache")
 if(MPS_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
     set(mps_launcher "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}" CCACHE_NOHASHDIR=1
-        CCACHE_SLOPPINESS=pch_defines,time_macros "${MPS_CCACHE}")
+        CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_PCH_EXTSUM=1 "${MPS_CCACHE}")
     set(CMAKE_C_COMPILER_LAUNCHER "${mps_launcher}")
     set(CMAKE_CXX_COMPILER_LAUNCHER "${mps_launcher}")
 endif()
