@@ -7,22 +7,7 @@
 #include <mps/closed_abi.h>
 #include "kernel.bpf.h"
 #include <bpf/bpf_tracing.h>
-
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct net {
-	__u64 net_cookie;
-};
-
-typedef struct {
-	struct net *net;
-} possible_net_t;
-
-struct sock_common___net {
-	possible_net_t skc_net;
-};
-
-#pragma clang attribute pop
+#include "socket_netns.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -31,17 +16,13 @@ struct {
 	__type(value, __u64[MPS_CLOSED_SUMS]);
 } mps_closed SEC(".maps");
 
-const volatile __u64 mps_netns_cookie = 0;
-
 SEC("tp_btf/tcp_destroy_sock") int BPF_PROG(mps_at_close, struct sock *sk)
 {
-	struct sock_common___net *common = (void *)sk;
 	struct tcp_sock *tp = (void *)sk;
 	__u64 none[MPS_CLOSED_SUMS] = {}, *sums;
 	__u32 ifindex;
 
-	if (!BPF_CORE_READ(tp, is_mptcp) ||
-	    BPF_CORE_READ(common, skc_net.net, net_cookie) != mps_netns_cookie)
+	if (!BPF_CORE_READ(tp, is_mptcp) || !is_of_this_netns(sk))
 		return 0;
 	ifindex = socket_ifindex(sk);
 	if (!ifindex)

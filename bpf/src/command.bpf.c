@@ -7,32 +7,18 @@
  * (BPF_F_CLONE). Sockets that the kernel makes, subflows among them, are not seen: rules are about connections.
  */
 #include "maps.bpf.h"
+#include "socket_netns.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
 #define IPPROTO_TCP_NUMBER 6
 #define IPPROTO_MPTCP_NUMBER 262
 
-/* Set before load. Programs at a cgroup see the sockets of every network namespace. */
-const volatile __u64 mps_netns_cookie = 0;
-
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct task_struct {
 	struct task_struct *group_leader;
 	char comm[MPS_COMMAND_LEN];
-};
-
-struct net {
-	__u64 net_cookie;
-};
-
-typedef struct {
-	struct net *net;
-} possible_net_t;
-
-struct sock_common___net {
-	possible_net_t skc_net;
 };
 
 struct sock___protocol {
@@ -106,8 +92,7 @@ SEC("iter/task_file") int mps_cmd_scan(struct bpf_iter__task_file *it)
 	if (!socket)
 		return 0;
 	sk = socket->sk;
-	if (!sk || !is_tcp(BPF_CORE_READ((struct sock___protocol *)sk, sk_protocol)) ||
-	    BPF_CORE_READ((struct sock_common___net *)sk, skc_net.net, net_cookie) != mps_netns_cookie)
+	if (!sk || !is_tcp(BPF_CORE_READ((struct sock___protocol *)sk, sk_protocol)) || !is_of_this_netns(sk))
 		return 0;
 	maker = bpf_sk_storage_get(&mps_makers, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (maker && maker->magic != MPS_MAKER_MAGIC)
