@@ -43,11 +43,14 @@ std::string rule_program_name(bool out, bool layer3) {
 }
 
 Result<std::optional<OptionPins>> open_option_pins(const InstallationPaths &paths) {
-    auto tables = open_own_map(paths.rules_pin(MPS_MAP_OPTION_RULES), sizeof(std::uint32_t));
+    auto tables = open_own_map(paths.rules_pin(MPS_MAP_OPTION_RULES), sizeof(std::uint32_t),
+                               BPF_MAP_TYPE_ARRAY_OF_MAPS);
     MPS_TRY(tables);
-    auto hits = open_own_map(paths.rules_pin(MPS_MAP_OPTION_HITS), sizeof(mps_option_hits));
+    auto hits = open_own_map(paths.rules_pin(MPS_MAP_OPTION_HITS), sizeof(mps_option_hits),
+                             BPF_MAP_TYPE_PERCPU_ARRAY);
     MPS_TRY(hits);
-    auto joins = open_own_map(paths.rules_pin(MPS_MAP_OPTION_JOINS), sizeof(mps_option_joins));
+    auto joins =
+        open_own_map(paths.rules_pin(MPS_MAP_OPTION_JOINS), sizeof(mps_option_joins), BPF_MAP_TYPE_LRU_HASH);
     MPS_TRY(joins);
     // What a command that was killed has left half made says nothing.
     if (!*tables || !*hits)

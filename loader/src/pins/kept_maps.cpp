@@ -47,14 +47,15 @@ Result<std::vector<FreshMap>> use_pinned(bpf_object *object, const KeptMaps &map
 
 } // namespace
 
-Result<Fd> open_own_map(const std::string &path, std::uint32_t value_size) {
+Result<Fd> open_own_map(const std::string &path, std::uint32_t value_size,
+                        std::optional<std::uint32_t> type) {
     auto fd = open_pin(path);
     MPS_TRY(fd);
     if (!*fd)
         return Fd{};
     const auto info =
         object_kind((*fd)->get()) == ObjectKind::map ? map_info((*fd)->get()) : std::unexpected(Error{});
-    if (!info || info->value_size != value_size)
+    if (!info || info->value_size != value_size || info->type != type.value_or(info->type))
         return fail(ErrorCode::failed, fmt::format("{} is not ours: it is another map", path),
                     "'mpsched detach --all' removes what is there");
     return std::move(**fd);

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,9 +17,10 @@
 
 namespace mps {
 
-// The map that is pinned there; an empty Fd where nothing is. Anything but a map with values of this size is an error that
-// tells how to get rid of it.
-[[nodiscard]] Result<Fd> open_own_map(const std::string &path, std::uint32_t value_size);
+// The map that is pinned there; an empty Fd where nothing is. Anything but a map with values of this size, and of this type
+// (enum bpf_map_type) if one is given, is an error that tells how to get rid of it.
+[[nodiscard]] Result<Fd> open_own_map(const std::string &path, std::uint32_t value_size,
+                                      std::optional<std::uint32_t> type = {});
 
 // What becomes of a map of the object: it is pinned for later commands, or made for this program alone, or not made.
 enum class MapUse { kept, own, none };
