@@ -243,7 +243,8 @@ Result<DetachResult> Instance::detach(const DetachRequest &request) {
                         .warnings = {}};
 }
 
-Result<void> Instance::follow(const std::function<void(const PathEvent &)> &on_event, int) {
+Result<void> Instance::follow(const std::function<void(const PathEvent &)> &on_event, int,
+                              const FollowOptions &) {
     log_call("follow");
     on_event({.kind = PathEvent::Kind::gone, .name = "lte0"});
     on_event({.kind = PathEvent::Kind::attached, .name = "lte0", .ifindex = 9, .why = "as wished"});

@@ -61,7 +61,10 @@ Result<Steering> Steering::start(const Namespace &host, const std::string &name,
         }
     }
     if (scenario.follow) {
-        auto follower = host.start(steering.command({"attach", "--follow"}));
+        std::vector<std::string> command{"attach", "--follow"};
+        if (scenario.close_silent)
+            command.push_back("--close-silent");
+        auto follower = host.start(steering.command(command));
         MPS_TRY(follower);
         steering.follower_ = std::move(*follower);
     }

@@ -167,6 +167,9 @@ void read_steering(Section &section, Scenario &scenario, Mistakes &mistakes) {
         scenario.steer = {scenario.workload.direction == Direction::upload ? "client" : "server"};
     }
     scenario.follow = steer.boolean("follow", false);
+    scenario.close_silent = steer.boolean("close_silent", false);
+    if (scenario.close_silent && !scenario.follow)
+        steer.mistake("close_silent", "nobody follows who could close", "follow = true");
     scenario.by_application = steer.boolean("by_application", false);
     if (scenario.by_application && std::ranges::find(scenario.steer, "client") == scenario.steer.end()) {
         steer.mistake("by_application", "applications choose on the client, and mpsched is not there",

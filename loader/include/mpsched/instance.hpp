@@ -160,13 +160,15 @@ struct PathEvent {
         attached, // it is attached again
         failed,   // it is there, but could not be attached
         detached, // nothing is attached any more: somebody took mpsched away
+        closed,   // it is silent, and its subflows were closed: FollowOptions::close_silent
+        reopened, // it answers again, or nothing is to be opened on it
     };
     Kind kind = Kind::gone;
     std::string name{};
     std::uint32_t ifindex = 0; // 0 if gone
     std::string before{};
     Mode mode = Mode::tc; // of an attached one
-    std::string why{};    // this mode, or what went wrong
+    std::string why{};    // this mode, what went wrong, or what was closed
 };
 [[nodiscard]] MPS_API std::string_view to_string(PathEvent::Kind kind);
 
@@ -392,6 +394,16 @@ class MPS_API Watch {
     std::unique_ptr<Impl> impl_;
 };
 
+struct FollowOptions {
+    bool routes = false; // wakes up for routes as well
+    // Closes the subflows of a path that went silent by removing its MPTCP endpoint, so that the kernel sends again at once, elsewhere, what they had
+    // under way; the endpoint is added again until the path answers. For paths of which each connection that uses them has
+    // another, and for addresses with an endpoint for subflows.
+    bool close_silent = false;
+
+    friend bool operator==(const FollowOptions &, const FollowOptions &) = default;
+};
+
 // Attaches interfaces again that are back, and sees to paths that are lost; for who has other things to wait for than
 // Instance::follow(). Valid as long as the Instance that made it.
 class MPS_API Follower {
@@ -537,10 +549,11 @@ class MPS_API Instance {
     // Until `stop_fd` is readable: tells what becomes of interfaces that have attributes or are to be attached, and attaches
     // those that are back, in the mode that was asked for. What does not work is tried again. Returns as well when there is no
     // installation any more. Leaves everything as it is.
-    [[nodiscard]] Result<void> follow(const std::function<void(const PathEvent &)> &on_event, int stop_fd);
+    [[nodiscard]] Result<void> follow(const std::function<void(const PathEvent &)> &on_event, int stop_fd,
+                                      const FollowOptions &options = {});
 
-    // The same in single steps. There need not be an installation yet. `routes`: wakes up for routes and addresses as well.
-    [[nodiscard]] Result<Follower> follower(bool routes = false) const;
+    // The same in single steps. There need not be an installation yet.
+    [[nodiscard]] Result<Follower> follower(const FollowOptions &options = {}) const;
 
     // Every interface of the network namespace, in the order of their index. `routes`: looks at the routing tables, which may
     // be large; otherwise default_route is not known.

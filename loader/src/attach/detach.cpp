@@ -18,6 +18,7 @@
 #include "attach/levers.hpp"
 #include "attach/peers.hpp"
 #include "attach/presence.hpp"
+#include "attach/removed_endpoints.hpp"
 #include "attach/restore.hpp"
 #include "attach/vrf.hpp"
 #include "base/try.hpp"
@@ -140,6 +141,7 @@ Result<DetachResult> remove_blindly(const OpenOptions &options, std::uint64_t co
         }
         for (const NetDevice &device : net_devices().value_or(std::vector<NetDevice>{}))
             (void)remove_program(paths, Pins{}, HookId::vrf, device.ifindex);
+        (void)RemovedEndpoints(paths).put_back();
         MPS_TRY(remove_installation(path));
         std::filesystem::remove(entry.path(), error); // refuses unless it is empty
     }
@@ -318,6 +320,7 @@ Result<DetachResult> detach_pinned(const Instance::Impl &impl, const DetachReque
     MPS_TRY(leave);
     MPS_TRY(announce(*session, *leave, result));
     MPS_TRY(drop_option_rules(*session, request, leave->everything, impl.has_tcx(), result));
+    MPS_TRY(RemovedEndpoints(session->paths).put_back());
     MPS_TRY(carry_out(*session, *leave, result));
     if (!leave->everything)
         return result;

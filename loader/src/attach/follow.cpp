@@ -14,6 +14,7 @@
 
 #include "attach/carrier.hpp"
 #include "attach/guard.hpp"
+#include "attach/silent_paths.hpp"
 #include "attach/uplinks.hpp"
 #include "base/try.hpp"
 #include "instance_impl.hpp"
@@ -94,6 +95,10 @@ std::string_view to_string(PathEvent::Kind kind) {
         return "attached";
     case PathEvent::Kind::failed:
         return "failed";
+    case PathEvent::Kind::closed:
+        return "closed";
+    case PathEvent::Kind::reopened:
+        return "reopened";
     case PathEvent::Kind::detached:
         break;
     }
@@ -167,13 +172,20 @@ struct Follower::Impl {
     Reporter reporter{};
     Memory memory{};
     Guard guard{};
+    SilentPaths silent{};
+    const bool close_silent;
     Uplinks uplinks{};
     HostFollower hosts{};
-    int listened = -1;   // of the guard's descriptors, the one that is in wakes_us
-    unsigned timers = 0; // how many of the uplinks' have come to wakes_us
+    int listened = -1;     // of the guard's descriptors, the one that is in wakes_us
+    unsigned timers = 0;   // how many of the uplinks' have come to wakes_us
+    std::string failure{}; // of what see_to_silent() did last
+    int closing = -1;      // the timer of the silent paths, if it is in wakes_us
 
-    Impl(const Instance::Impl &the_instance, LinkMonitor the_monitor, Fd epoll)
-        : instance(the_instance), monitor(std::move(the_monitor)), wakes_us(std::move(epoll)) {}
+    Impl(const Instance::Impl &the_instance, LinkMonitor the_monitor, Fd epoll, bool closes)
+        : instance(the_instance),
+          monitor(std::move(the_monitor)),
+          wakes_us(std::move(epoll)),
+          close_silent(closes) {}
     Impl(const Impl &) = delete;
     Impl &operator=(const Impl &) = delete;
     // Here, so that the library does not show it.
@@ -183,6 +195,8 @@ struct Follower::Impl {
             return;
         if (const auto there = pins())
             Guard::leave(*there);
+        if (const auto paths = instance.paths())
+            (void)RemovedEndpoints(*paths).put_back();
     }
 
     [[nodiscard]] Result<void> wait_for(int fd) const {
@@ -209,6 +223,18 @@ struct Follower::Impl {
         const auto changed = guard.look_at_paths(pins);
         MPS_TRY(changed);
         return *changed ? uplinks.look(true) : Result<void>{};
+    }
+    // Paths that have gone silent are closed, and opened again.
+    [[nodiscard]] Result<void> see_to_silent(const Pins &pins, bool due) {
+        for (const std::uint32_t ifindex : guard.silent_interfaces())
+            if (close_silent)
+                MPS_TRY(silent.silence(pins, *instance.paths(), ifindex));
+        if (due)
+            MPS_TRY(silent.wake_up(pins, *instance.paths()));
+        if (silent.fd() == closing)
+            return {};
+        closing = silent.fd();
+        return wait_for(closing);
     }
     // Names in rules are looked up again.
     [[nodiscard]] Result<void> follow_hosts(const Pins &pins) {
@@ -240,7 +266,8 @@ bool Follower::react() {
     const bool changed = impl_->monitor.drain();
     if (impl_->uplinks.are_suspect())
         (void)impl_->uplinks.look(false);
-    if (!changed && !impl_->guard.has_news())
+    const bool due = impl_->silent.is_due();
+    if (!changed && !due && !impl_->guard.has_news())
         return false;
     const auto pins = impl_->pins();
     if (!pins)
@@ -248,7 +275,9 @@ bool Follower::react() {
     if (changed)
         (void)impl_->look_at_paths(*pins); // look() tells what fails
     (void)impl_->guard.listen(*pins);
-    return changed;
+    if (const auto closed = impl_->see_to_silent(*pins, due); !closed)
+        impl_->failure = closed.error().what;
+    return changed || impl_->silent.has_news() || !impl_->failure.empty();
 }
 
 std::vector<PathEvent> Follower::look() {
@@ -272,6 +301,10 @@ std::vector<PathEvent> Follower::look() {
     const auto events = pins ? impl_->memory.fill_in(*pins, done.value_or(std::vector<PathEvent>{})) : done;
     for (const PathEvent &event : events.value_or(std::vector<PathEvent>{}))
         tell(event);
+    for (const PathEvent &event : impl_->silent.news())
+        tell(event);
+    if (!impl_->failure.empty())
+        tell({.kind = PathEvent::Kind::failed, .why = std::exchange(impl_->failure, {})});
     for (const auto *one : {&done, &events})
         if (!*one)
             fail(one->error());
@@ -284,23 +317,28 @@ std::vector<PathEvent> Follower::look() {
     return news;
 }
 
-Result<Follower> Instance::follower(bool routes) const {
+Result<Follower> Instance::follower(const FollowOptions &options) const {
     const auto call = impl_->enter();
     MPS_TRY(call);
-    auto monitor = LinkMonitor::open(routes);
+    auto monitor = LinkMonitor::open(options.routes);
     MPS_TRY(monitor);
     Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
     if (!epoll)
         return std::unexpected(system_error(errno, "waiting for changes"));
-    auto impl = std::make_unique<Follower::Impl>(*impl_, std::move(*monitor), std::move(epoll));
+    auto impl =
+        std::make_unique<Follower::Impl>(*impl_, std::move(*monitor), std::move(epoll), options.close_silent);
     MPS_TRY(impl->wait_for(impl->monitor.fd()));
+    // What one that was killed has left.
+    if (const auto paths = impl_->paths())
+        MPS_TRY(RemovedEndpoints(*paths).put_back());
     return Follower(std::move(impl));
 }
 
-Result<void> Instance::follow(const std::function<void(const PathEvent &)> &on_event, int stop_fd) {
+Result<void> Instance::follow(const std::function<void(const PathEvent &)> &on_event, int stop_fd,
+                              const FollowOptions &options) {
     const auto call = impl_->enter();
     MPS_TRY(call);
-    auto follower = this->follower();
+    auto follower = this->follower(options);
     MPS_TRY(follower);
     MPS_TRY(impl_->open_for_reading());
     pollfd waiting[] = {{.fd = stop_fd, .events = POLLIN, .revents = 0},

@@ -21,12 +21,6 @@ namespace mps {
 
 namespace {
 
-int take(void *tokens, void *record, std::size_t size) {
-    if (size >= sizeof(mps_event))
-        static_cast<std::set<std::uint32_t> *>(tokens)->insert(static_cast<mps_event *>(record)->token);
-    return 0;
-}
-
 // The subflows that the peer avoids in favour of those that are silent now; none if another one of these works.
 Result<std::uint32_t> wrongly_avoided(const Pins &pins, std::uint32_t token) {
     const auto conn = read_value<mps_conn>(pins.map(MPS_MAP_CONNS), token);
@@ -53,9 +47,18 @@ Result<std::uint32_t> wrongly_avoided(const Pins &pins, std::uint32_t token) {
 
 } // namespace
 
+int Guard::take(void *told, void *record, std::size_t size) {
+    if (size < sizeof(mps_event))
+        return 0;
+    const auto *event = static_cast<mps_event *>(record);
+    static_cast<Told *>(told)->tokens.insert(event->token);
+    static_cast<Told *>(told)->interfaces.insert(event->ifindex);
+    return 0;
+}
+
 void Guard::FreeRing::operator()(ring_buffer *ring) const { ring_buffer__free(ring); }
 
-Guard::Guard() : tokens_(std::make_unique<std::set<std::uint32_t>>()) {}
+Guard::Guard() : told_(std::make_unique<Told>()) {}
 Guard::Guard(Guard &&) noexcept = default;
 Guard &Guard::operator=(Guard &&) noexcept = default;
 Guard::~Guard() = default;
@@ -65,7 +68,7 @@ Result<void> Guard::join(const Pins &pins) {
     const std::uint32_t id = info == pins.map_infos.end() ? 0 : info->second.id;
     if (id == events_id_)
         return {};
-    ring_.reset(ring_buffer__new(pins.map(MPS_MAP_EVENTS), take, tokens_.get(), nullptr));
+    ring_.reset(ring_buffer__new(pins.map(MPS_MAP_EVENTS), take, told_.get(), nullptr));
     if (!ring_)
         return std::unexpected(system_error(errno, "listening for subflows that go silent"));
     Pins own;
@@ -93,7 +96,7 @@ Result<void> Guard::listen(const Pins &pins) {
         return {};
     MPS_TRY(carry_wakes(pins));
     SubflowBits avoided;
-    for (const std::uint32_t token : std::exchange(*tokens_, {})) {
+    for (const std::uint32_t token : std::exchange(told_->tokens, {})) {
         const auto some = wrongly_avoided(pins, token);
         MPS_TRY(some);
         if (*some)

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <set>
+#include <utility>
 
 #include "base/fd.hpp"
 #include "mpsched/error.hpp"
@@ -32,6 +33,8 @@ class Guard {
     [[nodiscard]] bool has_news() const;
     // What silence has opened is carried out, and the peer is told so: it avoids the others in favour of the silent one.
     [[nodiscard]] Result<void> listen(const Pins &pins);
+    // Interfaces of the subflows that listen() was told of since the last call.
+    [[nodiscard]] std::set<std::uint32_t> silent_interfaces() { return std::exchange(told_->interfaces, {}); }
     // Looks at links and addresses: what was lost is avoided at once by every connection of this host. True: something was lost, or is back.
     [[nodiscard]] Result<bool> look_at_paths(const Pins &pins);
     // Nobody tells any more which paths are down.
@@ -45,7 +48,12 @@ class Guard {
     [[nodiscard]] Result<std::uint64_t> paths_down(const Pins &pins);
     [[nodiscard]] Result<void> look_at_connections(const Pins &pins);
 
-    std::unique_ptr<std::set<std::uint32_t>> tokens_; // of connections that were told of; stays where it is
+    struct Told {
+        std::set<std::uint32_t> tokens, interfaces;
+    };
+    static int take(void *told, void *record, std::size_t size);
+
+    std::unique_ptr<Told> told_; // stays where it is
     std::unique_ptr<ring_buffer, FreeRing> ring_;
     Fd look_;                               // the program mps_look, on the installation's maps
     std::uint32_t events_id_ = 0;           // of the map: another one is another installation's

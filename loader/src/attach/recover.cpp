@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <set>
 
+#include "attach/removed_endpoints.hpp"
 #include "attach/restore.hpp"
 #include "base/try.hpp"
 #include "instance_impl.hpp"
@@ -36,6 +37,7 @@ Result<RecoverResult> Instance::recover() {
     MPS_TRY(call);
     auto session = impl_->open_for_changing();
     MPS_TRY(session);
+    MPS_TRY(RemovedEndpoints(session->paths).put_back());
     RecoverResult result;
     auto events = attach_what_lacks(*session, impl_->has_tcx());
     MPS_TRY(events);

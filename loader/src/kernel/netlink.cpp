@@ -239,6 +239,15 @@ int ask_generic(std::string_view family, std::uint8_t command, bool dump,
     });
 }
 
+int tell_generic(std::string_view family, std::uint8_t command, const std::function<void(nlmsghdr *)> &put) {
+    const std::uint16_t id = family_id(family);
+    if (!id)
+        return ENOENT;
+    GenlRequest request(id, command);
+    put(request.message);
+    return transact(NETLINK_GENERIC, request.message, [](const nlmsghdr *) {});
+}
+
 int ask_route(nlmsghdr *request) {
     return transact(NETLINK_ROUTE, request, [](const nlmsghdr *) {});
 }

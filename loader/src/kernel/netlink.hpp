@@ -17,6 +17,7 @@
 #include "mpsched/error.hpp"
 
 struct nlattr;
+struct nlmsghdr;
 
 namespace mps {
 
@@ -83,6 +84,9 @@ class LinkMonitor {
 using OnAttribute = std::function<void(const nlattr *)>;
 [[nodiscard]] int ask_generic(std::string_view family, std::uint8_t command, bool dump,
                               const OnAttribute &on_attribute);
+// The same with attributes, which `put` adds, and without an answer but for whether it was done.
+[[nodiscard]] int tell_generic(std::string_view family, std::uint8_t command,
+                               const std::function<void(nlmsghdr *)> &put);
 void for_each_nested(const nlattr *outer, const OnAttribute &act);
 
 // How many filters the clsact (or ingress) qdisc of an interface carries, ingress and egress together.

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "kernel/path_manager.hpp"
 
+#include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <linux/genetlink.h>
 #include <linux/mptcp.h>
 
+#include <array>
+#include <cerrno>
 #include <fstream>
+
+#include <fmt/format.h>
 
 #include "base/addresses.hpp"
 #include "kernel/netlink.hpp"
@@ -28,16 +33,16 @@ Endpoint parse_endpoint(const nlattr *nest) {
             one.address = address_text(AF_INET6, mnl_attr_get_payload(attribute));
             break;
         case MPTCP_PM_ADDR_ATTR_IF_IDX:
-            one.ifname = ifname_of(mnl_attr_get_u32(attribute));
-            one.orphaned = mnl_attr_get_u32(attribute) && one.ifname.empty();
+            one.ifindex = mnl_attr_get_u32(attribute);
+            one.ifname = ifname_of(one.ifindex);
+            one.orphaned = one.ifindex && one.ifname.empty();
             break;
-        case MPTCP_PM_ADDR_ATTR_FLAGS: {
-            const std::uint32_t flags = mnl_attr_get_u32(attribute);
-            one.subflow = flags & (MPTCP_PM_ADDR_FLAG_SUBFLOW | MPTCP_PM_ADDR_FLAG_FULLMESH);
-            one.signal = flags & MPTCP_PM_ADDR_FLAG_SIGNAL;
-            one.backup = flags & MPTCP_PM_ADDR_FLAG_BACKUP;
+        case MPTCP_PM_ADDR_ATTR_FLAGS:
+            one.flags = mnl_attr_get_u32(attribute);
+            one.subflow = one.flags & (MPTCP_PM_ADDR_FLAG_SUBFLOW | MPTCP_PM_ADDR_FLAG_FULLMESH);
+            one.signal = one.flags & MPTCP_PM_ADDR_FLAG_SIGNAL;
+            one.backup = one.flags & MPTCP_PM_ADDR_FLAG_BACKUP;
             break;
-        }
         }
     });
     return one;
@@ -51,6 +56,21 @@ bool is_in_kernel() {
     int type = 0;
     std::ifstream file("/proc/sys/net/mptcp/pm_type");
     return !(file >> type) || type == 0;
+}
+
+void put_endpoint(nlmsghdr *message, const Endpoint &endpoint) {
+    nlattr *nest = mnl_attr_nest_start(message, MPTCP_PM_ATTR_ADDR);
+    const bool ipv6 = endpoint.address.contains(':');
+    std::array<std::uint8_t, 16> address{};
+    ::inet_pton(ipv6 ? AF_INET6 : AF_INET, endpoint.address.c_str(), address.data());
+    mnl_attr_put_u16(message, MPTCP_PM_ADDR_ATTR_FAMILY, ipv6 ? AF_INET6 : AF_INET);
+    mnl_attr_put(message, ipv6 ? MPTCP_PM_ADDR_ATTR_ADDR6 : MPTCP_PM_ADDR_ATTR_ADDR4, ipv6 ? 16 : 4,
+                 address.data());
+    mnl_attr_put_u8(message, MPTCP_PM_ADDR_ATTR_ID, static_cast<std::uint8_t>(endpoint.id));
+    mnl_attr_put_u32(message, MPTCP_PM_ADDR_ATTR_FLAGS, endpoint.flags);
+    if (endpoint.ifindex)
+        mnl_attr_put_u32(message, MPTCP_PM_ADDR_ATTR_IF_IDX, endpoint.ifindex);
+    mnl_attr_nest_end(message, nest);
 }
 
 } // namespace
@@ -68,6 +88,24 @@ std::optional<PathManager> read_path_manager() {
             pm.subflow_limit = mnl_attr_get_u32(attribute);
     });
     return pm;
+}
+
+Result<void> add_endpoint(const Endpoint &endpoint) {
+    const int err = tell_generic(MPTCP_PM_NAME, MPTCP_PM_CMD_ADD_ADDR,
+                                 [&](nlmsghdr *message) { put_endpoint(message, endpoint); });
+    // Its number is in use, which the kernel tells in different ways, or the address has another one.
+    if (!err || err == EBUSY || err == EEXIST)
+        return {};
+    return std::unexpected(system_error(err, fmt::format("adding the MPTCP endpoint {}", endpoint.address)));
+}
+
+Result<void> remove_endpoint(const Endpoint &endpoint) {
+    const int err = tell_generic(MPTCP_PM_NAME, MPTCP_PM_CMD_DEL_ADDR,
+                                 [&](nlmsghdr *message) { put_endpoint(message, endpoint); });
+    if (!err || err == EINVAL)
+        return {};
+    return std::unexpected(
+        system_error(err, fmt::format("removing the MPTCP endpoint {}", endpoint.address)));
 }
 
 } // namespace mps

@@ -90,6 +90,15 @@ void judge_orphans(const Circumstances &seen, std::vector<Diagnosis> &found) {
     }
 }
 
+void judge_removed(const Circumstances &seen, std::vector<Diagnosis> &found) {
+    for (const Endpoint &one : seen.removed_endpoints)
+        found.push_back(
+            {Severity::note, "removed-endpoint", one.ifname,
+             fmt::format("endpoint {} ({}) is removed and added in turns", one.id, one.address),
+             "its path went silent, and --close-silent or [failover] closes such paths until they answer",
+             "'mpsched repair' puts it back if nobody follows any more"});
+}
+
 void judge_backup_flags(const Circumstances &seen, std::vector<Diagnosis> &found) {
     std::map<std::string, std::string> flagged; // local address -> what to do
     const std::string_view nm = seen.network_manager
@@ -399,6 +408,7 @@ std::vector<Diagnosis> diagnose(const Circumstances &seen) {
     }
     judge_gateway(seen, found);
     judge_orphans(seen, found);
+    judge_removed(seen, found);
     judge_backup_flags(seen, found);
     std::stable_partition(found.begin(), found.end(),
                           [](const Diagnosis &f) { return f.severity == Severity::problem; });

@@ -43,6 +43,7 @@ struct Circumstances {
     bool installed = false;
     bool network_manager = false; // it runs, and may have made the endpoints
     std::optional<PathManager> pm{};
+    std::vector<Endpoint> removed_endpoints{}; // while their paths are silent
     std::vector<NetDevice> devices{};
     std::vector<InterfaceStatus> interfaces{};
     std::vector<ConnectionStatus> connections{};

@@ -9,6 +9,7 @@
 #include "attach/interface.hpp"
 #include "attach/levers.hpp"
 #include "attach/presence.hpp"
+#include "attach/removed_endpoints.hpp"
 #include "attach/vrf.hpp"
 #include "base/addresses.hpp"
 #include "base/try.hpp"
@@ -270,10 +271,14 @@ Result<void> see_unfinished(const InstallationPaths &where, const Pins &pins, co
     return {};
 }
 
-Result<void> see_connections(const Instance &instance, const Pins &pins, Status &status) {
+Result<void> see_connections(const Instance &instance, const InstallationPaths &paths, const Pins &pins,
+                             Status &status) {
     Circumstances seen = look_around();
     seen.installed = true;
     seen.interfaces = status.interfaces;
+    auto removed = RemovedEndpoints(paths).all();
+    MPS_TRY(removed);
+    seen.removed_endpoints = std::move(*removed);
     auto conns = instance.connections();
     MPS_TRY(conns);
     seen.connections = std::move(*conns);
@@ -332,7 +337,7 @@ Result<Status> Instance::status() const {
     MPS_TRY(see_interfaces(where, *pins, *config, status));
     MPS_TRY(see_policies(where, *pins, *config, status));
     MPS_TRY(see_unfinished(where, *pins, *config, status));
-    MPS_TRY(see_connections(*this, *pins, status));
+    MPS_TRY(see_connections(*this, where, *pins, status));
     return status;
 }
 

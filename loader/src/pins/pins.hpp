@@ -59,6 +59,8 @@ struct InstallationPaths {
     // Maps and link of `cc use`.
     [[nodiscard]] std::string congestion_dir() const;
     [[nodiscard]] std::string congestion_pin(std::string_view name) const;
+    // Endpoints that were taken from the kernel for a while, see attach/removed_endpoints.hpp.
+    [[nodiscard]] std::string removed_endpoints() const;
     // Of the program that notes which command makes a socket: see policy/makers.hpp.
     [[nodiscard]] std::string makers_dir() const;
     [[nodiscard]] std::string makers_link() const;

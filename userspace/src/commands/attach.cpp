@@ -26,6 +26,7 @@ struct AttachOptions {
     std::string max_connections;
     bool force = false;
     bool follow = false;
+    bool close_silent = false;
     bool persist = false;
 };
 
@@ -45,7 +46,7 @@ AttachRequest request_of(const AttachOptions &options, Mode mode, Role role) {
 }
 
 // What `--follow` starts from.
-Result<Reply> run_follow(const Context &context, Instance &instance, Reply first) {
+Result<Reply> run_follow(const Context &context, Instance &instance, Reply first, bool close_silent) {
     const auto status = instance.status();
     MPS_TRY(status);
     first.json["event"] = "following";
@@ -55,10 +56,13 @@ Result<Reply> run_follow(const Context &context, Instance &instance, Reply first
     if (!names.empty())
         first.text += fmt::format("following {}; Ctrl-C ends that and leaves them as they are\n",
                                   text::printable(text::join(names)));
-    return follow(context, instance, first);
+    return follow(context, instance, first, {.close_silent = close_silent});
 }
 
 Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
+    if (options.close_silent && !options.follow)
+        return usage_error("'--close-silent' needs '--follow'",
+                           "somebody has to hear of silence while it lasts");
     if (options.interfaces.empty() && !options.follow)
         return usage_error("'attach' needs IFACE", "usage: mpsched attach IFACE…");
     const auto mode = parse_mode(options.mode);
@@ -68,7 +72,8 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
     auto instance = context.open();
     MPS_TRY(instance);
     if (options.interfaces.empty())
-        return run_follow(context, *instance, Reply{.json = Json::object(), .text = {}});
+        return run_follow(context, *instance, Reply{.json = Json::object(), .text = {}},
+                          options.close_silent);
     auto request = request_of(options, *mode, *role);
     auto result = [&] {
         output::Progress progress(context.globals.json);
@@ -93,7 +98,7 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
     reply.text = table.render(context.style);
     if (!result->policy.empty())
         reply.text += fmt::format("all connections use {}\n", result->policy);
-    return options.follow ? run_follow(context, *instance, std::move(reply)) : reply;
+    return options.follow ? run_follow(context, *instance, std::move(reply), options.close_silent) : reply;
 }
 
 } // namespace
@@ -107,6 +112,7 @@ void setup_attach(Binder &binder) {
     binder.option("--max-connections", options->max_connections);
     binder.flag("--force", options->force);
     binder.flag("--follow", options->follow);
+    binder.flag("--close-silent", options->close_silent);
     binder.flag("--persist", options->persist);
     binder.run([options](const Context &context) {
         const Kept kept{.what = Kept::What::attach,

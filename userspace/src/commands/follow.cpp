@@ -55,13 +55,17 @@ std::string event_text(const PathEvent &event) {
         return event.name.empty()
                    ? fmt::format("cannot attach: {}", event.why)
                    : fmt::format("{} is there, but cannot be attached: {}", event.name, event.why);
+    case PathEvent::Kind::closed:
+    case PathEvent::Kind::reopened:
+        return fmt::format("{}: {} {}", event.name, to_string(event.kind), event.why);
     case PathEvent::Kind::detached:
         break;
     }
     return "mpsched was detached: nothing is left to follow";
 }
 
-Result<Reply> follow(const Context &context, Instance &instance, const Reply &first) {
+Result<Reply> follow(const Context &context, Instance &instance, const Reply &first,
+                     const FollowOptions &options) {
     const bool json = context.globals.json;
     const StopSignal stop;
     const auto say_json = [&](Json document) {
@@ -89,7 +93,7 @@ Result<Reply> follow(const Context &context, Instance &instance, const Reply &fi
             write_line(fmt::format("{}  {}\n", context.style(Paint::dim, output::clock_for_people()),
                                    text::printable(event_text(event))));
     };
-    MPS_TRY(instance.follow(say, stop.fd()));
+    MPS_TRY(instance.follow(say, stop.fd(), options));
     return reply;
 }
 

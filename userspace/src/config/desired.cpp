@@ -114,6 +114,10 @@ void Builder::add(const File &file) {
         case Part::kernel:
             read_kernel(section, desired_.kernel, problems_);
             continue;
+        case Part::failover:
+            if (section.find("close_silent"))
+                desired_.close_silent = section.text("close_silent") == "true";
+            continue;
         case Part::application:
             add_application(section);
             break;

@@ -137,6 +137,7 @@ struct Desired {
     std::optional<MetricsWish> metrics{};
     std::optional<http::Address> web{}; // where the page is served
     std::vector<KernelSetting> kernel{};
+    bool close_silent = false; // as FollowOptions has it
     std::vector<ApplicationWish> applications{};
     // The files say nothing at all: then nothing is managed.
     bool empty = true;

@@ -60,6 +60,8 @@ std::span<const PartText> parts() {
         {Part::kernel, "[kernel]", "kernel", false,
          "Settings of the kernel that decide how quickly a lost path is left and how quickly one goes on after a pause, for the network "
          "namespace. What is not said is left alone; when it is not said any more, and when mpschedd ends, the kernel has what it had before."},
+        {Part::failover, "[failover]", "failover", false,
+         "What mpschedd does about paths that are lost, beyond what policies do. It manages nothing either."},
         {Part::application, "[[application]]", "application", true,
          "Cgroups whose applications may choose for their own connections, as app attach has it."},
     };
@@ -173,6 +175,9 @@ std::span<const Key> keys() {
         {Part::kernel, "stale_loss_cnt", Form::amount, optional, "0..1000",
          "net.mptcp.stale_loss_cnt: how many retransmission intervals of MPTCP without progress make a subflow stale; the kernel has 4, less "
          "leaves a lost path earlier and a slow one, too; 0 never"},
+        {Part::failover, "close_silent", Form::flag, optional, "true, false",
+         "true: subflows of a path that went silent are closed by removing its MPTCP endpoint, so that what they had under way is sent again at once; "
+         "it is added again until the path answers. Default false"},
         {Part::kernel, "slow_start_after_idle", Form::flag, optional, "true, false",
          "net.ipv4.tcp_slow_start_after_idle: false lets all TCP go on after a pause with the window it had, which is a burst into a path "
          "that may have changed"},
@@ -257,6 +262,9 @@ listen = "127.0.0.1:9465"
 [kernel]
 stale_loss_cnt = 1
 slow_start_after_idle = true
+
+[failover]
+close_silent = true
 
 [[application]]
 cgroup = "user.slice"

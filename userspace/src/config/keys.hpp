@@ -26,7 +26,8 @@ enum class Part {
     application,
     metrics,
     web,
-    kernel
+    kernel,
+    failover
 };
 
 enum class Form {

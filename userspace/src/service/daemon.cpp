@@ -71,6 +71,9 @@ std::string event_line(const PathEvent &event) {
     case PathEvent::Kind::failed:
         return fmt::format("{}{}cannot be attached: {}", event.name, event.name.empty() ? "" : " ",
                            event.why);
+    case PathEvent::Kind::closed:
+    case PathEvent::Kind::reopened:
+        return fmt::format("{}: {} {}", event.name, to_string(event.kind), event.why);
     default:
         return fmt::format("{} is {}", event.name, to_string(event.kind));
     }
@@ -140,7 +143,7 @@ class Daemon {
     std::optional<store::StoreFollower> store_;
     Notify notify_{};
     std::optional<Follower> follower_{};
-    bool follows_routes_ = false;
+    FollowOptions follows_as_{};
     std::set<std::string> interfaces_{}; // as they were when they were last looked at
     std::optional<Error> refused_{};     // why the files as they are now are not in force
     Clock::time_point resync_{};
@@ -281,15 +284,16 @@ void Daemon::count() {
 }
 
 void Daemon::follow() {
-    const bool routes = keeper_.desired().asks_for_routes();
-    if (!follower_ || routes != follows_routes_) {
-        auto follower = instance_.follower(routes);
+    const FollowOptions options{.routes = keeper_.desired().asks_for_routes(),
+                                .close_silent = keeper_.desired().close_silent};
+    if (!follower_ || options != follows_as_) {
+        auto follower = instance_.follower(options);
         if (!follower) {
             say(follower.error().what);
             return;
         }
         follower_ = std::move(*follower);
-        follows_routes_ = routes;
+        follows_as_ = options;
     }
     for (const PathEvent &event : follower_->look()) {
         say(event_line(event));

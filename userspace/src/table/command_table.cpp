@@ -372,6 +372,8 @@ std::span<const Command> commands() {
                       "it"},
                  {.name = "--force", .text = "replace another program that holds the XDP hook"},
                  {.name = "--follow", .text = "stay, and attach interfaces again that come back"},
+                 {.name = "--close-silent",
+                  .text = "with --follow: close subflows of paths that are silent until they answer"},
                  {.name = "--persist",
                   .text =
                       "say it in a drop-in of mpsched.toml as well, so that it outlives a reload and a restart"}},

@@ -121,6 +121,7 @@ struct Scenario {
     Workload workload;
     std::vector<std::string> steer = {}; ///< "client", "server"
     bool follow = false;                 ///< `mpsched attach --follow` runs there as well
+    bool close_silent = false;           ///< … with `--close-silent`
     /// Nobody uses the policy but the workload's clients, which choose it for their own sockets, and tell size and deadline.
     bool by_application = false;
     /// For policies by name: what `mpsched use` is given if the command line says nothing else.

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+#include "attach/silent_paths.hpp"
+
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/addresses.hpp"
+#include "base/clock.hpp"
+#include "base/try.hpp"
+#include "kernel/netlink.hpp"
+#include "pins/live_config.hpp"
+
+namespace mps {
+
+namespace {
+
+// States of TCP in which a subflow carries, or is to carry, what its connection has to say; net/tcp_states.h. Those in which it ends are
+// reached after all of that has been acknowledged.
+constexpr std::uint32_t established = 1, syn_sent = 2, syn_recv = 3, close_wait = 8;
+bool carries(std::uint32_t state) {
+    return state == established || state == syn_sent || state == syn_recv || state == close_wait;
+}
+
+constexpr std::uint64_t ms = 1'000'000;
+// A try lasts until before TCP would send its SYN again (TCP_TIMEOUT_INIT, a second); each fourth is for paths that take longer.
+constexpr std::uint64_t try_ns = 900 * ms, long_try_ns = 3500 * ms;
+// From one to the next. A metered path is not to be kept awake.
+constexpr std::uint64_t pause_ns = 2000 * ms, metered_pause_ns = 10'000 * ms;
+// Each connection sends a SYN: no more than a hundred a second in the long run.
+constexpr std::uint64_t pause_per_subflow_ns = 10 * ms;
+
+bool is_metered(const PathEntry &entry) { return entry.path.cost || entry.path.quota_bytes; }
+
+std::string subflows_text(std::uint32_t number) {
+    return fmt::format("{} subflow{}", number, number == 1 ? "" : "s");
+}
+
+// Those from which subflows are opened over this interface, at the client's side.
+std::vector<Endpoint> endpoints_of(std::uint32_t ifindex, const std::set<std::string> &addresses) {
+    std::vector<Endpoint> found;
+    const auto pm = read_path_manager();
+    if (!pm || !pm->in_kernel)
+        return found;
+    for (const Endpoint &one : pm->endpoints)
+        if (one.subflow && !one.signal &&
+            (one.ifindex ? one.ifindex == ifindex : addresses.contains(one.address)))
+            found.push_back(one);
+    return found;
+}
+
+} // namespace
+
+void AddressLook::see(const KnownConnection &connection) {
+    const auto is_here = [&](const KnownSubflow &one) { return address_text(one.record.local) == address_; };
+    const bool has_another = std::ranges::any_of(connection.subflows, [&](const KnownSubflow &one) {
+        return !is_here(one) && one.record.state == established && one.record.fully_established &&
+               !one.record.plain && !(one.known && one.known->silent);
+    });
+    for (const KnownSubflow &one : connection.subflows) {
+        if (!carries(one.record.state) || !is_here(one))
+            continue;
+        subflows_++;
+        joining_ += one.record.state == syn_sent;
+        last_resort_ |= !has_another || one.record.plain || !connection.token;
+        if (!one.known)
+            continue;
+        heard_ns_ = std::max<std::uint64_t>(heard_ns_, one.known->seen_ns);
+        if (!one.known->silent)
+            continue;
+        silent_ = true;
+        patience_ns_ = std::max(patience_ns_, one.record.view.srtt_us * std::uint64_t{1000} + 10 * ms);
+    }
+}
+
+Result<AddressLook> SilentPaths::look(const Pins &pins, const std::string &address) const {
+    AddressLook look(address, monotonic_ns());
+    MPS_TRY(each_connection(pins, [&](const KnownConnection &one) { look.see(one); }));
+    return look;
+}
+
+Result<void> SilentPaths::silence(const Pins &pins, const InstallationPaths &paths, std::uint32_t ifindex) {
+    std::set<std::string> addresses;
+    MPS_TRY(each_connection(pins, [&](const KnownConnection &connection) {
+        for (const KnownSubflow &one : connection.subflows)
+            if (one.ifindex() == ifindex)
+                addresses.insert(address_text(one.record.local));
+    }));
+    for (const Endpoint &endpoint : endpoints_of(ifindex, addresses)) {
+        if (removed_.contains(endpoint.id))
+            continue;
+        const auto seen = look(pins, endpoint.address);
+        MPS_TRY(seen);
+        if (seen->silent() && !seen->is_last_resort())
+            MPS_TRY(remove(pins, RemovedEndpoints(paths), endpoint, ifindex, *seen));
+    }
+    return set_timer();
+}
+
+Result<void> SilentPaths::remove(const Pins &pins, const RemovedEndpoints &notes, const Endpoint &endpoint,
+                                 std::uint32_t ifindex, const AddressLook &seen) {
+    const auto entry = PathTable(pins).find(ifindex);
+    MPS_TRY(entry);
+    MPS_TRY(notes.note(endpoint));
+    MPS_TRY(remove_endpoint(endpoint));
+    Removed &one = removed_[endpoint.id];
+    one = {.endpoint = endpoint, .ifindex = ifindex, .name = ifname_of(ifindex)};
+    one.metered = *entry && is_metered(**entry);
+    one.subflows = seen.subflows();
+    news_.push_back(
+        {.kind = PathEvent::Kind::closed,
+         .name = one.name,
+         .ifindex = ifindex,
+         .why = fmt::format("{} from {}, which is silent", subflows_text(one.subflows), endpoint.address)});
+    return add(one);
+}
+
+Result<void> SilentPaths::add(Removed &one) {
+    MPS_TRY(add_endpoint(one.endpoint));
+    one.there = true;
+    one.tried_ns = monotonic_ns();
+    one.due_ns = one.tried_ns + (++one.tries % 4 ? try_ns : long_try_ns);
+    return {};
+}
+
+// False: there is nothing to be done for it any more.
+Result<bool> SilentPaths::go_on(const Pins &pins, const RemovedEndpoints &notes, Removed &one) {
+    if (!one.there) {
+        MPS_TRY(add(one));
+        return true;
+    }
+    const auto seen = look(pins, one.endpoint.address);
+    MPS_TRY(seen);
+    const bool answers = seen->heard_since(one.tried_ns);
+    if (answers || !seen->joining()) {
+        MPS_TRY(notes.forget(one.endpoint));
+        news_.push_back(
+            {.kind = PathEvent::Kind::reopened,
+             .name = one.name,
+             .ifindex = one.ifindex,
+             .why = answers ? fmt::format("{} from {} after {} {}", subflows_text(seen->subflows()),
+                                          one.endpoint.address, one.tries, one.tries == 1 ? "try" : "tries")
+                            : fmt::format("nothing has to join from {} any more", one.endpoint.address)});
+        return false;
+    }
+    one.due_ns = monotonic_ns() +
+                 std::max(one.metered ? metered_pause_ns : pause_ns, seen->joining() * pause_per_subflow_ns);
+    // Who connects from it now would be closed as well; the kernel goes on trying by itself.
+    if (seen->is_last_resort())
+        return true;
+    MPS_TRY(remove_endpoint(one.endpoint));
+    one.there = false;
+    return true;
+}
+
+bool SilentPaths::is_due() const {
+    std::uint64_t ticks = 0;
+    return timer_ && ::read(timer_.get(), &ticks, sizeof ticks) == sizeof ticks;
+}
+
+Result<void> SilentPaths::wake_up(const Pins &pins, const InstallationPaths &paths) {
+    const RemovedEndpoints notes(paths);
+    const std::uint64_t now = monotonic_ns();
+    for (auto it = removed_.begin(); it != removed_.end();) {
+        const auto more = it->second.due_ns > now ? Result<bool>(true) : go_on(pins, notes, it->second);
+        MPS_TRY(more);
+        it = *more ? std::next(it) : removed_.erase(it);
+    }
+    return set_timer();
+}
+
+Result<void> SilentPaths::set_timer() {
+    if (!timer_ && removed_.empty())
+        return {};
+    if (!timer_)
+        timer_ = Fd(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+    std::uint64_t due = 0;
+    for (const auto &[id, one] : removed_)
+        due = due ? std::min(due, one.due_ns) : one.due_ns;
+    const itimerspec when{.it_interval = {},
+                          .it_value = {.tv_sec = static_cast<time_t>(due / 1'000'000'000),
+                                       .tv_nsec = static_cast<long>(due % 1'000'000'000)}};
+    if (!timer_ || ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr))
+        return std::unexpected(system_error(errno, "looking after endpoints that were removed"));
+    return {};
+}
+
+} // namespace mps
