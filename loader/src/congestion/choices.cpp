@@ -79,18 +79,8 @@ Result<Object> load_program(const InstallationPaths &paths, std::string_view wan
     return object;
 }
 
-Result<bool> is_attached(const InstallationPaths &paths) {
-    const std::string path = paths.congestion_pin(MPS_CC_LINK);
-    const auto link = open_pin(path);
-    MPS_TRY(link);
-    if (*link && object_kind((*link)->get()) != ObjectKind::link)
-        return fail(ErrorCode::failed, fmt::format("{} is not ours: it is no BPF link", path),
-                    "'mpsched detach --all' removes what is there");
-    return link->has_value();
-}
-
 Result<void> attach(const InstallationPaths &paths) {
-    const auto attached = is_attached(paths);
+    const auto attached = has_own_link(paths.congestion_pin(MPS_CC_LINK));
     MPS_TRY(attached);
     if (*attached)
         return {};
@@ -184,7 +174,7 @@ Result<void> repair_congestion(const InstallationPaths &paths) {
         return {};
     const auto choices = congestion_choices(paths);
     MPS_TRY(choices);
-    const auto attached = is_attached(paths);
+    const auto attached = has_own_link(paths.congestion_pin(MPS_CC_LINK));
     MPS_TRY(attached);
     return choices->empty() || !*attached ? replace_congestion_choices(paths, *choices) : Result<void>{};
 }

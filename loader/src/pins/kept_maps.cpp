@@ -61,6 +61,15 @@ Result<Fd> open_own_map(const std::string &path, std::uint32_t value_size,
     return std::move(**fd);
 }
 
+Result<bool> has_own_link(const std::string &path) {
+    const auto link = open_pin(path);
+    MPS_TRY(link);
+    if (*link && object_kind((*link)->get()) != ObjectKind::link)
+        return fail(ErrorCode::failed, fmt::format("{} is not ours: it is no BPF link", path),
+                    "'mpsched detach --all' removes what is there");
+    return link->has_value();
+}
+
 Result<void> load_alone(bpf_object *object, std::string_view program, const KeptMaps &maps,
                         const std::string &doing, const LibbpfMessages &messages) {
     const auto fresh = use_pinned(object, maps);

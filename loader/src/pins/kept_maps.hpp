@@ -22,6 +22,9 @@ namespace mps {
 [[nodiscard]] Result<Fd> open_own_map(const std::string &path, std::uint32_t value_size,
                                       std::optional<std::uint32_t> type = {});
 
+// Is a BPF link pinned there? Anything else is an error of the same kind.
+[[nodiscard]] Result<bool> has_own_link(const std::string &path);
+
 // What becomes of a map of the object: it is pinned for later commands, or made for this program alone, or not made.
 enum class MapUse { kept, own, none };
 

@@ -20,6 +20,7 @@
 #include "kernel/kernel_objects.hpp"
 #include "kernel/load_error.hpp"
 #include "kernel/verifier_log.hpp"
+#include "pins/kept_maps.hpp"
 
 namespace mps {
 
@@ -39,15 +40,6 @@ Result<bool> is_needed(const Session &session) {
     MPS_TRY(choices);
     return std::ranges::any_of(*rules, is_for_command) ||
            std::ranges::any_of(*choices, is_for_command, &CongestionChoice::rule);
-}
-
-Result<bool> is_attached(const InstallationPaths &paths) {
-    const auto link = open_pin(paths.makers_link());
-    MPS_TRY(link);
-    if (*link && object_kind((*link)->get()) != ObjectKind::link)
-        return fail(ErrorCode::failed, fmt::format("{} is not ours: it is no BPF link", paths.makers_link()),
-                    "'mpsched detach --all' removes what is there");
-    return link->has_value();
 }
 
 Result<Object> load() {
@@ -71,7 +63,7 @@ Result<Object> load() {
 } // namespace
 
 Result<void> prepare_makers(const Session &session) {
-    const auto attached = is_attached(session.paths);
+    const auto attached = has_own_link(session.paths.makers_link());
     MPS_TRY(attached);
     if (*attached)
         return {};
@@ -93,7 +85,7 @@ Result<void> prepare_makers(const Session &session) {
 }
 
 Result<void> settle_makers(const Session &session) {
-    const auto attached = is_attached(session.paths);
+    const auto attached = has_own_link(session.paths.makers_link());
     MPS_TRY(attached);
     if (!*attached)
         return {};
