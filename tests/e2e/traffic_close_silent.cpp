@@ -4,6 +4,8 @@
 // decides, not what our command says.
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include <fmt/format.h>
@@ -145,6 +147,38 @@ TEST_CASE("a path is not closed while a connection has nothing else", "[e2e][gua
         one->stop();
         CHECK(one->wait().errors() == 0);
     }
+}
+
+TEST_CASE(
+    "mpschedd closes silent paths if its file says so, also by endpoints that are bound to no interface",
+    "[e2e][guard]") {
+    Pair pair;
+    for (const std::size_t path : {0U, 1U}) {
+        const std::string address = pair.network.address(Side::a, path);
+        must(pair.network.a().ip(fmt::format(
+            "mptcp endpoint del id {0}\nmptcp endpoint add {1} id {0} subflow", path + 1, address)));
+    }
+    const std::string before = pair.endpoints();
+    const bool closes = GENERATE(true, false);
+    const TemporaryFolder folder;
+    const std::string file = folder.path() + "/mpsched.toml";
+    std::ofstream(file) << "version = 1\n[[interface]]\nname = [\"dsl\", \"lte\"]\nmode = \"tc\"\n"
+                        << "[default]\npolicy = \"active-standby\"\n[failover]\nclose_silent = "
+                        << (closes ? "true\n" : "false\n");
+    std::filesystem::permissions(file, std::filesystem::perms(0644));
+    const std::string binary = Cli::default_binary() + "d";
+    const Process service = must(Process::start(
+        {binary, "--netns", pair.network.a().name(), "--config", file, "--state", folder.path() + "/state"},
+        Cli::options()));
+    Transfer transfer = pair.requests();
+    REQUIRE(wait_until([&] { return pair.both_joined(); }, 10s) >= 0);
+    std::this_thread::sleep_for(1500ms);
+    must(pair.network.set_blackhole(0, true));
+    CHECK((wait_until([&] { return pair.subflows(0) == 0; }, 2s, 5ms) >= 0) == closes);
+    must(pair.network.set_blackhole(0, false));
+    CHECK(wait_until([&] { return pair.both_joined() && pair.endpoints() == before; }, 10s) >= 0);
+    transfer.stop();
+    CHECK(transfer.wait().errors() == 0);
 }
 
 TEST_CASE("an endpoint that was removed is put back by whoever comes after one that was killed",

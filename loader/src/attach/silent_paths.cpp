@@ -14,6 +14,7 @@
 #include "base/clock.hpp"
 #include "base/try.hpp"
 #include "kernel/netlink.hpp"
+#include "observe/diagnose.hpp"
 #include "pins/live_config.hpp"
 
 namespace mps {
@@ -42,15 +43,21 @@ std::string subflows_text(std::uint32_t number) {
 }
 
 // Those from which subflows are opened over this interface, at the client's side.
-std::vector<Endpoint> endpoints_of(std::uint32_t ifindex, const std::set<std::string> &addresses) {
+std::vector<Endpoint> endpoints_of(std::uint32_t ifindex) {
     std::vector<Endpoint> found;
     const auto pm = read_path_manager();
     if (!pm || !pm->in_kernel)
         return found;
-    for (const Endpoint &one : pm->endpoints)
-        if (one.subflow && !one.signal &&
-            (one.ifindex ? one.ifindex == ifindex : addresses.contains(one.address)))
+    const std::vector<OwnAddress> addresses = own_addresses();
+    const std::string name = ifname_of(ifindex);
+    for (const Endpoint &one : pm->endpoints) {
+        const bool here =
+            one.ifindex ? one.ifindex == ifindex : std::ranges::any_of(addresses, [&](const OwnAddress &own) {
+                return own.address == one.address && own.device == name;
+            });
+        if (here && one.subflow && !one.signal)
             found.push_back(one);
+    }
     return found;
 }
 
@@ -85,13 +92,7 @@ Result<AddressLook> SilentPaths::look(const Pins &pins, const std::string &addre
 }
 
 Result<void> SilentPaths::silence(const Pins &pins, const InstallationPaths &paths, std::uint32_t ifindex) {
-    std::set<std::string> addresses;
-    MPS_TRY(each_connection(pins, [&](const KnownConnection &connection) {
-        for (const KnownSubflow &one : connection.subflows)
-            if (one.ifindex() == ifindex)
-                addresses.insert(address_text(one.record.local));
-    }));
-    for (const Endpoint &endpoint : endpoints_of(ifindex, addresses)) {
+    for (const Endpoint &endpoint : endpoints_of(ifindex)) {
         if (removed_.contains(endpoint.id))
             continue;
         const auto seen = look(pins, endpoint.address);
