@@ -115,6 +115,25 @@ TEST_CASE(
     CHECK(seen.closed < 0.75 * seen.left);
 }
 
+TEST_CASE("a path whose link went down while it was closed is opened again when that is back",
+          "[e2e][guard]") {
+    Pair pair;
+    const Process follower = pair.mpsched.start(close_silent);
+    Transfer transfer = pair.requests();
+    REQUIRE(wait_until([&] { return pair.both_joined(); }, 10s) >= 0);
+    const std::string before = pair.endpoints();
+    must(pair.network.set_blackhole(0, true));
+    REQUIRE(wait_until([&] { return pair.subflows(0) == 0; }, 10s, 5ms) >= 0);
+    must(pair.network.set_link(0, false, Side::a));
+    must(pair.network.set_blackhole(0, false));
+    std::this_thread::sleep_for(5s);
+    CHECK(pair.subflows(0) == 0);
+    must(pair.network.set_link(0, true, Side::a));
+    CHECK(wait_until([&] { return pair.both_joined() && pair.endpoints() == before; }, 15s) >= 0);
+    transfer.stop();
+    CHECK(transfer.wait().errors() == 0);
+}
+
 TEST_CASE("a path is not closed while a connection has nothing else", "[e2e][guard]") {
     Pair pair;
     const Process follower = pair.mpsched.start(close_silent);

@@ -61,6 +61,15 @@ std::vector<Endpoint> endpoints_of(std::uint32_t ifindex) {
     return found;
 }
 
+// A join that cannot even begin leaves the endpoint marked as used, as one that failed does.
+bool is_usable(std::uint32_t ifindex, const std::string &address) {
+    const auto device = net_device(ifindex);
+    return device && device->up && device->carrier &&
+           std::ranges::any_of(own_addresses(), [&](const OwnAddress &own) {
+               return own.address == address && own.device == device->name;
+           });
+}
+
 } // namespace
 
 void AddressLook::see(const KnownConnection &connection) {
@@ -131,14 +140,19 @@ Result<void> SilentPaths::add(Removed &one) {
 
 // False: there is nothing to be done for it any more.
 Result<bool> SilentPaths::go_on(const Pins &pins, const RemovedEndpoints &notes, Removed &one) {
-    if (!one.there) {
+    const bool usable = is_usable(one.ifindex, one.endpoint.address);
+    if (!one.there && usable) {
         MPS_TRY(add(one));
+        return true;
+    }
+    if (!one.there) {
+        one.due_ns = monotonic_ns() + pause_ns;
         return true;
     }
     const auto seen = look(pins, one.endpoint.address);
     MPS_TRY(seen);
     const bool answers = seen->heard_since(one.tried_ns);
-    if (answers || !seen->joining()) {
+    if (answers || (usable && !seen->joining())) {
         MPS_TRY(notes.forget(one.endpoint));
         news_.push_back(
             {.kind = PathEvent::Kind::reopened,
@@ -149,8 +163,8 @@ Result<bool> SilentPaths::go_on(const Pins &pins, const RemovedEndpoints &notes,
                             : fmt::format("nothing has to join from {} any more", one.endpoint.address)});
         return false;
     }
-    one.due_ns = monotonic_ns() +
-                 std::max(one.metered ? metered_pause_ns : pause_ns, seen->joining() * pause_per_subflow_ns);
+    one.due_ns = monotonic_ns() + std::max(one.metered && usable ? metered_pause_ns : pause_ns,
+                                           seen->joining() * pause_per_subflow_ns);
     // Who connects from it now would be closed as well; the kernel goes on trying by itself.
     if (seen->is_last_resort())
         return true;
@@ -167,12 +181,17 @@ bool SilentPaths::is_due() const {
 Result<void> SilentPaths::wake_up(const Pins &pins, const InstallationPaths &paths) {
     const RemovedEndpoints notes(paths);
     const std::uint64_t now = monotonic_ns();
+    Result<void> done;
     for (auto it = removed_.begin(); it != removed_.end();) {
         const auto more = it->second.due_ns > now ? Result<bool>(true) : go_on(pins, notes, it->second);
-        MPS_TRY(more);
-        it = *more ? std::next(it) : removed_.erase(it);
+        if (!more) {
+            done = std::unexpected(more.error());
+            it->second.due_ns = now + pause_ns;
+        }
+        it = more.value_or(true) ? std::next(it) : removed_.erase(it);
     }
-    return set_timer();
+    MPS_TRY(set_timer());
+    return done;
 }
 
 Result<void> SilentPaths::set_timer() {
