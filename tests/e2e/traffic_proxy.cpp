@@ -77,12 +77,18 @@ struct Proxied : ProxyNetwork {
 // Of a proxy in another namespace.
 struct Ending {
     Cli mpsched;
-    CleanupGuard guard{[cli = mpsched] { std::ignore = cli.try_run("proxy stop"); }};
+    CleanupGuard guard{[cli = mpsched] {
+        std::ignore = cli.try_run("proxy stop");
+        std::ignore = cli.try_run("detach --all");
+    }};
 
     explicit Ending(const Cli &of) : mpsched(of) {}
     Ending(const Ending &) = delete;
     Ending &operator=(const Ending &) = delete;
-    ~Ending() { std::ignore = mpsched.try_run("proxy stop"); }
+    ~Ending() {
+        std::ignore = mpsched.try_run("proxy stop");
+        std::ignore = mpsched.try_run("detach --all");
+    }
 };
 
 } // namespace
@@ -227,6 +233,16 @@ TEST_CASE("a far end gives servers without MPTCP the gateway's uplinks, and tell
         return window.total_mbit;
     };
     CHECK(undisturbed(total, [](double got) { return got >= .9 * 2 * path_mbit; }) >= .9 * 2 * path_mbit);
+    // The near end knows whose connection it is.
+    proxied.mpsched("attach up0 up1");
+    far("attach up0 up1");
+    const Json near_end = proxied.mpsched.json("conns"), far_end = far.json("conns");
+    INFO(near_end.dump() << far_end.dump());
+    REQUIRE(near_end.size() == 1);
+    CHECK(near_end[0].at("client").at("address").get<std::string>().starts_with(
+        proxied.network.client_address() + ":"));
+    REQUIRE(far_end.size() == 1);
+    CHECK(far_end[0].at("client").is_null());
     transfer.stop();
     CHECK(transfer.wait().verified());
     const Counters moved = must(mps::lab::read_counters(proxied.network.server)) - before;
@@ -272,6 +288,118 @@ TEST_CASE("a far end tells its server of the client by the PROXY protocol", "[e2
                       static_cast<const std::uint8_t *>(from) + length);
     CHECK(std::ranges::equal(got, wanted));
     CHECK(must((must(mps::lab::read_counters(network.server)) - before).get("MPTcpExtMPCapableACKRX")) == 1);
+}
+
+namespace {
+
+// One that goes by a relay, from a port of its own; what it has sent has arrived.
+struct Relayed {
+    Fd client{}, server{};
+    std::string from;
+    std::uint64_t bytes;
+};
+
+Fd make_socket(const Namespace &ns, int protocol) {
+    return must(ns.run([&] { return Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, protocol)); }));
+}
+
+const sockaddr *as_address(const sockaddr_in &address) {
+    return reinterpret_cast<const sockaddr *>(&address);
+}
+
+Fd listen_at(const Namespace &ns, int protocol, const sockaddr_in &address) {
+    Fd listener = make_socket(ns, protocol);
+    REQUIRE(::bind(listener.get(), as_address(address), sizeof address) == 0);
+    REQUIRE(::listen(listener.get(), 8) == 0);
+    return listener;
+}
+
+Relayed relay(const RoutedNetwork &network, const Fd &listener, const sockaddr_in &to, std::uint16_t port,
+              std::uint64_t bytes) {
+    Relayed one{.client = make_socket(network.client, IPPROTO_TCP),
+                .from = fmt::format("{}:{}", network.client_address(), port),
+                .bytes = bytes};
+    const sockaddr_in from = endpoint(network.client_address(), port);
+    REQUIRE(::bind(one.client.get(), as_address(from), sizeof from) == 0);
+    REQUIRE(::connect(one.client.get(), as_address(to), sizeof to) == 0);
+    one.server = Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    std::uint64_t arrived = 0;
+    std::thread reader([&] {
+        std::vector<char> buffer(65536);
+        for (ssize_t got;
+             arrived < bytes && (got = ::read(one.server.get(), buffer.data(), buffer.size())) > 0;)
+            arrived += static_cast<std::uint64_t>(got);
+    });
+    const std::vector<char> contents(bytes, 'x');
+    const bool is_sent =
+        ::send(one.client.get(), contents.data(), bytes, MSG_NOSIGNAL) == static_cast<ssize_t>(bytes);
+    reader.join();
+    REQUIRE(is_sent);
+    REQUIRE(arrived == bytes);
+    return one;
+}
+
+// The connections for this client that conns tells, with the proxy that it names.
+std::vector<Json> told_for(const Json &connections, const std::string &client, const std::string &proxy) {
+    std::vector<Json> found;
+    for (const Json &one : connections)
+        if (one.at("client") == Json{{"address", client}, {"proxy", proxy}})
+            found.push_back(one);
+    return found;
+}
+
+std::uint64_t acked(const Json &connection) {
+    std::uint64_t sum = 0;
+    for (const Json &subflow : connection.at("subflows"))
+        sum += subflow.at("bytes_acked").get<std::uint64_t>();
+    return sum;
+}
+
+} // namespace
+
+TEST_CASE("conns tells for which client a relay has a connection", "[e2e][proxy]") {
+    Proxied proxied;
+    const RoutedNetwork &network = proxied.network;
+    proxied.start();
+    proxied.mpsched("attach up0 up1");
+    const sockaddr_in with_mptcp = endpoint(network.server_address(0), 7003),
+                      without = endpoint(network.server_address(0), 7004);
+    const Fd mptcp = listen_at(network.server, IPPROTO_MPTCP, with_mptcp),
+             tcp = listen_at(network.server, IPPROTO_TCP, without);
+    // How many bytes the kernel counts tells which connection is whose.
+    std::vector<Relayed> all;
+    all.push_back(relay(network, mptcp, with_mptcp, 41001, 1'000'000));
+    all.push_back(relay(network, mptcp, with_mptcp, 41002, 10'000));
+    all.push_back(relay(network, tcp, without, 41003, 100'000));
+    // One of the gateway's own is nobody's.
+    const Fd own = make_socket(network.gateway, IPPROTO_MPTCP);
+    REQUIRE(::connect(own.get(), as_address(with_mptcp), sizeof with_mptcp) == 0);
+    const Json connections = proxied.mpsched.json("conns");
+    INFO(connections.dump(1));
+    for (const Relayed &one : all) {
+        const auto told = told_for(connections, one.from, "near");
+        REQUIRE(told.size() == 1);
+        CHECK(acked(told[0]) >= one.bytes);
+        CHECK(acked(told[0]) < 2 * one.bytes);
+        CHECK(told[0].at("plain_tcp") == (one.bytes == 100'000));
+    }
+    CHECK(std::ranges::count_if(connections, [](const Json &one) { return one.at("client").is_null(); }) ==
+          1);
+    CHECK(proxied.mpsched("conns").out.contains(fmt::format("for {} (proxy near)", all[1].from)));
+    // What has ended is told of no more.
+    all[1].client.reset();
+    all[1].server.reset();
+    CHECK(wait_until([&] { return told_for(proxied.mpsched.json("conns"), all[1].from, "near").empty(); },
+                     10s, 50ms) >= 0);
+    // A relay that hangs tells nothing, which is said.
+    const auto process = proxied.relay().at("pid").get<pid_t>();
+    REQUIRE(::kill(process, SIGSTOP) == 0);
+    const Json silent = Json::parse(proxied.mpsched("--json=2 conns").out);
+    REQUIRE(::kill(process, SIGCONT) == 0);
+    INFO(silent.dump(1));
+    CHECK(silent.at("warnings").dump().contains("cannot be told"));
+    for (const Json &one : silent.at("connections"))
+        CHECK(one.at("client").is_null());
 }
 
 TEST_CASE("what is wrong with a proxy is told, and nothing is left behind", "[e2e][proxy]") {

@@ -18,6 +18,7 @@
 #include "output/clock.hpp"
 #include "output/redraw.hpp"
 #include "output/text.hpp"
+#include "proxy/clients.hpp"
 #include "json/documents.hpp"
 #include "json/reason_text.hpp"
 
@@ -79,9 +80,12 @@ std::string steered_by(const ConnectionStatus &connection) {
            rx;
 }
 
-std::string connection_text(const ConnectionStatus &connection, const output::Style &style) {
-    std::string all = fmt::format("{}  {}  {}\n", style(Paint::bold, fmt::format("{:08x}", connection.token)),
-                                  steered_by(connection), text::count(connection.subflows.size(), "subflow"));
+std::string connection_text(const ConnectionStatus &connection, const proxy::Client *client,
+                            const output::Style &style) {
+    std::string all = fmt::format(
+        "{}  {}  {}{}\n", style(Paint::bold, fmt::format("{:08x}", connection.token)), steered_by(connection),
+        text::count(connection.subflows.size(), "subflow"),
+        client ? fmt::format("  for {} (proxy {})", client->address, text::printable(client->proxy)) : "");
     output::Table table({{"id", Align::right},
                          {"interface"},
                          {"local"},
@@ -167,15 +171,23 @@ std::string forwarded_text(const ForwardedConnection &connection, const output::
     return all + table.render(style, 2);
 }
 
+Json json_of(const ConnectionStatus &connection, const proxy::Client *client) {
+    Json one = connection_json(connection);
+    one["client"] = client ? Json{{"address", client->address}, {"proxy", client->proxy}} : Json();
+    return one;
+}
+
 Reply tell(const Context &context, const ConnsOptions &options,
            const std::vector<ConnectionStatus> &connections,
            const std::vector<ForwardedConnection> &forwarded) {
     Reply reply{.json = Json::array(), .text = {}};
+    const auto clients = proxy::Clients::look(context.globals.netns, reply.warnings);
     for (const ConnectionStatus &connection : connections) {
         if (options.policy && connection.policy != *options.policy)
             continue;
-        reply.json.push_back(connection_json(connection));
-        reply.text += (reply.text.empty() ? "" : "\n") + connection_text(connection, context.style);
+        const proxy::Client *client = clients.of(connection);
+        reply.json.push_back(json_of(connection, client));
+        reply.text += (reply.text.empty() ? "" : "\n") + connection_text(connection, client, context.style);
     }
     for (const ForwardedConnection &connection : forwarded) {
         if (options.policy)

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <fstream>
+#include <utility>
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -13,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/descriptor.hpp"
 #include "base/try.hpp"
 
 namespace mps::proxy {
@@ -102,8 +104,15 @@ Result<std::vector<std::string>> keepers() {
     return names;
 }
 
-Result<Json> ask_keeper(const std::string &name, std::string_view word) {
-    const Fd socket = make_socket();
+namespace {
+
+struct Asked {
+    Fd socket{};
+    Json answer{};
+};
+
+Result<Asked> ask(const std::string &name, std::string_view word) {
+    Fd socket = make_socket();
     const Name address(name);
     if (!socket || ::connect(socket.get(), address.get(), address.size) != 0) {
         if (errno == ECONNREFUSED)
@@ -125,7 +134,23 @@ Result<Json> ask_keeper(const std::string &name, std::string_view word) {
     if (!document.is_object())
         return fail(ErrorCode::failed, fmt::format("the proxy {} ended instead of answering", name),
                     "'mpsched proxy status' shows what runs");
-    return document;
+    return Asked{.socket = std::move(socket), .answer = std::move(document)};
+}
+
+} // namespace
+
+Result<Json> ask_keeper(const std::string &name, std::string_view word) {
+    auto asked = ask(name, word);
+    MPS_TRY(asked);
+    return std::move(asked->answer);
+}
+
+Result<RelayDoor> ask_for_relay(const std::string &name) {
+    const auto asked = ask(name, "relay");
+    MPS_TRY(asked);
+    return RelayDoor{.pid = asked->answer.value("pid", -1),
+                     .socket = asked->answer.value("answers", false) ? receive_descriptor(asked->socket.get())
+                                                                     : Fd()};
 }
 
 } // namespace mps::proxy

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include <sys/types.h>
+
 #include "base/fd.hpp"
 #include "mpsched/error.hpp"
 #include "json/documents.hpp"
@@ -29,5 +31,12 @@ void reply(const Call &call, const Json &answer);
 [[nodiscard]] Result<std::vector<std::string>> keepers();
 /// "status" or "stop"; returns when that is done.
 [[nodiscard]] Result<Json> ask_keeper(const std::string &name, std::string_view word);
+
+/// The relay of a proxy, and a socket at which it takes one command; empty if it does not answer.
+struct RelayDoor {
+    pid_t pid = -1;
+    Fd socket{};
+};
+[[nodiscard]] Result<RelayDoor> ask_for_relay(const std::string &name);
 
 } // namespace mps::proxy

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/descriptor.hpp"
 #include "base/try.hpp"
 #include "output/text.hpp"
 
@@ -235,6 +236,14 @@ void Keeper::on_time() {
         ask_if_alive();
 }
 
+// A socket at which it takes a command, as far as it answers.
+void Keeper::lend_relay(const Call &call) const {
+    const Fd door = state_ == State::ready ? relay_.open_door() : Fd();
+    reply(call, {{"pid", relay_.pid}, {"answers", static_cast<bool>(door)}});
+    if (door)
+        (void)send_descriptor(call.caller.get(), door.get());
+}
+
 bool Keeper::answer_calls() {
     for (;;) {
         Call call = take_call(commands_.get());
@@ -244,7 +253,10 @@ bool Keeper::answer_calls() {
             stopper_ = std::move(call);
             return false;
         }
-        reply(call, status());
+        if (call.word == "relay")
+            lend_relay(call);
+        else
+            reply(call, status());
     }
 }
 

@@ -46,6 +46,7 @@ class Keeper {
     void on_time();
     void offer(bool to_relay);
     [[nodiscard]] bool answer_calls();
+    void lend_relay(const Call &call) const;
 
     Spec spec_;
     bool speaks_; // what the relay says goes to our standard error

@@ -23,6 +23,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/descriptor.hpp"
 #include "base/try.hpp"
 #include "run/filter.hpp"
 #include "run/supervisor.hpp"
@@ -158,6 +159,7 @@ std::string relay_config(const Spec &spec, std::size_t listeners, std::size_t ma
     std::string text = fmt::format("global\n"
                                    "    maxconn {}\n"
                                    "    noreuseport\n"
+                                   "    stats socket sockpair@{} level operator\n"
                                    "defaults\n"
                                    "    mode tcp\n"
                                    "    maxconn {}\n"
@@ -171,7 +173,8 @@ std::string relay_config(const Spec &spec, std::size_t listeners, std::size_t ma
                                    "    bind fd@{}\n"
                                    "    tcp-request connection reject\n"
                                    "listen {}\n",
-                                   max_connections, max_connections, first_descriptor, spec.name());
+                                   max_connections, first_descriptor + 1 + listeners, max_connections,
+                                   first_descriptor, spec.name());
     const bool hears_of_clients = !spec.from.empty();
     for (std::size_t i = 0; i < listeners; i++)
         text += fmt::format("    bind fd@{}{}\n", first_descriptor + 1 + i,
@@ -215,7 +218,10 @@ Result<Relay> start_relay(const Spec &spec, const Sockets &sockets) {
     if (::pipe2(pipe.data(), O_CLOEXEC | O_NONBLOCK) != 0)
         return failed("making a pipe");
     const Fd theirs(pipe[1]);
-    Relay relay{.words = Fd(pipe[0])};
+    auto door = make_socket_pair(SOCK_STREAM | SOCK_NONBLOCK);
+    if (!door)
+        return failed("making a socket pair");
+    Relay relay{.words = Fd(pipe[0]), .door = std::move(door->first)};
     Start start{.spec = spec,
                 .descriptors = {sockets.alive},
                 .program = program.get(),
@@ -223,6 +229,7 @@ Result<Relay> start_relay(const Spec &spec, const Sockets &sockets) {
                 .keeper = ::getpid(),
                 .user = user_for_relay()};
     start.descriptors.insert(start.descriptors.end(), sockets.listeners.begin(), sockets.listeners.end());
+    start.descriptors.push_back(door->second.get());
     start.descriptors.push_back(config->get());
     relay.pid = ::fork();
     if (relay.pid == 0)
@@ -231,6 +238,11 @@ Result<Relay> start_relay(const Spec &spec, const Sockets &sockets) {
         return failed("starting the relay");
     relay.process = Fd(static_cast<int>(::syscall(SYS_pidfd_open, relay.pid, 0)));
     return relay;
+}
+
+Fd Relay::open_door() const {
+    auto pair = make_socket_pair(SOCK_STREAM);
+    return door && pair && send_descriptor(door.get(), pair->second.get()) ? std::move(pair->first) : Fd();
 }
 
 } // namespace mps::proxy

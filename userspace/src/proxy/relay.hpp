@@ -21,7 +21,7 @@ struct Sockets {
     int alive = -1;               ///< answers as long as the relay does
 };
 
-/// As haproxy reads it; descriptors are numbered from first_descriptor on, `alive` first.
+/// As haproxy reads it; descriptors are numbered from first_descriptor on: `alive`, the listeners, then the door.
 [[nodiscard]] std::string relay_config(const Spec &spec, std::size_t listeners, std::size_t max_connections);
 
 inline constexpr int first_descriptor = 3;
@@ -30,6 +30,10 @@ struct Relay {
     pid_t pid = -1;
     Fd process{}; ///< readable when it has ended
     Fd words{};   ///< what it says on standard error
+    Fd door{};    ///< takes one end of a socket pair, on whose other end it answers a command
+
+    /// A socket that it answers one command at.
+    [[nodiscard]] Fd open_door() const;
 };
 
 /// The program by its name, in PATH and where Debian has it; as given if it has a slash.

@@ -69,6 +69,7 @@ std::span<const Command> commands() {
                     "Where interfaces are attached as a gateway's, connections that pass through follow as 'forwarded': what "
                     "either end sends ('up' is the one that began the connection), the round trip from host to host, and "
                     "contents that passed more than once.",
+                    "A connection that a proxy here has for a client is shown with the client's address, as the proxy's relay tells it.",
                     "The throughput is what was acknowledged within 0.2 s, or with --watch since the look before. The pacing rate is "
                     "how fast TCP would let packets go, often many times the path's rate.",
                     "With --watch a terminal is drawn anew each time, and shows as much as it has room for; into a pipe one answer "
