@@ -37,6 +37,7 @@ constexpr std::array rows{
     KindRow{Kind::ipip, "ipip", "type ipip local {mine} remote {peer}"},
     KindRow{Kind::wireguard, "wireguard", "type wireguard", "wg"},
     KindRow{Kind::vrf, "VRF", "type vrf table 50"},
+    KindRow{Kind::virtio, "virtio cards"},
 };
 
 const KindRow &row_of(Kind kind) {
@@ -65,6 +66,26 @@ std::string words_of(std::string_view pattern, const std::string &lower, const s
 
 bool is_there(std::string_view tool) {
     return must(lab::run_process({"sh", "-c", fmt::format("command -v {}", tool)})).ok();
+}
+
+// The name of the card at an end of a cable, as vmtest/mpsvm/cables.py numbers them. Empty if it is not in the test's own namespace.
+std::string card_at(std::size_t cable, std::size_t end) {
+    const std::string address = fmt::format("02:00:00:00:{:02x}:{:02x}", cable, end);
+    const auto shown = must(lab::run_checked({"ip", "-json", "link", "show"}));
+    for (const Json &device : Json::parse(shown.out))
+        if (device.value("address", "") == address)
+            return device.at("ifname");
+    return {};
+}
+
+// Those of a network that is gone come back a moment later.
+void take_cards(const lab::Namespace &a, const lab::Namespace &b, const std::string &name,
+                std::size_t cable) {
+    for (const auto &[ns, end] : {std::pair(&a, 0U), {&b, 1U}}) {
+        std::string card;
+        REQUIRE(wait_until([&] { return !(card = card_at(cable, end)).empty(); }, 30s) >= 0);
+        must(lab::run_checked({"ip", "link", "set", card, "netns", ns->name(), "name", name}));
+    }
 }
 
 bool can_be_made(const KindRow &row, const lab::Namespace &ns) {
@@ -180,6 +201,8 @@ void WiredNetwork::make_device(std::size_t path) {
         make_tunnel(path);
     else if (paths_[path].kind == Kind::ovs)
         join_switch(paths_[path]);
+    else if (paths_[path].kind == Kind::virtio)
+        take_cards(a_, b_, paths_[path].name, path);
     else
         make_link(paths_[path]);
     add_neighbour(paths_[path]);

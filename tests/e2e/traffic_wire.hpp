@@ -40,6 +40,8 @@ enum class Kind {
     wireguard, ///< needs wg
     // The veth itself, in A's VRF "vrf0", to which transfers are bound:
     vrf,
+    /// Network cards of a VM that are joined by a cable, of which there are $MPS_CABLES (vmtest --cables).
+    virtio,
 };
 
 /// A packet, and how much later than the others it is to arrive.

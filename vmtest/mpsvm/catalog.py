@@ -71,6 +71,7 @@ class Smoke:
     smp: int = 2
     kernels: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
+    cables: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,6 +228,7 @@ def parse(text: str, where: str) -> Catalog:
             smp=smoke_table.take("smp", int, 2),
             kernels=smoke_table.texts("kernels", []),
             tests=smoke_table.texts("tests", []),
+            cables=smoke_table.take("cables", int, 0),
         ),
     )
     smoke_table.done()

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from . import cache, catalog, guest, runner, status, store
+from . import cables, cache, catalog, guest, runner, status, store
 from .arch import ALL, AMD64
 from .status import VmError
 
@@ -87,6 +87,8 @@ def parser() -> argparse.ArgumentParser:
     add("--real-time", action="store_true", help="real time, with KVM where it works; else time is virtual: the "
         "guest's clock counts instructions, idle time is skipped, and a seed gives the same run again")  # fmt: skip
     add("--smp", type=int, default=1, metavar="N", help="CPUs, only with --real-time (default 1)")
+    add("--cables", type=int, default=0, metavar="N", help="with two virtio network cards at each of N cables, by the last two octets of their "
+        "addresses; only with --real-time")  # fmt: skip
     add("--seed", type=int, default=1, metavar="N", help="of what is random in virtual time (default 1)")
     add("--timeout", type=float, default=300.0, metavar="S",
         help="seconds for the command (default 300): of CPU time in virtual time, so that a busy machine "
@@ -149,6 +151,10 @@ def make_job(options: argparse.Namespace, kernels: catalog.Catalog) -> runner.Jo
         raise VmError(f"--smp {options.smp}: 1 to 64 CPUs are possible.")
     if options.smp > 1 and not real_time:
         raise VmError("Virtual time is for one CPU only.", "Add --real-time, or leave --smp away.")
+    if not 0 <= options.cables <= cables.MOST:
+        raise VmError(f"--cables {options.cables}: 0 to {cables.MOST} are possible.")
+    if options.cables and not real_time:
+        raise VmError("What is sent over cables passes through this machine's kernel, which has no virtual time.", "Add --real-time.")
     if options.timeout <= 0 or options.output_limit <= 0 or options.memory < 0:
         raise VmError("--timeout, --output-limit and --memory must be positive.")
     if not 0 <= options.seed < 1 << 32:
@@ -170,6 +176,7 @@ def make_job(options: argparse.Namespace, kernels: catalog.Catalog) -> runner.Jo
         environment=default_environment() | environment(options.env),
         path=[str(build / "bin")],
         shell=options.shell,
+        cables=options.cables,
     )
 
 

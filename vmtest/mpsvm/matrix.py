@@ -46,6 +46,7 @@ class Unit:
     cases: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)  # by binary; none: all of them
     probe: bool = False
     smp: int = 0  # 0: virtual time
+    cables: int = 0
 
     @property
     def weight(self) -> int:
@@ -227,6 +228,7 @@ class Matrix:
                 *,
                 probe: bool = False,
                 smp: int = 0,
+                cables: int = 0,
                 here: Mapping[str, Sequence[str]] = here,
                 kernel: Kernel = kernel,
             ) -> Unit:
@@ -234,7 +236,7 @@ class Matrix:
                 wanted = tuple(test for test in tests if test.tier in tiers and mine.get(test.name))
                 # A binary that is run whole is not told what to run.
                 told = {test.name: mine[test.name] for test in wanted if len(mine[test.name]) < len(cases[test.name])}
-                return Unit(kernel, title, wanted, told, probe, smp)
+                return Unit(kernel, title, wanted, told, probe, smp, cables)
 
             core = ["*"] if everything else [*self._catalog.core, *kernel.core]
             others = sorted({test.tier for test in tests} - {"e2e"})
@@ -245,7 +247,7 @@ class Matrix:
                 self._left_to_all += sum(len(runnable) for runnable in here.values()) - ran
             if kernel.name in smoke.kernels and not self._options.filter and not self._options.no_smoke:
                 tiers = [*others, "e2e"]
-                units.append(unit(f"real time, {smoke.smp} CPUs", tiers, smoke.tests, smp=smoke.smp))
+                units.append(unit(f"real time, {smoke.smp} CPUs", tiers, smoke.tests, smp=smoke.smp, cables=smoke.cables))
             found += [one for one in units if (one.tests or one.probe) and (one.smp or not self._options.smoke)]
         if self._options.smoke:
             left_out.skips.clear()  # the other run tells them
@@ -267,6 +269,7 @@ class Matrix:
             words=[script(unit, self._build, everything=self._everything)],
             virtual_time=unit.smp == 0,
             smp=unit.smp or 1,
+            cables=unit.cables,
             seed=self._options.seed,
             timeout_s=60 + WALL_FACTOR * unit.weight,
             modules=self._catalog.modules,

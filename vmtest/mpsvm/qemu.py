@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import cables
 from .arch import AMD64, Arch
 from .status import VmError
 
@@ -43,10 +44,11 @@ class Machine:
     seed: int = 1
     memory_mib: int = 512
     arch: Arch = AMD64
+    cables: int = 0  # with a virtio network card at each end
 
     def describe(self) -> str:
         """One line for people."""
-        cpus = f"{self.smp} CPU{'s' if self.smp > 1 else ''}"
+        cpus = f"{self.smp} CPU{'s' if self.smp > 1 else ''}" + (f", {2 * self.cables} network cards" if self.cables else "")
         if self.virtual_time:
             return f"virtual time, seed {self.seed} (TCG, {cpus})"
         return f"real time ({'KVM' if self.kvm else 'TCG'}, {cpus})"
@@ -109,7 +111,7 @@ def command(machine: Machine, kernel: Path, initramfs: Path, ports: Ports) -> li
         line += ["-cpu", "host", "-smp", str(machine.smp), "-accel", "kvm"]
     else:
         line += ["-cpu", arch.cpu, "-smp", str(machine.smp), "-accel", "tcg,thread=multi"]
-    return line
+    return cables.inside(machine.cables, line + cables.cards(machine.cables)) if machine.cables else line
 
 
 def _quoted(path: Path) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from . import accel, cache, cpio, guest, qemu, store, verdict
+from . import accel, cables, cache, cpio, guest, qemu, store, verdict
 from .arch import AMD64
 from .catalog import Catalog, Kernel
 from .control import Reader, Record
@@ -57,6 +57,7 @@ class Job:
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     path: Sequence[str] = ()  # in front of the guest's PATH
     shell: bool = False
+    cables: int = 0  # only in real time: what is sent passes through this machine's kernel
 
 
 @dataclasses.dataclass
@@ -155,9 +156,9 @@ class _Tail:
             self._file.close()
 
 
-def time_environment(job: Job) -> dict[str, str]:
-    """Whoever measures in the guest must be able to say whose time it was."""
-    return {"MPS_VIRTUAL_TIME": "1" if job.virtual_time else "0"}
+def own_environment(job: Job) -> dict[str, str]:
+    """Whoever measures in the guest must be able to say whose time it was; and cards that are meant to be there are not skipped."""
+    return {"MPS_VIRTUAL_TIME": "1" if job.virtual_time else "0"} | ({"MPS_CABLES": str(job.cables)} if job.cables else {})
 
 
 def _initramfs(job: Job, files: store.KernelFiles, work: Path) -> Path:
@@ -165,9 +166,9 @@ def _initramfs(job: Job, files: store.KernelFiles, work: Path) -> Path:
     with open(destination, "wb") as out:
         with open(guest.base(job.kernel.arch), "rb") as base:
             shutil.copyfileobj(base, out, 1 << 20)
-        guest.write_modules(out, files.tree, job.modules)
+        guest.write_modules(out, files.tree, [*job.modules, *([cables.DRIVER] if job.cables else [])])
         writer = cpio.Writer(out)
-        environment = time_environment(job) | job.environment
+        environment = own_environment(job) | job.environment
         if job.shell:
             terminal = shutil.get_terminal_size()
             writer.data("vm/shell", guest.shell_script(job.folder, environment, job.path, terminal), 0o755)
@@ -228,6 +229,7 @@ def _run(
             smp=job.smp,
             seed=job.seed,
             memory_mib=job.memory_mib or qemu.memory_for(initramfs.stat().st_size),
+            cables=job.cables,
         )
         say(
             f"kernel {job.kernel.name}{f' ({files.release})' if files.release else ''}, {machine.describe()}"

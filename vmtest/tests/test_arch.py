@@ -38,6 +38,14 @@ class Commands(unittest.TestCase):
             self.assertIn(mine, line)
             self.assertNotIn(others, line)
 
+    def test_each_cable_has_two_cards_whose_addresses_tell_it(self) -> None:
+        line = self.line(qemu.Machine(virtual_time=False, cables=2))
+        self.assertTrue(line.startswith("unshare --net "), line)
+        self.assertIn(f"/bin/{AMD64.qemu} ", line)
+        for address in ("00:00", "00:01", "01:00", "01:01"):
+            self.assertEqual(1, line.count(f"mac=02:00:00:00:{address}"))
+        self.assertNotIn("virtio-net", self.line(qemu.Machine(virtual_time=False)))
+
     def test_a_missing_program_is_told_with_its_package(self) -> None:
         for arch in ALL.values():
             with mock.patch.object(qemu.shutil, "which", return_value=None), self.assertRaises(VmError) as caught:

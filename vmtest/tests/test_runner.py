@@ -114,7 +114,9 @@ class Limits(unittest.TestCase):
     def test_a_guest_is_told_whose_time_it_measures(self) -> None:
         for virtual_time, told in ((True, "1"), (False, "0")):
             job = runner.Job(Kernel("7.2", image="x"), ["true"], virtual_time=virtual_time)
-            self.assertEqual(runner.time_environment(job), {"MPS_VIRTUAL_TIME": told})
+            self.assertEqual(runner.own_environment(job), {"MPS_VIRTUAL_TIME": told})
+        job = runner.Job(Kernel("7.2", image="x"), ["true"], virtual_time=False, cables=2)
+        self.assertEqual(runner.own_environment(job), {"MPS_VIRTUAL_TIME": "0", "MPS_CABLES": "2"})
 
     def test_the_limit_of_booting_is_cpu_time_so_that_a_busy_machine_has_more_wall_time(self) -> None:
         self.assertLess(self.watch(0.2), 0.1)

@@ -73,7 +73,7 @@ class Script(unittest.TestCase):
 
     def test_the_vm_gets_the_seed_and_knows_its_time(self) -> None:
         job = execute.job([key(5)], SETTINGS)
-        self.assertEqual((job.seed, job.virtual_time, runner.time_environment(job)), (5, True, {"MPS_VIRTUAL_TIME": "1"}))
+        self.assertEqual((job.seed, job.virtual_time, runner.own_environment(job)), (5, True, {"MPS_VIRTUAL_TIME": "1"}))
 
 
 class Judge(unittest.TestCase):

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "attach/interface.hpp"
 
+#include <algorithm>
 #include <array>
+#include <iterator>
+#include <set>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "attach/vrf.hpp"
 #include "base/try.hpp"
+#include "kernel/device_features.hpp"
 #include "kernel/netlink.hpp"
 #include "options/option_rules.hpp"
 
@@ -84,6 +89,19 @@ void warn_of_clsact(const Session &session, const NetDevice &device, std::vector
         "{}: this kernel has no tcx, so it has a clsact qdisc now: a shaper that adds an ingress qdisc "
         "later (SQM, wondershaper) fails with 'Exclusivity flag on'; start it before attaching",
         device.name));
+}
+
+// XDP wants packets that nobody has put together.
+void warn_of_lost_features(const std::set<std::string> &before, const NetDevice &device, Mode mode,
+                           std::vector<std::string> &warnings) {
+    std::vector<std::string> lost;
+    std::ranges::set_difference(before, device_features(device.name), std::back_inserter(lost));
+    if (lost.empty())
+        return;
+    warnings.push_back(fmt::format(
+        "{0}: for {1} XDP the kernel has switched off {2}, and does not switch it on again on detach (ethtool -K {0} {3} "
+        "on); '--mode tc' keeps it",
+        device.name, to_string(mode), fmt::join(lost, ", "), fmt::join(lost, " on ")));
 }
 
 // Where it was attached already.
@@ -225,7 +243,9 @@ Result<AttachedInterface> attach_one(Session &session, Before &before, const Att
     // A filter leaves no pin behind; with the path on record, repair knows where to look.
     if (!before.path)
         MPS_TRY(session.path_table().put(default_path(device.ifindex, device.name)));
+    const auto features = device_features(device.name);
     MPS_TRY(put_programs(session, before, wish, tcx, result, warnings));
+    warn_of_lost_features(features, device, result.mode, warnings);
     MPS_TRY(follow_vrf(session.paths, session.pins, device, result.mode, tcx));
     put_others(session, device, result.mode, Role::host, tcx, warnings);
     if (!tcx) {

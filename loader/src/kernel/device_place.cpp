@@ -40,7 +40,7 @@ constexpr std::string_view members_why =
 
 constexpr KindRow kind_rows[] = {
     {"veth", Xdp::costly, "veth: native XDP switches the peer's GSO off"},
-    {"virtio_net", Xdp::costly, "virtio: native XDP needs the guest's offloads off"},
+    {"virtio_net", Xdp::costly, "virtio: with native XDP the host hands over no packets of several segments"},
     {"bond", Xdp::members, members_why},
     {"team", Xdp::members, members_why},
     {"hv_netvsc", Xdp::members, "native XDP would run on its VF as well and take the packets for the VF's"},
