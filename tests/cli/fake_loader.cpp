@@ -25,6 +25,7 @@
 #include "mpsched/gateway.hpp"
 #include "mpsched/log.hpp"
 #include "mpsched/protocol_switch.hpp"
+#include "mpsched/xdp.hpp"
 
 namespace mps {
 
@@ -187,6 +188,10 @@ Result<Probe> probe(const ProbeOptions &options) {
     wan.auto_mode = "tc";
     wan.auto_reason = "veth: native XDP switches the peer's offloads off";
     return Probe{.features = {mptcp}, .interfaces = {wan}};
+}
+
+Result<std::map<std::uint32_t, XdpFeatures>> xdp_features(const std::string & /*netns*/) {
+    return std::map<std::uint32_t, XdpFeatures>{{2, {"basic", "redirect"}}};
 }
 
 Instance::Instance(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

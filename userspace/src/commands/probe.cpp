@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+#include <algorithm>
 #include <memory>
 
 #include <fmt/format.h>
@@ -8,6 +9,7 @@
 #include "commands/commands.hpp"
 #include "commands/render.hpp"
 #include "mpsched/features.hpp"
+#include "mpsched/xdp.hpp"
 #include "output/text.hpp"
 
 namespace mps::cli {
@@ -51,7 +53,14 @@ std::string feature_text(const Feature &feature, const output::Style &style) {
     return all;
 }
 
-Json interface_json(const InterfaceProbe &one) {
+// nullptr: the kernel does not tell.
+Answer has(const XdpFeatures *features, std::string_view name) {
+    return !features                                               ? Answer::unknown
+           : std::ranges::find(*features, name) != features->end() ? Answer::available
+                                                                   : Answer::missing;
+}
+
+Json interface_json(const InterfaceProbe &one, const XdpFeatures *features) {
     return {{"name", one.name},
             {"ifindex", one.ifindex},
             {"driver", one.driver},
@@ -60,6 +69,8 @@ Json interface_json(const InterfaceProbe &one) {
             {"up", one.up},
             {"mtu", one.mtu},
             {"native_xdp", to_string(one.native_xdp)},
+            {"xdp_offload", to_string(has(features, "hw-offload"))},
+            {"xdp_features", features ? Json(*features) : Json()},
             {"auto_mode", one.auto_mode},
             {"auto_reason", one.auto_reason},
             {"xdp_taken_by", one.xdp_taken_by.empty() ? Json(nullptr) : Json(one.xdp_taken_by)}};
@@ -86,6 +97,8 @@ Result<Reply> run_probe(const Context &context) {
     const auto answers = probe({.netns = context.globals.netns, .log = context.log});
     MPS_TRY(answers);
     const Probe &found = *answers;
+    const auto xdp = xdp_features(context.globals.netns);
+    MPS_TRY(xdp);
 
     Reply reply{
         .json = {{"usable", found.usable()}, {"features", Json::array()}, {"interfaces", Json::array()}},
@@ -109,17 +122,21 @@ Result<Reply> run_probe(const Context &context) {
                          {"mtu", Align::right},
                          {""},
                          {"native xdp"},
+                         {"offloaded xdp"},
                          {"auto mode"},
                          {"because"},
                          {"xdp taken by", Align::left, true}});
     for (const InterfaceProbe &one : found.interfaces) {
-        reply.json["interfaces"].push_back(interface_json(one));
+        const auto told = xdp->find(one.ifindex);
+        const XdpFeatures *features = told == xdp->end() ? nullptr : &told->second;
+        reply.json["interfaces"].push_back(interface_json(one, features));
         table.add({{one.name, Paint::bold},
                    one.link_type,
                    one.driver,
                    fmt::to_string(one.mtu),
                    one.up ? "up" : "down",
                    to_string(one.native_xdp),
+                   to_string(has(features, "hw-offload")),
                    one.auto_mode,
                    one.auto_reason,
                    {one.xdp_taken_by, Paint::warn}});

@@ -230,6 +230,8 @@ std::span<const Command> commands() {
                 {
                     "Asks the kernel by doing (loading a few instructions, attaching them in a scratch network "
                     "namespace), never by comparing versions. Exit code 3 if something required is missing.",
+                    "Of interfaces it tells whether their driver runs XDP programs, and whether the card does (offloaded), as drivers "
+                    "say from Linux 6.3 on. No card can run mpsched's, which look for sockets.",
                 },
             .examples = {{"probe", "before the first attach"}},
         },
