@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What the program on the way out costs. BPF_PROG_TEST_RUN gives a packet no MPTCP socket, so the packets are those of real transfers, and
-// the times are the kernel's own statistics of the program (BPF_STATS_RUN_TIME).
+// What the program on the way out costs. BPF_PROG_TEST_RUN gives a packet no MPTCP socket, so the packets are those of real transfers
+// (programs/leaving.bpf.c).
 #pragma once
 
 #include "measure.hpp"
@@ -11,7 +11,7 @@
 
 namespace mps::bench {
 
-// Means over all packets of a transfer, over an empty program on the same traffic; each round is one of both.
+// A round is one transfer for each row.
 std::vector<Row> measure_egress(test::Rig &rig, unsigned rounds);
 
 } // namespace mps::bench

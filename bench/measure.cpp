@@ -104,4 +104,13 @@ void measure(std::vector<Row> &rows, Rounds rounds) {
     }
 }
 
+void measure(std::vector<Row> &rows, Rounds rounds, const Row &unit) {
+    rows.push_back(unit);
+    measure(rows, rounds);
+    const double one = rows.back().ns;
+    rows.pop_back();
+    for (Row &row : rows)
+        row.lookups = row.ns / one;
+}
+
 } // namespace mps::bench

@@ -47,6 +47,9 @@ struct Rounds {
 // result is the median of the differences within a round. Pins the thread. Throws std::runtime_error.
 void measure(std::vector<Row> &rows, Rounds rounds);
 
+// And in multiples of `unit`, which is measured beside them: a machine's mood changes within seconds.
+void measure(std::vector<Row> &rows, Rounds rounds, const Row &unit);
+
 double median(std::vector<double> values);
 
 } // namespace mps::bench

@@ -47,17 +47,18 @@ class Decided {
         if (known == loaded_.end())
             known = loaded_.emplace(name, load_policy(rig_, name)).first;
         const int xdp = program(known->second, "mps_policy_xdp");
+        const std::uint32_t wants = wants_of(known->second);
         return {.program_fd = rig_.program("mps_xdp_eth"),
                 .packet = usual_ack(flow_),
                 .ifindex = flow_.ifindex,
-                .before = [this, xdp] { choose(xdp); }};
+                .before = [this, xdp, wants] { choose(xdp, wants); }};
     }
 
-    void measure(std::vector<Row> &rows, Rounds rounds) {
+    void measure(std::vector<Row> &rows, Rounds rounds, int lookup_xdp, int empty_xdp) {
         const auto seen = rig_.counter(MPS_C_SEEN), decided = rig_.counter(MPS_C_DECIDED);
         const test::Inside inside(rig_.network().a());
 
-        bench::measure(rows, rounds);
+        bench::measure(rows, rounds, lookup_of(flow_, lookup_xdp, empty_xdp));
         const auto passed = rig_.counter(MPS_C_SEEN) - seen - (rig_.counter(MPS_C_DECIDED) - decided);
         if (passed != 0 || rig_.counter(MPS_C_INSERTED) > 100)
             throw std::runtime_error(
@@ -82,13 +83,14 @@ class Decided {
     }
 
     // As when a slot is filled anew: the connection's memory starts over.
-    void choose(int xdp) {
+    void choose(int xdp, std::uint32_t wants) {
         mps_config config{};
 
         need_zero(bpf_map_update_elem(rig_.map(MPS_MAP_XDP_SLOTS), &slot, &xdp, BPF_ANY),
                   "fill the XDP slot");
         need_zero(bpf_map_lookup_elem(rig_.map(MPS_MAP_CONFIG), &first_key, &config), "read mps_config");
         config.slot_serial[slot]++;
+        config.slot_wants[slot] = wants;
         need_zero(bpf_map_update_elem(rig_.map(MPS_MAP_CONFIG), &first_key, &config, BPF_ANY),
                   "write mps_config");
     }
@@ -117,6 +119,17 @@ Policy load_policy(const test::Rig &rig, std::string_view name) {
     throw std::invalid_argument("no such policy");
 }
 
+std::uint32_t wants_of(const Policy &policy) {
+    std::size_t size = 0;
+    bpf_map *section = bpf_object__find_map_by_name(policy.get(), MPS_INFO_SECTION);
+    const auto *info =
+        section ? static_cast<const mps_policy_info *>(bpf_map__initial_value(section, &size)) : nullptr;
+
+    if (info == nullptr || size < sizeof *info)
+        throw std::runtime_error("a policy does not describe itself");
+    return info->wants;
+}
+
 int program(const Policy &policy, const char *name) {
     return bpf_program__fd(bpf_object__find_program_by_name(policy.get(), name));
 }
@@ -128,7 +141,16 @@ packet::Bytes usual_ack(const test::Flow &flow) {
         .build();
 }
 
-std::vector<Row> measure_policies(int empty_xdp, Rounds rounds) {
+Row lookup_of(const test::Flow &flow, int lookup_xdp, int empty_xdp) {
+    const packet::Bytes ack = usual_ack(flow);
+
+    return {.name = "the kernel's: socket lookup",
+            .how = "bpf_skc_lookup_tcp that finds, and the release",
+            .subject = {.program_fd = lookup_xdp, .packet = ack, .ifindex = flow.ifindex},
+            .twin = {.program_fd = empty_xdp, .packet = ack, .ifindex = flow.ifindex}};
+}
+
+std::vector<Row> measure_policies(int lookup_xdp, int empty_xdp, Rounds rounds) {
     Decided nothing(false), waiting(true);
     std::vector<Row> rows, with_data;
     const auto add = [&](std::vector<Row> &to, Decided &connection, const std::string &name, const char *more,
@@ -158,8 +180,8 @@ std::vector<Row> measure_policies(int empty_xdp, Rounds rounds) {
         add(with_data, waiting, name, ", data waits",
             "the same while what the peer's window does not take waits to be sent");
     add_itself(with_data, waiting, "auto, more than weighted, data waits");
-    nothing.measure(rows, rounds);
-    waiting.measure(with_data, rounds);
+    nothing.measure(rows, rounds, lookup_xdp, empty_xdp);
+    waiting.measure(with_data, rounds, lookup_xdp, empty_xdp);
     rows.insert(rows.end(), with_data.begin(), with_data.end());
     return rows;
 }
