@@ -3,7 +3,7 @@
 #
 # Every library we link, found once. Folders use these target names:
 #   PkgConfig::LIBBPF (loader/ only)   PkgConfig::LIBMNL   fmt::fmt   nlohmann_json::nlohmann_json
-#   PkgConfig::NCURSES   PkgConfig::SECCOMP   PkgConfig::SQLITE   PkgConfig::CURL   CLI11::CLI11   OpenSSL::Crypto   Threads::Threads   mps_tomlplusplus (headers only)   Catch2::Catch2 (through mps_add_test)
+#   PkgConfig::NCURSES   PkgConfig::SECCOMP   PkgConfig::SQLITE   PkgConfig::CURL   PkgConfig::SYSTEMD   CLI11::CLI11   OpenSSL::Crypto   Threads::Threads   mps_tomlplusplus (headers only)   Catch2::Catch2 (through mps_add_test)
 
 include_guard(GLOBAL)
 
@@ -27,6 +27,10 @@ endif()
 if(MPS_SERVICE)
     pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET GLOBAL sqlite3)
     pkg_check_modules(CURL REQUIRED IMPORTED_TARGET GLOBAL libcurl>=7.85)
+    if(MPS_DBUS)
+        # Its sd-bus, in C, is the same on Debian 12 and 13; sdbus-c++ is 1.2 here and 2.1 there, with other names.
+        pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET GLOBAL libsystemd>=247)
+    endif()
 endif()
 
 if(MPS_LAB OR MPS_SERVICE)

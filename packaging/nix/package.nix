@@ -21,6 +21,7 @@
   sqlite,
   curl,
   openssl,
+  systemd,
 }:
 
 stdenv.mkDerivation {
@@ -54,6 +55,7 @@ stdenv.mkDerivation {
     sqlite
     curl
     openssl
+    systemd
   ];
 
   cmakeFlags = [

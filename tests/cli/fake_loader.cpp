@@ -23,6 +23,7 @@
 
 #include "mpsched/check.hpp"
 #include "mpsched/gateway.hpp"
+#include "mpsched/links.hpp"
 #include "mpsched/log.hpp"
 #include "mpsched/protocol_switch.hpp"
 #include "mpsched/xdp.hpp"
@@ -408,6 +409,12 @@ Result<std::vector<CounterValue>> Instance::stats() const {
 
 Result<std::vector<NetworkInterface>> Instance::interfaces(bool) const {
     return std::vector<NetworkInterface>{{.name = "wan0", .ifindex = 2, .type = "ethernet", .up = true}};
+}
+
+Result<std::vector<Link>> links(const Instance &) {
+    return std::vector<Link>{
+        {.name = "wan0", .ifindex = 2, .type = "ethernet", .carrier = true, .bit_s = 1'000'000'000},
+        {.name = "lte0", .ifindex = 3, .type = "wwan", .carrier = false}};
 }
 
 Result<std::string> Instance::canonical_selector(const std::string &selector) const { return selector; }

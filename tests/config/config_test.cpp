@@ -272,6 +272,30 @@ TEST_CASE("of all sections that an interface matches the later ones decide, key 
     CHECK(right("version = 1\n[[interface]]\nname = \"lo\"\n").path(device("lo", 1, "loopback")));
 }
 
+TEST_CASE("what is said of metered interfaces is for those that are called so", "[config]") {
+    Desired desired = right("version = 1\n[[interface]]\nname = \"wan*\"\nweight = 2\n"
+                            "[[interface]]\nname = \"wan*\"\nmetered = true\ncost = 20\n"
+                            "[[interface]]\nname = \"hotspot\"\nmetered = true\n"
+                            "[[interface]]\nname = \"wan1\"\nmetered = false\npriority = 3\n");
+    CHECK(desired.asks_for_metered());
+    CHECK(path(desired, device("wan0", 2)).attributes.cost == 0);
+    CHECK(path(desired, device("wan1", 3)).attributes.priority == 3);
+    // It cannot be waited for by its name: it may come and not be metered.
+    CHECK_FALSE(desired.path(device("hotspot", 4)));
+    CHECK(desired.paths({}).empty());
+    const Facts facts{.interfaces = {device("wan0", 2), device("hotspot", 4)}};
+    const auto waiting = make_plan(desired, facts).waiting;
+    CHECK(std::ranges::any_of(waiting, [](const Waiting &one) {
+        return one.object == "interface hotspot while metered" && one.why == "none of them is called metered";
+    }));
+    desired.metered = {"wan0", "wan1", "hotspot"};
+    CHECK(path(desired, device("wan0", 2)).attributes.cost == 20);
+    CHECK(path(desired, device("wan0", 2)).attributes.weight == 2);
+    CHECK(path(desired, device("wan1", 3)).attributes.priority == 0);
+    CHECK(desired.path(device("hotspot", 4)));
+    CHECK_FALSE(right("version = 1\n[[interface]]\nname = \"wan*\"\n").asks_for_metered());
+}
+
 TEST_CASE("metrics are served on loopback, elsewhere only where that is asked for, and manage nothing",
           "[config]") {
     const Desired desired = right("version = 1\n[metrics]\nlisten = \"[::1]:9464\"\nprograms = true\n");

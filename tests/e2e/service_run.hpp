@@ -28,9 +28,10 @@ inline std::string daemon_binary() {
 class Service {
   public:
     /// `inside`: it runs in that namespace itself, and so listens there.
-    explicit Service(Rig &rig, std::string_view settings, bool inside = false) : rig_(rig), inside_(inside) {
+    explicit Service(Rig &rig, std::string_view settings, bool inside = false, const Environment &more = {})
+        : rig_(rig), inside_(inside) {
         write(settings);
-        start();
+        start(more);
     }
 
     const std::string &folder() const { return folder_.path(); }

@@ -54,6 +54,12 @@ Look look_of(unsigned connections) {
     totals.take({}, first, watch::flows_between({}, first.connections));
     totals.take(first, look.sample, watch::flows_between(first.connections, look.sample.connections));
     look.paths = totals.paths();
+    look.links = {{.name = "dsl",
+                   .ifindex = 3,
+                   .type = "wifi",
+                   .carrier = true,
+                   .bit_s = 54'000'000,
+                   .wireless = Wireless{.mode = "station", .signal_dbm = -61}}};
     return look;
 }
 
@@ -96,9 +102,20 @@ TEST_CASE("10,000 connections have the series that ten have", "[metrics]") {
     CHECK(many.at("mpsched_program_seconds_total{program=\"mps_tc\"}") == "0.0015");
 }
 
+TEST_CASE("links say what they know, and what is metered where somebody says so", "[metrics]") {
+    const auto series = series_of(exposition(look_of(10), {.metered = {{"lte", true}}}));
+    CHECK(series.at("mpsched_path_link_info{interface=\"dsl\",type=\"wifi\"}") == "1");
+    CHECK(series.at("mpsched_path_carrier{interface=\"dsl\"}") == "1");
+    CHECK(series.at("mpsched_path_link_bits_per_second{interface=\"dsl\"}") == "54000000");
+    CHECK(series.at("mpsched_path_signal_dbm{interface=\"dsl\"}") == "-61");
+    CHECK(series.at("mpsched_path_metered{interface=\"lte\"}") == "1");
+    CHECK_FALSE(series.contains("mpsched_path_metered{interface=\"dsl\"}"));
+}
+
 TEST_CASE("each metric is written once with its type, and every one of them is in the catalogue",
           "[metrics]") {
-    const std::string text = exposition(look_of(10), {.version = "1", .revision = "abc"});
+    const std::string text =
+        exposition(look_of(10), {.version = "1", .revision = "abc", .metered = {{"lte", true}}});
     std::istringstream lines(text);
     std::set<std::string> seen;
     std::string present;

@@ -22,6 +22,7 @@
 #include <fmt/format.h>
 
 #include "base/fd.hpp"
+#include "kernel/generic_netlink.hpp"
 #include "kernel/route_request.hpp"
 #include "kernel/token_bucket.hpp"
 
@@ -228,15 +229,24 @@ void for_each_nested(const nlattr *outer, const OnAttribute &act) {
     mnl_attr_parse_nested(outer, on_attribute, const_cast<OnAttribute *>(&act));
 }
 
-int ask_generic(std::string_view family, std::uint8_t command, bool dump,
-                const OnAttribute &on_attribute_of) {
-    const std::uint16_t id = family_id(family);
+int ask_generic(const GenericRequest &asked, const OnAnswer &on_answer) {
+    const std::uint16_t id = family_id(asked.family);
     if (!id)
         return ENOENT;
-    GenlRequest request(id, command, dump);
-    return transact(NETLINK_GENERIC, request.message, [&](const nlmsghdr *message) {
-        for_each_attribute(message, sizeof(genlmsghdr), on_attribute_of);
-    });
+    GenlRequest request(id, asked.command, asked.dump);
+    if (asked.attribute)
+        mnl_attr_put_u32(request.message, asked.attribute, asked.value);
+    return transact(NETLINK_GENERIC, request.message, on_answer);
+}
+
+void for_each_generic(const nlmsghdr *answer, const OnAttribute &act) {
+    for_each_attribute(answer, sizeof(genlmsghdr), act);
+}
+
+int ask_generic(std::string_view family, std::uint8_t command, bool dump,
+                const OnAttribute &on_attribute_of) {
+    return ask_generic({.family = family, .command = command, .dump = dump},
+                       [&](const nlmsghdr *answer) { for_each_generic(answer, on_attribute_of); });
 }
 
 int tell_generic(std::string_view family, std::uint8_t command, const std::function<void(nlmsghdr *)> &put) {

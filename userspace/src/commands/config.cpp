@@ -17,6 +17,7 @@
 #include "base/child.hpp"
 #include "base/try.hpp"
 #include "commands/commands.hpp"
+#include "commands/links.hpp"
 #include "commands/render.hpp"
 #include "config/plan.hpp"
 #include "output/text.hpp"
@@ -77,6 +78,12 @@ Result<Asked> read_and_open(const Context &context, const ConfigOptions &options
     MPS_TRY(desired);
     auto instance = context.open();
     MPS_TRY(instance);
+    // Who asks NetworkManager is the service; without it nothing is known to be metered.
+    if (desired->asks_for_metered())
+        if (const auto status = instance->status())
+            if (const auto service = service::ask(status->netns_cookie, {{"do", "status"}});
+                service && *service)
+                desired->metered = metered_names(**service);
     return Asked{std::move(*desired), std::move(*instance)};
 }
 

@@ -8,9 +8,11 @@
 
 #include "base/try.hpp"
 #include "commands/commands.hpp"
+#include "commands/links.hpp"
 #include "commands/persist.hpp"
 #include "commands/render.hpp"
 #include "output/text.hpp"
+#include "service/client.hpp"
 
 namespace mps::cli {
 
@@ -46,7 +48,8 @@ std::string state_text(const PathStatus &path) {
     return path.attached ? "" : "not attached";
 }
 
-std::string path_table(const std::vector<PathStatus> &paths, const output::Style &style) {
+std::string path_table(const std::vector<PathStatus> &paths, const LinkWords &links,
+                       const output::Style &style) {
     using output::Align;
     output::Table table({{"interface"},
                          {"weight", Align::right},
@@ -56,6 +59,7 @@ std::string path_table(const std::vector<PathStatus> &paths, const output::Style
                          {"use"},
                          {"quota", Align::right, true},
                          {"used", Align::right, true},
+                         {"link", Align::left, true},
                          {"", Align::left, true}});
     for (const PathStatus &path : paths)
         table.add({path.name,
@@ -66,8 +70,23 @@ std::string path_table(const std::vector<PathStatus> &paths, const output::Style
                    path.attributes.use,
                    quota_text(path.attributes),
                    path.attributes.quota_bytes ? text::bytes(path.quota_used_bytes) : "",
+                   links.text(path.ifindex),
                    {state_text(path), output::Paint::dim}});
     return table.render(style);
+}
+
+// With what mpschedd knows of them, where one runs.
+LinkWords links_of(const Instance &instance, std::vector<std::string> &warnings) {
+    const auto status = instance.status();
+    const auto service =
+        status ? service::ask(status->netns_cookie, {{"do", "status"}}) : Result<std::optional<Json>>();
+    return LinkWords::look(instance, service && *service ? **service : Json(), warnings);
+}
+
+Json linked_json(const PathStatus &path, const LinkWords &links) {
+    Json one = path_json(path);
+    one["link"] = links.json(path.ifindex);
+    return one;
 }
 
 Result<Reply> run_forget(const Context &context, const PathOptions &options) {
@@ -82,9 +101,10 @@ Result<Reply> run_forget(const Context &context, const PathOptions &options) {
     PathStatus left{.name = *options.interface};
     if (auto now = instance->path(*options.interface))
         left = std::move(*now);
-    return Reply{.json = path_json(left),
-                 .text = *known ? fmt::format("{} has default attributes again\n", name)
-                                : fmt::format("nothing was known of {}\n", name)};
+    Reply reply{.text = *known ? fmt::format("{} has default attributes again\n", name)
+                               : fmt::format("nothing was known of {}\n", name)};
+    reply.json = linked_json(left, links_of(*instance, reply.warnings));
+    return reply;
 }
 
 Result<Reply> run_path(const Context &context, const PathOptions &options) {
@@ -105,7 +125,10 @@ Result<Reply> run_path(const Context &context, const PathOptions &options) {
     if (options.interface) {
         const auto path = instance->path(*options.interface, *settings);
         MPS_TRY(path);
-        Reply reply{.json = path_json(*path), .text = path_table({*path}, context.style)};
+        Reply reply;
+        const LinkWords links = links_of(*instance, reply.warnings);
+        reply.json = linked_json(*path, links);
+        reply.text = path_table({*path}, links, context.style);
         if (path->ifindex == 0 && !settings->empty())
             reply.warnings.push_back(
                 fmt::format("there is no interface {} now: it gets them when it comes", path->name));
@@ -114,11 +137,12 @@ Result<Reply> run_path(const Context &context, const PathOptions &options) {
     const auto status = instance->status();
     MPS_TRY(status);
     Reply reply{.json = Json::array(), .text = {}};
+    const LinkWords links = links_of(*instance, reply.warnings);
     for (const PathStatus &path : status->paths)
-        reply.json.push_back(path_json(path));
+        reply.json.push_back(linked_json(path, links));
     reply.text = status->paths.empty()
                      ? "no interface has attributes yet; 'mpsched path IFACE key=value…' sets them\n"
-                     : path_table(status->paths, context.style);
+                     : path_table(status->paths, links, context.style);
     return reply;
 }
 

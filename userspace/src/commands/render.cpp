@@ -139,6 +139,10 @@ std::string service_text(const Json &service, const output::Style &style) {
     if (const auto refused = service.find("refused"); refused != service.end())
         all += fmt::format("  {} {}\n", style(output::Paint::bad, "the files as they are now are refused:"),
                            text::printable(refused->value("what", "")));
+    if (const auto manager = service.find("network_manager");
+        manager != service.end() && manager->value("state", "") == "silent")
+        all += fmt::format("  {} NetworkManager does not answer; what it said last counts\n",
+                           style(output::Paint::bad, "metered:"));
     if (const auto store = service.find("store"); store != service.end())
         all += store_text(*store, style);
     return all;

@@ -7,6 +7,7 @@
 #include "base/try.hpp"
 #include "commands/cc.hpp"
 #include "commands/commands.hpp"
+#include "commands/links.hpp"
 #include "commands/render.hpp"
 #include "output/text.hpp"
 #include "service/client.hpp"
@@ -19,7 +20,7 @@ namespace {
 using output::Align;
 using output::Paint;
 
-std::string interface_text(const Status &status, const output::Style &style) {
+std::string interface_text(const Status &status, const LinkWords &links, const output::Style &style) {
     if (status.interfaces.empty())
         return "  none; 'mpsched attach IFACE…' attaches them\n";
     output::Table table({{"name"},
@@ -31,6 +32,7 @@ std::string interface_text(const Status &status, const output::Style &style) {
                          {"cost", Align::right},
                          {"energy"},
                          {"use"},
+                         {"link", Align::left, true},
                          {"", Align::left, true}});
     for (const InterfaceStatus &one : status.interfaces)
         table.add({{one.name.empty() ? fmt::format("#{}", one.ifindex) : one.name, Paint::bold},
@@ -42,6 +44,7 @@ std::string interface_text(const Status &status, const output::Style &style) {
                    fmt::to_string(one.attributes.cost),
                    one.attributes.energy,
                    one.attributes.use,
+                   links.text(one.ifindex),
                    {one.problem, Paint::bad}});
     return table.render(style, 2);
 }
@@ -77,8 +80,8 @@ std::string rule_notes(const RuleStatus &rule) {
     return all;
 }
 
-std::string status_text(const Status &status, const output::Style &style) {
-    std::string all = heading(style, "interfaces") + interface_text(status, style);
+std::string status_text(const Status &status, const LinkWords &links, const output::Style &style) {
+    std::string all = heading(style, "interfaces") + interface_text(status, links, style);
     if (status.installed) {
         all += fmt::format("\n{}  {}\n", style(Paint::bold, "default policy"),
                            status.default_slot == 0 && status.default_policy == "default"
@@ -131,7 +134,15 @@ Result<Reply> run_status(const Context &context) {
     MPS_TRY(instance);
     const auto status = instance->status();
     MPS_TRY(status);
-    Reply reply{.json = status_json(*status), .text = status_text(*status, context.style)};
+    Reply reply{.json = status_json(*status), .text = {}};
+    const auto service = service::ask(status->netns_cookie, {{"do", "status"}});
+    if (!service)
+        reply.warnings.push_back(service.error().what);
+    const Json said = service && *service ? **service : Json();
+    const LinkWords links = LinkWords::look(*instance, said, reply.warnings);
+    reply.text = status_text(*status, links, context.style);
+    for (std::size_t i = 0; i < status->paths.size(); i++)
+        reply.json["paths"][i]["link"] = links.json(status->paths[i].ifindex);
     if (const auto rules = congestion_rules(*instance); !rules) {
         reply.warnings.push_back(rules.error().what);
     } else {
@@ -140,12 +151,9 @@ Result<Reply> run_status(const Context &context) {
             reply.text += "\n" + heading(context.style, "congestion control") +
                           congestion_rule_lines(*rules, context.style);
     }
-    const auto service = service::ask(status->netns_cookie, {{"do", "status"}});
-    if (!service)
-        reply.warnings.push_back(service.error().what);
-    if (service && *service) {
-        reply.json["service"] = **service;
-        reply.text += "\n" + service_text(**service, context.style);
+    if (!said.is_null()) {
+        reply.json["service"] = said;
+        reply.text += "\n" + service_text(said, context.style);
     }
     return reply;
 }

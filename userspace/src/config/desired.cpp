@@ -300,6 +300,8 @@ void Builder::add_other(const Entry &entry, InterfaceWish &wish) {
                      fmt::format("{}there are: {}", did_you_mean(text, types), fmt::join(types, ", ")));
     } else if (entry.key == "default_route") {
         wish.default_route = text == "true";
+    } else if (entry.key == "metered") {
+        wish.metered = text == "true";
     } else if (entry.key == "attach") {
         wish.attach = text == "true";
     }
@@ -310,7 +312,7 @@ void Builder::refuse_double(const InterfaceWish &wish) {
     const std::span<const InterfaceWish> of_file = std::span(desired_.interfaces).subspan(interfaces_before_);
     const auto same = std::ranges::find_if(of_file, [&](const InterfaceWish &other) {
         return other.names == wish.names && other.type == wish.type &&
-               other.default_route == wish.default_route;
+               other.default_route == wish.default_route && other.metered == wish.metered;
     });
     if (same != of_file.end())
         complain(wish.at, fmt::format("there is an [[interface]] for {} already", wish.text()),
@@ -325,7 +327,7 @@ void Builder::add_interface(const Section &section) {
         if (entry.key == "name")
             add_names(entry, wish);
         else if (entry.key == "mode" || entry.key == "role" || entry.key == "type" ||
-                 entry.key == "default_route" || entry.key == "attach")
+                 entry.key == "default_route" || entry.key == "metered" || entry.key == "attach")
             add_other(entry, wish);
         else if (entry.key != "quota_period" && entry.key != "quota_day")
             add_attribute(entry, wish);
@@ -468,19 +470,20 @@ bool InterfaceWish::names_it(const std::string &name) const {
         names, [&](const std::string &pattern) { return !::fnmatch(pattern.c_str(), name.c_str(), 0); });
 }
 
-bool InterfaceWish::matches(const NetworkInterface &interface) const {
+bool InterfaceWish::matches(const NetworkInterface &interface, bool is_metered) const {
     const bool named = std::ranges::any_of(names, [&](const std::string &pattern) {
         // "*" is hardly meant to attach the interface that no path leads over.
         return pattern == interface.name ||
                (interface.type != "loopback" && !::fnmatch(pattern.c_str(), interface.name.c_str(), 0));
     });
     return named && (type.empty() || type == interface.type) &&
-           (!default_route || *default_route == interface.default_route);
+           (!default_route || *default_route == interface.default_route) &&
+           (!metered || *metered == is_metered);
 }
 
 std::vector<std::string> InterfaceWish::plain_names() const {
     std::vector<std::string> plain;
-    if (type.empty() && !default_route)
+    if (type.empty() && !default_route && !metered)
         std::ranges::copy_if(names, std::back_inserter(plain),
                              [](const auto &name) { return !is_pattern(name); });
     return plain;
@@ -507,10 +510,14 @@ bool Desired::asks_for_routes() const {
                                [](const InterfaceWish &w) { return w.default_route.has_value(); });
 }
 
+bool Desired::asks_for_metered() const {
+    return std::ranges::any_of(interfaces, [](const InterfaceWish &w) { return w.metered.has_value(); });
+}
+
 std::optional<PathWish> Desired::path(const NetworkInterface &interface) const {
     std::optional<PathWish> path;
     for (const InterfaceWish &wish : interfaces) {
-        if (!wish.matches(interface))
+        if (!matches(wish, interface))
             continue;
         if (!path)
             path = PathWish{.name = interface.name, .ifindex = interface.ifindex};

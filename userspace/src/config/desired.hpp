@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,7 @@ struct InterfaceWish {
     std::vector<std::string> names{}; // or patterns
     std::string type{};               // "": any
     std::optional<bool> default_route{};
+    std::optional<bool> metered{};
     std::optional<bool> attach{};
     std::optional<Mode> mode{};
     std::optional<Role> role{};
@@ -39,7 +41,7 @@ struct InterfaceWish {
 
     // By its name alone.
     [[nodiscard]] bool names_it(const std::string &name) const;
-    [[nodiscard]] bool matches(const NetworkInterface &interface) const;
+    [[nodiscard]] bool matches(const NetworkInterface &interface, bool is_metered) const;
     // Names that are no patterns and need nothing but the interface's being there: these can be waited for.
     [[nodiscard]] std::vector<std::string> plain_names() const;
     // "wwan*", or "eth*, en*".
@@ -141,13 +143,20 @@ struct Desired {
     std::vector<ApplicationWish> applications{};
     // The files say nothing at all: then nothing is managed.
     bool empty = true;
+    // Not of the files: the interfaces that are called metered now, as who asks for it has heard.
+    std::set<std::string> metered{};
 
     // Their names.
     [[nodiscard]] std::vector<std::string> files() const;
     [[nodiscard]] std::vector<OptionRule> option_rule_list() const;
     [[nodiscard]] bool asks_for_routes() const;
+    [[nodiscard]] bool asks_for_metered() const;
     // nullopt: no [[interface]] is for it.
     [[nodiscard]] std::optional<PathWish> path(const NetworkInterface &interface) const;
+    // Whether that [[interface]] is for it.
+    [[nodiscard]] bool matches(const InterfaceWish &wish, const NetworkInterface &interface) const {
+        return wish.matches(interface, metered.contains(interface.name));
+    }
     // All interfaces that there are, and plain names that there are not.
     [[nodiscard]] std::vector<PathWish> paths(const std::vector<NetworkInterface> &interfaces) const;
 };

@@ -101,6 +101,8 @@ std::span<const Key> keys() {
         {Part::interface, "type", Form::text, optional, type_names, "only interfaces of this type"},
         {Part::interface, "default_route", Form::flag, optional, "true, false",
          "only interfaces over which a default route leads, or none"},
+        {Part::interface, "metered", Form::flag, optional, "true, false",
+         "only interfaces that NetworkManager calls metered, or none of these; see docs/service.md"},
         {Part::interface, "attach", Form::flag, optional, "true, false",
          "false: only set its attributes, and leave it alone; default true"},
         {Part::interface, "mode", Form::text, optional, "auto, native, generic, tc",

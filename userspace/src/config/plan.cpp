@@ -195,10 +195,19 @@ void Planner::plan_paths() {
         if (change && !status_.installed)
             plan_.actions.push_back(std::move(*change));
     }
-    for (const InterfaceWish &wish : desired_.interfaces)
-        if (std::ranges::none_of(facts_.interfaces, [&](const auto &i) { return wish.matches(i); }) &&
-            wish.plain_names().empty())
+    for (const InterfaceWish &wish : desired_.interfaces) {
+        const bool is_there = std::ranges::any_of(
+            facts_.interfaces, [&](const auto &one) { return desired_.matches(wish, one); });
+        if (is_there || !wish.plain_names().empty())
+            continue;
+        // Another [[interface]] may be for the same ones at all times, and is in force.
+        if (wish.metered)
+            wait(fmt::format("interface {} while {}metered", wish.text(), *wish.metered ? "" : "not "),
+                 *wish.metered ? "none of them is called metered"
+                               : "none of them is there, or all are called metered");
+        else
             wait("interface " + wish.text(), "no such interface is there");
+    }
 }
 
 std::optional<Action> Planner::policy_change(const PolicyWish &wish, const Held &held) const {

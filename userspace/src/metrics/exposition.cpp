@@ -96,6 +96,17 @@ void add_path(Writer &to, const PathStatus &path) {
     }
 }
 
+// Of what the link says of itself, where it does.
+void add_link(Writer &to, const Link &link) {
+    const Labels labels{{"interface", link.name}};
+    to.add("mpsched_path_link_info", {{"interface", link.name}, {"type", link.type}}, 1);
+    to.add("mpsched_path_carrier", labels, int{link.carrier});
+    if (link.bit_s)
+        to.add("mpsched_path_link_bits_per_second", labels, *link.bit_s);
+    if (link.wireless && link.wireless->signal_dbm)
+        to.add("mpsched_path_signal_dbm", labels, *link.wireless->signal_dbm);
+}
+
 // By interfaces, policies and reasons, of which there are few.
 void add_connections(Writer &to, const Sample &sample) {
     std::map<std::string, std::uint64_t> policies{{sample.policy, 0}};
@@ -143,8 +154,14 @@ std::string exposition(const Look &look, const Facts &facts) {
         if (total.subflows > 0 ||
             std::ranges::find(sample.paths, name, &PathStatus::name) != sample.paths.end())
             add_traffic(to, name, total);
-    for (const PathStatus &path : sample.paths)
+    for (const PathStatus &path : sample.paths) {
         add_path(to, path);
+        if (const auto link = std::ranges::find(look.links, path.ifindex, &Link::ifindex);
+            path.ifindex && link != look.links.end())
+            add_link(to, *link);
+        if (const auto metered = facts.metered.find(path.name); metered != facts.metered.end())
+            to.add("mpsched_path_metered", {{"interface", path.name}}, int{metered->second});
+    }
     add_connections(to, sample);
     to.add("mpsched_policy_info", {{"direction", "tx"}, {"policy", sample.policy}}, 1);
     to.add("mpsched_policy_info", {{"direction", "rx"}, {"policy", sample.rx_policy}}, 1);

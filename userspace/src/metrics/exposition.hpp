@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "mpsched/links.hpp"
 #include "mpsched/sampler.hpp"
 #include "watch/path_totals.hpp"
 
@@ -24,6 +25,7 @@ struct Look {
     Sample sample{};
     std::vector<Rate> rates{}; // of all subflows, connection by connection
     std::map<std::string, watch::PathTotal> paths{};
+    std::vector<Link> links{};
     std::uint64_t good = 0, failed = 0; // looks
     double took_s = 0;
     double ended_s = 0; // since 1970
@@ -36,6 +38,7 @@ struct Facts {
     bool refused = false;
     std::size_t failed_objects = 0;
     bool ledger_problem = false;
+    std::map<std::string, bool> metered{}; // by interface; where nobody says anything there is none
 };
 
 inline constexpr const char *content_type = "text/plain; version=0.0.4; charset=utf-8";

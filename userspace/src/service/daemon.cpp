@@ -29,6 +29,7 @@
 #include "service/kernel_settings.hpp"
 #include "service/last_good.hpp"
 #include "service/meter.hpp"
+#include "service/metered.hpp"
 #include "service/notify.hpp"
 #include "service/observer.hpp"
 #include "service/web.hpp"
@@ -43,6 +44,8 @@ using namespace std::chrono_literals;
 constexpr auto settle_time = 10ms;
 constexpr auto follow_interval = 1000ms;
 constexpr auto resync_interval = 30s;
+// What is metered is to be known before the files are brought into force, so that a path is not cheap for a moment.
+constexpr auto metered_patience = 300ms;
 
 void say(std::string_view text) { fmt::print(stderr, "mpschedd: {}\n", text); }
 
@@ -91,6 +94,7 @@ class Daemon {
           meter_(instance_, options.state),
           last_good_(options.state, options.config),
           kernel_(instance_, options.state),
+          metered_(instance_, !options.netns.empty()),
           observer_(options.netns),
           web_(options.netns, observer_),
           store_(std::move(store)) {}
@@ -102,6 +106,8 @@ class Daemon {
     Result<void> reload();
     void follow();
     void look_after_new();
+    // True: of an interface for which the files ask it.
+    bool look_at_metered(bool interfaces_changed);
     void tell_news();
     void keep_good();
     // What is told by HTTP as the files want it.
@@ -136,6 +142,7 @@ class Daemon {
     Meter meter_;
     LastGood last_good_;
     KernelSettings kernel_;
+    Metered metered_;
     Observer observer_;
     Web web_;
     Endpoint metrics_{"metrics", [this](const http::Request &request) { return serve_metrics(request); }};
@@ -157,6 +164,8 @@ void Daemon::tell_news() {
     for (const std::string &line : keeper_.news())
         say(line);
     for (const std::string &line : kernel_.news())
+        say(line);
+    for (const std::string &line : metered_.news())
         say(line);
     for (Endpoint *endpoint : {&metrics_, &page_})
         for (const std::string &line : endpoint->news())
@@ -193,7 +202,8 @@ void Daemon::keep_endpoints() {
                     .revision = keeper_.desired().revision,
                     .refused = refused_.has_value(),
                     .failed_objects = keeper_.failed() + metrics_.failed() + page_.failed(),
-                    .ledger_problem = meter_.problem().has_value()});
+                    .ledger_problem = meter_.problem().has_value(),
+                    .metered = metered_.flags()});
     tell_news();
 }
 
@@ -259,11 +269,19 @@ Result<void> Daemon::reload() {
     return {};
 }
 
+bool Daemon::look_at_metered(bool interfaces_changed) {
+    if (!metered_.look(interfaces_changed))
+        return false;
+    keeper_.know_metered(metered_.names());
+    return keeper_.desired().asks_for_metered();
+}
+
 void Daemon::look_after_new() {
     const auto now = Clock::now();
     auto interfaces = interfaces_now();
+    const bool metered = look_at_metered(interfaces && *interfaces != interfaces_);
     // One that is gone asks for nothing, and the next that comes shall not have to wait.
-    const bool more = !interfaces || !std::ranges::includes(interfaces_, *interfaces);
+    const bool more = metered || !interfaces || !std::ranges::includes(interfaces_, *interfaces);
     if (interfaces)
         interfaces_ = std::move(*interfaces);
     const auto next = keeper_.next_try();
@@ -317,6 +335,8 @@ Json Daemon::describe() {
         all["problem"] = error_json(*kernel_.problem());
     if (store_)
         all["store"] = store_->describe();
+    if (Json said = metered_.describe(); !said.is_null())
+        all["network_manager"] = std::move(said);
     return all;
 }
 
@@ -386,6 +406,9 @@ int Daemon::patience_ms() const {
     if (const auto next = keeper_.next_try())
         patience = std::clamp(std::chrono::duration_cast<std::chrono::milliseconds>(*next - Clock::now()),
                               10ms, patience);
+    if (const auto next = metered_.bus().next(); next < Clock::now() + patience)
+        patience = std::clamp(std::chrono::duration_cast<std::chrono::milliseconds>(next - Clock::now()),
+                              10ms, patience);
     return static_cast<int>(patience.count());
 }
 
@@ -395,6 +418,9 @@ Result<void> Daemon::run(config::Desired desired, std::optional<Error> refused) 
     keeper_.adopt(desired);
     follow();
     interfaces_ = interfaces_now().value_or(std::set<std::string>{});
+    if (desired.asks_for_metered())
+        metered_.bus().wait(metered_patience);
+    (void)look_at_metered(true);
     keeper_.enforce(std::move(desired), prepare());
     if (!refused_)
         keep_good();
@@ -407,17 +433,20 @@ Result<void> Daemon::run(config::Desired desired, std::optional<Error> refused) 
         pollfd waiting[] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
                             {.fd = control_.fd(), .events = POLLIN, .revents = 0},
                             {.fd = follower_ ? follower_->fd() : -1, .events = POLLIN, .revents = 0},
-                            {.fd = store_ ? store_->fd() : -1, .events = POLLIN, .revents = 0}};
+                            {.fd = store_ ? store_->fd() : -1, .events = POLLIN, .revents = 0},
+                            {.fd = metered_.bus().fd(), .events = metered_.bus().events(), .revents = 0}};
         if (::poll(waiting, std::size(waiting), patience_ms()) < 0 && errno != EINTR)
             return std::unexpected(system_error(errno, "waiting"));
         notify_.alive();
         if (waiting[0].revents && !take_signals())
             break;
+        metered_.bus().keep_up();
         const bool changed = waiting[2].revents && follower_->react();
         if (changed)
             std::this_thread::sleep_for(settle_time);
-        // Subflows that go silent, however many, ask for nothing more.
-        if (!waiting[2].revents || changed || Clock::now() >= followed_) {
+        // Subflows that go silent, however many, ask for nothing more, nor does a bus on which much is said.
+        const bool nothing_new = (waiting[2].revents && !changed) || waiting[4].revents;
+        if (!nothing_new || metered_.is_news() || Clock::now() >= followed_) {
             followed_ = Clock::now() + follow_interval;
             follow();
             look_after_new();

@@ -106,13 +106,26 @@ void Keeper::let_go(const config::Facts &facts) {
 }
 
 void Keeper::enforce(config::Desired desired, const config::Consider &before) {
-    desired_ = std::move(desired);
+    adopt(std::move(desired));
     settled_.clear();
     failures_.clear();
     run(before);
 }
 
-void Keeper::adopt(config::Desired desired) { desired_ = std::move(desired); }
+void Keeper::adopt(config::Desired desired) {
+    desired.metered = std::move(desired_.metered);
+    desired_ = std::move(desired);
+}
+
+void Keeper::know_metered(std::set<std::string> names) {
+    std::vector<std::string> others;
+    std::ranges::set_symmetric_difference(desired_.metered, names, std::back_inserter(others));
+    for (const std::string &name : others)
+        if (std::ranges::any_of(desired_.interfaces,
+                                [&](const auto &wish) { return wish.metered && wish.names_it(name); }))
+            reopen(name);
+    desired_.metered = std::move(names);
+}
 
 void Keeper::keep_up(bool interfaces_changed, const config::Consider &before) {
     // Somebody has taken everything away: what comes next begins anew, but no interface that is there already does.

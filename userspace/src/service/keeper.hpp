@@ -33,6 +33,9 @@ class Keeper {
     // An interface has another name: what was settled for these names is open again.
     void reopen(const std::string &interface) { settled_.erase("interface " + interface); }
 
+    // These interfaces are called metered from now on. One for which the files ask it is as they have it then.
+    void know_metered(std::set<std::string> names);
+
     [[nodiscard]] const config::Desired &desired() const { return desired_; }
     [[nodiscard]] std::optional<Clock::time_point> next_try() const;
     [[nodiscard]] std::size_t failed() const { return failures_.size(); }

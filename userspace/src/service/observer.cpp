@@ -7,6 +7,7 @@
 #include <ctime>
 
 #include "mpsched/instance.hpp"
+#include "mpsched/links.hpp"
 #include "mpsched/sampler.hpp"
 #include "watch/flows.hpp"
 
@@ -35,6 +36,8 @@ namespace {
 // With many connections a look takes longer, and comes less often: it never takes more of a core than this.
 constexpr double interval_s = 1;
 constexpr double most_of_a_core = 0.05;
+// A link takes several questions to its driver, and changes less often than what it carries.
+constexpr std::chrono::seconds links_interval(5);
 
 // Of this thread: on a busy machine a look takes longer, but costs no more.
 double cpu_s() {
@@ -109,6 +112,12 @@ void Observer::take(Eyes *eyes) {
         look->rates = rates_of(flows, before->sample, *sample);
         look->sample = std::move(*sample);
         look->paths = totals_.paths();
+        if (linked_ + links_interval <= begun || before->links.empty()) {
+            look->links = links(eyes->instance).value_or(std::vector<Link>{});
+            linked_ = begun;
+        } else {
+            look->links = before->links;
+        }
         look->took_s = since(begun);
         look->ended_s =
             std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -116,6 +125,7 @@ void Observer::take(Eyes *eyes) {
         look->sample = before->sample;
         look->rates = before->rates;
         look->paths = before->paths;
+        look->links = before->links;
         look->took_s = before->took_s;
         look->ended_s = before->ended_s;
     }

@@ -4,6 +4,7 @@
 // what was seen last, and so costs nothing; and a service with many connections follows its paths as quickly as ever.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -41,6 +42,7 @@ class Observer {
     std::optional<std::thread> thread_{};
     bool programs_ = false; // as the thread has it
     watch::PathTotals totals_{};
+    std::chrono::steady_clock::time_point linked_{}; // when links were looked at last
     mutable std::mutex mutex_{};
     // Of these:
     std::condition_variable changed_{};
