@@ -76,10 +76,11 @@ class Manager {
             << "[main]\nplugins=keyfile\ndhcp=internal\ndns=none\nrc-manager=unmanaged\nauth-polkit=false\n"
                "no-auto-default=*\nsystemd-resolved=false\nhostname-mode=none\n[keyfile]\npath="
             << folder_ / "connections" << "\n";
-        start();
+        launch();
+        wait_until_ready();
     }
 
-    void start() {
+    void launch() {
         // Where /sys can be written it waits for udev, which knows nothing of this namespace.
         const std::string script = fmt::format(
             "mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /var/lib && mount -t sysfs -o ro sysfs /sys && "
@@ -90,6 +91,8 @@ class Manager {
         process_.emplace(
             must(lab::Process::start({"unshare", "--mount", "--uts", "sh", "-c", script},
                                      {.netns_fd = rig_.here().fd(), .environment = environment_})));
+    }
+    void wait_until_ready() {
         if (!eventually([&] { return ask({"-t", "general", "status"}).ok(); }, 30s)) {
             must(process_->signal(SIGKILL));
             FAIL("NetworkManager did not start: " << must(process_->wait(5s)).err);
@@ -249,10 +252,10 @@ TEST_CASE(
     CHECK(eventually([&] { return service.state()["network_manager"]["state"] == "absent"; }, 20s));
     // That it is away makes nothing cheaper, nor that it comes back and has not looked at its devices yet.
     bool always = true;
-    std::thread restart([&] { manager.start(); });
+    manager.launch();
     for (int i = 0; i < 20; i++)
         always &= cost_of(rig, "dsl") == 20;
-    restart.join();
+    manager.wait_until_ready();
     CHECK(eventually([&] { return service.state()["network_manager"]["state"] == "answers"; }, 20s));
     CHECK(always);
     CHECK(cost_of(rig, "dsl") == 20);
