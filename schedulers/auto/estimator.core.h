@@ -164,8 +164,8 @@ MPS_CORE_PART __u32 auto_follow(const struct mps_view *v, struct auto_policy_sta
 
 	if (!v || !st)
 		return 0;
-	backlog = v->unsent_bytes + mps_outstanding_of(v, ~0u);
-	written = mps_acked_of(v, ~0u) + backlog;
+	backlog = v->unsent_bytes + mps_outstanding_of(v, v->present);
+	written = mps_acked_of(v, v->present) + backlog;
 	done = written - backlog;
 	if (v->present != st->present || written < st->written) {
 		st->present = v->present;

@@ -106,7 +106,7 @@ MPS_CORE_PART __u32 mps_still_open(const struct mps_view *v, struct mps_linger *
 
 	if (!v || !l)
 		return 0;
-	done = !v->unsent_bytes && !mps_outstanding_of(v, ~0u);
+	done = !v->unsent_bytes && !mps_outstanding_of(v, v->present);
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		__u32 us = mps_delay_us(&v->sf[i]);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Sums over sets of subflows, as parts that the verifier checks on their own. */
+/* Sums over sets of subflows, as parts that the verifier checks on their own. A row that holds no subflow holds anything. */
 #ifndef MPS_SUMS_CORE_H
 #define MPS_SUMS_CORE_H
 

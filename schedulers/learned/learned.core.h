@@ -176,7 +176,7 @@ MPS_CORE_PART __s32 learned_lesson(struct learned_state *st, __u32 memory, __s32
 /* Bytes that the peer has acknowledged in sequence, but for a constant. */
 MPS_CORE __u64 learned_acked(const struct mps_view *v)
 {
-	return mps_acked_of(v, ~0u) + mps_outstanding_of(v, ~0u) - v->unacked_bytes;
+	return mps_acked_of(v, v->present) + mps_outstanding_of(v, v->present) - v->unacked_bytes;
 }
 
 /* a as a share of a and b, in fixed point. */
@@ -254,7 +254,7 @@ MPS_CORE void learned_decide(const struct mps_view *v, struct mps_verdict *out,
 	if (next >= MPS_MAX_SUBFLOWS)
 		return;
 	/* The end of a transfer: no lesson, and the next one starts where it is quick. */
-	if (!v->unsent_bytes && !mps_outstanding_of(v, ~0u)) {
+	if (!v->unsent_bytes && !mps_outstanding_of(v, v->present)) {
 		st->since_us = 0;
 		out->allowed = 1u << fast;
 		return;
