@@ -10,7 +10,7 @@
 
 #include <fmt/format.h>
 
-#include "traffic.hpp"
+#include "standby_pair.hpp"
 
 using namespace mps::lab;
 using namespace mps::e2e;
@@ -19,30 +19,9 @@ namespace {
 
 constexpr const char *close_silent = "attach --follow --close-silent";
 
-struct Pair {
-    Network network;
-    Server server;
-    Attachment attachment;
-    Cli mpsched;
+struct Pair : StandbyPair {
+    using StandbyPair::StandbyPair;
 
-    explicit Pair(Family family = Family::ipv4, Joins joins = Joins::client_subflow)
-        : network(must(Network::create({.paths = {{.name = "dsl", .rate_mbit = path_rate(50)},
-                                                  {.name = "lte", .rate_mbit = path_rate(50)}},
-                                        .family = family,
-                                        .joins = joins,
-                                        .congestion_control = "cubic"}))),
-          server(serve(network)),
-          attachment(network.a(), network.devices(), "tc"),
-          mpsched(network.a()) {
-        mpsched("path lte priority=1");
-        mpsched("use active-standby");
-    }
-
-    [[nodiscard]] Transfer requests() const {
-        TransferSpec spec = light_traffic();
-        spec.think_time = 10ms;
-        return upload(network, server, spec);
-    }
     // Established ones from this path's address.
     [[nodiscard]] std::ptrdiff_t subflows(std::size_t path) const {
         return std::ranges::count_if(kernel_subflows(network.a()), [&](const KernelSubflow &one) {
@@ -89,10 +68,16 @@ double longest_request(const char *follow, bool closes, Family family) {
     return *std::ranges::max_element(times);
 }
 
-// Until the endpoint of the first path is not there, between two tries.
+// Until the endpoint of the first path is not there, between two tries. When it is removed first it is added again at once.
 void wait_until_removed(Pair &pair) {
     must(pair.network.set_blackhole(0, true));
-    REQUIRE(wait_until([&] { return !pair.has_endpoint(0); }, 20s, 5ms) >= 0);
+    const auto is_removed = [&] {
+        if (pair.has_endpoint(0))
+            return false;
+        std::this_thread::sleep_for(150ms);
+        return !pair.has_endpoint(0);
+    };
+    REQUIRE(wait_until(is_removed, 20s, 5ms) >= 0);
 }
 
 } // namespace

@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "traffic.hpp"
+#include "standby_pair.hpp"
 
 using namespace mps::lab;
 using namespace mps::e2e;
@@ -18,29 +18,7 @@ std::int64_t counted(const Cli &mpsched, const char *name) {
     return mpsched.json("stats --json")[name].get<std::int64_t>();
 }
 
-struct Pair {
-    Network network;
-    Server server;
-    Attachment attachment;
-    Cli mpsched;
-
-    explicit Pair(Family family = Family::ipv4)
-        : network(must(Network::create({.paths = {{.name = "dsl", .rate_mbit = path_rate(50)},
-                                                  {.name = "lte", .rate_mbit = path_rate(50)}},
-                                        .family = family,
-                                        .congestion_control = "cubic"}))),
-          server(serve(network)),
-          attachment(network.a(), network.devices(), "tc"),
-          mpsched(network.a()) {
-        mpsched("path lte priority=1");
-        mpsched("use active-standby");
-    }
-
-    [[nodiscard]] Transfer requests() const {
-        TransferSpec spec = light_traffic();
-        spec.think_time = 10ms;
-        return upload(network, server, spec);
-    }
+struct Pair : StandbyPair {
     [[nodiscard]] bool standby_is_parked() const {
         const auto all = kernel_subflows(network.a());
         return std::ranges::any_of(all, [&](const KernelSubflow &one) {
