@@ -106,7 +106,7 @@ TEST_CASE("links say what they know, and what is metered where somebody says so"
     const auto series = series_of(exposition(look_of(10), {.metered = {{"lte", true}}}));
     CHECK(series.at("mpsched_path_link_info{interface=\"dsl\",type=\"wifi\"}") == "1");
     CHECK(series.at("mpsched_path_carrier{interface=\"dsl\"}") == "1");
-    CHECK(series.at("mpsched_path_link_bits_per_second{interface=\"dsl\"}") == "54000000");
+    CHECK(series.at("mpsched_path_link_bytes_per_second{interface=\"dsl\"}") == "6750000");
     CHECK(series.at("mpsched_path_signal_dbm{interface=\"dsl\"}") == "-61");
     CHECK(series.at("mpsched_path_metered{interface=\"lte\"}") == "1");
     CHECK_FALSE(series.contains("mpsched_path_metered{interface=\"dsl\"}"));

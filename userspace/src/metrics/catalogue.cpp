@@ -35,7 +35,7 @@ std::vector<Metric> make() {
         {"mpsched_path_down", gauge, path, "1: it has lost its carrier or its address"},
         {"mpsched_path_link_info", gauge, "interface, type", "1: the kind of its link"},
         {"mpsched_path_carrier", gauge, path, "1: its link is there"},
-        {"mpsched_path_link_bits_per_second", gauge, path,
+        {"mpsched_path_link_bytes_per_second", gauge, path,
          "the rate of a token bucket that is its qdisc, else the speed of its link; absent where nobody knows"},
         {"mpsched_path_signal_dbm", gauge, path,
          "what a wireless station receives from its access point; absent elsewhere"},

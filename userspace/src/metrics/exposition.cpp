@@ -102,7 +102,7 @@ void add_link(Writer &to, const Link &link) {
     to.add("mpsched_path_link_info", {{"interface", link.name}, {"type", link.type}}, 1);
     to.add("mpsched_path_carrier", labels, int{link.carrier});
     if (link.bit_s)
-        to.add("mpsched_path_link_bits_per_second", labels, *link.bit_s);
+        to.add("mpsched_path_link_bytes_per_second", labels, *link.bit_s / 8);
     if (link.wireless && link.wireless->signal_dbm)
         to.add("mpsched_path_signal_dbm", labels, *link.wireless->signal_dbm);
 }
