@@ -109,10 +109,15 @@ static __always_inline bool know_subflows(struct mps_conn *conn, const struct mp
 	return true;
 }
 
-/* Nobody here is waiting for the packet, or its socket is bound to the VRF, which handle_tc() asks then. */
+/*
+ * Nobody here is waiting for the packet, or its socket is bound to the VRF, which handle_tc() asks then. A clone of ours has another device's
+ * packet for a body, whose socket may be bound to that device.
+ */
 static __always_inline void note_no_socket(void *data, void *data_end, const struct mps_packet *pkt,
 					   struct mps_pass *p, struct mps_counters *counters)
 {
+	if (p->clone)
+		return;
 	if (p->vrf || !(p->vrf = mps_vrf_of(p->ifindex))) {
 		COUNT(counters, NO_SOCKET);
 		note_miss(data, data_end, pkt, p->ifindex);
