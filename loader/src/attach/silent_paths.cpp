@@ -141,12 +141,10 @@ Result<void> SilentPaths::add(Removed &one) {
 // False: there is nothing to be done for it any more.
 Result<bool> SilentPaths::go_on(const Pins &pins, const RemovedEndpoints &notes, Removed &one) {
     const bool usable = is_usable(one.ifindex, one.endpoint.address);
-    if (!one.there && usable) {
-        MPS_TRY(add(one));
-        return true;
-    }
     if (!one.there) {
         one.due_ns = monotonic_ns() + pause_ns;
+        if (usable)
+            MPS_TRY(add(one));
         return true;
     }
     const auto seen = look(pins, one.endpoint.address);
@@ -168,6 +166,8 @@ Result<bool> SilentPaths::go_on(const Pins &pins, const RemovedEndpoints &notes,
     // Who connects from it now would be closed as well; the kernel goes on trying by itself.
     if (seen->is_last_resort())
         return true;
+    // Again, since `repair` and `detach` put back, and cross out, what they find.
+    MPS_TRY(notes.note(one.endpoint));
     MPS_TRY(remove_endpoint(one.endpoint));
     one.there = false;
     return true;
