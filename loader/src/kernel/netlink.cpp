@@ -470,31 +470,4 @@ std::optional<std::uint64_t> token_bucket_rate(std::uint32_t ifindex) {
     return *bytes_per_s * 8;
 }
 
-std::optional<bool> driver_has_xdp(std::uint32_t ifindex) {
-    // include/uapi/linux/netdev.h, newer than Debian 12's headers.
-    constexpr std::uint8_t netdev_cmd_dev_get = 1;
-    constexpr std::uint16_t netdev_a_dev_ifindex = 1;
-    constexpr std::uint16_t netdev_a_dev_xdp_features = 3;
-    constexpr std::uint64_t netdev_xdp_act_basic = 1;
-
-    const std::uint16_t family = family_id("netdev");
-    if (!family)
-        return std::nullopt;
-
-    std::optional<bool> answer;
-    GenlRequest get(family, netdev_cmd_dev_get);
-    mnl_attr_put_u32(get.message, netdev_a_dev_ifindex, ifindex);
-    const int err = transact(NETLINK_GENERIC, get.message, [&](const nlmsghdr *message) {
-        for_each_attribute(message, sizeof(genlmsghdr), [&](const nlattr *attribute) {
-            if (mnl_attr_get_type(attribute) != netdev_a_dev_xdp_features)
-                return;
-            std::uint64_t features = 0;
-            std::memcpy(&features, mnl_attr_get_payload(attribute),
-                        std::min<std::size_t>(sizeof features, mnl_attr_get_payload_len(attribute)));
-            answer = features & netdev_xdp_act_basic;
-        });
-    });
-    return err ? std::nullopt : answer;
-}
-
 } // namespace mps
