@@ -62,6 +62,13 @@ static __always_inline bool adopt_slot(struct mps_conn *conn, const struct mps_c
 	return true;
 }
 
+/* Policies were chosen anew, the application has asked for something, or the slot was refilled. */
+static __always_inline bool has_new_choice(const struct mps_conn *conn, const struct mps_config *config)
+{
+	return conn->asked || conn->rule_epoch != config->choice >> 32 ||
+	       conn->slot_serial != config->slot_serial[conn->slot & (MPS_MAX_SLOTS - 1)];
+}
+
 /*
  * The connection follows the present choice of policies; a refilled slot is another policy too. With `rx` it is the record of
  * what its peer is to send.
@@ -201,8 +208,7 @@ static __always_inline bool nothing_to_decide(struct mps_conn *conn, struct mptc
 	if (flags & MPS_CONFIG_LEAVING || (flags & MPS_CONFIG_METERED && pkt->fin))
 		return false;
 	if (conn->last_node != (__u64)msk->conn_list.prev || conn->path_epoch != config->path_epoch ||
-	    conn->asked || conn->rule_epoch != config->choice >> 32 ||
-	    conn->slot_serial != config->slot_serial[conn->slot & (MPS_MAX_SLOTS - 1)])
+	    has_new_choice(conn, config))
 		return false;
 	now_ns = bpf_ktime_get_coarse_ns();
 	if ((__s64)(now_ns - conn->decided_ns) >= (__s64)IDLE_NS)

@@ -48,8 +48,7 @@ static __always_inline bool peer_is_due(const struct mps_peer *peer, const struc
 	const struct mps_conn *conn = &peer->conn;
 
 	return conn->last_node != (__u64)msk->conn_list.prev || conn->path_epoch != config->path_epoch ||
-	       conn->asked || conn->rule_epoch != config->choice >> 32 ||
-	       conn->slot_serial != config->slot_serial[conn->slot & (MPS_MAX_SLOTS - 1)] ||
+	       has_new_choice(conn, config) ||
 	       (__s64)(bpf_ktime_get_coarse_ns() - conn->decided_ns) >= (__s64)PEER_DECIDE_NS;
 }
 
@@ -147,7 +146,8 @@ static __always_inline void decide_peer(struct __sk_buff *skb, struct mps_peer *
 					const struct mps_config *config, struct mps_counters *counters,
 					struct mps_scratch *scratch)
 {
-	mps_follow_choice(&peer->conn, config, counters, p->ifindex, 1);
+	if (has_new_choice(&peer->conn, config))
+		mps_follow_choice(&peer->conn, config, counters, p->ifindex, 1);
 	p->wants = config->slot_wants[peer->conn.slot & (MPS_MAX_SLOTS - 1)];
 	if (!read_peer(peer, ssk, msk, p, &scratch->view)) {
 		COUNT(counters, LIST_RACED);
@@ -222,12 +222,41 @@ static __always_inline void tell_by_own_ack(struct __sk_buff *skb, struct mps_pa
 	mps_account_append(peer, counters, self, p->now_ns, (__u32)result << 1 | backup);
 }
 
-static __always_inline int handle_departure(struct __sk_buff *skb, bool l3)
+/* The same as below, without a call. What is read of a socket of another kind is judged by nobody. */
+static __always_inline struct tcp_sock *departing_subflow_fast(struct bpf_sock *sk, struct mptcp_sock **msk)
 {
+	struct tcp_sock *tp = KPTR(struct tcp_sock, sk, true);
+	const struct sock *same = &tp->inet_conn.icsk_inet.sk;
+	__u32 state = same->__sk_common.skc_state;
+	struct mptcp_subflow_context *ctx;
+	__u64 conn;
+
+	if (state == TCP_TIME_WAIT_STATE || state == TCP_NEW_SYN_RECV_STATE ||
+	    same->sk_type != SOCK_TYPE_STREAM || same->sk_protocol != IPPROTO_TCP || !tp->is_mptcp)
+		return NULL;
+	ctx = KPTR(struct mptcp_subflow_context, tp->inet_conn.icsk_ulp_data, true);
+	conn = (__u64)ctx->conn;
+	*msk = KPTR(struct mptcp_sock, (void *)conn, true);
+	return conn ? tp : NULL;
+}
+
+/* The packet's subflow and its connection; NULL if it is none of MPTCP. */
+static __always_inline struct tcp_sock *departing_subflow(struct bpf_sock *sk, struct mptcp_sock **msk)
+{
+	if (mps_rdonly_cast)
+		return departing_subflow_fast(sk, msk);
+	sk = stream_socket(sk);
+	*msk = sk ? bpf_skc_to_mptcp_sock(sk) : NULL;
+	return *msk ? bpf_skc_to_tcp_sock(sk) : NULL;
+}
+
+/* Separate, so that most packets of most hosts, which are none of MPTCP, do not pay for the registers and the stack of what follows. */
+static __noinline int depart(struct __sk_buff *skb, bool l3)
+{
+	struct mps_counters *counters = get_counters();
+	struct mps_config *config = get_config();
 	struct bpf_sock *sk = skb->sk;
-	struct mps_counters *counters;
 	struct mps_scratch *scratch;
-	struct mps_config *config;
 	struct mptcp_sock *msk;
 	struct mps_packet *pkt;
 	struct mps_peer *peer;
@@ -235,30 +264,22 @@ static __always_inline int handle_departure(struct __sk_buff *skb, bool l3)
 	struct mps_pass *p;
 	bool due;
 
-	if (!sk)
-		return receive_notice(skb, l3);
-	sk = stream_socket(sk);
-	if (!sk)
+	if (!sk || !config || !counters)
 		return TC_ACT_UNSPEC;
-	msk = bpf_skc_to_mptcp_sock(sk);
-	if (!msk)
+	tp = departing_subflow(sk, &msk);
+	if (!tp)
 		return TC_ACT_UNSPEC;
-	config = get_config();
-	counters = get_counters();
-	tp = bpf_skc_to_tcp_sock(sk);
-	if (tp && config && counters && answers_join(tp))
+	if (answers_join(tp))
 		decide_on_join(skb, get_departure(), msk, tp, config, counters, l3);
 	if (is_single(msk))
 		return TC_ACT_UNSPEC;
-	if (config && config->flags & MPS_CONFIG_GUARD)
+	if (config->flags & MPS_CONFIG_GUARD)
 		guard_departure(msk, tp);
-	peer = config && counters ? find_peer(msk, config, counters) : NULL;
+	peer = find_peer(msk, config, counters);
 	if (!peer)
 		return TC_ACT_UNSPEC;
 	due = peer_is_due(peer, msk, config);
-	if (!due && !peer->pending)
-		return TC_ACT_UNSPEC;
-	if (!tp || departs_above(tp, skb->ifindex))
+	if ((!due && !peer->pending) || departs_above(tp, skb->ifindex))
 		return TC_ACT_UNSPEC;
 	pkt = get_departure();
 	if (!pkt || mps_parse_out(skb, pkt, l3) != PARSE_MPTCP)
@@ -280,6 +301,23 @@ static __always_inline int handle_departure(struct __sk_buff *skb, bool l3)
 	if (peer->pending && mps_can_lend(skb, pkt, l3))
 		mps_send_notices(skb, peer, counters, config, p);
 	return TC_ACT_UNSPEC;
+}
+
+/*
+ * One load tells what is no subflow. Of what is no TCP socket at all it reads something else, as safely; a subflow it never misses.
+ */
+static __always_inline bool has_no_subflow(struct bpf_sock *sk)
+{
+	return mps_rdonly_cast && !KPTR(struct tcp_sock, sk, true)->is_mptcp;
+}
+
+static __always_inline int handle_departure(struct __sk_buff *skb, bool l3)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk)
+		return receive_notice(skb, l3);
+	return has_no_subflow(sk) ? TC_ACT_UNSPEC : depart(skb, l3);
 }
 
 #endif /* MPS_DEPARTURE_BPF_H */

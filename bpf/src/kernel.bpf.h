@@ -16,9 +16,11 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define TCP_ESTABLISHED_STATE 1 /* include/net/tcp_states.h */
+#define TCP_TIME_WAIT_STATE 6
 #define TCP_CLOSE_STATE 7
 #define TCP_CLOSE_WAIT_STATE 8
 #define TCP_LISTEN_STATE 10
+#define TCP_NEW_SYN_RECV_STATE 12
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -95,6 +97,8 @@ struct sock {
 	struct sock_common __sk_common;
 	struct bpf_local_storage *sk_bpf_storage;
 	struct dst_entry *sk_dst_cache;
+	__u16 sk_type;
+	__u16 sk_protocol;
 	int sk_wmem_queued;
 	unsigned long sk_pacing_rate;
 	unsigned long sk_max_pacing_rate;

@@ -62,12 +62,58 @@ static __always_inline __be32 prio_option(__u32 backup)
 			 (MPTCP_SUB_MP_PRIO << 4 | (backup & 1)) << 8 | TCPOPT_NOP);
 }
 
+/* Links of IPv4 and of IPv6 carry packets of that length (RFC 791, RFC 8200). */
+#define IPV4_LEAST_MTU 68
+#define IPV6_LEAST_MTU 1280
+
+/* The IP header of a packet that was `ip_len` long and has grown. What stands there is read without a call and written by one. */
+static __always_inline int grow_ip(struct __sk_buff *skb, const struct mps_packet *pkt, __u32 ip_len)
+{
+	__u32 net_off = pkt->net_off;
+	__be16 *ip, head[5]; /* tot_len … check */
+
+	if (pkt->is_ipv6) {
+		head[0] = bpf_htons(ip_len + INSERT_BYTES - sizeof(struct ipv6hdr));
+		return bpf_skb_store_bytes(skb, net_off + offsetof(struct ipv6hdr, payload_len), head, 2, 0);
+	}
+	ip = (void *)(long)skb->data + (net_off & 63);
+	if ((void *)(ip + sizeof(struct iphdr) / 2) > (void *)(long)skb->data_end)
+		return -1;
+	head[0] = bpf_htons(ip_len + INSERT_BYTES);
+	head[1] = ip[2];
+	head[2] = ip[3];
+	head[3] = ip[4];
+	head[4] = patch_csum(ip[5], ip[1], head[0]);
+	return bpf_skb_store_bytes(skb, net_off + offsetof(struct iphdr, tot_len), head, sizeof(head), 0);
+}
+
+/* The TCP header that was `header_len` long and has `option` behind it now. */
+static __always_inline int grow_tcp(struct __sk_buff *skb, const struct mps_packet *pkt, __u32 header_len,
+				    __be32 option)
+{
+	__u32 tcp_off = pkt->tcp_off, sum_off = tcp_off + offsetof(struct tcphdr, check);
+	__be16 *tcp = (void *)(long)skb->data + (tcp_off & 255), before, after;
+	__u64 difference;
+
+	if ((void *)(tcp + TCP_LEN_AND_FLAGS / 2 + 1) > (void *)(long)skb->data_end)
+		return -1;
+	before = tcp[TCP_LEN_AND_FLAGS / 2];
+	after = bpf_htons(bpf_ntohs(before) + 0x1000); /* the data offset, in words */
+	if (bpf_skb_store_bytes(skb, tcp_off + header_len, &option, sizeof(option), 0) ||
+	    bpf_skb_store_bytes(skb, tcp_off + TCP_LEN_AND_FLAGS, &after, sizeof(after), 0))
+		return -1;
+	difference = (__u64)option + after + (__u16)~before;
+	difference = (difference & 0xffffffff) + (difference >> 32);
+	bpf_l4_csum_replace(skb, sum_off, 0, difference, 0);
+	bpf_l4_csum_replace(skb, sum_off, bpf_htons(header_len), bpf_htons(header_len + INSERT_BYTES),
+			    2 | BPF_F_PSEUDO_HDR);
+	return 0;
+}
+
 /* Returns enum mps_edit_result. */
 __noinline int mps_append_prio(struct __sk_buff *skb, const struct mps_packet *pkt, __u32 backup)
 {
-	__be32 option = prio_option(backup);
-	__be16 before, after;
-	__u32 tcp_off, net_off, header_len, sum_off, ip_len, mtu = 0;
+	__u32 tcp_off, net_off, header_len, ip_len, mtu = 0;
 
 	if (!pkt)
 		return EDIT_FAILED;
@@ -78,36 +124,16 @@ __noinline int mps_append_prio(struct __sk_buff *skb, const struct mps_packet *p
 		return EDIT_FAILED;
 	if (header_len > 60 - INSERT_BYTES)
 		return EDIT_NO_ROOM;
-	if (bpf_check_mtu(skb, 0, &mtu, INSERT_BYTES, 0))
-		return EDIT_MTU;
-	/* Nothing but the packet: no padding behind it. */
 	ip_len = tcp_off - net_off + header_len;
+	/* Nothing but the packet: no padding behind it. */
 	if (skb->len != net_off + ip_len)
 		return EDIT_FAILED;
-	if (bpf_skb_change_tail(skb, net_off + ip_len + INSERT_BYTES, 0))
+	if (ip_len + INSERT_BYTES > (pkt->is_ipv6 ? IPV6_LEAST_MTU : IPV4_LEAST_MTU) &&
+	    bpf_check_mtu(skb, 0, &mtu, INSERT_BYTES, 0))
+		return EDIT_MTU;
+	if (bpf_skb_change_tail(skb, net_off + ip_len + INSERT_BYTES, 0) || grow_ip(skb, pkt, ip_len) ||
+	    grow_tcp(skb, pkt, header_len, prio_option(backup)))
 		return EDIT_FAILED;
-	sum_off = tcp_off + offsetof(struct tcphdr, check);
-	if (bpf_skb_store_bytes(skb, tcp_off + header_len, &option, sizeof(option), 0))
-		return EDIT_FAILED;
-	if (pkt->is_ipv6) {
-		__be16 payload = bpf_htons(ip_len + INSERT_BYTES - sizeof(struct ipv6hdr));
-
-		bpf_skb_store_bytes(skb, net_off + offsetof(struct ipv6hdr, payload_len), &payload,
-				    sizeof(payload), 0);
-	} else {
-		before = bpf_htons(ip_len);
-		after = bpf_htons(ip_len + INSERT_BYTES);
-		bpf_l3_csum_replace(skb, net_off + offsetof(struct iphdr, check), before, after, 2);
-		bpf_skb_store_bytes(skb, net_off + offsetof(struct iphdr, tot_len), &after, sizeof(after), 0);
-	}
-	if (bpf_skb_load_bytes(skb, tcp_off + 12, &before, sizeof(before)))
-		return EDIT_FAILED;
-	after = bpf_htons(bpf_ntohs(before) + 0x1000); /* the data offset, in words */
-	bpf_skb_store_bytes(skb, tcp_off + 12, &after, sizeof(after), 0);
-	bpf_l4_csum_replace(skb, sum_off, before, after, 2);
-	bpf_l4_csum_replace(skb, sum_off, 0, option, 4);
-	bpf_l4_csum_replace(skb, sum_off, bpf_htons(header_len), bpf_htons(header_len + INSERT_BYTES),
-			    2 | BPF_F_PSEUDO_HDR);
 	return EDIT_DONE;
 }
 
