@@ -126,17 +126,20 @@ MPS_CORE_PART __u32 auto_worth_trial(const struct auto_policy_state *st, const s
 /*
  * Goes on in spite of a block, with `room` bytes that can be under way? Once more only where that has grown by it: a receive buffer of a fixed size
  * blocks every time. Such a try lasts for some round trips of the path, since one ACK later there is no answer yet: closed at each of them it got so
- * little that its window was never full, and did not grow.
+ * little that its window was never full, and did not grow. After that it lasts until the best one has been seen to run dry: while its window is more than
+ * half full (as for tcp_is_cwnd_limited()), there is no block.
  */
 MPS_CORE __u32 auto_looks(struct auto_policy_state *st, const struct auto_question *q,
-			  const struct auto_model *m, __u64 room)
+			  const struct auto_plan *plan, const struct auto_model *m, __u64 room)
 {
 	if (m->unknown || room > (__u64)st->looked + st->looked / AUTO_GROWTH) {
 		st->looked = auto_bytes(room);
 		st->looked_us = q->now_us;
 		return 1;
 	}
-	return (st->open >> mps_row(m->index) & 1) &&
+	if (!(st->open >> mps_row(m->index) & 1))
+		return 0;
+	return plan->best.queue * 2 >= plan->best.window ||
 	       auto_since(q->now_us, st->looked_us) <= (__u64)m->rtt_us * AUTO_LOOK_ROUNDS;
 }
 
@@ -166,7 +169,7 @@ MPS_CORE_PART __u32 auto_blocks(struct auto_policy_state *st, const struct auto_
 	sends = sends + o->share - plan->queues - room;
 	if (!q->refill || q->waits <= (__u64)plan->soon * late_us * AUTO_BLOCKS / 1000)
 		return auto_bytes(sends);
-	return auto_looks(st, q, &o->m, room) ? 0 : auto_bytes(sends);
+	return auto_looks(st, q, plan, &o->m, room) ? 0 : auto_bytes(sends);
 }
 
 /* How much later than the best's its burst would arrive. Where only one burst at a time is trusted to it, nobody can tell. */
