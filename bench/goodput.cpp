@@ -112,7 +112,6 @@ std::vector<Goodput> measure_goodput(test::Rig &rig, int default_xdp, int defaul
     need_zero(bpf_map_update_elem(rig.map(MPS_MAP_TC_SLOTS), &slot, &default_tc, BPF_ANY),
               "fill the TC slot");
     rig.use_slot(slot);
-    rig.leave_idle_alone(true); // as it is installed
     rig.set_dwell(MPS_DEFAULT_DWELL_US);
 
     const Programs xdp{rig.program("mps_xdp_eth"), rig.program("mps_wake_eth")};
@@ -129,7 +128,6 @@ std::vector<Goodput> measure_goodput(test::Rig &rig, int default_xdp, int defaul
         out.push_back(measure_case(rig, *server, one, repetitions));
     }
     attach(rig, empty);
-    rig.leave_idle_alone(false);
     rig.use_slot(1);
     return out;
 }

@@ -200,7 +200,7 @@ struct Measured {
 
 Measured measure_all(bool quick, bool no_goodput) {
     test::Rig probing(lab::Family::ipv4, test::Reading::probe);
-    test::Rig idle(lab::Family::ipv4, test::Reading::cast);
+    test::Rig idle(lab::Family::ipv4, test::Reading::cast, 2, test::Idle::left_alone);
     test::Rig rig(lab::Family::ipv4, test::Reading::cast);
     Pieces one = load_pieces(1), many = load_pieces(many_flows);
     const bench::Rounds rounds = quick ? bench::Rounds{9, 20000} : bench::Rounds{};
@@ -209,7 +209,6 @@ Measured measure_all(bool quick, bool no_goodput) {
     rig.decide(0xff);
     probing.decide(0xff);
     idle.decide(0xff);
-    idle.leave_idle_alone(true);
     {
         test::Inside inside(rig.network().a());
         bench::measure(out.packets, rounds);
@@ -241,9 +240,9 @@ Measured measure_all(bool quick, bool no_goodput) {
     out.packets.insert(out.packets.end(), leaving.begin(), leaving.end());
     tell_in_lookups(out.packets);
     if (!no_goodput) {
-        const Policy pass = bench::load_policy(rig, "default");
+        const Policy pass = bench::load_policy(idle, "default");
 
-        out.goodput = bench::measure_goodput(rig, bench::program(pass, "mps_policy_xdp"),
+        out.goodput = bench::measure_goodput(idle, bench::program(pass, "mps_policy_xdp"),
                                              bench::program(pass, "mps_policy_tc"),
                                              quick ? bench::Repetitions{3, 400} : bench::Repetitions{});
     }

@@ -203,7 +203,7 @@ static __always_inline bool nothing_to_decide(struct mps_conn *conn, struct mptc
 	__u32 flags = config->flags;
 	__u64 now_ns;
 
-	if (!conn->settled || pkt->has_prio || msk->write_seq != msk->snd_una || mps_decide_all)
+	if (mps_decide_all || !conn->settled || pkt->has_prio || msk->write_seq != msk->snd_una)
 		return false;
 	if (flags & MPS_CONFIG_LEAVING || (flags & MPS_CONFIG_METERED && pkt->fin))
 		return false;

@@ -214,8 +214,8 @@ struct {
 __u64 mps_wakes_ready = 0;
 __u64 mps_wakes_sent = 0;
 
-/* Set by tests and benchmarks: decide at every packet, also of a connection that has nothing to send. */
-__u32 mps_decide_all = 0;
+/* Set before loading by tests and benchmarks: decide at every packet, also of a connection that has nothing to send. Else nothing of it is left in the program. */
+const volatile __u32 mps_decide_all = 0;
 
 #define COUNT(counters, id) ((counters)->n[MPS_C_##id]++)
 

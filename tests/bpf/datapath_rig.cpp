@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 namespace mps::test {
@@ -19,16 +20,15 @@ std::map<std::string, std::uint64_t> changes(const std::vector<std::uint64_t> &b
     return out;
 }
 
-Rig &shared_rig(lab::Family family, Reading reading) {
-    static std::map<std::pair<lab::Family, Reading>, std::unique_ptr<Rig>> rigs;
-    auto &rig = rigs[{family, reading}];
+Rig &shared_rig(lab::Family family, Reading reading, Idle idle) {
+    static std::map<std::tuple<lab::Family, Reading, Idle>, std::unique_ptr<Rig>> rigs;
+    auto &rig = rigs[{family, reading, idle}];
 
     if (!rig)
-        rig = std::make_unique<Rig>(family, reading);
+        rig = std::make_unique<Rig>(family, reading, 2, idle);
     rig->use_slot(1);
     rig->set_config_flags(0);
     rig->set_dwell(0);
-    rig->leave_idle_alone(false);
     rig->set_path_flags(0, MPS_PATH_ATTACHED);
     rig->set_path_flags(1, MPS_PATH_ATTACHED);
     rig->decide(0xff);
@@ -39,10 +39,10 @@ Rig &shared_rig(lab::Family family, Reading reading) {
     return *rig;
 }
 
-Rig &every_rig() {
+Rig &every_rig(Idle idle) {
     auto [family, reading] = GENERATE(from_range(families_and_readings()));
 
-    return shared_rig(family, reading);
+    return shared_rig(family, reading, idle);
 }
 
 Rig &rig_of_each_family() {

@@ -32,9 +32,9 @@ std::map<std::string, std::uint64_t> changes(const std::vector<std::uint64_t> &b
                                              const std::vector<std::uint64_t> &after);
 
 /// Rigs take a second to build, so tests share them. Each test starts from the same state.
-Rig &shared_rig(lab::Family family, Reading reading);
+Rig &shared_rig(lab::Family family, Reading reading, Idle idle = Idle::decided_on);
 /// Every family, with both ways of reading the kernel.
-Rig &every_rig();
+Rig &every_rig(Idle idle = Idle::decided_on);
 Rig &rig_of_each_family();
 
 enum class Hook { xdp, tc };

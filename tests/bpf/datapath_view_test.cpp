@@ -13,7 +13,7 @@ using namespace mps::packet;
 using namespace mps::test;
 
 TEST_CASE("a connection with nothing to send is left alone until time has passed or anything has changed") {
-    Rig &rig = every_rig();
+    Rig &rig = every_rig(test::Idle::left_alone);
     Inside inside(rig.network().a());
     const Flow &flow = rig.flows()[1];
     const Bytes ack = usual_ack(flow).build();
@@ -32,7 +32,6 @@ TEST_CASE("a connection with nothing to send is left alone until time has passed
     };
     auto pass_time = [] { usleep(20000); }; // more than a tick of any kernel
 
-    rig.leave_idle_alone(true);
     for (Hook each : {Hook::xdp, Hook::tc}) {
         hook = each;
         REQUIRE(becomes_idle());
@@ -75,7 +74,7 @@ TEST_CASE("a connection with nothing to send is left alone until time has passed
 
 // Or a subflow on which a burst of data is followed by silence would pass for one whose packets are not met here.
 TEST_CASE("a packet that is left alone accounts for all that its subflow has received") {
-    Rig &rig = every_rig();
+    Rig &rig = every_rig(test::Idle::left_alone);
     Inside inside(rig.network().a());
     auto heard = [&] {
         std::uint32_t sum = 0;
@@ -93,7 +92,6 @@ TEST_CASE("a packet that is left alone accounts for all that its subflow has rec
         return alone;
     };
 
-    rig.leave_idle_alone(true);
     for (int i = 0; i < 500; i++) {
         usleep(20000); // the next packet is decided on
         if (all_left_alone() || !all_left_alone())

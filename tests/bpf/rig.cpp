@@ -215,9 +215,11 @@ Ran run_tc(int program_fd, packet::ByteView data, std::uint32_t ifindex, TcConte
     return out;
 }
 
-Rig::Rig(lab::Family family, Reading reading, std::size_t paths) : Rig(two_hosts(family, paths), reading) {}
+Rig::Rig(lab::Family family, Reading reading, std::size_t paths, Idle idle)
+    : Rig(two_hosts(family, paths), reading, {}, false, idle) {}
 
-Rig::Rig(const lab::NetworkSpec &spec, Reading reading, std::optional<std::size_t> backup_path, bool ecn)
+Rig::Rig(const lab::NetworkSpec &spec, Reading reading, std::optional<std::size_t> backup_path, bool ecn,
+         Idle idle)
     : network_(need(lab::Network::create(spec))) {
     for (const lab::Namespace *host : {&network_.a(), &network_.b()}) {
         // An ADD_ADDR that comes while the path manager is still to look at the one before is dropped
@@ -230,7 +232,7 @@ Rig::Rig(const lab::NetworkSpec &spec, Reading reading, std::optional<std::size_
         need(network_.b().ip(
             fmt::format("mptcp endpoint change {} backup", network_.address(lab::Side::b, *backup_path))));
     build_connection();
-    load(reading);
+    load(reading, idle);
     learn_numbers();
 }
 
@@ -285,13 +287,14 @@ void Rig::build_connection() {
     }
 }
 
-void Rig::load(Reading reading) {
+void Rig::load(Reading reading, Idle idle) {
     object_ = datapath::open();
     policy_ = fixed_policy::open();
     empty_ = empty_programs::open();
     if (!object_ || !policy_ || !empty_)
         throw std::system_error(errno, std::generic_category(), "open BPF objects");
     object_->rodata->mps_rdonly_cast = reading == Reading::cast;
+    object_->rodata->mps_decide_all = idle == Idle::decided_on;
     need_zero(datapath::load(object_), "load the data path");
     need_zero(bpf_map__reuse_fd(policy_->maps.mps_scratch, bpf_map__fd(object_->maps.mps_scratch)),
               "share mps_scratch");
@@ -318,7 +321,6 @@ void Rig::load(Reading reading) {
                   "fill mps_path_index");
     }
     set_dwell(0);
-    leave_idle_alone(false);
     use_slot(policy_slot);
 }
 
@@ -359,8 +361,6 @@ void Rig::decide(std::uint32_t allowed, std::uint32_t flags) {
     policy_->data_params->mps_params.allowed = allowed;
     policy_->data_params->mps_params.flags = flags;
 }
-
-void Rig::leave_idle_alone(bool on) { object_->bss->mps_decide_all = !on; }
 
 void Rig::count_decisions(bool on) { policy_->data_params->mps_params.rounds = on; }
 

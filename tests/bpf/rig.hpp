@@ -101,13 +101,19 @@ class Inside {
     cpu_set_t cpus_;
 };
 
+// What becomes of the packets of a connection with nothing to send.
+enum class Idle {
+    decided_on, // each of them
+    left_alone, // but for one a millisecond, as installed
+};
+
 class Rig {
   public:
     // Throws std::runtime_error with the reason.
-    Rig(lab::Family family, Reading reading, std::size_t paths = 2);
+    Rig(lab::Family family, Reading reading, std::size_t paths = 2, Idle idle = Idle::decided_on);
     // `backup_path`: the server announces that path's address as a backup, so the join says so. `ecn`: both hosts ask for it.
     Rig(const lab::NetworkSpec &spec, Reading reading, std::optional<std::size_t> backup_path = {},
-        bool ecn = false);
+        bool ecn = false, Idle idle = Idle::decided_on);
     ~Rig();
 
     const lab::Network &network() const { return network_; }
@@ -123,9 +129,6 @@ class Rig {
 
     // The policy answers `allowed` from now on.
     void decide(std::uint32_t allowed, std::uint32_t flags = 0);
-    // As installed: a connection with nothing to send is decided on about once a millisecond. Off, every
-    // packet is, which is how a rig starts.
-    void leave_idle_alone(bool on);
     // From now on the policy counts its decisions in the connection's state (or no longer does).
     void count_decisions(bool on);
     // Slot 0: no policy, pass-through.
@@ -176,7 +179,7 @@ class Rig {
 
   private:
     void build_connection();
-    void load(Reading reading);
+    void load(Reading reading, Idle idle);
     void learn_numbers();
 
     lab::Network network_;
