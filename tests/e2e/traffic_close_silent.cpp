@@ -68,14 +68,17 @@ double longest_request(const char *follow, bool closes, Family family) {
     return *std::ranges::max_element(times);
 }
 
-// Until the endpoint of the first path is not there, between two tries. When it is removed first it is added again at once.
-void wait_until_removed(Pair &pair) {
+// Until the endpoint of the first path is not there, between two tries, which last a tenth of a second: the follower is stopped then.
+void stop_when_removed(Pair &pair, Process &follower) {
     must(pair.network.set_blackhole(0, true));
     const auto is_removed = [&] {
         if (pair.has_endpoint(0))
             return false;
-        std::this_thread::sleep_for(150ms);
-        return !pair.has_endpoint(0);
+        must(follower.signal(SIGSTOP));
+        if (!pair.has_endpoint(0))
+            return true;
+        must(follower.signal(SIGCONT));
+        return false;
     };
     REQUIRE(wait_until(is_removed, 20s, 5ms) >= 0);
 }
@@ -192,7 +195,7 @@ TEST_CASE("an endpoint that was removed is put back by whoever comes after one t
     Transfer transfer = pair.requests();
     REQUIRE(wait_until([&] { return pair.both_joined(); }, 10s) >= 0);
     const std::string before = pair.endpoints();
-    wait_until_removed(pair);
+    stop_when_removed(pair, follower);
     must(follower.signal(SIGKILL));
     (void)follower.wait(5s);
     const bool was_removed = !pair.has_endpoint(0);
@@ -205,8 +208,9 @@ TEST_CASE("an endpoint that was removed is put back by whoever comes after one t
     if (next == "repair") {
         Process again = pair.mpsched.start(close_silent);
         std::this_thread::sleep_for(300ms);
-        wait_until_removed(pair);
+        stop_when_removed(pair, again);
         must(again.signal(SIGTERM));
+        must(again.signal(SIGCONT));
         CHECK(must(again.wait(5s)).exit_code == 0);
         CHECK(pair.has_endpoint(0));
     }

@@ -79,3 +79,13 @@ TEST_CASE("a subflow that tries to join is counted, and is no answer") {
     CHECK_FALSE(seen.heard_since(now_ns - 900 * ms));
     CHECK(look({{subflow(here, false, 20), subflow(there, false, 1)}}).heard_since(now_ns - 900 * ms));
 }
+
+TEST_CASE("connections that could join from an address and have nothing there are counted") {
+    const std::vector<KnownSubflow> elsewhere{subflow(there, false, 1)};
+    CHECK(look({elsewhere, elsewhere}).without() == 2);
+    CHECK(look({{subflow(here, false, 1), subflow(there, false, 1)}}).without() == 0);
+    // It tries to.
+    CHECK(look({{subflow(here, false, 0, syn_sent), subflow(there, false, 1)}}).without() == 0);
+    // It ends there, and what it has elsewhere is silent: nothing can be joined.
+    CHECK(look({{subflow(here, false, 1, fin_wait), subflow(there, true, 500)}}).without() == 0);
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "attach/silent_paths.hpp"
 
+#include <netinet/tcp.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -21,22 +22,23 @@ namespace mps {
 
 namespace {
 
-// States of TCP in which a subflow carries, or is to carry, what its connection has to say; net/tcp_states.h. Those in which it ends are
-// reached after all of that has been acknowledged.
-constexpr std::uint32_t established = 1, syn_sent = 2, syn_recv = 3, close_wait = 8;
+// A subflow in this state carries, or is to carry, what its connection has to say. Those in which it ends are reached after all of
+// that has been acknowledged.
 bool carries(std::uint32_t state) {
-    return state == established || state == syn_sent || state == syn_recv || state == close_wait;
+    return state == TCP_ESTABLISHED || state == TCP_SYN_SENT || state == TCP_SYN_RECV ||
+           state == TCP_CLOSE_WAIT;
 }
 
 constexpr std::uint64_t ms = 1'000'000;
-// A try lasts until before TCP would send its SYN again (TCP_TIMEOUT_INIT, a second); each fourth is for paths that take longer.
-constexpr std::uint64_t try_ns = 900 * ms, long_try_ns = 3500 * ms;
-// From one to the next. A metered path is not to be kept awake.
-constexpr std::uint64_t pause_ns = 2000 * ms, metered_pause_ns = 10'000 * ms;
+// A try lasts until before TCP would send its SYN again (TCP_TIMEOUT_INIT, a second); each fourth takes two of them, for
+// paths that take longer.
+constexpr std::uint64_t try_ns = 900 * ms, long_try_ns = 1900 * ms;
+// From one to the next. What is back soon is met within a second. A metered path is not to be kept awake.
+constexpr std::uint64_t first_pause_ns = 100 * ms, pause_ns = 2000 * ms, metered_pause_ns = 10'000 * ms;
+constexpr std::uint64_t refused_pause_ns = 30'000 * ms; // where joins fail at once
+constexpr std::uint32_t first_tries = 50;               // a minute
 // Each connection sends a SYN: no more than a hundred a second in the long run.
 constexpr std::uint64_t pause_per_subflow_ns = 10 * ms;
-
-bool is_metered(const PathEntry &entry) { return entry.path.cost || entry.path.quota_bytes; }
 
 std::string subflows_text(std::uint32_t number) {
     return fmt::format("{} subflow{}", number, number == 1 ? "" : "s");
@@ -75,14 +77,18 @@ bool is_usable(std::uint32_t ifindex, const std::string &address) {
 void AddressLook::see(const KnownConnection &connection) {
     const auto is_here = [&](const KnownSubflow &one) { return address_text(one.record.local) == address_; };
     const bool has_another = std::ranges::any_of(connection.subflows, [&](const KnownSubflow &one) {
-        return !is_here(one) && one.record.state == established && one.record.fully_established &&
+        return !is_here(one) && one.record.state == TCP_ESTABLISHED && one.record.fully_established &&
                !one.record.plain && !(one.known && one.known->silent);
     });
+    const bool is_used = std::ranges::any_of(connection.subflows, [&](const KnownSubflow &one) {
+        return carries(one.record.state) && is_here(one);
+    });
+    without_ += connection.token && has_another && !is_used;
     for (const KnownSubflow &one : connection.subflows) {
         if (!carries(one.record.state) || !is_here(one))
             continue;
         subflows_++;
-        joining_ += one.record.state == syn_sent;
+        joining_ += one.record.state == TCP_SYN_SENT;
         last_resort_ |= !has_another || one.record.plain || !connection.token;
         if (!one.known)
             continue;
@@ -150,7 +156,8 @@ Result<bool> SilentPaths::go_on(const Pins &pins, const RemovedEndpoints &notes,
     const auto seen = look(pins, one.endpoint.address);
     MPS_TRY(seen);
     const bool answers = seen->heard_since(one.tried_ns);
-    if (answers || (usable && !seen->joining())) {
+    // A join that has failed already, since nobody answered ARP, say, is not tried again by the kernel.
+    if (answers || (usable && !seen->joining() && !seen->without())) {
         MPS_TRY(notes.forget(one.endpoint));
         news_.push_back(
             {.kind = PathEvent::Kind::reopened,
@@ -161,7 +168,9 @@ Result<bool> SilentPaths::go_on(const Pins &pins, const RemovedEndpoints &notes,
                             : fmt::format("nothing has to join from {} any more", one.endpoint.address)});
         return false;
     }
-    one.due_ns = monotonic_ns() + std::max(one.metered && usable ? metered_pause_ns : pause_ns,
+    const std::uint64_t later_ns = seen->joining() ? pause_ns : refused_pause_ns;
+    const std::uint64_t free_ns = one.tries < first_tries ? first_pause_ns : later_ns;
+    one.due_ns = monotonic_ns() + std::max(one.metered && usable ? metered_pause_ns : free_ns,
                                            seen->joining() * pause_per_subflow_ns);
     // Who connects from it now would be closed as well; the kernel goes on trying by itself.
     if (seen->is_last_resort())

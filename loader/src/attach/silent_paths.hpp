@@ -37,12 +37,14 @@ class AddressLook {
     [[nodiscard]] bool heard_since(std::uint64_t since_ns) const { return heard_ns_ > since_ns; }
     [[nodiscard]] std::uint32_t joining() const { return joining_; }
     [[nodiscard]] std::uint32_t subflows() const { return subflows_; }
+    // Connections that have none from it.
+    [[nodiscard]] std::uint32_t without() const { return without_; }
 
   private:
     std::string address_;
     std::uint64_t now_ns_;
     std::uint64_t heard_ns_ = 0, patience_ns_ = 0;
-    std::uint32_t subflows_ = 0, joining_ = 0;
+    std::uint32_t subflows_ = 0, joining_ = 0, without_ = 0;
     bool silent_ = false, last_resort_ = false;
 };
 

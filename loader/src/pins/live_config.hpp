@@ -58,6 +58,11 @@ struct PathEntry {
     return entry.index < 64 && (config.paths_down >> entry.index & 1) != 0;
 }
 
+// What it carries costs: it is not to be kept awake.
+[[nodiscard]] constexpr bool is_metered(const PathEntry &entry) {
+    return entry.path.cost || entry.path.quota_bytes;
+}
+
 // The maps mps_paths and mps_path_index. After changes the caller bumps path_epoch.
 class PathTable {
   public:
