@@ -7,6 +7,7 @@
 #include "view.bpf.h"
 #include "meter.bpf.h"
 #include "choice.bpf.h"
+#include "patience.bpf.h"
 
 /* Microseconds since then, at most 4294967294; 4294967295 if it never was. */
 static __always_inline __u32 age_us(__u64 now_ns, __u64 then_ns)
@@ -27,12 +28,6 @@ static __always_inline void show_path(struct mps_subflow_view *sf, const struct 
 	sf->cost = path->cost;
 	sf->energy_class = path->energy_class;
 	sf->quota_left_bytes = MPS_NO_QUOTA;
-}
-
-/* Changes with whatever is acknowledged; in the place there is for it. */
-static __always_inline __u16 acked_digest(__u64 bytes_acked)
-{
-	return bytes_acked ^ bytes_acked >> 16;
 }
 
 /*

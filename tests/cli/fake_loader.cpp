@@ -433,6 +433,7 @@ Result<CheckedPolicy> check_policy(const std::string &name, const std::vector<Se
 Result<std::vector<Param>> check_engine(const std::vector<Setting> &) { return engine_params(); }
 Result<void> check_selector(std::string_view) { return {}; }
 Result<std::uint32_t> parse_max_connections(std::string_view) { return 16384; }
+Result<std::uint32_t> parse_probe_idle(std::string_view) { return 10; }
 
 // There is no kernel.
 struct ProtocolSwitch::Impl {};

@@ -22,3 +22,13 @@ TEST_CASE("settings of the kernel are as they are said, and none that are not", 
     CHECK(wrong("version = 1\n[kernel]\nstale_loss_cnt = 1001\n").what.contains("stale_loss_cnt"));
     CHECK(wrong("version = 1\n[kernel]\nstale_loss = 1\n").what.contains("stale_loss"));
 }
+
+TEST_CASE("a path is probed as often as [failover] says, never without it", "[config]") {
+    CHECK(right("version = 1\n").probe_idle_s == 0);
+    CHECK(right("version = 1\n[failover]\nprobe_idle_s = 10\n").probe_idle_s == 10);
+    CHECK(right("version = 1\n[failover]\nprobe_idle_s = 10\n").close_silent == false);
+    for (const char *amount : {"0", "3601", "\"often\"", "-1"}) {
+        const auto error = wrong(std::string("version = 1\n[failover]\nprobe_idle_s = ") + amount + "\n");
+        CHECK(error.what.contains("probe_idle_s"));
+    }
+}

@@ -64,6 +64,8 @@ Result<Steering> Steering::start(const Namespace &host, const std::string &name,
         std::vector<std::string> command{"attach", "--follow"};
         if (scenario.close_silent)
             command.push_back("--close-silent");
+        if (scenario.probe_idle_s)
+            command.insert(command.end(), {"--probe-idle", std::to_string(scenario.probe_idle_s)});
         auto follower = host.start(steering.command(command));
         MPS_TRY(follower);
         steering.follower_ = std::move(*follower);

@@ -170,6 +170,9 @@ void read_steering(Section &section, Scenario &scenario, Mistakes &mistakes) {
     scenario.close_silent = steer.boolean("close_silent", false);
     if (scenario.close_silent && !scenario.follow)
         steer.mistake("close_silent", "nobody follows who could close", "follow = true");
+    scenario.probe_idle_s = steer.integer("probe_idle_s", 0U, 0, 3600);
+    if (scenario.probe_idle_s && !scenario.follow)
+        steer.mistake("probe_idle_s", "nobody follows who could probe", "follow = true");
     scenario.by_application = steer.boolean("by_application", false);
     if (scenario.by_application && std::ranges::find(scenario.steer, "client") == scenario.steer.end()) {
         steer.mistake("by_application", "applications choose on the client, and mpsched is not there",

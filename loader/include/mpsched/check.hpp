@@ -37,4 +37,7 @@ struct CheckedPolicy {
 
 [[nodiscard]] MPS_API Result<std::uint32_t> parse_max_connections(std::string_view text);
 
+// Seconds for FollowOptions::probe_idle_s.
+[[nodiscard]] MPS_API Result<std::uint32_t> parse_probe_idle(std::string_view text);
+
 } // namespace mps

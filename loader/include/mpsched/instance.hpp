@@ -162,13 +162,15 @@ struct PathEvent {
         detached, // nothing is attached any more: somebody took mpsched away
         closed,   // it is silent, and its subflows were closed: FollowOptions::close_silent
         reopened, // it answers again, or nothing is to be opened on it
+        silent,   // idle subflows of it do not answer probes: FollowOptions::probe_idle_s
+        answers,  // and they do again
     };
     Kind kind = Kind::gone;
     std::string name{};
     std::uint32_t ifindex = 0; // 0 if gone
     std::string before{};
     Mode mode = Mode::tc; // of an attached one
-    std::string why{};    // this mode, what went wrong, or what was closed
+    std::string why{};    // this mode, what went wrong, or what was closed or is silent
 };
 [[nodiscard]] MPS_API std::string_view to_string(PathEvent::Kind kind);
 
@@ -394,12 +396,18 @@ class MPS_API Watch {
     std::unique_ptr<Impl> impl_;
 };
 
+inline constexpr std::uint32_t longest_probe_idle_s = 3600;
+
 struct FollowOptions {
     bool routes = false; // wakes up for routes as well
     // Closes the subflows of a path that went silent by removing its MPTCP endpoint, so that the kernel sends again at once, elsewhere, what they had
     // under way; the endpoint is added again until the path answers. For paths of which each connection that uses them has
     // another, and for addresses with an endpoint for subflows.
     bool close_silent = false;
+    // Has one idle subflow of a path send a probe of TCP when nothing went over it for so long, on a path with a cost or a quota
+    // every 10 s at most, so that one that died in a pause is avoided before it is needed. 0: none is sent; at most
+    // longest_probe_idle_s.
+    std::uint32_t probe_idle_s = 0;
 
     friend bool operator==(const FollowOptions &, const FollowOptions &) = default;
 };

@@ -14,6 +14,7 @@
 
 #include "apps/grants.hpp"
 #include "attach/hooks.hpp"
+#include "attach/idle_probes.hpp"
 #include "attach/interface.hpp"
 #include "attach/levers.hpp"
 #include "attach/peers.hpp"
@@ -142,6 +143,7 @@ Result<DetachResult> remove_blindly(const OpenOptions &options, std::uint64_t co
         for (const NetDevice &device : net_devices().value_or(std::vector<NetDevice>{}))
             (void)remove_program(paths, Pins{}, HookId::vrf, device.ifindex);
         (void)RemovedEndpoints(paths).put_back();
+        (void)end_probes(paths);
         MPS_TRY(remove_installation(path));
         std::filesystem::remove(entry.path(), error); // refuses unless it is empty
     }
@@ -321,6 +323,7 @@ Result<DetachResult> detach_pinned(const Instance::Impl &impl, const DetachReque
     MPS_TRY(announce(*session, *leave, result));
     MPS_TRY(drop_option_rules(*session, request, leave->everything, impl.has_tcx(), result));
     MPS_TRY(RemovedEndpoints(session->paths).put_back());
+    MPS_TRY(end_probes(session->paths));
     MPS_TRY(carry_out(*session, *leave, result));
     if (!leave->everything)
         return result;

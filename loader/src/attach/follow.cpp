@@ -12,8 +12,11 @@
 #include <optional>
 #include <thread>
 
+#include <fmt/format.h>
+
 #include "attach/carrier.hpp"
 #include "attach/guard.hpp"
+#include "attach/idle_probes.hpp"
 #include "attach/silent_paths.hpp"
 #include "attach/uplinks.hpp"
 #include "base/try.hpp"
@@ -99,6 +102,10 @@ std::string_view to_string(PathEvent::Kind kind) {
         return "closed";
     case PathEvent::Kind::reopened:
         return "reopened";
+    case PathEvent::Kind::silent:
+        return "silent";
+    case PathEvent::Kind::answers:
+        return "answers";
     case PathEvent::Kind::detached:
         break;
     }
@@ -173,6 +180,7 @@ struct Follower::Impl {
     Memory memory{};
     Guard guard{};
     SilentPaths silent{};
+    IdleProbes probes;
     const bool close_silent;
     Uplinks uplinks{};
     HostFollower hosts{};
@@ -181,10 +189,12 @@ struct Follower::Impl {
     std::string failure{}; // of what see_to_silent() did last
     int closing = -1;      // the timer of the silent paths, if it is in wakes_us
 
-    Impl(const Instance::Impl &the_instance, LinkMonitor the_monitor, Fd epoll, bool closes)
+    Impl(const Instance::Impl &the_instance, LinkMonitor the_monitor, Fd epoll, IdleProbes the_probes,
+         bool closes)
         : instance(the_instance),
           monitor(std::move(the_monitor)),
           wakes_us(std::move(epoll)),
+          probes(std::move(the_probes)),
           close_silent(closes) {}
     Impl(const Impl &) = delete;
     Impl &operator=(const Impl &) = delete;
@@ -195,8 +205,10 @@ struct Follower::Impl {
             return;
         if (const auto there = pins())
             Guard::leave(*there);
-        if (const auto paths = instance.paths())
+        if (const auto paths = instance.paths()) {
             (void)RemovedEndpoints(*paths).put_back();
+            (void)end_probes(*paths);
+        }
     }
 
     [[nodiscard]] Result<void> wait_for(int fd) const {
@@ -236,6 +248,14 @@ struct Follower::Impl {
         closing = silent.fd();
         return wait_for(closing);
     }
+    // What does not answer is as silent as what the data path tells of.
+    [[nodiscard]] Result<void> probe(const Pins &pins) {
+        const auto changed = probes.look(pins, *instance.paths());
+        MPS_TRY(changed);
+        for (const ProbeOrder &one : probes.silent())
+            guard.tell(one.token, one.ifindex);
+        return *changed ? guard.look_at_connections(pins) : Result<void>{};
+    }
     // Names in rules are looked up again.
     [[nodiscard]] Result<void> follow_hosts(const Pins &pins) {
         const auto rules = Slots(*instance.paths(), pins).rules();
@@ -267,17 +287,20 @@ bool Follower::react() {
     if (impl_->uplinks.are_suspect())
         (void)impl_->uplinks.look(false);
     const bool due = impl_->silent.is_due();
-    if (!changed && !due && !impl_->guard.has_news())
+    const bool probes = impl_->probes.is_due();
+    if (!changed && !due && !probes && !impl_->guard.has_news())
         return false;
     const auto pins = impl_->pins();
     if (!pins)
         return true;
     if (changed)
         (void)impl_->look_at_paths(*pins); // look() tells what fails
+    if (const auto probed = probes ? impl_->probe(*pins) : Result<void>{}; !probed)
+        impl_->failure = probed.error().what;
     (void)impl_->guard.listen(*pins);
     if (const auto closed = impl_->see_to_silent(*pins, due); !closed)
         impl_->failure = closed.error().what;
-    return changed || impl_->silent.has_news() || !impl_->failure.empty();
+    return changed || impl_->silent.has_news() || impl_->probes.has_news() || !impl_->failure.empty();
 }
 
 std::vector<PathEvent> Follower::look() {
@@ -301,8 +324,9 @@ std::vector<PathEvent> Follower::look() {
     const auto events = pins ? impl_->memory.fill_in(*pins, done.value_or(std::vector<PathEvent>{})) : done;
     for (const PathEvent &event : events.value_or(std::vector<PathEvent>{}))
         tell(event);
-    for (const PathEvent &event : impl_->silent.news())
-        tell(event);
+    for (const auto &some : {impl_->probes.news(), impl_->silent.news()})
+        for (const PathEvent &event : some)
+            tell(event);
     if (!impl_->failure.empty())
         tell({.kind = PathEvent::Kind::failed, .why = std::exchange(impl_->failure, {})});
     for (const auto *one : {&done, &events})
@@ -325,12 +349,21 @@ Result<Follower> Instance::follower(const FollowOptions &options) const {
     Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
     if (!epoll)
         return std::unexpected(system_error(errno, "waiting for changes"));
-    auto impl =
-        std::make_unique<Follower::Impl>(*impl_, std::move(*monitor), std::move(epoll), options.close_silent);
+    if (options.probe_idle_s > longest_probe_idle_s)
+        return fail(ErrorCode::usage, fmt::format("{} s is too long between probes", options.probe_idle_s),
+                    fmt::format("{} s at most", longest_probe_idle_s));
+    auto probes = IdleProbes::start(options.probe_idle_s);
+    MPS_TRY(probes);
+    auto impl = std::make_unique<Follower::Impl>(*impl_, std::move(*monitor), std::move(epoll),
+                                                 std::move(*probes), options.close_silent);
     MPS_TRY(impl->wait_for(impl->monitor.fd()));
+    if (options.probe_idle_s)
+        MPS_TRY(impl->wait_for(impl->probes.fd()));
     // What one that was killed has left.
-    if (const auto paths = impl_->paths())
+    if (const auto paths = impl_->paths()) {
         MPS_TRY(RemovedEndpoints(*paths).put_back());
+        MPS_TRY(end_probes(*paths));
+    }
     return Follower(std::move(impl));
 }
 

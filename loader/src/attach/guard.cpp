@@ -92,7 +92,7 @@ Result<void> Guard::listen(const Pins &pins) {
     const int got = ring_ ? ring_buffer__consume(ring_.get()) : 0;
     if (got < 0)
         return std::unexpected(system_error(-got, "reading which subflows are silent"));
-    if (!got)
+    if (!got && told_->tokens.empty())
         return {};
     MPS_TRY(carry_wakes(pins));
     SubflowBits avoided;
@@ -103,6 +103,11 @@ Result<void> Guard::listen(const Pins &pins) {
             avoided[token] = *some;
     }
     return tell_endpoints(pins, avoided);
+}
+
+void Guard::tell(std::uint32_t token, std::uint32_t ifindex) const {
+    told_->tokens.insert(token);
+    told_->interfaces.insert(ifindex);
 }
 
 Result<std::uint64_t> Guard::paths_down(const Pins &pins) {
@@ -130,7 +135,6 @@ Result<std::uint64_t> Guard::paths_down(const Pins &pins) {
     return down;
 }
 
-// Whatever a connection has parked in favour of a path that is down is opened.
 Result<void> Guard::look_at_connections(const Pins &pins) {
     const std::array<std::uint8_t, 64> frame{};
     // Of as many connections as there are, some wakes find no place in the queue at first.

@@ -33,6 +33,10 @@ class Guard {
     [[nodiscard]] bool has_news() const;
     // What silence has opened is carried out, and the peer is told so: it avoids the others in favour of the silent one.
     [[nodiscard]] Result<void> listen(const Pins &pins);
+    // As if the data path had told of it: listen() sees to it.
+    void tell(std::uint32_t token, std::uint32_t ifindex) const;
+    // Whatever connections have parked in favour of what is silent or down is opened.
+    [[nodiscard]] Result<void> look_at_connections(const Pins &pins);
     // Interfaces of the subflows that listen() was told of since the last call.
     [[nodiscard]] std::set<std::uint32_t> silent_interfaces() { return std::exchange(told_->interfaces, {}); }
     // Looks at links and addresses: what was lost is avoided at once by every connection of this host. True: something was lost, or is back.
@@ -46,7 +50,6 @@ class Guard {
     };
 
     [[nodiscard]] Result<std::uint64_t> paths_down(const Pins &pins);
-    [[nodiscard]] Result<void> look_at_connections(const Pins &pins);
 
     struct Told {
         std::set<std::uint32_t> tokens, interfaces;

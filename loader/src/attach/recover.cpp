@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <set>
 
+#include "attach/idle_probes.hpp"
 #include "attach/removed_endpoints.hpp"
 #include "attach/restore.hpp"
 #include "base/try.hpp"
@@ -38,6 +39,7 @@ Result<RecoverResult> Instance::recover() {
     auto session = impl_->open_for_changing();
     MPS_TRY(session);
     MPS_TRY(RemovedEndpoints(session->paths).put_back());
+    MPS_TRY(end_probes(session->paths));
     RecoverResult result;
     auto events = attach_what_lacks(*session, impl_->has_tcx());
     MPS_TRY(events);

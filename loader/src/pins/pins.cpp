@@ -107,6 +107,10 @@ std::string InstallationPaths::origin(std::uint32_t slot) const {
     return fmt::format("{}/origins/{}", base, slot);
 }
 std::string InstallationPaths::levers_link() const { return fmt::format("{}/levers", base); }
+std::string InstallationPaths::probes_dir() const { return fmt::format("{}/probes", base); }
+std::string InstallationPaths::probes_pin(std::string_view name) const {
+    return fmt::format("{}/probes/{}", base, name);
+}
 std::string InstallationPaths::removed_endpoints() const { return fmt::format("{}/removed_endpoints", base); }
 std::string InstallationPaths::makers_dir() const { return fmt::format("{}/makers", base); }
 std::string InstallationPaths::makers_link() const { return fmt::format("{}/link", makers_dir()); }

@@ -61,6 +61,9 @@ struct InstallationPaths {
     [[nodiscard]] std::string congestion_pin(std::string_view name) const;
     // Endpoints that were taken from the kernel for a while, see attach/removed_endpoints.hpp.
     [[nodiscard]] std::string removed_endpoints() const;
+    // What probes of idle subflows have changed, see attach/idle_probes.hpp.
+    [[nodiscard]] std::string probes_dir() const;
+    [[nodiscard]] std::string probes_pin(std::string_view name) const;
     // Of the program that notes which command makes a socket: see policy/makers.hpp.
     [[nodiscard]] std::string makers_dir() const;
     [[nodiscard]] std::string makers_link() const;

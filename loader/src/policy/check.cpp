@@ -110,6 +110,15 @@ Result<std::uint32_t> parse_max_connections(std::string_view text) {
                 fmt::format("from {} to {}", MPS_LEAST_CONNS, MPS_MOST_CONNS));
 }
 
+Result<std::uint32_t> parse_probe_idle(std::string_view text) {
+    const auto amount = parse_amount(text, Unit{});
+    if (amount && *amount >= 1 && *amount <= longest_probe_idle_s)
+        return static_cast<std::uint32_t>(*amount);
+    return fail(ErrorCode::usage,
+                fmt::format("--probe-idle={}: {}", text, amount ? "out of range" : amount.error()),
+                fmt::format("seconds, from 1 to {}", longest_probe_idle_s));
+}
+
 Result<std::string> Instance::canonical_selector(const std::string &selector) const {
     const auto call = impl_->enter();
     MPS_TRY(call);

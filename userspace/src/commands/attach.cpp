@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <mpsched/check.hpp>
 #include <mpsched/policy_names.hpp>
 
 #include "base/try.hpp"
@@ -27,6 +28,7 @@ struct AttachOptions {
     bool force = false;
     bool follow = false;
     bool close_silent = false;
+    std::string probe_idle;
     bool persist = false;
 };
 
@@ -46,7 +48,8 @@ AttachRequest request_of(const AttachOptions &options, Mode mode, Role role) {
 }
 
 // What `--follow` starts from.
-Result<Reply> run_follow(const Context &context, Instance &instance, Reply first, bool close_silent) {
+Result<Reply> run_follow(const Context &context, Instance &instance, Reply first,
+                         const FollowOptions &follow_options) {
     const auto status = instance.status();
     MPS_TRY(status);
     first.json["event"] = "following";
@@ -56,13 +59,19 @@ Result<Reply> run_follow(const Context &context, Instance &instance, Reply first
     if (!names.empty())
         first.text += fmt::format("following {}; Ctrl-C ends that and leaves them as they are\n",
                                   text::printable(text::join(names)));
-    return follow(context, instance, first, {.close_silent = close_silent});
+    return follow(context, instance, first, follow_options);
 }
 
 Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
     if (options.close_silent && !options.follow)
         return usage_error("'--close-silent' needs '--follow'",
                            "somebody has to hear of silence while it lasts");
+    if (!options.probe_idle.empty() && !options.follow)
+        return usage_error("'--probe-idle' needs '--follow'", "somebody has to listen for the answers");
+    const auto probe_idle_s =
+        options.probe_idle.empty() ? Result<std::uint32_t>(0) : parse_probe_idle(options.probe_idle);
+    MPS_TRY(probe_idle_s);
+    const FollowOptions follow_options{.close_silent = options.close_silent, .probe_idle_s = *probe_idle_s};
     if (options.interfaces.empty() && !options.follow)
         return usage_error("'attach' needs IFACE", "usage: mpsched attach IFACE…");
     const auto mode = parse_mode(options.mode);
@@ -72,8 +81,7 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
     auto instance = context.open();
     MPS_TRY(instance);
     if (options.interfaces.empty())
-        return run_follow(context, *instance, Reply{.json = Json::object(), .text = {}},
-                          options.close_silent);
+        return run_follow(context, *instance, Reply{.json = Json::object(), .text = {}}, follow_options);
     auto request = request_of(options, *mode, *role);
     auto result = [&] {
         output::Progress progress(context.globals.json);
@@ -98,7 +106,7 @@ Result<Reply> run_attach(const Context &context, const AttachOptions &options) {
     reply.text = table.render(context.style);
     if (!result->policy.empty())
         reply.text += fmt::format("all connections use {}\n", result->policy);
-    return options.follow ? run_follow(context, *instance, std::move(reply), options.close_silent) : reply;
+    return options.follow ? run_follow(context, *instance, std::move(reply), follow_options) : reply;
 }
 
 } // namespace
@@ -113,6 +121,7 @@ void setup_attach(Binder &binder) {
     binder.flag("--force", options->force);
     binder.flag("--follow", options->follow);
     binder.flag("--close-silent", options->close_silent);
+    binder.option("--probe-idle", options->probe_idle);
     binder.flag("--persist", options->persist);
     binder.run([options](const Context &context) {
         const Kept kept{.what = Kept::What::attach,

@@ -12,6 +12,7 @@
 #include "cli/stop_signal.hpp"
 #include "output/clock.hpp"
 #include "output/text.hpp"
+#include "watch/path_event_text.hpp"
 
 namespace mps::cli {
 
@@ -41,29 +42,6 @@ void write_line(const std::string &line) {
 
 } // namespace
 
-std::string event_text(const PathEvent &event) {
-    switch (event.kind) {
-    case PathEvent::Kind::gone:
-        return fmt::format("{} is gone", event.name);
-    case PathEvent::Kind::back:
-        return fmt::format("{} is back", event.name);
-    case PathEvent::Kind::renamed:
-        return fmt::format("{} is called {} now", event.before, event.name);
-    case PathEvent::Kind::attached:
-        return fmt::format("{} is attached again: {} ({})", event.name, to_string(event.mode), event.why);
-    case PathEvent::Kind::failed:
-        return event.name.empty()
-                   ? fmt::format("cannot attach: {}", event.why)
-                   : fmt::format("{} is there, but cannot be attached: {}", event.name, event.why);
-    case PathEvent::Kind::closed:
-    case PathEvent::Kind::reopened:
-        return fmt::format("{}: {} {}", event.name, to_string(event.kind), event.why);
-    case PathEvent::Kind::detached:
-        break;
-    }
-    return "mpsched was detached: nothing is left to follow";
-}
-
 Result<Reply> follow(const Context &context, Instance &instance, const Reply &first,
                      const FollowOptions &options) {
     const bool json = context.globals.json;
@@ -91,7 +69,7 @@ Result<Reply> follow(const Context &context, Instance &instance, const Reply &fi
             say_json(event_json(event));
         else
             write_line(fmt::format("{}  {}\n", context.style(Paint::dim, output::clock_for_people()),
-                                   text::printable(event_text(event))));
+                                   text::printable(watch::event_text(event))));
     };
     MPS_TRY(instance.follow(say, stop.fd(), options));
     return reply;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <string>
-
 #include "cli/command.hpp"
 
 namespace mps::cli {
@@ -11,7 +9,5 @@ namespace mps::cli {
 // written before.
 [[nodiscard]] Result<Reply> follow(const Context &context, Instance &instance, const Reply &first,
                                    const FollowOptions &options);
-
-[[nodiscard]] std::string event_text(const PathEvent &event);
 
 } // namespace mps::cli

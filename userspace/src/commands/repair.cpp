@@ -6,9 +6,9 @@
 
 #include "base/try.hpp"
 #include "commands/commands.hpp"
-#include "commands/follow.hpp"
 #include "output/progress.hpp"
 #include "output/text.hpp"
+#include "watch/path_event_text.hpp"
 
 namespace mps::cli {
 
@@ -46,7 +46,7 @@ Result<void> recover(const Context &context, Reply &reply) {
                                             {"ifindex", event.ifindex},
                                             {"what", to_string(event.kind)},
                                             {"why", event.why.empty() ? Json(nullptr) : Json(event.why)}});
-        reply.text += text::printable(event_text(event)) + "\n";
+        reply.text += text::printable(watch::event_text(event)) + "\n";
         if (event.kind == PathEvent::Kind::failed)
             reply.exit_code = static_cast<int>(ErrorCode::failed);
     }

@@ -48,6 +48,7 @@ class Builder {
     }
     void complain(const Position &at, const Error &error) { complain(at, error.what, error.hint); }
 
+    void add_failover(const Section &section);
     void add_top(const Section &section);
     void add_fallback(const Section &section);
     void add_engine(const Section &section);
@@ -115,8 +116,7 @@ void Builder::add(const File &file) {
             read_kernel(section, desired_.kernel, problems_);
             continue;
         case Part::failover:
-            if (section.find("close_silent"))
-                desired_.close_silent = section.text("close_silent") == "true";
+            add_failover(section);
             continue;
         case Part::application:
             add_application(section);
@@ -124,6 +124,19 @@ void Builder::add(const File &file) {
         }
         desired_.empty = false;
     }
+}
+
+void Builder::add_failover(const Section &section) {
+    if (section.find("close_silent"))
+        desired_.close_silent = section.text("close_silent") == "true";
+    const Entry *idle = section.find("probe_idle_s");
+    if (!idle)
+        return;
+    if (const auto parsed = parse_probe_idle(idle->texts.front()))
+        desired_.probe_idle_s = *parsed;
+    else
+        complain(idle->at, fmt::format("'probe_idle_s' cannot be '{}'", idle->texts.front()),
+                 parsed.error().hint);
 }
 
 void Builder::add_top(const Section &section) {

@@ -139,7 +139,8 @@ struct Desired {
     std::optional<MetricsWish> metrics{};
     std::optional<http::Address> web{}; // where the page is served
     std::vector<KernelSetting> kernel{};
-    bool close_silent = false; // as FollowOptions has it
+    bool close_silent = false; // as FollowOptions has them
+    std::uint32_t probe_idle_s = 0;
     std::vector<ApplicationWish> applications{};
     // The files say nothing at all: then nothing is managed.
     bool empty = true;

@@ -180,6 +180,9 @@ std::span<const Key> keys() {
         {Part::failover, "close_silent", Form::flag, optional, "true, false",
          "true: subflows of a path that went silent are closed by removing its MPTCP endpoint, so that what they had under way is sent again at once; "
          "it is added again until the path answers. Default false"},
+        {Part::failover, "probe_idle_s", Form::amount, optional, "1..3600",
+         "a path over which nothing went for so many seconds is probed, one packet and its answer, so that one that died in a pause is avoided before it is needed; "
+         "a path with a cost or a quota every 10 s at most. Default: never"},
         {Part::kernel, "slow_start_after_idle", Form::flag, optional, "true, false",
          "net.ipv4.tcp_slow_start_after_idle: false lets all TCP go on after a pause with the window it had, which is a burst into a path "
          "that may have changed"},
@@ -267,6 +270,7 @@ slow_start_after_idle = true
 
 [failover]
 close_silent = true
+probe_idle_s = 10
 
 [[application]]
 cgroup = "user.slice"

@@ -33,6 +33,7 @@
 #include "service/notify.hpp"
 #include "service/observer.hpp"
 #include "service/web.hpp"
+#include "watch/path_event_text.hpp"
 
 namespace mps::service {
 
@@ -63,23 +64,6 @@ bool is_stopping() {
     sigset_t pending;
     sigpending(&pending);
     return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
-}
-
-std::string event_line(const PathEvent &event) {
-    switch (event.kind) {
-    case PathEvent::Kind::renamed:
-        return fmt::format("{} is called {} now", event.before, event.name);
-    case PathEvent::Kind::attached:
-        return fmt::format("{} is attached again: {} ({})", event.name, to_string(event.mode), event.why);
-    case PathEvent::Kind::failed:
-        return fmt::format("{}{}cannot be attached: {}", event.name, event.name.empty() ? "" : " ",
-                           event.why);
-    case PathEvent::Kind::closed:
-    case PathEvent::Kind::reopened:
-        return fmt::format("{}: {} {}", event.name, to_string(event.kind), event.why);
-    default:
-        return fmt::format("{} is {}", event.name, to_string(event.kind));
-    }
 }
 
 class Daemon {
@@ -303,7 +287,8 @@ void Daemon::count() {
 
 void Daemon::follow() {
     const FollowOptions options{.routes = keeper_.desired().asks_for_routes(),
-                                .close_silent = keeper_.desired().close_silent};
+                                .close_silent = keeper_.desired().close_silent,
+                                .probe_idle_s = keeper_.desired().probe_idle_s};
     if (!follower_ || options != follows_as_) {
         auto follower = instance_.follower(options);
         if (!follower) {
@@ -314,7 +299,7 @@ void Daemon::follow() {
         follows_as_ = options;
     }
     for (const PathEvent &event : follower_->look()) {
-        say(event_line(event));
+        say(watch::event_text(event));
         if (event.kind == PathEvent::Kind::renamed) {
             keeper_.reopen(event.name);
             keeper_.reopen(event.before);

@@ -377,6 +377,10 @@ std::span<const Command> commands() {
                  {.name = "--follow", .text = "stay, and attach interfaces again that come back"},
                  {.name = "--close-silent",
                   .text = "with --follow: close subflows of paths that are silent until they answer"},
+                 {.name = "--probe-idle",
+                  .value = "SECONDS",
+                  .text = "with --follow: probe paths over which nothing went for so long, 1 to 3600; with a "
+                          "cost or a quota every 10 s at most"},
                  {.name = "--persist",
                   .text =
                       "say it in a drop-in of mpsched.toml as well, so that it outlives a reload and a restart"}},

@@ -122,6 +122,7 @@ struct Scenario {
     std::vector<std::string> steer = {}; ///< "client", "server"
     bool follow = false;                 ///< `mpsched attach --follow` runs there as well
     bool close_silent = false;           ///< … with `--close-silent`
+    unsigned probe_idle_s = 0;           ///< … with `--probe-idle`; 0: without
     /// Nobody uses the policy but the workload's clients, which choose it for their own sockets, and tell size and deadline.
     bool by_application = false;
     /// For policies by name: what `mpsched use` is given if the command line says nothing else.
