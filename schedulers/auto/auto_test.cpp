@@ -276,57 +276,49 @@ TEST_CASE("a long upload tries a second path, however small its send buffer and 
 namespace
 {
 
-struct FarPath {
-	double open;            // part of the decisions of the second half with which it was open
-	std::uint32_t tried_ms; // how long it was open in a row once it had been heard of
-};
+constexpr std::uint32_t far_bytes_a_ms = 2500, far_ms = 400;
 
 // A long upload over 20 Mbit/s and a second path as quick, of 400 ms instead of 8. Each round trip in which it was used makes its window twice as
-// large, to `far_most` segments and, the first `growths` times, the receive window, `room` octets at first, half as large again; the send buffer is four times that. Until a burst has arrived
-// over it, that is what can be sent over the other one, as everything behind the burst waits for it.
-FarPath upload_with_far_path(std::uint32_t growths, std::uint64_t room = 300'000,
-			     std::uint32_t far_most = 800)
-{
-	constexpr std::uint32_t bytes_a_ms = 2500, far_ms = 400, rounds_ms = 40000;
-	Steered policy("auto");
-	std::uint64_t acked[2]{}, behind = 0;
-	std::uint32_t near = 200'000, far = 0, far_window = 10, far_since_ms = 0, decisions = 0, open = 0;
-	std::uint32_t row_ms = 0, tried_ms = 0;
-	bool allowed_far = false, heard = false;
+// large, to `most_segs`, and, the first `growths` times, the receive window, `room` octets at first, half as large again; the send buffer is four times that.
+// Until a burst has arrived over it, that is what can be sent over the other one, as everything behind the burst waits for it.
+struct UploadWithFarPath {
+	std::uint32_t growths;
+	std::uint64_t room = 300'000;
+	std::uint32_t most_segs = 800;
 
-	for (std::uint32_t at_ms = 0; at_ms < rounds_ms; ++at_ms) {
-		bool far_answers = false;
-		if (far && at_ms - far_since_ms >= far_ms) {
-			const auto got = std::min(far, bytes_a_ms);
-			acked[1] += got;
-			far -= got;
-			far_answers = true;
-			if (!far) {
-				far_window = std::min(far_window * 2, far_most);
-				heard = true;
-				if (growths) {
-					room = std::min<std::uint64_t>(room * 3 / 2, 6'000'000);
-					--growths;
-				}
-			}
+	std::uint64_t acked[2]{}, behind = 0;
+	std::uint32_t near = 200'000, far = 0, far_segs = 10, far_since_ms = 0;
+	bool heard = false;
+
+	// Another millisecond. Does the far path answer?
+	bool pass(std::uint32_t at_ms, bool allowed_far)
+	{
+		const bool answers = far && at_ms - far_since_ms >= far_ms;
+
+		if (answers) {
+			arrive();
 		} else if (allowed_far && !far) {
-			far = std::min<std::uint32_t>(far_window * 1400, 65536);
+			far = std::min<std::uint32_t>(far_segs * 1400, 65536);
 			far_since_ms = at_ms;
 			behind = 0;
 		}
-		acked[0] += std::min(near, bytes_a_ms);
-		near -= std::min(near, bytes_a_ms);
+		acked[0] += std::min(near, far_bytes_a_ms);
+		near -= std::min(near, far_bytes_a_ms);
 		if (near <= room / 2) {
 			auto more = room * 3 / 4 - near;
 
 			if (far)
-				more = std::min(more, room - std::min(room, far + behind));
+				more = std::min(more, room - under_way());
 			behind += more;
 			near += static_cast<std::uint32_t>(more);
 		}
-		const auto under_way = far ? std::min(room, far + behind) : near;
+		return answers;
+	}
+
+	mps_view view(std::uint32_t at_ms, bool far_answers) const
+	{
 		auto view = view_of({{.fresh = at_ms == 0,
-				      .srtt_us = 8000 + near * 1000 / bytes_a_ms,
+				      .srtt_us = 8000 + near * 1000 / far_bytes_a_ms,
 				      .min_rtt_us = 8000,
 				      .cwnd_segs = 200,
 				      .bytes_acked = acked[0],
@@ -335,18 +327,59 @@ FarPath upload_with_far_path(std::uint32_t growths, std::uint64_t room = 300'000
 				     {.fresh = at_ms == 0,
 				      .srtt_us = far_ms * 1000,
 				      .min_rtt_us = far_ms * 1000,
-				      .cwnd_segs = far_window,
+				      .cwnd_segs = far_segs,
 				      .bytes_acked = acked[1],
 				      .outstanding_bytes = far}},
 				    {.now_us = (1000 + at_ms) * ms,
-				     .unsent_bytes = 4 * room - under_way,
+				     .unsent_bytes = 4 * room - under_way(),
 				     .self = far_answers ? 1u : 0u,
-				     .window_bytes = room - under_way,
-				     .unacked_bytes = under_way});
+				     .window_bytes = room - under_way(),
+				     .unacked_bytes = under_way()});
 		view.sf[0].ssthresh_segs = 100;
 		view.sf[1].ssthresh_segs = 0x7fffffff;
-		allowed_far = (policy.allowed(view) & second) != 0;
-		row_ms = allowed_far && heard ? row_ms + 1 : 0;
+		return view;
+	}
+
+      private:
+	std::uint64_t under_way() const
+	{
+		return far ? std::min(room, far + behind) : near;
+	}
+
+	void arrive()
+	{
+		const auto got = std::min(far, far_bytes_a_ms);
+
+		acked[1] += got;
+		far -= got;
+		if (far)
+			return;
+		far_segs = std::min(far_segs * 2, most_segs);
+		heard = true;
+		if (growths) {
+			room = std::min<std::uint64_t>(room * 3 / 2, 6'000'000);
+			--growths;
+		}
+	}
+};
+
+struct FarPath {
+	double open;            // part of the decisions of the second half with which it was open
+	std::uint32_t tried_ms; // how long it was open in a row once it had been heard of
+};
+
+FarPath go_on(UploadWithFarPath upload)
+{
+	constexpr std::uint32_t rounds_ms = 40000;
+	Steered policy("auto");
+	std::uint32_t decisions = 0, open = 0, row_ms = 0, tried_ms = 0;
+	bool allowed_far = false;
+
+	for (std::uint32_t at_ms = 0; at_ms < rounds_ms; ++at_ms) {
+		const bool far_answers = upload.pass(at_ms, allowed_far);
+
+		allowed_far = (policy.allowed(upload.view(at_ms, far_answers)) & second) != 0;
+		row_ms = allowed_far && upload.heard ? row_ms + 1 : 0;
 		tried_ms = std::max(tried_ms, row_ms);
 		decisions += at_ms > rounds_ms / 2;
 		open += at_ms > rounds_ms / 2 && allowed_far;
@@ -359,14 +392,14 @@ FarPath upload_with_far_path(std::uint32_t growths, std::uint64_t room = 300'000
 TEST_CASE("a long upload goes on trying a far path where the buffers grow by it, and not where they do not",
 	  "[auto]")
 {
-	CHECK(upload_with_far_path(~0u).open > 0.5);
-	CHECK(upload_with_far_path(0).open < 0.1);
+	CHECK(go_on({.growths = ~0u}).open > 0.5);
+	CHECK(go_on({.growths = 0}).open < 0.1);
 }
 
 TEST_CASE("a far path that was thought to block, and is seen not to, stays open", "[auto]")
 {
 	// 400 ms of the near path are a megabyte.
-	CHECK(upload_with_far_path(0, 1'100'000, 80).open > 0.5);
+	CHECK(go_on({.growths = 0, .room = 1'100'000, .most_segs = 80}).open > 0.5);
 }
 
 TEST_CASE("an application that refills the send buffer is thought to have as much more to send", "[auto]")
@@ -397,7 +430,7 @@ TEST_CASE("an application that refills the send buffer is thought to have as muc
 
 TEST_CASE("a far path that is tried in a long upload has two round trips to show what it can carry", "[auto]")
 {
-	const auto tried_ms = upload_with_far_path(1).tried_ms;
+	const auto tried_ms = go_on({.growths = 1}).tried_ms;
 
 	CHECK(tried_ms >= 700);
 	CHECK(tried_ms < 1000);
