@@ -180,14 +180,17 @@ static __noinline int tell_packet(struct __sk_buff *skb, __u32 net_off, __u32 eg
 	told->egress = egress;
 	told->ours = owner->ours;
 	told->captured = captured;
-	/* The range again, on the number itself. */
+	/* The range again, on the number itself: two comparisons that the compiler makes one of tell 6.12 nothing. */
 	barrier_var(captured);
-	if (captured < sizeof(struct iphdr) || captured > MPS_TRACE_BYTES ||
-	    bpf_skb_load_bytes(skb, net_off, told->data, captured)) {
-		bpf_ringbuf_discard(told, 0);
-		return 0;
-	}
+	if (captured < sizeof(struct iphdr))
+		goto discard;
+	barrier_var(captured);
+	if (captured > MPS_TRACE_BYTES || bpf_skb_load_bytes(skb, net_off, told->data, captured))
+		goto discard;
 	bpf_ringbuf_submit(told, 0);
+	return 0;
+discard:
+	bpf_ringbuf_discard(told, 0);
 	return 0;
 }
 
