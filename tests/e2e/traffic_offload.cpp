@@ -261,16 +261,29 @@ TEST_CASE("veths go on with packets of many segments in each mode", "[e2e][offlo
     run.check({.mode = "native", .there = {"tcp-segmentation-offload off"}, .large_from_device = false});
 }
 
-TEST_CASE("virtio cards go on with packets of many segments in each mode", "[e2e][offload]") {
+namespace {
+
+Run on_cables() {
     if (!std::getenv("MPS_CABLES"))
         mps::test::skip("there are no cards at both ends of a cable");
     Run run{.kind = Kind::virtio, .bytes = 3'000'000};
     run.switch_all(true, true);
+    return run;
+}
+
+} // namespace
+
+TEST_CASE("virtio cards go on with packets of many segments", "[e2e][offload]") {
+    Run run = on_cables();
     run.check({.mode = "tc", .large_from_device = true});
-    run.check({.mode = "native", .large_from_device = false});
     run.check({.mode = "generic",
                .here = {"rx-gro-hw off"},
                .large_from_device = false,
                .gro = false,
                .after = {"rx-gro-hw off"}});
+}
+
+// By itself, since with any program in native mode 7.2 can stop a download for good (docs/devices.md).
+TEST_CASE("with native XDP virtio cards hand over single segments", "[e2e][offload]") {
+    on_cables().check({.mode = "native", .large_from_device = false});
 }
