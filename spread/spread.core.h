@@ -23,21 +23,28 @@ static __always_inline __u64 mps_spread_taken(__u64 taken, __u32 path) {
  */
 static __always_inline __u32 mps_spread_pick(__u64 taken, __u32 nr, __u32 usable, __u32 start,
                                              __u32 not_this) {
-    __s64 best = 1ll << 32;
+    __u64 best = 1ull << 32;
 
     if (!nr)
         return 0;
     if (nr > MPS_SPREAD_PATHS)
         nr = MPS_SPREAD_PATHS;
-    /* As arithmetic: each branch would double what the verifier has to walk. Turns beyond `nr` repeat earlier ones. */
+    /*
+     * As arithmetic: each branch would double what the verifier has to walk, and so would a mask of sign bits, for both of whose values
+     * Linux 7.2 looks. Turns beyond `nr` repeat earlier ones.
+     */
     for (__u32 i = 0; i < MPS_SPREAD_PATHS; i++) {
         __u32 path = (start % nr + i) % nr, other = path ^ not_this;
-        __s64 weight = (__s64)(taken >> path * 4 & 15), less;
+        __u64 weight = taken >> path * 4 & 15, less;
 
         weight += (1 - ((other | -other) >> 31)) * 16;
         weight += (1 - (usable >> path & 1)) * 32;
-        less = ((weight << 16 | i << 8 | path) - best) >> 63;
-        best += less & ((weight << 16 | i << 8 | path) - best);
+        weight = weight << 16 | i << 8 | path;
+        less = (weight - best) >> 63;
+#if defined(__bpf__)
+        __asm__ volatile("" : "+r"(less)); /* else the compiler makes a branch of it */
+#endif
+        best -= less * (best - weight);
     }
     return (__u32)(best & 255);
 }
