@@ -95,7 +95,7 @@ static __always_inline bool know_subflows(struct mps_conn *conn, const struct mp
 		COUNT(counters, TOO_MANY_SUBFLOWS);
 	if (conn->known != p->seen || p->unplaced || conn->unlisted)
 		mps_forget_gone(conn, p->seen & ~(__u32)p->unlisted);
-	if (p->self < MPS_MAX_SUBFLOWS &&
+	if (p->self < MPS_MAX_SUBFLOWS && conn->sf[p->self & (MPS_SUBFLOW_ROWS - 1)].ifindex != p->ifindex &&
 	    mps_belongs_above(&conn->sf[p->self & (MPS_SUBFLOW_ROWS - 1)], p->ifindex)) {
 		COUNT(counters, ABOVE);
 		return false;
@@ -189,7 +189,8 @@ static __always_inline struct mps_conn *build_view(void *ctx, void *data, void *
 			bpf_sk_release(held);
 		return NULL;
 	}
-	mps_follow_choice(conn, config, counters, p->ifindex, 0);
+	if (has_new_choice(conn, config))
+		mps_follow_choice(conn, config, counters, p->ifindex, 0);
 	p->wants = config->slot_wants[conn->slot & (MPS_MAX_SLOTS - 1)];
 	complete = read_connection(conn, tp, msk, pkt, p, view);
 	if (held)

@@ -9,6 +9,7 @@
 #include "maps.bpf.h"
 #include "parse.bpf.h"
 #include "view.bpf.h"
+#include "known_socket.bpf.h"
 #include "places.bpf.h"
 #include "rules.bpf.h"
 #include "choice.bpf.h"
@@ -185,7 +186,7 @@ static __always_inline void note_arrival(struct mps_conn *conn, const struct mps
  * A connection that has nothing unsent and nothing under way (a download, an idle one) has nothing to decide, as
  * long as nothing has changed since the last decision and that left no bit to be changed. Policies that
  * depend on the time are still asked about once a millisecond: the clock used here is cheap, and as coarse as
- * the kernel's tick.
+ * the kernel's tick. Within one tick it stands still, so it is read once in each; which tick it is takes one load.
  *
  * Of the flags in the configuration one changes what a connection gets without a new epoch: LEAVING. Levers are moved by
  * programs of their own to where the last decision left them, whether packets are decided on or not. What a metered path
@@ -201,7 +202,7 @@ static __always_inline bool nothing_to_decide(struct mps_conn *conn, struct mptc
 	__u32 index = MPS_MAX_SUBFLOWS;
 	struct mps_conn_subflow *mine;
 	__u32 flags = config->flags;
-	__u64 now_ns;
+	__u64 now_ns, tick;
 
 	if (mps_decide_all || !conn->settled || pkt->has_prio || msk->write_seq != msk->snd_una)
 		return false;
@@ -210,8 +211,9 @@ static __always_inline bool nothing_to_decide(struct mps_conn *conn, struct mptc
 	if (conn->last_node != (__u64)msk->conn_list.prev || conn->path_epoch != config->path_epoch ||
 	    has_new_choice(conn, config))
 		return false;
-	now_ns = bpf_ktime_get_coarse_ns();
-	if ((__s64)(now_ns - conn->decided_ns) >= (__s64)IDLE_NS)
+	tick = bpf_jiffies64();
+	now_ns = p->idle_tick == tick ? 0 : bpf_ktime_get_coarse_ns();
+	if (now_ns && (__s64)(now_ns - conn->decided_ns) >= (__s64)IDLE_NS)
 		return false;
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		if (conn->sf[i].sk == (__u64)tp) {
@@ -225,8 +227,10 @@ static __always_inline bool nothing_to_decide(struct mps_conn *conn, struct mptc
 	mine = &conn->sf[index & (MPS_SUBFLOW_ROWS - 1)];
 	if (mine->ifindex != p->ifindex || mine->deaf)
 		return false;
-	if ((__s64)(now_ns - mine->seen_ns) > 0)
+	if (now_ns && (__s64)(now_ns - mine->seen_ns) > 0)
 		mine->seen_ns = now_ns;
+	if (now_ns && mps_rdonly_cast)
+		note_idle_tick(p, tick);
 	/* As note_hearing() of a packet of its own. */
 	mine->heard_segs = tp->segs_in;
 	mine->quiet = 0;

@@ -22,8 +22,8 @@ __noinline int mps_parse_xdp(struct xdp_md *ctx, struct mps_packet *pkt, __u32 l
 
 	if (!pkt)
 		return PARSE_NOT_OURS;
-	return l3 ? parse_packet(data, data_end, bpf_xdp_get_buff_len(ctx), true, pkt)
-		  : parse_packet(data, data_end, bpf_xdp_get_buff_len(ctx), false, pkt);
+	return l3 ? parse_frame(data, data_end, ctx, data_end - data, true, pkt)
+		  : parse_frame(data, data_end, ctx, data_end - data, false, pkt);
 }
 
 __noinline int mps_parse_tc(struct __sk_buff *skb, struct mps_packet *pkt, __u32 l3)

@@ -19,7 +19,8 @@ struct mps_known_socket {
 	__u64 sk;
 	__u64 msk;
 	__u32 token;
-	__u32 ifindex; /* where its packets arrive */
+	__u32 ifindex;   /* where its packets arrive */
+	__u64 idle_tick; /* of the kernel's, in which there was nothing to decide; 0: none */
 };
 
 struct {
@@ -99,6 +100,7 @@ static __noinline bool recall_socket(void *data, void *data_end, const struct mp
 		return false;
 	p->sk = known->sk;
 	p->msk = known->msk;
+	p->idle_tick = known->idle_tick;
 	return true;
 }
 
@@ -115,6 +117,17 @@ static __noinline void remember_socket(const struct mps_pass *p)
 	known->msk = p->msk;
 	known->token = token;
 	known->ifindex = p->ifindex;
+	known->idle_tick = 0;
+}
+
+/* Until the next tick there is nothing to decide for the sake of time. */
+static __noinline void note_idle_tick(const struct mps_pass *p, __u64 tick)
+{
+	struct sock_common *sc = KPTR(struct sock_common, (void *)p->sk, true);
+	struct mps_known_socket *known = known_socket(sc->skc_portpair, p->ifindex);
+
+	if (known && known->sk == p->sk)
+		known->idle_tick = tick;
 }
 
 #endif /* MPS_KNOWN_SOCKET_BPF_H */

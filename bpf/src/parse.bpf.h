@@ -77,16 +77,25 @@ static __always_inline __u32 is_set(__u32 value)
 	return 1 - is_equal(value, 0);
 }
 
+#define DSS_HALF(flags)                                                                                      \
+	((__u64)(((flags) & MPTCP_DSS_A ? (flags) & MPTCP_DSS_a ? 8 : 4 : 0) +                               \
+		 ((flags) & MPTCP_DSS_M ? (flags) & MPTCP_DSS_m ? 14 : 10 : 0)) /                            \
+	 2)
+#define DSS_HALVES(flags)                                                                                    \
+	(DSS_HALF(flags) | DSS_HALF((flags) + 1) << 4 | DSS_HALF((flags) + 2) << 8 |                         \
+	 DSS_HALF((flags) + 3) << 12)
+/* By these four flags: half of what such a DSS is longer than its head, four bits each, so that one shift tells. */
+#define DSS_LENGTHS (DSS_HALVES(0) | DSS_HALVES(4) << 16 | DSS_HALVES(8) << 32 | DSS_HALVES(12) << 48)
+
 /*
- * Whether the stack takes a DSS with these flags and this length; else it passes over it as if it was not there. It expects what the
+ * 0 if the stack takes a DSS with these flags and this length; else it passes over it as if it was not there. It expects what the
  * flags say, and lets a checksum follow also where there is no mapping (mptcp_parse_option(), net/mptcp/options.c).
  */
-static __always_inline bool is_dss(__u32 flags, __u32 size)
+static __always_inline __u32 dss_excess(__u32 flags, __u32 size)
 {
-	__u32 ack = (flags & MPTCP_DSS_A) * (4 + (flags & MPTCP_DSS_a) * 2);
-	__u32 map = (flags / MPTCP_DSS_M & 1) * (10 + (flags & MPTCP_DSS_m) / 2);
+	__u32 body = (DSS_LENGTHS >> (flags & 15) * 4 & 15) * 2;
 
-	return ((size - MPTCP_LEN_dss - ack - map) & ~2u) == 0;
+	return (size - MPTCP_LEN_dss - body) & 0x7ffffffd; /* as is_equal() asks */
 }
 
 /*
@@ -97,7 +106,7 @@ static __always_inline bool is_dss(__u32 flags, __u32 size)
 __noinline int mps_completes(__u32 head, __u32 flags, __u32 size)
 {
 	if (head >> 4 == MPTCP_SUB_DSS)
-		return (flags & MPTCP_DSS_A) && is_dss(flags, size);
+		return (flags & MPTCP_DSS_A) && !dss_excess(flags, size);
 	if (head >> 4 != MPTCP_SUB_ADD_ADDR)
 		return 0;
 	size -= head & 1 ? MPTCP_LEN_add_addr4_echo : MPTCP_LEN_add_addr4;
@@ -217,8 +226,9 @@ static __always_inline int ends_with_dss(void *at, void *data_end, __u32 len)
 	if (len >= 4 && (void *)(option + 4) <= data_end && option[0] == TCPOPT_MPTCP &&
 	    option[2] >> 4 == MPTCP_SUB_DSS && option[1] >= 4 && !(option[1] & 1) &&
 	    ((option[1] + 3u) & ~3u) == len)
-		return OPTIONS_MPTCP |
-		       (mps_completes(option[2], option[3], option[1]) & 1) * OPTIONS_COMPLETES;
+		return OPTIONS_MPTCP | (option[3] & MPTCP_DSS_A) / MPTCP_DSS_A *
+					       is_equal(dss_excess(option[3], option[1]), 0) *
+					       OPTIONS_COMPLETES;
 	return OPTIONS_PLAIN;
 }
 
@@ -291,11 +301,20 @@ static __always_inline enum mps_parse parse_tcp(void *data, void *data_end, stru
 	return PARSE_MPTCP;
 }
 
-static __always_inline enum mps_parse parse_ipv4(void *data, void *data_end, struct mps_packet *pkt,
-						 __u32 frame_len)
+/*
+ * Whether the frame ends before that. Of a packet of XDP only the linear part is known without a call, and `frame_len` is that; `xdp` is NULL
+ * where it is of the whole frame.
+ */
+static __always_inline bool ends_before(struct xdp_md *xdp, __u32 frame_len, __u32 end)
 {
-	struct iphdr *ip = data + pkt->net_off;
-	__u32 header_len, total;
+	return end > frame_len && (!xdp || end > bpf_xdp_get_buff_len(xdp));
+}
+
+static __always_inline enum mps_parse parse_ipv4(void *data, void *data_end, struct mps_packet *pkt,
+						 struct xdp_md *xdp, __u32 frame_len)
+{
+	__u32 header_len, total, net_off = pkt->net_off; /* the verifier knows this one, of memory nothing */
+	struct iphdr *ip = data + net_off;
 
 	if ((void *)(ip + 1) > data_end)
 		return PARSE_MALFORMED;
@@ -304,13 +323,13 @@ static __always_inline enum mps_parse parse_ipv4(void *data, void *data_end, str
 	header_len = ip->ihl * 4;
 	total = bpf_ntohs(ip->tot_len);
 	if (ip->version != 4 || header_len < sizeof(*ip) || total < header_len + sizeof(struct tcphdr) ||
-	    total > frame_len - pkt->net_off)
+	    ends_before(xdp, frame_len, net_off + total))
 		return PARSE_MALFORMED;
 	if (ip->frag_off & bpf_htons(0x3fff)) /* more fragments, or not the first */
 		return PARSE_NOT_OURS;
 	pkt->is_ipv6 = 0;
 	pkt->unusual = header_len != sizeof(*ip);
-	pkt->tcp_off = pkt->net_off + header_len;
+	pkt->tcp_off = net_off + header_len;
 	return parse_tcp(data, data_end, pkt, total - header_len);
 }
 
@@ -340,16 +359,16 @@ static __noinline __u32 skip_ipv6_extensions(void *data, void *data_end, __u32 o
 }
 
 static __always_inline enum mps_parse parse_ipv6(void *data, void *data_end, struct mps_packet *pkt,
-						 __u32 frame_len)
+						 struct xdp_md *xdp, __u32 frame_len)
 {
-	struct ipv6hdr *ip = data + pkt->net_off;
-	__u32 off, payload;
+	__u32 off, payload, net_off = pkt->net_off; /* as above */
+	struct ipv6hdr *ip = data + net_off;
 
 	if ((void *)(ip + 1) > data_end)
 		return PARSE_MALFORMED;
 	if (ip->version != 6)
 		return PARSE_MALFORMED;
-	off = pkt->net_off + sizeof(*ip);
+	off = net_off + sizeof(*ip);
 	pkt->unusual = 0;
 	if (ip->nexthdr != IPPROTO_TCP) {
 		off = skip_ipv6_extensions(data, data_end, off, ip->nexthdr);
@@ -358,12 +377,12 @@ static __always_inline enum mps_parse parse_ipv6(void *data, void *data_end, str
 		pkt->unusual = 1;
 	}
 	payload = bpf_ntohs(ip->payload_len); /* 0: a jumbogram, not ours */
-	if (payload < off - pkt->net_off - sizeof(*ip) + sizeof(struct tcphdr) ||
-	    payload + sizeof(*ip) > frame_len - pkt->net_off)
+	if (payload < off - net_off - sizeof(*ip) + sizeof(struct tcphdr) ||
+	    ends_before(xdp, frame_len, net_off + sizeof(*ip) + payload))
 		return PARSE_MALFORMED;
 	pkt->is_ipv6 = 1;
 	pkt->tcp_off = off;
-	return parse_tcp(data, data_end, pkt, payload + sizeof(*ip) - (off - pkt->net_off));
+	return parse_tcp(data, data_end, pkt, payload + sizeof(*ip) - (off - net_off));
 }
 
 /*
@@ -408,12 +427,12 @@ static __always_inline bool has_no_mptcp(void *data, void *data_end, bool l3)
 }
 
 /*
- * `frame_len` counts the whole frame, of which only data…data_end can be read (the rest may lie in
+ * `xdp` and `frame_len` as in ends_before(); only data…data_end can be read (the rest may lie in
  * fragments). `l3` is a constant: the interface has no link-layer header. On TC ingress the kernel has
  * moved the outer VLAN tag out of the packet.
  */
-static __always_inline enum mps_parse parse_packet(void *data, void *data_end, __u32 frame_len, bool l3,
-						   struct mps_packet *pkt)
+static __always_inline enum mps_parse parse_frame(void *data, void *data_end, struct xdp_md *xdp,
+						  __u32 frame_len, bool l3, struct mps_packet *pkt)
 {
 	__be16 proto;
 
@@ -425,9 +444,9 @@ static __always_inline enum mps_parse parse_packet(void *data, void *data_end, _
 		if ((void *)(first + 1) > data_end)
 			return PARSE_MALFORMED;
 		if (*first >> 4 == 4)
-			return parse_ipv4(data, data_end, pkt, frame_len);
+			return parse_ipv4(data, data_end, pkt, xdp, frame_len);
 		if (*first >> 4 == 6)
-			return parse_ipv6(data, data_end, pkt, frame_len);
+			return parse_ipv6(data, data_end, pkt, xdp, frame_len);
 		return PARSE_NOT_OURS;
 	}
 
@@ -452,10 +471,16 @@ static __always_inline enum mps_parse parse_packet(void *data, void *data_end, _
 		pkt->net_off += ETH_VLAN_LEN;
 	}
 	if (proto == bpf_htons(ETH_P_IP))
-		return parse_ipv4(data, data_end, pkt, frame_len);
+		return parse_ipv4(data, data_end, pkt, xdp, frame_len);
 	if (proto == bpf_htons(ETH_P_IPV6))
-		return parse_ipv6(data, data_end, pkt, frame_len);
+		return parse_ipv6(data, data_end, pkt, xdp, frame_len);
 	return PARSE_NOT_OURS;
+}
+
+static __always_inline enum mps_parse parse_packet(void *data, void *data_end, __u32 frame_len, bool l3,
+						   struct mps_packet *pkt)
+{
+	return parse_frame(data, data_end, NULL, frame_len, l3, pkt);
 }
 
 #endif /* MPS_PARSE_BPF_H */

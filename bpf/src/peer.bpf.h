@@ -423,7 +423,7 @@ __noinline int mps_conclude_peer(struct mps_peer *peer, const struct mps_scratch
 	p->allowed = 0;
 	if (wants_policy(config, &peer->conn) && s->decided) {
 		COUNT(counters, RX_DECIDED);
-		mps_keep_state(&peer->conn, s, p->wants);
+		keep_state(&peer->conn, s, p->wants);
 		if (!(s->verdict.flags & MPS_VERDICT_PASS)) {
 			p->restore = 0;
 			p->allowed = safe_verdict(s, p, counters);

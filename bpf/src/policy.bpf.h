@@ -107,17 +107,14 @@ static __always_inline __u32 safe_verdict(const struct mps_scratch *s, const str
 	return allowed;
 }
 
-/* What the policy remembers; global, since the ways through it are many. */
-__noinline int mps_keep_state(struct mps_conn *conn, const struct mps_scratch *s, __u32 wants)
+/* What the policy remembers. */
+static __always_inline void keep_state(struct mps_conn *conn, const struct mps_scratch *s, __u32 wants)
 {
-	if (!conn || !s)
-		return 0;
 	conn->kept_words = s->kept_words;
 	if (wants & MPS_SLOT_4_0)
 		copy_words(conn->state.word, old_state(s), s->kept_words, MPS_STATE_WORDS_4_0);
 	else
 		copy_words(conn->state.word, s->state.word, s->kept_words, MPS_STATE_WORDS);
-	return 0;
 }
 
 /* Keeps why the policy allows or parks each subflow, for `conns`. An object of 4.0 has something else in that place. */
@@ -171,7 +168,7 @@ __noinline int mps_conclude(struct mps_conn *conn, const struct mps_scratch *s,
 		COUNT(counters, POLICY_FAILED);
 	} else {
 		COUNT(counters, DECIDED);
-		mps_keep_state(conn, s, p->wants);
+		keep_state(conn, s, p->wants);
 		if (!(s->verdict.flags & MPS_VERDICT_PASS)) {
 			p->restore = 0;
 			p->allowed = safe_verdict(s, p, counters);

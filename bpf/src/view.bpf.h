@@ -17,6 +17,7 @@ struct mps_pass {
 	__u64 sk;          /* the packet's own socket … */
 	__u64 msk;         /* … and its connection, where members are read by bpf_rdonly_cast() */
 	__u64 patience_ns; /* how long a wake may wait for a packet beyond the usual */
+	__u64 idle_tick;   /* as in mps_known_socket */
 	__u32 ifindex;
 	__u32 after_seq; /* the sequence number behind the packet's contents */
 	__u32 vrf;       /* ifindex of the VRF in which to look for the socket as well, 0 if there is none */
@@ -126,23 +127,32 @@ static __always_inline void read_rtt(struct mps_subflow_view *out, struct tcp_so
 	out->min_rtt_us = min_rtt == ~0u ? 0 : min_rtt;
 }
 
-/* `acked` bytes are what the packet at hand takes out of flight. Returns MPS_SF_SLOW_START or 0. */
+/* `acked` bytes are what the packet at hand takes out of flight. */
+static __always_inline __u32 read_in_flight(struct tcp_sock *tp, __u32 acked, __u32 mss, bool cast)
+{
+	__u32 out_segs = READ(tp, packets_out, cast), gone_segs, in_flight, segs;
+
+	if (!out_segs) /* so nothing is lost or sent again either */
+		return 0;
+	out_segs += READ(tp, retrans_out, cast);
+	gone_segs = READ(tp, sacked_out, cast) + READ(tp, lost_out, cast);
+	in_flight = out_segs > gone_segs ? out_segs - gone_segs : 0;
+	if (!acked || !mss)
+		return in_flight;
+	segs = (acked + mss - 1) / mss;
+	return in_flight > segs ? in_flight - segs : 0;
+}
+
+/* `acked` as above. Returns MPS_SF_SLOW_START or 0. */
 static __always_inline __u32 read_window(struct mps_subflow_view *out, struct tcp_sock *tp, __u32 acked,
 					 bool cast)
 {
-	__u32 out_segs = READ(tp, packets_out, cast) + READ(tp, retrans_out, cast);
-	__u32 gone_segs = READ(tp, sacked_out, cast) + READ(tp, lost_out, cast);
 	__u32 cwnd = READ(tp, snd_cwnd, cast), ssthresh = READ(tp, snd_ssthresh, cast);
-	__u32 in_flight = out_segs > gone_segs ? out_segs - gone_segs : 0, mss = READ(tp, mss_cache, cast);
+	__u32 mss = READ(tp, mss_cache, cast);
 
-	if (acked && mss) {
-		__u32 segs = (acked + mss - 1) / mss;
-
-		in_flight = in_flight > segs ? in_flight - segs : 0;
-	}
 	out->cwnd_segs = cwnd;
 	out->ssthresh_segs = ssthresh;
-	out->in_flight_segs = in_flight;
+	out->in_flight_segs = read_in_flight(tp, acked, mss, cast);
 	out->mss_bytes = mss;
 	out->snd_wnd_bytes = READ(tp, snd_wnd, cast);
 	return ssthresh > cwnd ? MPS_SF_SLOW_START : 0;
@@ -184,7 +194,8 @@ static __always_inline __u32 read_subflow(struct mps_subflow_view *out, const st
 	out->outstanding_bytes = write_seq - snd_una - acked;
 	out->notsent_bytes = write_seq - snd_nxt;
 	out->bytes_acked = READ(tp, bytes_acked, cast) + acked;
-	retransmits = acked ? 0 : READ(tp, inet_conn.icsk_retransmits, cast);
+	/* Time-outs in a row are of something that is outstanding. */
+	retransmits = acked || !out->outstanding_bytes ? 0 : READ(tp, inet_conn.icsk_retransmits, cast);
 	out->retransmits = retransmits;
 	out->flags |= is_set(retransmits) * MPS_SF_TROUBLED | read_window(out, tp, acked, cast);
 	read_rtt(out, tp, cast);

@@ -46,7 +46,7 @@ MPS_CORE void auto_policy_decide(const struct mps_view *v, struct mps_verdict *o
 	out->allowed = candidates;
 	q.now_us = (__u32)v->now_us;
 	q.margin_pct = p->margin_pct < 50 ? p->margin_pct : 50;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && v->present >> i; i++)
 		if (v->present >> i & 1)
 			q.known |= auto_learn(v, st, i);
 	silent = auto_silent(v, st);

@@ -114,7 +114,7 @@ MPS_CORE_PART __u32 auto_silent(const struct mps_view *v, const struct auto_poli
 
 	if (!v || !st)
 		return 0;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && v->present >> i; i++) {
 		const struct mps_subflow_view *sf = &v->sf[i];
 		__u32 now = (__u32)v->now_us, patience;
 
@@ -136,7 +136,7 @@ MPS_CORE_PART __u32 auto_pressed(const struct mps_view *v, const struct auto_pol
 
 	if (!v || !st)
 		return 0;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && v->present >> i; i++) {
 		__u32 base = st->flow[i].base_us < MPS_DELAY_MOST ? st->flow[i].base_us : MPS_DELAY_MOST;
 
 		pressed |= (v->present >> i & 1) && v->sf[i].outstanding_bytes &&

@@ -13,7 +13,7 @@ MPS_CORE_PART __u32 auto_first(const struct mps_view *v, const struct auto_polic
 
 	if (!v || !st || !q)
 		return best;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && among >> i; i++) {
 		__u32 us;
 
 		if (!(among >> i & 1))
@@ -43,11 +43,12 @@ MPS_CORE_PART __u32 auto_best(const struct mps_view *v, struct auto_policy_state
 	best = auto_first(v, st, q, candidates, whole);
 	if (best >= MPS_MAX_SUBFLOWS)
 		return best;
-	us = auto_burst_us(v, st, q, best, whole);
 	held = st->best - 1;
-	if (held < MPS_MAX_SUBFLOWS && (candidates >> held & 1) && held != best &&
-	    auto_burst_us(v, st, q, held, whole) <= (__u64)us * (100 + q->margin_pct) / 100)
-		best = held;
+	if (held < MPS_MAX_SUBFLOWS && (candidates >> held & 1) && held != best) {
+		us = auto_burst_us(v, st, q, best, whole);
+		if (auto_burst_us(v, st, q, held, whole) <= (__u64)us * (100 + q->margin_pct) / 100)
+			best = held;
+	}
 	st->best = (__u16)(best + 1);
 	return best;
 }

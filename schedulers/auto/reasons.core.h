@@ -24,7 +24,7 @@ MPS_CORE_PART __u32 auto_say_left_out(const struct mps_view *v, const struct aut
 {
 	if (!v || !st || !out)
 		return 0;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && v->present >> i; i++) {
 		if (silent >> i & 1)
 			auto_say(out, i, MPS_REASON_NO_ANSWER,
 				 auto_since((__u32)v->now_us, st->flow[i].acked_us), MPS_MAX_SUBFLOWS);

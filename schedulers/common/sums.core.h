@@ -15,7 +15,7 @@ MPS_CORE_PART __u64 mps_notsent_of(const struct mps_view *v, __u32 among)
 
 	if (!v)
 		return 0;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && among >> i; i++) {
 		__u64 waits = v->sf[i].notsent_bytes;
 
 		sum += waits * (1 - mps_is_less(waits, v->sf[i].mss_bytes)) * (among >> i & 1);
@@ -30,7 +30,7 @@ MPS_CORE_PART __u64 mps_outstanding_of(const struct mps_view *v, __u32 among)
 
 	if (!v)
 		return 0;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && among >> i; i++)
 		sum += (__u64)v->sf[i].outstanding_bytes * (among >> i & 1);
 	return sum;
 }
@@ -42,7 +42,7 @@ MPS_CORE_PART __u64 mps_acked_of(const struct mps_view *v, __u32 among)
 
 	if (!v)
 		return 0;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && among >> i; i++)
 		sum += v->sf[i].bytes_acked * (among >> i & 1);
 	return sum;
 }
@@ -54,7 +54,7 @@ MPS_CORE_PART __u32 mps_longest_rtt_us(const struct mps_view *v, __u32 among)
 
 	if (!v)
 		return 0;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && among >> i; i++) {
 		__u64 one = (__u64)v->sf[i].srtt_us * (among >> i & 1);
 
 		longest = one + longest - mps_lesser(one, longest);

@@ -63,8 +63,11 @@ MPS_CORE __u32 weighted_weight(const struct mps_subflow_view *sf)
 MPS_CORE __u64 weighted_passed(const struct mps_subflow_view *sf, __u32 seen)
 {
 	__u32 grown = (__u32)mps_given_bytes(sf) - seen, back = grown >> 31;
-	__u64 time = ((__u64)(back ? -grown : grown) << WEIGHTED_SHIFT) / weighted_weight(sf);
+	__u64 time;
 
+	if (!grown)
+		return 0;
+	time = ((__u64)(back ? -grown : grown) << WEIGHTED_SHIFT) / weighted_weight(sf);
 	return back ? -time : time;
 }
 
@@ -92,19 +95,35 @@ MPS_CORE_PART __u32 weighted_open(const struct mps_view *v, struct weighted_stat
 	return 0;
 }
 
-/* Adds what the subflows with an open account were given to the accounts of their paths. */
-MPS_CORE_PART __u32 weighted_count(const struct mps_view *v, const struct weighted_state *st,
+/* The time of the path furthest behind. */
+MPS_CORE __u64 weighted_behind(const struct weighted_accounts *a)
+{
+	__u64 behind = 0;
+	__u32 found = 0;
+
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && a->open >> i; i++) {
+		if (!(a->open >> i & 1) || (found && !weighted_before(a->time[i], behind)))
+			continue;
+		behind = a->time[i];
+		found = 1;
+	}
+	return behind;
+}
+
+/* Adds what the subflows with an open account were given to the accounts of their paths; returns the time of the one furthest behind. */
+MPS_CORE_PART __u64 weighted_count(const struct mps_view *v, const struct weighted_state *st,
 				   struct weighted_accounts *a, __u32 among, __u32 running)
 {
 	if (!v || !st || !a)
 		return 0;
 	a->open = 0;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		__u32 first;
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && among >> i; i++) {
+		__u32 first = i;
 
 		if (!(among >> i & 1))
 			continue;
-		first = mps_row(mps_first_of_path(v, among, i));
+		if (among & ((1u << i) - 1))
+			first = mps_row(mps_first_of_path(v, among, i));
 		a->first[i] = first;
 		if (!(running >> i & 1))
 			continue;
@@ -113,24 +132,7 @@ MPS_CORE_PART __u32 weighted_count(const struct mps_view *v, const struct weight
 		a->open |= 1u << first;
 		a->time[first] += weighted_passed(&v->sf[i], st->seen[i]);
 	}
-	return 0;
-}
-
-/* The time of the path furthest behind. */
-MPS_CORE_PART __u64 weighted_behind(const struct weighted_accounts *a)
-{
-	__u64 behind = 0;
-	__u32 found = 0;
-
-	if (!a)
-		return 0;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
-		if (!(a->open >> i & 1) || (found && !weighted_before(a->time[i], behind)))
-			continue;
-		behind = a->time[i];
-		found = 1;
-	}
-	return behind;
+	return weighted_behind(a);
 }
 
 /* Which accounts go on: not those of subflows that are new, or were away; none if a weight has changed. */
@@ -141,7 +143,7 @@ MPS_CORE_PART __u32 weighted_running(const struct mps_view *v, const struct weig
 	if (!v || !st)
 		return 0;
 	running = st->running & among;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && running >> i; i++) {
 		if (v->sf[i].flags & MPS_SF_FRESH)
 			running &= ~(1u << i);
 		/* New weights speak of what comes, not of what was: all accounts start over. */
@@ -181,7 +183,7 @@ MPS_CORE void weighted_decide(const struct mps_view *v, struct mps_verdict *out,
 	 * nothing that its path would have to make up for once it is attached (again).
 	 */
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++)
-		steered |= (__u32) !!(v->sf[i].flags & MPS_SF_STEERABLE) << i;
+		steered |= mps_flag(v->sf[i].flags, MPS_SF_STEERABLE) << i;
 	steered &= candidates;
 	out->allowed = candidates & ~steered;
 	running = weighted_running(v, st, steered);
@@ -190,8 +192,7 @@ MPS_CORE void weighted_decide(const struct mps_view *v, struct mps_verdict *out,
 		weighted_open(v, st, steered, again);
 		running = steered;
 	}
-	weighted_count(v, st, &a, steered, running);
-	behind = weighted_behind(&a);
+	behind = weighted_count(v, st, &a, steered, running);
 	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
 		__u32 first = mps_row(a.first[i]);
 

@@ -59,6 +59,9 @@ long bpf_skb_load_bytes(const void *skb, __u32 offset, void *to, __u32 length) {
 
 long bpf_skb_store_bytes(void *skb, __u32 offset, const void *from, __u32 length, __u64 flags) { abort(); }
 
+/* Packets here are linear. */
+__u64 bpf_xdp_get_buff_len(struct xdp_md *ctx) { return ctx->data_end - ctx->data; }
+
 long bpf_skb_adjust_room(void *skb, int length, __u32 mode, __u64 flags) { abort(); }
 
 /* As the kernel: of the IP packet, behind the link-layer header. */

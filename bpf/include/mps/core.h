@@ -131,7 +131,7 @@ MPS_CORE __u32 mps_candidates_but(const struct mps_view *v, __u32 avoid)
 
 	if (!v)
 		return 0;
-	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS; i++) {
+	for (__u32 i = 0; i < MPS_MAX_SUBFLOWS && v->present >> i; i++) {
 		__u32 flags = v->sf[i].flags;
 
 		usable |= (mps_flag(flags, MPS_SF_PRESENT) & mps_flag(flags, MPS_SF_USABLE)) << i;

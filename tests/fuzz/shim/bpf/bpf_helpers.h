@@ -21,6 +21,7 @@
 
 void *bpf_map_lookup_elem(void *map, const void *key);
 long bpf_xdp_adjust_head(struct xdp_md *ctx, int delta);
+__u64 bpf_xdp_get_buff_len(struct xdp_md *ctx);
 long bpf_xdp_load_bytes(struct xdp_md *ctx, __u32 offset, void *to, __u32 length);
 long bpf_xdp_store_bytes(struct xdp_md *ctx, __u32 offset, void *from, __u32 length);
 long bpf_skb_load_bytes(const void *skb, __u32 offset, void *to, __u32 length);
