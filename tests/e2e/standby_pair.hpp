@@ -13,11 +13,13 @@ struct StandbyPair {
     Attachment attachment;
     Cli mpsched;
 
-    explicit StandbyPair(lab::Family family = lab::Family::ipv4)
-        : network(must(lab::Network::create({.paths = {{.name = "dsl", .rate_mbit = path_rate(50)},
-                                                       {.name = "lte", .rate_mbit = path_rate(50)}},
-                                             .family = family,
-                                             .congestion_control = "cubic"}))),
+    explicit StandbyPair(lab::Family family = lab::Family::ipv4,
+                         std::chrono::milliseconds queue = std::chrono::milliseconds(50))
+        : network(must(
+              lab::Network::create({.paths = {{.name = "dsl", .rate_mbit = path_rate(50), .queue = queue},
+                                              {.name = "lte", .rate_mbit = path_rate(50), .queue = queue}},
+                                    .family = family,
+                                    .congestion_control = "cubic"}))),
           server(serve(network)),
           attachment(network.a(), network.devices(), "tc"),
           mpsched(network.a()) {

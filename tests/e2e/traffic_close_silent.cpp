@@ -40,6 +40,10 @@ struct Pair : StandbyPair {
     [[nodiscard]] std::int64_t removed() const {
         return must(must(read_counters(network.a())).get("MPTcpExtRmSubflow"));
     }
+    // By which the peer ended subflows.
+    [[nodiscard]] std::int64_t resets() const {
+        return must(must(read_counters(network.a())).get("MPTcpExtMPRstRx"));
+    }
     [[nodiscard]] bool both_joined() const { return subflows(0) == 1 && subflows(1) == 1; }
 };
 
@@ -118,6 +122,29 @@ TEST_CASE("a path whose link went down while it was closed is opened again when 
     CHECK(pair.subflows(0) == 0);
     must(pair.network.set_link(0, true, Side::a));
     CHECK(wait_until([&] { return pair.both_joined() && pair.endpoints() == before; }, 15s) >= 0);
+    transfer.stop();
+    CHECK(transfer.wait().errors() == 0);
+}
+
+TEST_CASE("a path that is back joins once, although what told of its end waits in the queue of the other one",
+          "[e2e][guard]") {
+    Pair pair(Family::ipv4, 500ms);
+    for (const std::size_t path : {0U, 1U})
+        must(pair.network.set_rate(path, path_rate(2)));
+    const Process follower = pair.mpsched.start(close_silent);
+    Transfer transfer = upload(pair.network, pair.server, {.think_time = 0ms});
+    REQUIRE(wait_until([&] { return pair.both_joined(); }, 10s) >= 0);
+    pair.mpsched("use default"); // fills both queues
+    std::this_thread::sleep_for(3s);
+    must(pair.network.set_blackhole(0, true));
+    REQUIRE(wait_until([&] { return pair.subflows(0) == 0; }, 10s, 5ms) >= 0);
+    std::this_thread::sleep_for(1s);
+    const std::int64_t resets = pair.resets();
+    must(pair.network.set_blackhole(0, false));
+    CHECK(wait_until([&] { return pair.both_joined(); }, 10s, 5ms) >= 0);
+    std::this_thread::sleep_for(2s);
+    CHECK(pair.both_joined());
+    CHECK(pair.resets() == resets);
     transfer.stop();
     CHECK(transfer.wait().errors() == 0);
 }

@@ -89,3 +89,13 @@ TEST_CASE("connections that could join from an address and have nothing there ar
     // It ends there, and what it has elsewhere is silent: nothing can be joined.
     CHECK(look({{subflow(here, false, 1, fin_wait), subflow(there, true, 500)}}).without() == 0);
 }
+
+TEST_CASE("what has to be told on other subflows takes as long as the slowest of those that work") {
+    KnownSubflow queued = subflow(there, false, 1), dead = subflow(there, true, 500);
+    queued.record.view.srtt_us = 220'000;
+    dead.record.view.srtt_us = 900'000;
+    const std::vector<std::vector<KnownSubflow>> all{{subflow(here, true, 100), subflow(there, false, 1)},
+                                                     {subflow(here, true, 100), queued, dead}};
+    CHECK(look(all).others_ns() == 220 * ms);
+    CHECK(look({{subflow(here, true, 100)}}).others_ns() == 0);
+}

@@ -40,6 +40,12 @@ constexpr std::uint32_t first_tries = 50;               // a minute
 // Each connection sends a SYN: no more than a hundred a second in the long run.
 constexpr std::uint64_t pause_per_subflow_ns = 10 * ms;
 
+// An endpoint is added again with the address ID it had. A join that overtook its REMOVE_ADDR, which waits behind what is queued on another
+// path, would be closed by that at the peer (mptcp_pm_rm_addr_received(), RFC 8684 section 3.4.2).
+std::uint64_t until_removed_ns(const AddressLook &seen) {
+    return std::max(first_pause_ns, seen.others_ns() * 3 / 2 + 10 * ms);
+}
+
 std::string subflows_text(std::uint32_t number) {
     return fmt::format("{} subflow{}", number, number == 1 ? "" : "s");
 }
@@ -76,10 +82,14 @@ bool is_usable(std::uint32_t ifindex, const std::string &address) {
 
 void AddressLook::see(const KnownConnection &connection) {
     const auto is_here = [&](const KnownSubflow &one) { return address_text(one.record.local) == address_; };
-    const bool has_another = std::ranges::any_of(connection.subflows, [&](const KnownSubflow &one) {
-        return !is_here(one) && one.record.state == TCP_ESTABLISHED && one.record.fully_established &&
-               !one.record.plain && !(one.known && one.known->silent);
-    });
+    bool has_another = false;
+    for (const KnownSubflow &one : connection.subflows) {
+        if (is_here(one) || one.record.state != TCP_ESTABLISHED || !one.record.fully_established ||
+            one.record.plain || (one.known && one.known->silent))
+            continue;
+        has_another = true;
+        others_ns_ = std::max(others_ns_, one.record.view.srtt_us * std::uint64_t{1000});
+    }
     const bool is_used = std::ranges::any_of(connection.subflows, [&](const KnownSubflow &one) {
         return carries(one.record.state) && is_here(one);
     });
@@ -133,7 +143,8 @@ Result<void> SilentPaths::remove(const Pins &pins, const RemovedEndpoints &notes
          .name = one.name,
          .ifindex = ifindex,
          .why = fmt::format("{} from {}, which is silent", subflows_text(one.subflows), endpoint.address)});
-    return add(one);
+    one.due_ns = monotonic_ns() + until_removed_ns(seen);
+    return {};
 }
 
 Result<void> SilentPaths::add(Removed &one) {
@@ -169,9 +180,9 @@ Result<bool> SilentPaths::go_on(const Pins &pins, const RemovedEndpoints &notes,
         return false;
     }
     const std::uint64_t later_ns = seen->joining() ? pause_ns : refused_pause_ns;
-    const std::uint64_t free_ns = one.tries < first_tries ? first_pause_ns : later_ns;
-    one.due_ns = monotonic_ns() + std::max(one.metered && usable ? metered_pause_ns : free_ns,
-                                           seen->joining() * pause_per_subflow_ns);
+    const std::uint64_t free_ns = one.tries < first_tries ? 0 : later_ns;
+    one.due_ns = monotonic_ns() + std::max({one.metered && usable ? metered_pause_ns : free_ns,
+                                            until_removed_ns(*seen), seen->joining() * pause_per_subflow_ns});
     // Who connects from it now would be closed as well; the kernel goes on trying by itself.
     if (seen->is_last_resort())
         return true;

@@ -39,11 +39,13 @@ class AddressLook {
     [[nodiscard]] std::uint32_t subflows() const { return subflows_; }
     // Connections that have none from it.
     [[nodiscard]] std::uint32_t without() const { return without_; }
+    // How long what is said on the other subflows may take to the peer, behind what is queued there.
+    [[nodiscard]] std::uint64_t others_ns() const { return others_ns_; }
 
   private:
     std::string address_;
     std::uint64_t now_ns_;
-    std::uint64_t heard_ns_ = 0, patience_ns_ = 0;
+    std::uint64_t heard_ns_ = 0, patience_ns_ = 0, others_ns_ = 0;
     std::uint32_t subflows_ = 0, joining_ = 0, without_ = 0;
     bool silent_ = false, last_resort_ = false;
 };
