@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <fstream>
 #include <utility>
 
 #include <fmt/format.h>
@@ -30,15 +31,24 @@ bool carries(std::uint32_t state) {
 }
 
 constexpr std::uint64_t ms = 1'000'000;
-// A try lasts until before TCP would send its SYN again (TCP_TIMEOUT_INIT, a second); each fourth takes two of them, for
-// paths that take longer.
-constexpr std::uint64_t try_ns = 900 * ms, long_try_ns = 1900 * ms;
-// From one to the next. What is back soon is met within a second. A metered path is not to be kept awake.
+// TCP sends a SYN again after a second (TCP_TIMEOUT_INIT), then as often as the kernel says every second, else after twice as long each time. A try lasts
+// until before a SYN would be more than two seconds after the one before, since with each that is given up the kernel sends again
+// all that no other path has had acknowledged (__mptcp_retransmit_pending_data()). A metered path gets one SYN, each fourth time two.
+constexpr std::uint64_t syn_ns = 1000 * ms, margin_ns = 100 * ms;
+constexpr std::uint64_t look_ns = 300 * ms; // how soon it is seen that a try has come to something
+// From one to the next. A metered path is not to be kept awake.
 constexpr std::uint64_t first_pause_ns = 100 * ms, pause_ns = 2000 * ms, metered_pause_ns = 10'000 * ms;
 constexpr std::uint64_t refused_pause_ns = 30'000 * ms; // where joins fail at once
-constexpr std::uint32_t first_tries = 50;               // a minute
-// Each connection sends a SYN: no more than a hundred a second in the long run.
-constexpr std::uint64_t pause_per_subflow_ns = 10 * ms;
+constexpr std::uint64_t first_ns = 60'000 * ms;         // without a pause for that long
+// No more than a hundred SYNs a second in the long run.
+constexpr std::uint64_t pause_per_syn_ns = 10 * ms;
+
+// How many SYNs a second apart the kernel sends (Linux 6.5; elsewhere 1 and its first repetition).
+std::uint32_t syns_of_a_try() {
+    std::uint32_t linear = 0;
+    std::ifstream("/proc/sys/net/ipv4/tcp_syn_linear_timeouts") >> linear;
+    return std::clamp(linear, 1U, 4U) + 1;
+}
 
 // An endpoint is added again with the address ID it had. A join that overtook its REMOVE_ADDR, which waits behind what is queued on another
 // path, would be closed by that at the peer (mptcp_pm_rm_addr_received(), RFC 8684 section 3.4.2).
@@ -143,7 +153,8 @@ Result<void> SilentPaths::remove(const Pins &pins, const RemovedEndpoints &notes
          .name = one.name,
          .ifindex = ifindex,
          .why = fmt::format("{} from {}, which is silent", subflows_text(one.subflows), endpoint.address)});
-    one.due_ns = monotonic_ns() + until_removed_ns(seen);
+    one.removed_ns = monotonic_ns();
+    one.due_ns = one.removed_ns + until_removed_ns(seen);
     return {};
 }
 
@@ -151,7 +162,10 @@ Result<void> SilentPaths::add(Removed &one) {
     MPS_TRY(add_endpoint(one.endpoint));
     one.there = true;
     one.tried_ns = monotonic_ns();
-    one.due_ns = one.tried_ns + (++one.tries % 4 ? try_ns : long_try_ns);
+    const bool longer = ++one.tries % 4 == 0;
+    one.syns = !one.metered ? syns_of_a_try() : longer ? 2 : 1;
+    one.until_ns = one.tried_ns + one.syns * syn_ns - margin_ns;
+    one.due_ns = one.tried_ns + look_ns;
     return {};
 }
 
@@ -179,10 +193,15 @@ Result<bool> SilentPaths::go_on(const Pins &pins, const RemovedEndpoints &notes,
                             : fmt::format("nothing has to join from {} any more", one.endpoint.address)});
         return false;
     }
+    const std::uint64_t now = monotonic_ns();
+    if (seen->joining() && now < one.until_ns) {
+        one.due_ns = std::min(now + look_ns, one.until_ns);
+        return true;
+    }
     const std::uint64_t later_ns = seen->joining() ? pause_ns : refused_pause_ns;
-    const std::uint64_t free_ns = one.tries < first_tries ? 0 : later_ns;
-    one.due_ns = monotonic_ns() + std::max({one.metered && usable ? metered_pause_ns : free_ns,
-                                            until_removed_ns(*seen), seen->joining() * pause_per_subflow_ns});
+    const std::uint64_t free_ns = now < one.removed_ns + first_ns ? 0 : later_ns;
+    one.due_ns = now + std::max({one.metered && usable ? metered_pause_ns : free_ns, until_removed_ns(*seen),
+                                 seen->joining() * one.syns * pause_per_syn_ns});
     // Who connects from it now would be closed as well; the kernel goes on trying by itself.
     if (seen->is_last_resort())
         return true;

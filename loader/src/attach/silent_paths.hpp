@@ -69,10 +69,12 @@ class SilentPaths {
         std::uint32_t ifindex = 0;
         std::string name{}; // of the interface
         bool metered = false;
-        bool there = false;         // the kernel has it: connections try to join
-        std::uint64_t tried_ns = 0; // when it was added last
+        bool there = false;           // the kernel has it: connections try to join
+        std::uint64_t removed_ns = 0; // at first
+        std::uint64_t tried_ns = 0;   // when it was added last …
+        std::uint64_t until_ns = 0;   // … and until when what joins has time
         std::uint64_t due_ns = 0;
-        std::uint32_t tries = 0;
+        std::uint32_t tries = 0, syns = 1;
         std::uint32_t subflows = 0; // that were closed
     };
 
