@@ -16,9 +16,8 @@
 #include "common/log.hpp"
 #include "kernel/cgroup.hpp"
 #include "kernel/kernel_objects.hpp"
-#include "kernel/load_error.hpp"
+#include "kernel/load_object.hpp"
 #include "kernel/netns.hpp"
-#include "kernel/verifier_log.hpp"
 
 namespace mps {
 
@@ -61,14 +60,8 @@ Result<App> load(const Pins &pins, std::uint32_t grant) {
     MPS_TRY(cookie);
     object->rodata->mps_netns_cookie = *cookie;
     object->rodata->mps_grant_index = grant;
-    std::array<VerifierLogBuffer, 2> logs;
-    for (std::size_t i = 0; i < sides.size(); i++)
-        bpf_program__set_log_buf(sides[i].program(*object), logs[i].data(), logs[i].size());
-    if (const int err = app__load(object.get())) {
-        const bool first = !logs[0].text().empty();
-        return std::unexpected(load_error(err, "loading the programs for applications",
-                                          logs[first ? 0 : 1].text(), messages.warnings()));
-    }
+    MPS_TRY(load_object(object->obj, "loading the programs for applications",
+                        [&] { return app__load(object.get()); }));
     return object;
 }
 

@@ -54,7 +54,7 @@ Result<Object> load_program(const InstallationPaths &paths, std::string_view wan
                                 return map == MPS_MAP_CONNS ? paths.map(map) : paths.probes_pin(map);
                             },
                         .use = map_use};
-    MPS_TRY(load_alone(object->obj, wanted, maps, "loading the programs that probe idle subflows", messages));
+    MPS_TRY(load_alone(object->obj, wanted, maps, "loading the programs that probe idle subflows"));
     return object;
 }
 

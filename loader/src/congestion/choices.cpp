@@ -75,7 +75,7 @@ Result<Object> load_program(const InstallationPaths &paths, std::string_view wan
     const KeptMaps maps{.folder = paths.congestion_dir(),
                         .pin = [&](std::string_view map) { return paths.congestion_pin(map); },
                         .use = map_use};
-    MPS_TRY(load_alone(object->obj, wanted, maps, fmt::format("loading {}", wanted), messages));
+    MPS_TRY(load_alone(object->obj, wanted, maps, fmt::format("loading {}", wanted)));
     return object;
 }
 

@@ -17,7 +17,7 @@
 #include "common/log.hpp"
 #include "kernel/kernel_objects.hpp"
 #include "kernel/load_error.hpp"
-#include "kernel/verifier_log.hpp"
+#include "kernel/load_object.hpp"
 #include "mpsched/builtin_congestion.hpp"
 
 namespace mps {
@@ -132,12 +132,7 @@ Result<void> register_congestion(std::string_view name, bool rdonly_cast) {
     if (!object)
         return std::unexpected(load_error(errno, what, {}, messages.warnings()));
     set_rdonly_cast(object.get(), rdonly_cast);
-    VerifierLogBuffer log;
-    bpf_program *program;
-    bpf_object__for_each_program(program, object.get())
-        bpf_program__set_log_buf(program, log.data(), log.size());
-    if (const int err = bpf_object__load(object.get()))
-        return std::unexpected(load_error(err, what, log.text(), messages.warnings()));
+    MPS_TRY(load_object(object.get(), what, [&] { return bpf_object__load(object.get()); }));
     bpf_link *link =
         bpf_map__attach_struct_ops(bpf_object__find_map_by_name(object.get(), std::string(name).c_str()));
     if (!link)

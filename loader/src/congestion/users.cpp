@@ -24,7 +24,7 @@
 #include "congestion.skel.h"
 #include "kernel/cgroup.hpp"
 #include "kernel/iterator.hpp"
-#include "kernel/load_error.hpp"
+#include "kernel/load_object.hpp"
 #include "kernel/netns.hpp"
 
 namespace mps {
@@ -83,9 +83,8 @@ Result<std::unique_ptr<congestion, Destroy>> load_reader() {
     bpf_program *program;
     bpf_object__for_each_program(program, object->obj)
         bpf_program__set_autoload(program, program == object->progs.mps_cc_users);
-    if (const int err = congestion__load(object.get()))
-        return std::unexpected(load_error(err, "loading the program that finds users of congestion controls",
-                                          {}, messages.warnings()));
+    MPS_TRY(load_object(object->obj, "loading the program that finds users of congestion controls",
+                        [&] { return congestion__load(object.get()); }));
     return object;
 }
 

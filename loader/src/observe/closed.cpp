@@ -12,8 +12,7 @@
 #include "base/try.hpp"
 #include "closed.skel.h"
 #include "common/log.hpp"
-#include "kernel/load_error.hpp"
-#include "kernel/verifier_log.hpp"
+#include "kernel/load_object.hpp"
 
 namespace mps {
 
@@ -30,14 +29,8 @@ struct ClosedSubflows::Impl {
 namespace {
 
 Result<void> load(closed &object) {
-    VerifierLogBuffer log;
-    bpf_program__set_log_buf(object.progs.mps_at_close, log.data(), log.size());
-    const LibbpfMessages messages;
-    if (const int err = closed__load(&object))
-        return std::unexpected(load_error(err,
-                                          "loading the program that counts what ended subflows had carried",
-                                          log.text(), messages.warnings()));
-    return {};
+    return load_object(object.obj, "loading the program that counts what ended subflows had carried",
+                       [&] { return closed__load(&object); });
 }
 
 } // namespace

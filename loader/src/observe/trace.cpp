@@ -17,6 +17,7 @@
 #include "instance_impl.hpp"
 #include "kernel/kernel_objects.hpp"
 #include "kernel/load_error.hpp"
+#include "kernel/load_object.hpp"
 #include "kernel/netlink.hpp"
 #include "tracer.skel.h"
 
@@ -59,10 +60,10 @@ Result<std::unique_ptr<tracer, DestroyTracer>> load_tracer(const TraceRequest &r
         err = conns < 0 ? bpf_map__set_max_entries(object->maps.mps_conns, 1)
                         : bpf_map__reuse_fd(object->maps.mps_conns, conns);
     object->rodata->mps_trace_token = request.token.value_or(0);
-    if (!err)
-        err = tracer__load(object.get());
+    const std::string what = "loading the programs of trace";
     if (err)
-        return std::unexpected(load_error(err, "loading the programs of trace", {}, messages.warnings()));
+        return std::unexpected(load_error(err, what, {}, messages.warnings()));
+    MPS_TRY(load_object(object->obj, what, [&] { return tracer__load(object.get()); }));
     return object;
 }
 

@@ -87,7 +87,7 @@ Result<void> provide_option_program(const InstallationPaths &paths, OptionPins &
     const KeptMaps maps{.folder = paths.rules_dir(),
                         .pin = [&](std::string_view map) { return paths.rules_pin(map); },
                         .use = map_use};
-    MPS_TRY(load_alone(object->obj, wanted, maps, "loading the programs of option rules", messages));
+    MPS_TRY(load_alone(object->obj, wanted, maps, "loading the programs of option rules"));
     const auto keep = [](const bpf_map *map, Fd &kept) {
         if (!kept)
             kept = Fd::duplicate(bpf_map__fd(map));

@@ -18,8 +18,8 @@
 #include "common/log.hpp"
 #include "datapath.skel.h"
 #include "kernel/load_error.hpp"
+#include "kernel/load_object.hpp"
 #include "kernel/netns.hpp"
-#include "kernel/verifier_log.hpp"
 #include "pins/gateway_object.hpp"
 
 namespace mps {
@@ -177,26 +177,10 @@ Result<void> check_that_links_run_pins(const Pins &pins, const InstallationPaths
 
 // Loads those programs of an opened object that are wanted.
 Result<void> load_wanted(bpf_object *object, const std::function<bool(const char *)> &wanted) {
-    const LibbpfMessages messages;
-    std::map<std::string, VerifierLogBuffer> logs;
     bpf_program *program;
-    bpf_object__for_each_program(program, object) {
-        const char *name = bpf_program__name(program);
-        bpf_program__set_autoload(program, wanted(name));
-        if (!wanted(name))
-            continue;
-        VerifierLogBuffer &log = logs[name];
-        bpf_program__set_log_buf(program, log.data(), log.size());
-    }
-    const int err = bpf_object__load(object);
-    if (!err)
-        return {};
-    for (const auto &[name, log] : logs) {
-        if (!log.text().empty())
-            return std::unexpected(load_error(err, fmt::format("loading the data path ({})", name),
-                                              log.text(), messages.warnings()));
-    }
-    return std::unexpected(load_error(err, "loading the data path", {}, messages.warnings()));
+    bpf_object__for_each_program(program, object)
+        bpf_program__set_autoload(program, wanted(bpf_program__name(program)));
+    return load_object(object, "loading the data path", [&] { return bpf_object__load(object); });
 }
 
 } // namespace

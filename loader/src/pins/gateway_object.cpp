@@ -15,8 +15,8 @@
 #include "common/log.hpp"
 #include "gateway.skel.h"
 #include "kernel/load_error.hpp"
+#include "kernel/load_object.hpp"
 #include "kernel/netns.hpp"
-#include "kernel/verifier_log.hpp"
 
 namespace mps {
 
@@ -107,24 +107,11 @@ Result<void> load_gateway(Pins &pins, const std::set<std::string> &wanted) {
         if (::getrandom(&magic, sizeof magic, 0) != static_cast<ssize_t>(sizeof magic))
             return std::unexpected(system_error(errno, "choosing a mark"));
     object->rodata->mps_wake_magic = magic;
-    std::map<std::string, VerifierLogBuffer> logs;
     bpf_program *program;
-    bpf_object__for_each_program(program, object->obj) {
-        const std::string name = bpf_program__name(program);
-        bpf_program__set_autoload(program, wanted.contains(name));
-        if (!wanted.contains(name))
-            continue;
-        VerifierLogBuffer &log = logs[name];
-        bpf_program__set_log_buf(program, log.data(), log.size());
-    }
-    if (const int err = gateway__load(object.get())) {
-        for (const auto &[name, log] : logs)
-            if (!log.text().empty())
-                return std::unexpected(load_error(err,
-                                                  fmt::format("loading the programs of a gateway ({})", name),
-                                                  log.text(), messages.warnings()));
-        return std::unexpected(load_error(err, "loading the programs of a gateway", {}, messages.warnings()));
-    }
+    bpf_object__for_each_program(program, object->obj)
+        bpf_program__set_autoload(program, wanted.contains(bpf_program__name(program)));
+    MPS_TRY(load_object(object->obj, "loading the programs of a gateway",
+                        [&] { return gateway__load(object.get()); }));
     return keep(object->obj, pins, wanted);
 }
 

@@ -9,8 +9,7 @@
 
 #include "base/try.hpp"
 #include "kernel/kernel_objects.hpp"
-#include "kernel/load_error.hpp"
-#include "kernel/verifier_log.hpp"
+#include "kernel/load_object.hpp"
 #include "pins/pins.hpp"
 
 namespace mps {
@@ -71,17 +70,13 @@ Result<bool> has_own_link(const std::string &path) {
 }
 
 Result<void> load_alone(bpf_object *object, std::string_view program, const KeptMaps &maps,
-                        const std::string &doing, const LibbpfMessages &messages) {
+                        const std::string &doing) {
     const auto fresh = use_pinned(object, maps);
     MPS_TRY(fresh);
-    VerifierLogBuffer log;
     bpf_program *one;
-    bpf_object__for_each_program(one, object) {
+    bpf_object__for_each_program(one, object)
         bpf_program__set_autoload(one, program == bpf_program__name(one));
-        bpf_program__set_log_buf(one, log.data(), log.size());
-    }
-    if (const int err = bpf_object__load(object))
-        return std::unexpected(load_error(err, doing, log.text(), messages.warnings()));
+    MPS_TRY(load_object(object, doing, [&] { return bpf_object__load(object); }));
     MPS_TRY(make_directory(maps.folder));
     for (const FreshMap &made : *fresh)
         MPS_TRY(pin(bpf_map__fd(made.map), maps.pin(made.name)));

@@ -12,7 +12,6 @@
 #include <string_view>
 
 #include "base/fd.hpp"
-#include "common/log.hpp"
 #include "mpsched/error.hpp"
 
 namespace mps {
@@ -35,8 +34,8 @@ struct KeptMaps {
 };
 
 // Loads `program` of an opened object alone ("": only its maps), on the kept maps that are pinned and on new ones, which it
-// pins. `doing` is for errors ("loading the programs of spread"), `messages` what libbpf has said since before it was opened.
+// pins. `doing` is for errors ("loading the programs of spread").
 [[nodiscard]] Result<void> load_alone(bpf_object *object, std::string_view program, const KeptMaps &maps,
-                                      const std::string &doing, const LibbpfMessages &messages);
+                                      const std::string &doing);
 
 } // namespace mps

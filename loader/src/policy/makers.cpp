@@ -18,8 +18,7 @@
 #include "kernel/cgroup.hpp"
 #include "kernel/iterator.hpp"
 #include "kernel/kernel_objects.hpp"
-#include "kernel/load_error.hpp"
-#include "kernel/verifier_log.hpp"
+#include "kernel/load_object.hpp"
 #include "pins/kept_maps.hpp"
 
 namespace mps {
@@ -50,13 +49,8 @@ Result<Object> load() {
     const auto cookie = netns_cookie();
     MPS_TRY(cookie);
     object->rodata->mps_netns_cookie = *cookie;
-    VerifierLogBuffer make, scan;
-    bpf_program__set_log_buf(object->progs.mps_cmd_make, make.data(), make.size());
-    bpf_program__set_log_buf(object->progs.mps_cmd_scan, scan.data(), scan.size());
-    if (const int err = command__load(object.get()))
-        return std::unexpected(load_error(err, "loading the programs that note commands",
-                                          make.text().empty() ? scan.text() : make.text(),
-                                          messages.warnings()));
+    MPS_TRY(load_object(object->obj, "loading the programs that note commands",
+                        [&] { return command__load(object.get()); }));
     return object;
 }
 

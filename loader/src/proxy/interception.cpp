@@ -22,10 +22,9 @@
 #include "base/fd.hpp"
 #include "base/try.hpp"
 #include "common/log.hpp"
-#include "kernel/load_error.hpp"
+#include "kernel/load_object.hpp"
 #include "kernel/netlink.hpp"
 #include "kernel/netns.hpp"
-#include "kernel/verifier_log.hpp"
 #include "proxy.skel.h"
 #include "proxy/diversion.hpp"
 
@@ -112,11 +111,8 @@ Result<Programs> load(const InterceptionSpec &spec, const std::vector<NetDevice>
     for (std::size_t i = 0; i < lan.size(); i++)
         object->rodata->mps_lans[i] = lan[i].ifindex;
     std::ranges::copy(spec.ports, object->rodata->mps_ports);
-    VerifierLogBuffer log;
-    bpf_program__set_log_buf(object->progs.mps_proxy_lan, log.data(), log.size());
-    if (const int err = proxy__load(object.get()))
-        return std::unexpected(
-            load_error(err, "loading the programs of the proxy", log.text(), messages.warnings()));
+    MPS_TRY(load_object(object->obj, "loading the programs of the proxy",
+                        [&] { return proxy__load(object.get()); }));
     return object;
 }
 

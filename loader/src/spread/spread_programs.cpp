@@ -72,7 +72,7 @@ Result<Object> load(const InstallationPaths &paths, std::string_view wanted) {
     const KeptMaps maps{.folder = spread_dir(paths),
                         .pin = [&](std::string_view map) { return spread_pin(paths, map); },
                         .use = [](std::string_view) { return MapUse::kept; }};
-    MPS_TRY(load_alone(object->obj, wanted, maps, "loading the programs of spread", messages));
+    MPS_TRY(load_alone(object->obj, wanted, maps, "loading the programs of spread"));
     return object;
 }
 
