@@ -51,10 +51,9 @@ std::uint32_t syns_of_a_try() {
 }
 
 // An endpoint is added again with the address ID it had. A join that overtook its REMOVE_ADDR, which waits behind what is queued on another
-// path, would be closed by that at the peer (mptcp_pm_rm_addr_received(), RFC 8684 section 3.4.2).
-std::uint64_t until_removed_ns(const AddressLook &seen) {
-    return std::max(first_pause_ns, seen.others_ns() * 3 / 2 + 10 * ms);
-}
+// path, would be closed by that at the peer (mptcp_pm_rm_addr_received(), RFC 8684 section 3.4.2). Queues grow faster than smoothed round trips,
+// the more so when another path has failed.
+std::uint64_t until_removed_ns(const AddressLook &seen) { return first_pause_ns + 2 * seen.others_ns(); }
 
 std::string subflows_text(std::uint32_t number) {
     return fmt::format("{} subflow{}", number, number == 1 ? "" : "s");
@@ -194,8 +193,10 @@ Result<bool> SilentPaths::go_on(const Pins &pins, const RemovedEndpoints &notes,
         return false;
     }
     const std::uint64_t now = monotonic_ns();
-    if (seen->joining() && now < one.until_ns) {
-        one.due_ns = std::min(now + look_ns, one.until_ns);
+    // A join may not have begun yet, and one that failed at once is to send no more than a SYN a second.
+    const std::uint64_t until_ns = seen->joining() ? one.until_ns : one.tried_ns + syn_ns - margin_ns;
+    if (now < until_ns) {
+        one.due_ns = std::min(now + look_ns, until_ns);
         return true;
     }
     const std::uint64_t later_ns = seen->joining() ? pause_ns : refused_pause_ns;
