@@ -44,7 +44,7 @@
 #define AUTO_QUEUE_US 2000
 /* A longer path is believed within this power of two of microseconds of traffic, 4 s. Not measured alone. */
 #define AUTO_FOLLOW_SHIFT 22
-/* Bursts on trial for a window to grow. They are the tail of 1 MB in requests-fast-first and requests-slow-first: one in ten takes .98 s in requests-slow-first, where the quick path alone takes .54. */
+/* Bursts on trial for a window to grow. With one or two the tail of 1 MB in requests-slow-first is as long as with three. */
 #define AUTO_TRIALS 3
 /* Between messages a trial has to save a quarter. With pacing and the rest of that change 23 cells of the grid are above 1.05 of `default`, 40 before. */
 #define AUTO_TRIAL_NUM 3
