@@ -13,7 +13,6 @@
 
 #include "app.skel.h"
 #include "base/try.hpp"
-#include "common/log.hpp"
 #include "kernel/cgroup.hpp"
 #include "kernel/kernel_objects.hpp"
 #include "kernel/load_object.hpp"
@@ -51,7 +50,6 @@ Result<void> use_maps(app &object, const Pins &pins) {
 }
 
 Result<App> load(const Pins &pins, std::uint32_t grant) {
-    const LibbpfMessages messages;
     App object(app__open());
     if (!object)
         return std::unexpected(system_error(errno, "opening the programs for applications"));

@@ -20,7 +20,6 @@
 
 #include "base/clock.hpp"
 #include "base/try.hpp"
-#include "common/log.hpp"
 #include "idle_probe.skel.h"
 #include "kernel/iterator.hpp"
 #include "kernel/kernel_objects.hpp"
@@ -44,7 +43,6 @@ MapUse map_use(std::string_view map) {
 }
 
 Result<Object> load_program(const InstallationPaths &paths, std::string_view wanted) {
-    const LibbpfMessages messages;
     Object object(idle_probe__open());
     if (!object)
         return std::unexpected(system_error(errno, "opening the programs that probe idle subflows"));

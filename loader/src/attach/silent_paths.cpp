@@ -32,7 +32,7 @@ bool carries(std::uint32_t state) {
 
 constexpr std::uint64_t ms = 1'000'000;
 // TCP sends a SYN again after a second (TCP_TIMEOUT_INIT), then as often as the kernel says every second, else after twice as long each time. A try lasts
-// until before a SYN would be more than two seconds after the one before, since with each that is given up the kernel sends again
+// until before the SYN that would be two seconds after the one before, since with each that is given up the kernel sends again
 // all that no other path has had acknowledged (__mptcp_retransmit_pending_data()). A metered path gets one SYN, each fourth time two.
 constexpr std::uint64_t syn_ns = 1000 * ms, margin_ns = 100 * ms;
 constexpr std::uint64_t look_ns = 300 * ms; // how soon it is seen that a try has come to something
@@ -163,7 +163,6 @@ Result<void> SilentPaths::add(Removed &one) {
     one.tried_ns = monotonic_ns();
     const bool longer = ++one.tries % 4 == 0;
     one.syns = !one.metered ? syns_of_a_try() : longer ? 2 : 1;
-    one.until_ns = one.tried_ns + one.syns * syn_ns - margin_ns;
     one.due_ns = one.tried_ns + look_ns;
     return {};
 }
@@ -194,7 +193,7 @@ Result<bool> SilentPaths::go_on(const Pins &pins, const RemovedEndpoints &notes,
     }
     const std::uint64_t now = monotonic_ns();
     // A join may not have begun yet, and one that failed at once is to send no more than a SYN a second.
-    const std::uint64_t until_ns = seen->joining() ? one.until_ns : one.tried_ns + syn_ns - margin_ns;
+    const std::uint64_t until_ns = one.tried_ns + (seen->joining() ? one.syns : 1) * syn_ns - margin_ns;
     if (now < until_ns) {
         one.due_ns = std::min(now + look_ns, until_ns);
         return true;

@@ -71,10 +71,10 @@ class SilentPaths {
         bool metered = false;
         bool there = false;           // the kernel has it: connections try to join
         std::uint64_t removed_ns = 0; // at first
-        std::uint64_t tried_ns = 0;   // when it was added last …
-        std::uint64_t until_ns = 0;   // … and until when what joins has time
+        std::uint64_t tried_ns = 0;   // when it was added last
         std::uint64_t due_ns = 0;
-        std::uint32_t tries = 0, syns = 1;
+        std::uint32_t tries = 0;
+        std::uint32_t syns = 1;     // for which the present try has time
         std::uint32_t subflows = 0; // that were closed
     };
 

@@ -14,7 +14,6 @@
 #include <fmt/format.h>
 
 #include "base/try.hpp"
-#include "common/log.hpp"
 #include "congestion.skel.h"
 #include "kernel/cgroup.hpp"
 #include "kernel/iterator.hpp"
@@ -65,7 +64,6 @@ MapUse map_use(std::string_view map) {
 }
 
 Result<Object> load_program(const InstallationPaths &paths, std::string_view wanted) {
-    const LibbpfMessages messages;
     Object object(congestion__open());
     if (!object)
         return std::unexpected(system_error(errno, "opening the programs of congestion controls"));

@@ -20,7 +20,6 @@
 #include "base/addresses.hpp"
 #include "base/fd.hpp"
 #include "base/try.hpp"
-#include "common/log.hpp"
 #include "congestion.skel.h"
 #include "kernel/cgroup.hpp"
 #include "kernel/iterator.hpp"
@@ -73,7 +72,6 @@ class Namespaces {
 };
 
 Result<std::unique_ptr<congestion, Destroy>> load_reader() {
-    const LibbpfMessages messages;
     std::unique_ptr<congestion, Destroy> object(congestion__open());
     if (!object)
         return std::unexpected(system_error(errno, "opening the programs of congestion controls"));

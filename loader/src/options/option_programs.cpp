@@ -11,7 +11,6 @@
 #include <fmt/format.h>
 
 #include "base/try.hpp"
-#include "common/log.hpp"
 #include "kernel/kernel_objects.hpp"
 #include "kernel/netns.hpp"
 #include "option_rules.skel.h"
@@ -77,7 +76,6 @@ Result<void> provide_option_program(const InstallationPaths &paths, OptionPins &
                                     const std::string &wanted) {
     if (pins.programs.contains(wanted))
         return {};
-    const LibbpfMessages messages;
     const std::unique_ptr<option_rules, DestroyRules> object(option_rules__open());
     if (!object)
         return std::unexpected(system_error(errno, "opening the programs of option rules"));

@@ -13,7 +13,6 @@
 
 #include "base/try.hpp"
 #include "command.skel.h"
-#include "common/log.hpp"
 #include "congestion/choices.hpp"
 #include "kernel/cgroup.hpp"
 #include "kernel/iterator.hpp"
@@ -42,7 +41,6 @@ Result<bool> is_needed(const Session &session) {
 }
 
 Result<Object> load() {
-    const LibbpfMessages messages;
     Object object(command__open());
     if (!object)
         return std::unexpected(system_error(errno, "opening the programs that note commands"));

@@ -21,7 +21,6 @@
 
 #include "base/fd.hpp"
 #include "base/try.hpp"
-#include "common/log.hpp"
 #include "kernel/load_object.hpp"
 #include "kernel/netlink.hpp"
 #include "kernel/netns.hpp"
@@ -104,7 +103,6 @@ Result<Fd> listen_on(int family) {
 }
 
 Result<Programs> load(const InterceptionSpec &spec, const std::vector<NetDevice> &lan) {
-    const LibbpfMessages messages;
     Programs object(proxy__open());
     if (!object)
         return std::unexpected(system_error(errno, "opening the programs of the proxy"));

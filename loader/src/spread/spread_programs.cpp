@@ -21,7 +21,6 @@
 #include "attach/hooks.hpp"
 #include "base/numbers.hpp"
 #include "base/try.hpp"
-#include "common/log.hpp"
 #include "kernel/cgroup.hpp"
 #include "kernel/iterator.hpp"
 #include "kernel/kernel_objects.hpp"
@@ -62,7 +61,6 @@ constexpr std::array<PortProgram, 4> port_programs{PortProgram{"mps_sp_conn4", B
 
 // `wanted` is the program to load; "" only makes the maps.
 Result<Object> load(const InstallationPaths &paths, std::string_view wanted) {
-    const LibbpfMessages messages;
     Object object(spread__open());
     if (!object)
         return std::unexpected(system_error(errno, "opening the programs of spread"));
