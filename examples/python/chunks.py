@@ -2,11 +2,14 @@
 """Fetches chunks of video, each with a deadline, and keeps off a radio that costs money as long as they are in time.
 
     chunks.py serve PORT
-    chunks.py fetch HOST PORT [--chunks 10] [--bytes 500000] [--every 1.0] [--not IFACE]
+    chunks.py fetch HOST PORT [--chunks 10] [--bytes 500000] [--range 250000] [--every 1.0] [--not IFACE]
 
 One chunk in `--every` seconds. The policy is asked to be `deadline` for what the server sends; without mpsched it is a download like any other.
+A chunk is asked for in ranges, two at a time: what the server has not yet been asked for can take another path where one fades; what it has
+written cannot.
 """
 import argparse
+import itertools
 import socket
 import struct
 import time
@@ -53,16 +56,28 @@ def choose(connection, args):
     return f"policy {app.state(connection).rx_policy or 'as for all'}"
 
 
+def fetch_chunk(connection, args):
+    """One chunk, with two ranges of it asked for at a time."""
+    ranges = [min(args.range, args.bytes - start) for start in range(0, args.bytes, args.range)]
+    for ahead in ranges[:2]:
+        connection.sendall(struct.pack("!Q", ahead))
+    for octets, ahead in itertools.zip_longest(ranges, ranges[2:]):
+        receive(connection, octets)
+        if ahead:
+            connection.sendall(struct.pack("!Q", ahead))
+
+
 def fetch(args):
     connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP)
+    # Else the second request waits until the first has been acknowledged.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.connect((args.host, args.port))
     steered = choose(connection, args)
     print(steered)
     late = 0
     for _ in range(args.chunks):
         begun = time.monotonic()
-        connection.sendall(struct.pack("!Q", args.bytes))
-        receive(connection, args.bytes)
+        fetch_chunk(connection, args)
         took = time.monotonic() - begun
         late += took > args.every
         time.sleep(max(0, args.every - took))
@@ -83,6 +98,7 @@ def main():
     client.add_argument("port", type=int)
     client.add_argument("--chunks", type=int, default=10)
     client.add_argument("--bytes", type=int, default=500_000)
+    client.add_argument("--range", type=int, default=250_000)
     client.add_argument("--every", type=float, default=1.0)
     client.add_argument("--not", dest="avoid", metavar="IFACE")
     args = parser.parse_args()

@@ -171,6 +171,24 @@ TEST_CASE("a new connection for each request costs its handshake, one for all do
     CHECK(fresh.at("requests").at(0).at("ratio").get<double>() < 1.3);
 }
 
+TEST_CASE("of what is asked for in ranges, two are under way at a time", "[lab][feature]") {
+    need_netem();
+    const auto fetched = [](std::string_view ranges) {
+        return run(path("one", 100, 50) +
+                   fmt::format("[workload]\nkind = \"requests\"\ndirection = \"download\"\n"
+                               "sizes_bytes = [405_000]\ncount = 2\n{}\n",
+                               ranges));
+    };
+    const auto whole = fetched(""), ranges = fetched("range_bytes = 10_000");
+    REQUIRE(times_ms(whole).size() == 2);
+    REQUIRE(times_ms(ranges).size() == 2);
+    CHECK(std::ranges::max(times_ms(whole)) < 1000);
+    // 41 ranges, of which two take one round trip of 100 ms.
+    CHECK(std::ranges::min(times_ms(ranges)) >= 20 * 100);
+    CHECK(std::ranges::max(times_ms(ranges)) < 22 * 100);
+    CHECK(ranges.at("metrics").at("contents_bytes") == whole.at("metrics").at("contents_bytes"));
+}
+
 TEST_CASE("a blackhole is proven by the data it swallows", "[lab][feature]") {
     need_netem();
     const auto document = run(path("one", 5, 10) + path("two", 5, 10) +

@@ -46,6 +46,11 @@ void read_requests(Section &section, Workload &workload) {
         section.mistake("duration_s", "with several sizes [workload] needs a \"count\"", "of each size");
     }
     workload.gap_ms = section.number("gap_ms", 0, 0, 60'000);
+    workload.range_bytes = section.integer<std::uint64_t>("range_bytes", 0, 1, max_bytes);
+    if (workload.range_bytes != 0 && workload.direction != Direction::download) {
+        section.mistake("range_bytes", "\"range_bytes\" is for downloads",
+                        "the server sends what it is asked for, range by range");
+    }
     using Connections = Workload::Connections;
     workload.reuse = section.choice<Connections>(
         "connection_per", Connections::per_size,

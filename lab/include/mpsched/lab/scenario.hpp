@@ -87,6 +87,8 @@ struct Workload {
     std::uint64_t other_bytes = 1;               ///< requests: in the other direction
     std::vector<unsigned> counts = {}; ///< requests of each size, in their order; empty: until duration_s
     double gap_ms = 0;                 ///< between an answer and the next request, give or take 5 %
+    std::uint64_t range_bytes =
+        0; ///< requests, download: each is asked for in ranges of this, two at a time; 0: whole
     Connections reuse = Connections::per_size;
 
     double stream_mbit = 0; ///< stream: contents

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "client.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -67,6 +68,9 @@ Result<void> Client::open() {
     if (auto chosen = choose(fd->get()); !chosen) {
         return chosen;
     }
+    if (auto set = send_at_once(fd->get(), state_.workload); !set) {
+        return set;
+    }
     connection_ = std::make_unique<Connection>(state_, std::move(*fd));
     return {};
 }
@@ -131,29 +135,57 @@ std::vector<PathWindow> Client::windows() const {
     return sample ? path_windows(state_.network, *sample, upload) : std::vector<PathWindow>{};
 }
 
-Result<Exchange> Client::exchange(std::uint64_t up, std::uint64_t down, Clock::time_point start) {
-    auto &stream = connection_->stream;
+Result<void> Client::ask(std::uint64_t up, std::uint64_t down) {
     Order order;
     order.up_bytes = up;
     order.down_bytes = down;
     order.sent_ns = now_ns();
-    if (auto sent = stream.send_pattern(Stream::bytes_of(order), up); !sent) {
-        return std::unexpected(sent.error());
+    return connection_->stream.send_pattern(Stream::bytes_of(order), up);
+}
+
+Exchange Client::concluded(std::uint64_t up, std::uint64_t down, Clock::time_point start) const {
+    Exchange result;
+    result.start_s = state_.since_began(start);
+    result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    result.up_bytes = up;
+    result.down_bytes = down;
+    return result;
+}
+
+Result<Exchange> Client::exchange(std::uint64_t up, std::uint64_t down, Clock::time_point start) {
+    if (auto asked = ask(up, down); !asked) {
+        return std::unexpected(asked.error());
     }
     // The answer is owed from when the request was on its way: that of an upload may take long to be sent.
     gaps_.owed_since(now_ns());
     GapMeter unused;
     const bool bulk_up = state_.workload.kind == Workload::Kind::bulk && state_.upload();
-    auto received =
-        stream.receive_pattern(down, bulk_up ? unused : gaps_, state_.upload() ? nullptr : &state_.delivered);
+    auto received = connection_->stream.receive_pattern(down, bulk_up ? unused : gaps_,
+                                                        state_.upload() ? nullptr : &state_.delivered);
     MPS_TRY(received);
-    const auto now = Clock::now();
-    Exchange result;
-    result.start_s = state_.since_began(start);
-    result.seconds = std::chrono::duration<double>(now - start).count();
-    result.up_bytes = up;
-    result.down_bytes = down;
-    return result;
+    return concluded(up, down, start);
+}
+
+// So little of it waits at the sender, where nothing moves it away from a path that slows down.
+Result<Exchange> Client::fetch_ranges(std::uint64_t up, std::uint64_t down, Clock::time_point start) {
+    constexpr std::uint64_t ranges_at_once = 2;
+    const auto range = state_.workload.range_bytes;
+    std::uint64_t asked = 0;
+    gaps_.owed_since(now_ns());
+    for (std::uint64_t received = 0; received < down;) {
+        while (asked < down && asked < received + ranges_at_once * range) {
+            const auto bytes = std::min(range, down - asked);
+            if (auto sent = ask(up, bytes); !sent) {
+                return std::unexpected(sent.error());
+            }
+            asked += bytes;
+        }
+        auto got =
+            connection_->stream.receive_pattern(std::min(range, down - received), gaps_, &state_.delivered);
+        MPS_TRY(got);
+        received += *got;
+    }
+    return concluded(up, down, start);
 }
 
 void Client::run() {

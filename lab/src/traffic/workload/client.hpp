@@ -54,6 +54,10 @@ class Client {
     Result<void> wait_for_subflows(State::Clock::time_point connected);
     /// One request and its answer.
     Result<Exchange> exchange(std::uint64_t up, std::uint64_t down, State::Clock::time_point start);
+    /// An answer in ranges, each with a request of its own.
+    Result<Exchange> fetch_ranges(std::uint64_t up, std::uint64_t down, State::Clock::time_point start);
+    Result<void> ask(std::uint64_t up, std::uint64_t down);
+    Exchange concluded(std::uint64_t up, std::uint64_t down, State::Clock::time_point start) const;
     /// The windows of the connection's sender, before it is told to send.
     std::vector<PathWindow> windows() const;
     void conclude();

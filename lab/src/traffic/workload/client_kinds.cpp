@@ -132,8 +132,9 @@ Result<void> Client::run_request(std::size_t group, bool first_of_group) {
     // Asking takes time of its own, which belongs to no request.
     auto known = connects ? std::vector<PathWindow>{} : windows();
     start = connects ? start : Clock::now();
-    auto done = exchange(state_.upload() ? size : workload.other_bytes,
-                         state_.upload() ? workload.other_bytes : size, start);
+    auto done = workload.range_bytes != 0 ? fetch_ranges(workload.other_bytes, size, start)
+                                          : exchange(state_.upload() ? size : workload.other_bytes,
+                                                     state_.upload() ? workload.other_bytes : size, start);
     MPS_TRY(done);
     done->group = group;
     done->connects = connects;

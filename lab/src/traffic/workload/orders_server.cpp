@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "orders_server.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <cerrno>
 
 #include "base/try.hpp"
@@ -13,6 +17,14 @@ SocketSpec socket_spec(const Scenario &scenario, const Namespace &ns) {
             .send_buffer = scenario.send_buffer,
             .receive_buffer = scenario.receive_buffer,
             .beyond_limits = true};
+}
+
+Result<void> send_at_once(int fd, const Workload &workload) {
+    const int on = 1;
+    if (workload.range_bytes != 0 && ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0) {
+        return os_error("set TCP_NODELAY on", "a connection", errno, "");
+    }
+    return {};
 }
 
 Result<void> OrdersServer::start() {
@@ -30,6 +42,9 @@ Result<void> OrdersServer::start() {
 }
 
 Result<void> OrdersServer::serve(int fd, const SocketAddress &peer) {
+    if (auto set = send_at_once(fd, state_.workload); !set) {
+        return set;
+    }
     Watch watch(state_.watches, fd, state_.upload());
     PatternStream stream(fd, state_.abort);
     GapMeter gaps;

@@ -27,4 +27,8 @@ class OrdersServer {
 /// A socket of a workload, as the scenario wants it.
 SocketSpec socket_spec(const Scenario &scenario, const Namespace &ns);
 
+/// Of a workload in ranges, as web servers and browsers do: else a range's last segment, and the request after the next, wait
+/// until what is before them has been acknowledged (Nagle, RFC 896).
+Result<void> send_at_once(int fd, const Workload &workload);
+
 } // namespace mps::lab::traffic
