@@ -107,6 +107,9 @@ Result<std::vector<CongestionRule>> unuse_congestion(const Instance &,
 }
 
 Result<std::string> canonical_cgroup(const std::string &path) { return path; }
+Result<CgroupPlace> cgroup_place(const std::string &path) {
+    return CgroupPlace{.path = path, .directory = "/sys/fs/cgroup" + path};
+}
 
 Result<std::vector<ApplicationGrant>> application_grants(const Instance &) {
     return std::vector<ApplicationGrant>{

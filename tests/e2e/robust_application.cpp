@@ -16,8 +16,9 @@ using namespace mps;
 
 namespace {
 
-// It compares every 30 s.
+// It compares every 30 s, and is told of cgroups.
 constexpr auto patience = 100s;
+constexpr auto soon = 10s;
 
 std::string name_of_group() { return fmt::format("/mpsched-e2e-{}-later", ::getpid()); }
 
@@ -44,8 +45,7 @@ TEST_CASE("applications of a cgroup that comes later choose within what mpsched.
 
     e2e::Cgroup group("-later");
     REQUIRE(group.enter());
-    // Nobody is told that a cgroup is made, so it takes a while.
-    CHECK(eventually([&] { return choose("weighted") == 0; }, patience));
+    CHECK(eventually([&] { return choose("weighted") == 0; }, soon));
     CHECK(service.state_of(object) == "in force");
     CHECK(choose("ecf") == ENOENT);
     CHECK(e2e::set_number(socket().get(), MPSCHED_COST_LIMIT, 6) == EPERM);
@@ -61,7 +61,13 @@ TEST_CASE("applications of a cgroup that comes later choose within what mpsched.
     CHECK(std::string(e2e::state_of(chosen.get()).policy).empty());
     CHECK(e2e::set_number(socket().get(), MPSCHED_COST_LIMIT, 6) == 0);
 
-    // Killed, it leaves them what they have. A cgroup of the same name is another one, which the next start finds.
+    // A cgroup of the same name is another one.
+    REQUIRE(group.leave());
+    group.make_anew();
+    REQUIRE(group.enter());
+    CHECK(eventually([&] { return choose("ecf") == 0; }, soon));
+
+    // Killed, it leaves them what they have, and the next start finds what was made anew meanwhile.
     service.kill();
     CHECK(choose("ecf") == 0);
     REQUIRE(group.leave());
@@ -77,6 +83,31 @@ TEST_CASE("applications of a cgroup that comes later choose within what mpsched.
     CHECK(choose("ecf") == ENOPROTOOPT);
     CHECK(rig.json({"app", "list"}).empty());
     REQUIRE(group.leave());
+    service.end();
+    rig.ok({"detach", "--all"});
+}
+
+TEST_CASE("a rule of mpsched.toml for a cgroup is for the next one of that name as well",
+          "[robust][service][app]") {
+    Rig rig;
+    e2e::Cgroup group("-later");
+    const std::string selector = "cgroup=" + name_of_group();
+    Service service(rig,
+                    settings(fmt::format("[[rule]]\nfor = \"{}\"\npolicy = \"weighted\"\n", selector)));
+    const auto selectors = [&] {
+        std::vector<std::string> all;
+        const Json status = rig.json({"status"});
+        for (const Json &rule : status.at("rules"))
+            all.push_back(rule.at("selector"));
+        return all;
+    };
+    const std::vector<std::string> one{selector};
+    REQUIRE(eventually([&] { return selectors() == one; }, patience));
+    // By their ids in the kernel: the second has the first one's name, and none of its connections.
+    for (int i = 0; i < 2; i++) {
+        group.make_anew();
+        CHECK(eventually([&] { return selectors() == one; }, soon));
+    }
     service.end();
     rig.ok({"detach", "--all"});
 }

@@ -31,6 +31,13 @@ struct ApplicationResult {
 // A cgroup's path as grants have it; fails where there is no such cgroup.
 [[nodiscard]] MPS_API Result<std::string> canonical_cgroup(const std::string &path);
 
+struct CgroupPlace {
+    std::string path{};      // below the mount point of cgroup v2, as grants have it
+    std::string directory{}; // whole
+};
+// Where it is, or would be if there were such a cgroup; fails where cgroup v2 is not mounted.
+[[nodiscard]] MPS_API Result<CgroupPlace> cgroup_place(const std::string &path);
+
 // In the order in which they were made. None where nothing is installed.
 [[nodiscard]] MPS_API Result<std::vector<ApplicationGrant>> application_grants(const Instance &instance);
 

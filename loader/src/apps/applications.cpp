@@ -251,6 +251,12 @@ Result<std::string> canonical_cgroup(const std::string &path) {
     return cgroup_below_mount(path);
 }
 
+Result<CgroupPlace> cgroup_place(const std::string &path) {
+    auto directory = directory_of_cgroup(path);
+    MPS_TRY(directory);
+    return CgroupPlace{.path = cgroup_below_mount(path), .directory = std::move(*directory)};
+}
+
 Result<std::vector<ApplicationGrant>> application_grants(const Instance &instance) {
     const Instance::Impl &impl = Inside::of(instance);
     const auto call = impl.enter();

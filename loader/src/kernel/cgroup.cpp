@@ -12,6 +12,8 @@
 
 #include <fmt/format.h>
 
+#include "base/try.hpp"
+
 namespace mps {
 
 namespace {
@@ -46,16 +48,22 @@ std::optional<std::uint64_t> inode(const std::string &path) {
 
 } // namespace
 
-Result<std::uint64_t> cgroup_id(std::string_view path) {
+Result<std::string> directory_of_cgroup(std::string_view path) {
     const std::string root = mount_point();
     if (root.empty()) {
         return fail(ErrorCode::unsupported, "cgroup v2 is not mounted here",
                     "select by mark=, local= or remote= instead");
     }
-    const auto id = inode(root + cgroup_below_mount(path));
+    return root + cgroup_below_mount(path);
+}
+
+Result<std::uint64_t> cgroup_id(std::string_view path) {
+    const auto directory = directory_of_cgroup(path);
+    MPS_TRY(directory);
+    const auto id = inode(*directory);
     if (!id) {
         return fail(ErrorCode::usage, fmt::format("cgroup '{}': {}", path, errno_text(errno)),
-                    fmt::format("give a path below {}, as in /proc/PID/cgroup after '0::'", root));
+                    fmt::format("give a path below {}, as in /proc/PID/cgroup after '0::'", mount_point()));
     }
     return *id;
 }

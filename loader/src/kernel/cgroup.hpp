@@ -16,6 +16,8 @@ namespace mps {
 
 // A path as cgroup_id() takes it, below the mount point and starting with '/'.
 [[nodiscard]] std::string cgroup_below_mount(std::string_view path);
+// Its directory's name, whether there is such a cgroup or not.
+[[nodiscard]] Result<std::string> directory_of_cgroup(std::string_view path);
 // As a directory, to attach programs to.
 [[nodiscard]] Result<Fd> open_cgroup(std::string_view path);
 

@@ -22,6 +22,7 @@
 #include "base/try.hpp"
 #include "config/desired.hpp"
 #include "mpsched/version.hpp"
+#include "service/cgroup_watch.hpp"
 #include "service/client.hpp"
 #include "service/control.hpp"
 #include "service/endpoint.hpp"
@@ -89,7 +90,10 @@ class Daemon {
   private:
     Result<void> reload();
     void follow();
-    void look_after_new();
+    // True: one has come that the files name.
+    bool look_at_cgroups();
+    // `come`: something that the files name, and that was not there.
+    void look_after_new(bool come);
     // True: of an interface for which the files ask it.
     bool look_at_metered(bool interfaces_changed);
     void tell_news();
@@ -127,6 +131,7 @@ class Daemon {
     LastGood last_good_;
     KernelSettings kernel_;
     Metered metered_;
+    CgroupWatch cgroups_{};
     Observer observer_;
     Web web_;
     Endpoint metrics_{"metrics", [this](const http::Request &request) { return serve_metrics(request); }};
@@ -246,6 +251,7 @@ Result<void> Daemon::reload() {
         return std::unexpected(desired.error());
     }
     refused_.reset();
+    cgroups_.want(*desired);
     keeper_.enforce(std::move(*desired), prepare());
     keep_good();
     want_endpoints();
@@ -260,12 +266,18 @@ bool Daemon::look_at_metered(bool interfaces_changed) {
     return keeper_.desired().asks_for_metered();
 }
 
-void Daemon::look_after_new() {
+bool Daemon::look_at_cgroups() {
+    const auto come = cgroups_.come();
+    keeper_.reopen_cgroups(come);
+    return !come.empty();
+}
+
+void Daemon::look_after_new(bool come) {
     const auto now = Clock::now();
     auto interfaces = interfaces_now();
     const bool metered = look_at_metered(interfaces && *interfaces != interfaces_);
     // One that is gone asks for nothing, and the next that comes shall not have to wait.
-    const bool more = metered || !interfaces || !std::ranges::includes(interfaces_, *interfaces);
+    const bool more = metered || come || !interfaces || !std::ranges::includes(interfaces_, *interfaces);
     if (interfaces)
         interfaces_ = std::move(*interfaces);
     const auto next = keeper_.next_try();
@@ -360,6 +372,7 @@ Json Daemon::answer(const Json &request) {
         if (!desired)
             return Json{{"error", error_json(desired.error())}};
         refused_.reset();
+        cgroups_.want(*desired);
         keeper_.adopt(std::move(*desired));
         keep_good();
         want_endpoints();
@@ -406,6 +419,7 @@ Result<void> Daemon::run(config::Desired desired, std::optional<Error> refused) 
     if (desired.asks_for_metered())
         metered_.bus().wait(metered_patience);
     (void)look_at_metered(true);
+    cgroups_.want(desired);
     keeper_.enforce(std::move(desired), prepare());
     if (!refused_)
         keep_good();
@@ -419,7 +433,8 @@ Result<void> Daemon::run(config::Desired desired, std::optional<Error> refused) 
                             {.fd = control_.fd(), .events = POLLIN, .revents = 0},
                             {.fd = follower_ ? follower_->fd() : -1, .events = POLLIN, .revents = 0},
                             {.fd = store_ ? store_->fd() : -1, .events = POLLIN, .revents = 0},
-                            {.fd = metered_.bus().fd(), .events = metered_.bus().events(), .revents = 0}};
+                            {.fd = metered_.bus().fd(), .events = metered_.bus().events(), .revents = 0},
+                            {.fd = cgroups_.fd(), .events = POLLIN, .revents = 0}};
         if (::poll(waiting, std::size(waiting), patience_ms()) < 0 && errno != EINTR)
             return std::unexpected(system_error(errno, "waiting"));
         notify_.alive();
@@ -429,12 +444,13 @@ Result<void> Daemon::run(config::Desired desired, std::optional<Error> refused) 
         const bool changed = waiting[2].revents && follower_->react();
         if (changed)
             std::this_thread::sleep_for(settle_time);
-        // Subflows that go silent, however many, ask for nothing more, nor does a bus on which much is said.
-        const bool nothing_new = (waiting[2].revents && !changed) || waiting[4].revents;
-        if (!nothing_new || metered_.is_news() || Clock::now() >= followed_) {
+        const bool come = look_at_cgroups();
+        // Subflows that go silent, however many, ask for nothing more, nor does a bus on which much is said, nor cgroups of others.
+        const bool nothing_new = (waiting[2].revents && !changed) || waiting[4].revents || waiting[5].revents;
+        if (!nothing_new || come || metered_.is_news() || Clock::now() >= followed_) {
             followed_ = Clock::now() + follow_interval;
             follow();
-            look_after_new();
+            look_after_new(come);
             count();
             keep_endpoints();
             tell_store();

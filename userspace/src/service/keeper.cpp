@@ -25,6 +25,11 @@ bool takes_away(const Action &action) {
            action.kind == Action::Kind::no_congestion || action.kind == Action::Kind::no_spread;
 }
 
+// A rule for a cgroup that is gone is for nobody, and one of the same name has another.
+bool is_for_nobody(const Action &action) {
+    return action.kind == Action::Kind::unrule && action.name.find("cgroup=#") != std::string::npos;
+}
+
 } // namespace
 
 std::chrono::seconds back_off(unsigned tries) { return std::min(1s * (1U << std::min(tries, 6U)), 60s); }
@@ -127,6 +132,18 @@ void Keeper::know_metered(std::set<std::string> names) {
     desired_.metered = std::move(names);
 }
 
+void Keeper::reopen_cgroups(const std::vector<std::string> &paths) {
+    for (const std::string &path : paths) {
+        settled_.erase("applications of " + path);
+        // One object for all its rules.
+        settled_.erase("congestion control");
+        std::erase_if(settled_, [&](const std::string &object) {
+            return object.starts_with("rule ") &&
+                   (object + ",").find("cgroup=" + path + ",") != std::string::npos;
+        });
+    }
+}
+
 void Keeper::keep_up(bool interfaces_changed, const config::Consider &before) {
     // Somebody has taken everything away: what comes next begins anew, but no interface that is there already does.
     if (!instance_.installed())
@@ -135,7 +152,8 @@ void Keeper::keep_up(bool interfaces_changed, const config::Consider &before) {
     run([&](Action &action) {
         const auto failure = failures_.find(action.object);
         const bool due = failure == failures_.end() || interfaces_changed || failure->second.again <= now;
-        return due && !takes_away(action) && !settled_.contains(action.object) && (!before || before(action));
+        return due && (!takes_away(action) || is_for_nobody(action)) && !settled_.contains(action.object) &&
+               (!before || before(action));
     });
 }
 

@@ -33,6 +33,9 @@ class Keeper {
     // An interface has another name: what was settled for these names is open again.
     void reopen(const std::string &interface) { settled_.erase("interface " + interface); }
 
+    // These cgroups have come, perhaps again: what is for them was settled for others of their names.
+    void reopen_cgroups(const std::vector<std::string> &paths);
+
     // These interfaces are called metered from now on. One for which the files ask it is as they have it then.
     void know_metered(std::set<std::string> names);
 
