@@ -32,6 +32,10 @@
 /* An opened one brings nothing, while that much arrived on all. */
 #define PEER_BULK_BYTES 262144
 #define PEER_TRIES 6
+/* A peer that sent on a subflow that lately is sending on it … */
+#define PEER_LATELY_NS (500 * 1000 * 1000ull)
+/* … and after so many measurements in a row, two seconds or more, does so whatever it has asked us for. */
+#define PEER_UNHEEDED 100
 #define PEER_TRIES_OPEN 2
 /* That everything is as it was is said once more after this time, in case the first was lost. */
 #define PEER_BACK_NS (50 * 1000 * 1000ull)
@@ -271,6 +275,8 @@ __noinline int mps_take_peer(struct mps_view *view, struct mps_peer *peer, const
 		measure_receipt(told, ref, received, p->now_ns, false);
 	view->receipt[index].rtt_us = rtt_us;
 	view->receipt[index].queue_us = told->queue_us;
+	p->bringing |= (__u32)(p->now_ns - told->grown_ns < PEER_LATELY_NS && told->told != MPS_TOLD_BACKUP)
+		       << index;
 	backup = told->told ? is_equal(told->told, MPS_TOLD_BACKUP) : own_wish;
 	flags &= ~(MPS_SF_BACKUP | MPS_SF_LOCAL_BACKUP | MPS_SF_SLOW_START);
 	flags |= backup * MPS_SF_BACKUP | peers_wish * MPS_SF_LOCAL_BACKUP | (ref->own ? MPS_SF_SELF : 0);
@@ -330,6 +336,26 @@ static __noinline int walk_peer_probing(struct mps_walk *w, struct mps_peer *pee
 	return walk_peer(w, peer, head, false);
 }
 
+/*
+ * Does the peer send as it asks us to, like one whose endpoint is a backup? One that steers asks us to avoid a subflow and sends on it as
+ * we ask. So its wish says nothing of that where we have asked it before, else each would leave the subflow to the other's wish for good, nor where it
+ * goes on sending on it and on another one.
+ */
+static __always_inline __u32 goes_by_wish(struct mps_peer *peer, __u32 i, __u32 wish,
+					  const struct mps_pass *p)
+{
+	struct mps_peer_subflow *told = &peer->sf[i & (MPS_SUBFLOW_ROWS - 1)];
+	__u32 bit = 1u << (i & (MPS_SUBFLOW_ROWS - 1));
+
+	if (!wish) {
+		told->unheeded = 0;
+		return 0;
+	}
+	if (told->unheeded < PEER_UNHEEDED && told->rate_ns == p->now_ns)
+		told->unheeded = p->bringing & bit && p->bringing & ~bit ? told->unheeded + 1 : 0;
+	return !(peer->told & bit) && told->unheeded < PEER_UNHEEDED;
+}
+
 /* As mps_add_path(), but nothing is metered: the packets that come in are, in both directions. */
 __noinline int mps_add_peer_path(struct mps_peer *peer, struct mps_view *view, struct mps_pass *p, __u32 i,
 				 __u32 stale)
@@ -360,7 +386,7 @@ __noinline int mps_add_peer_path(struct mps_peer *peer, struct mps_view *view, s
 	if (path->quota_bytes)
 		mps_quota_left(sf, path, usage);
 	learnt = mps_learn_wish(mine, view->token, is_set(sf->flags & MPS_SF_LOCAL_BACKUP), p);
-	peers_wish = learnt & 1;
+	peers_wish = goes_by_wish(peer, i, learnt & 1, p);
 	dead = learnt >> 1 & 1;
 	sf->flags &= ~MPS_SF_LOCAL_BACKUP;
 	sf->flags |= peers_wish * MPS_SF_LOCAL_BACKUP | dead * MPS_SF_TROUBLED;

@@ -45,6 +45,7 @@ struct mps_pass {
 	__u8 prio_off;    /* … here, as in mps_packet */
 	__u8 place;       /* of our program, see believe.bpf.h */
 	__u8 clone;       /* enum mps_clone: it may be the body of one of our wakes instead of a packet */
+	__u16 bringing;   /* of what peers send: lately, and nobody told the peer to avoid it */
 	__u16 overruled;  /* the local path manager has told the peer something, see peer.bpf.h */
 	__u32 wants;      /* of the policy in force: enum mps_extra and enum mps_slot_want */
 	__u64 paths_down; /* as in mps_config … */

@@ -167,6 +167,30 @@ TEST_CASE("each direction is steered alone where only that is asked for", "[e2e]
     }
 }
 
+TEST_CASE("a peer that steers, too, and asked first does not keep this host from steering",
+          "[e2e][download]") {
+    PeerRun run(two_paths(Family::ipv4, path_mbit), "tc");
+    const auto told_here = [&, before = mp_prio_received(run.network.a())] {
+        return mp_prio_received(run.network.a()) - before;
+    };
+    run.mpsched("use default");
+    auto download = run.start();
+    Attachment attachment(run.network.b(), run.network.devices(), "tc");
+    const Cli peer(run.network.b());
+    peer("path lte priority=1");
+    peer("use default");
+    peer("use active-standby --direction rx");
+    REQUIRE(wait_until([&] { return told_here() > 0; }, 5s, 50ms) >= 0);
+    run.mpsched("path dsl priority=1");
+    run.mpsched("use active-standby --direction rx");
+    // It has to see for a while that the peer sends on lte all the same.
+    Window window;
+    CHECK(wait_until([&] { return (window = run.receives(500ms)).share[0] < with_acks; }, 15s, 100ms) >= 0);
+    report(fmt::format("this host prefers lte: {}", window.text()));
+    CHECK(run.receives(2s).share[0] < with_acks);
+    run.finish(download);
+}
+
 TEST_CASE("a rule steers one direction of the connections that it is for", "[e2e][download]") {
     PeerRun run(two_paths(Family::ipv4, path_mbit), "tc");
     run.mpsched("path lte priority=1");

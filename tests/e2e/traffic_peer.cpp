@@ -192,6 +192,30 @@ TEST_CASE("the local path manager's own word to the peer is heeded", "[e2e][peer
     run.finish(transfer);
 }
 
+TEST_CASE("what the peer was told is taken back although it has asked for the same since", "[e2e][peer]") {
+    auto spec = two_paths(Family::ipv4);
+    spec.joins = Joins::server_signal;
+    Run run(spec, "tc");
+    run.mpsched("path lte priority=1");
+    run.mpsched("use active-standby");
+    auto transfer = run.start();
+    CHECK(wait_until([&] { return told_to_avoid(run, 1); }, 2s, 10ms) >= 0);
+    const auto asked_before = mp_prio_received(run.network.a());
+    must(run.network.b().ip(fmt::format("mptcp endpoint change {} backup", run.network.address(Side::b, 1))));
+    REQUIRE(wait_until([&] { return mp_prio_received(run.network.a()) > asked_before; }, 2s, 10ms) >= 0);
+    run.mpsched("path lte priority=0");
+    run.mpsched("path dsl priority=1");
+    CHECK(wait_until([&] { return !told_to_avoid(run, 1); }, 2s, 10ms) >= 0);
+    // It treats lte as a backup itself, so dsl is not taken from it.
+    std::this_thread::sleep_for(500ms);
+    CHECK_FALSE(told_to_avoid(run, 0));
+    run.meter.restart();
+    const auto window = run.meter.over(500ms);
+    report(window.text());
+    CHECK(window.share[1] < 0.02);
+    run.finish(transfer);
+}
+
 TEST_CASE("a long download has all paths under auto", "[e2e][peer]") {
     Run run(two_paths(Family::ipv4), "tc");
     run.mpsched("use auto");

@@ -180,7 +180,8 @@ struct mps_peer_subflow {
 	__u8 looks;    /* since it was told something else */
 	__u8 given_up; /* the peer uses it all the same */
 	__u8 delays;   /* enum mps_peer_delay */
-	__u8 pad[3];
+	__u8 unheeded; /* in how many measurements in a row the peer sent on it beside another, though it had asked for a backup */
+	__u8 pad[2];
 };
 
 enum mps_peer_delay {
