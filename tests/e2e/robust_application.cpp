@@ -92,8 +92,7 @@ TEST_CASE("a rule of mpsched.toml for a cgroup is for the next one of that name 
     Rig rig;
     e2e::Cgroup group("-later");
     const std::string selector = "cgroup=" + name_of_group();
-    Service service(rig,
-                    settings(fmt::format("[[rule]]\nfor = \"{}\"\npolicy = \"weighted\"\n", selector)));
+    Service service(rig, settings(fmt::format("[[rule]]\nfor = \"{}\"\npolicy = \"weighted\"\n", selector)));
     const auto selectors = [&] {
         std::vector<std::string> all;
         const Json status = rig.json({"status"});

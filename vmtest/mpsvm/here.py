@@ -47,8 +47,14 @@ def check() -> None:
     """Raises VmError if this machine cannot run them."""
     if os.geteuid() != 0:
         raise VmError("Only root can make the namespaces for it.", "Run it as root, or without --here: a VM needs no rights.")
-    for name, package in (("unshare", "util-linux"), ("ip", "iproute2"), ("iptables", "iptables"), ("nft", "nftables")):
+    for name, package in (("unshare", "util-linux"), ("ip", "iproute2"), ("iptables", "iptables"), ("nft", "nftables"), ("ping", "iputils-ping")):
         guest.find_tool(name, package)
+
+
+def has_netem() -> bool:
+    """Whether this kernel can give paths a rate and a delay as the scripts do."""
+    words = ("unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
+    return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
 
 
 def run(folder: Path, words: Sequence[str], attach: str, build: Path, timeout_s: float, stop: threading.Event) -> Outcome:

@@ -149,6 +149,14 @@ class Runs(unittest.TestCase):
                     self.assertEqual(2, len(attached))
             self.assertEqual([], self.booted)
 
+    def test_what_shows_nothing_without_netem_is_skipped_on_a_machine_that_has_none(self) -> None:
+        def run(_: Path, words: Sequence[str], *___: Any) -> here.Outcome:
+            return here.Outcome(f"ok 1 - {words[0]}: a\n".encode(), b"", self.stats, 0)
+
+        for netem, expected in ((True, "1 passed, 0 failed, 0 skipped"), (False, "0 passed, 0 failed, 1 skipped")):
+            with mock.patch.object(here, "run", run), mock.patch.object(here, "check"), mock.patch.object(here, "has_netem", lambda: netem):
+                self.assertEqual(expected, self.run_selftests("--here", "--fresh", test="simult_flows")[1][-1])
+
     def test_what_is_excused_is_not_run_again(self) -> None:
         runs: list[str] = []
 
