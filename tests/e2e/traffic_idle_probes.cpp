@@ -270,3 +270,26 @@ TEST_CASE("a link that goes down while it is probed is probed again when it is b
     CHECK(wait_until([&] { return scene.look(0).segments_sent >= before + 3; }, 20s) >= 0);
     CHECK(scene.look(0).number == 1);
 }
+
+TEST_CASE("of two that follow one probes, and the other takes over when it ends", "[e2e][guard]") {
+    const char *follow = "attach --follow --probe-idle 1";
+    Scene scene;
+    Process first = scene.mpsched.start(follow);
+    std::this_thread::sleep_for(300ms);
+    must(scene.network.set_blackhole(0, true));
+    REQUIRE(wait_until([&] { return scene.look(0).keepalive_timers == 1; }, 20s) >= 0);
+    // What a second one puts back at its start and at its end would be the first one's.
+    const auto is_put_back = [&] { return scene.look(0).keepalive_timers == 0; };
+    Process second = scene.mpsched.start(follow);
+    CHECK(wait_until(is_put_back, 3s, 20ms) < 0);
+    must(second.signal(SIGTERM));
+    CHECK(wait_until(is_put_back, 1500ms, 20ms) < 0);
+    (void)second.wait(5s);
+    const Process third = scene.mpsched.start(follow);
+    std::this_thread::sleep_for(1s);
+    must(first.signal(SIGKILL));
+    (void)first.wait(5s);
+    must(scene.network.set_blackhole(0, false));
+    const std::int64_t before = scene.probes();
+    CHECK(wait_until([&] { return scene.probes() >= before + 3; }, 20s) >= 0);
+}

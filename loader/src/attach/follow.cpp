@@ -18,6 +18,7 @@
 #include "attach/guard.hpp"
 #include "attach/idle_probes.hpp"
 #include "attach/silent_paths.hpp"
+#include "attach/sole_follower.hpp"
 #include "attach/uplinks.hpp"
 #include "base/try.hpp"
 #include "instance_impl.hpp"
@@ -180,6 +181,7 @@ struct Follower::Impl {
     Memory memory{};
     Guard guard{};
     SilentPaths silent{};
+    SoleFollower sole{};
     IdleProbes probes;
     const bool close_silent;
     Uplinks uplinks{};
@@ -205,10 +207,19 @@ struct Follower::Impl {
             return;
         if (const auto there = pins())
             Guard::leave(*there);
-        if (const auto paths = instance.paths()) {
-            (void)RemovedEndpoints(*paths).put_back();
-            (void)end_probes(*paths);
-        }
+        (void)put_back();
+    }
+
+    // What closing and probes have changed, also what one that was killed has left; but nothing of one that is at work.
+    [[nodiscard]] Result<void> put_back() {
+        const auto paths = instance.paths();
+        if (!paths || !sole.may_act(*paths))
+            return {};
+        const auto opened = RemovedEndpoints(*paths).put_back();
+        const auto ended = end_probes(*paths);
+        if (!close_silent && probes.fd() < 0)
+            sole.leave();
+        return opened ? ended : opened;
     }
 
     [[nodiscard]] Result<void> wait_for(int fd) const {
@@ -239,7 +250,7 @@ struct Follower::Impl {
     // Paths that have gone silent are closed, and opened again.
     [[nodiscard]] Result<void> see_to_silent(const Pins &pins, bool due) {
         for (const std::uint32_t ifindex : guard.silent_interfaces())
-            if (close_silent)
+            if (close_silent && sole.may_act(*instance.paths()))
                 MPS_TRY(silent.silence(pins, *instance.paths(), ifindex));
         if (due)
             MPS_TRY(silent.wake_up(pins, *instance.paths()));
@@ -250,6 +261,8 @@ struct Follower::Impl {
     }
     // What does not answer is as silent as what the data path tells of.
     [[nodiscard]] Result<void> probe(const Pins &pins) {
+        if (!sole.may_act(*instance.paths()))
+            return {};
         const auto changed = probes.look(pins, *instance.paths());
         MPS_TRY(changed);
         for (const ProbeOrder &one : probes.silent())
@@ -359,11 +372,7 @@ Result<Follower> Instance::follower(const FollowOptions &options) const {
     MPS_TRY(impl->wait_for(impl->monitor.fd()));
     if (options.probe_idle_s)
         MPS_TRY(impl->wait_for(impl->probes.fd()));
-    // What one that was killed has left.
-    if (const auto paths = impl_->paths()) {
-        MPS_TRY(RemovedEndpoints(*paths).put_back());
-        MPS_TRY(end_probes(*paths));
-    }
+    MPS_TRY(impl->put_back());
     return Follower(std::move(impl));
 }
 
