@@ -32,9 +32,9 @@
 /* An opened one brings nothing, while that much arrived on all. */
 #define PEER_BULK_BYTES 262144
 #define PEER_TRIES 6
-/* A peer that sent on a subflow that lately is sending on it … */
+/* A peer of whose contents something came in that time is sending on the subflow. */
 #define PEER_LATELY_NS (500 * 1000 * 1000ull)
-/* … and after so many measurements in a row, two seconds or more, does so whatever it has asked us for. */
+/* If it is in that many measurements in a row, two seconds or more, it does so whatever it has asked us for. */
 #define PEER_UNHEEDED 100
 #define PEER_TRIES_OPEN 2
 /* That everything is as it was is said once more after this time, in case the first was lost. */

@@ -20,6 +20,13 @@ except ImportError:
     app = None
 
 
+def positive(text):
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def receive(connection, octets):
     while octets:
         piece = connection.recv(min(octets, 1 << 18))
@@ -96,9 +103,9 @@ def main():
     client = verbs.add_parser("fetch")
     client.add_argument("host")
     client.add_argument("port", type=int)
-    client.add_argument("--chunks", type=int, default=10)
-    client.add_argument("--bytes", type=int, default=500_000)
-    client.add_argument("--range", type=int, default=250_000)
+    client.add_argument("--chunks", type=positive, default=10)
+    client.add_argument("--bytes", type=positive, default=500_000)
+    client.add_argument("--range", type=positive, default=250_000)
     client.add_argument("--every", type=float, default=1.0)
     client.add_argument("--not", dest="avoid", metavar="IFACE")
     args = parser.parse_args()
