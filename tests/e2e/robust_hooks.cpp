@@ -397,7 +397,7 @@ TEST_CASE("an interface that moves to another namespace takes nothing of ours al
     CHECK(state_of(rig.json({"status"}, environment), "lte") == "absent");
     rig.ok({"path", "dsl", "weight=5"}, environment);
     // The kernel's own endpoint still means the device that has left; of ours nothing is wrong.
-    for (const Json &problem : rig.json({"status"}, environment)["problems"])
+    for (const Json status = rig.json({"status"}, environment); const Json &problem : status.at("problems"))
         CHECK(problem.get<std::string>().starts_with("endpoint "));
     CHECK(our_programs(elsewhere, "lte").empty());
     CHECK_FALSE(hooks_of(elsewhere, "lte").clsact);

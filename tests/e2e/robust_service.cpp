@@ -415,7 +415,7 @@ TEST_CASE("with --persist what is typed outlives a reload, without it the answer
     (void)typed({"detach", "lte", "--persist"});
     // The service knows of it without a reload, and a reload changes nothing.
     CHECK(rig.json({"config", "diff", service.settings()})["same"] == true);
-    for (const Json &object : service.state()["objects"])
+    for (const Json state = service.state(); const Json &object : state.at("objects"))
         CHECK(object["state"] == "in force");
     const Json before = rig.status();
     (void)typed({"reload"});

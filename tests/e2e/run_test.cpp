@@ -45,7 +45,7 @@ const std::vector<std::string> &ways() {
     static const std::vector<std::string> all = [] {
         std::vector<std::string> found{"seccomp"};
         const auto probed = must(lab::run_process({e2e::Cli::default_binary(), "probe", "--json"}));
-        for (const Json &feature : Json::parse(probed.out).at("features"))
+        for (const Json parsed = Json::parse(probed.out); const Json &feature : parsed.at("features"))
             if (feature.at("name") == "fmod_ret" && feature.at("answer") == "available")
                 found.push_back("fmod_ret");
         return found;

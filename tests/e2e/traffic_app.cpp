@@ -112,7 +112,7 @@ TEST_CASE("a policy that is unloaded under a connection which chose it leaves th
         // It may have gone with the last one who might choose it.
         std::ignore = scene.mpsched.try_run("policy unload active-standby");
     }
-    for (const Json &policy : scene.mpsched.json("status").at("policies"))
+    for (const Json status = scene.mpsched.json("status"); const Json &policy : status.at("policies"))
         CHECK(policy.at("name") != "active-standby");
     CHECK(std::string(state_of(pair.client.get()).policy).empty());
     CHECK(scene.up(pair, "active-standby is unloaded: weighted as all") > used);

@@ -109,7 +109,7 @@ void check_steered(const Steered &steered) {
     Leaks leaks(network);
     Attachment attachment(network.a(), steered.attached.empty() ? network.devices() : steered.attached);
     const Cli mpsched(network.a());
-    for (const auto &interface : mpsched.json("status").at("interfaces"))
+    for (const Json status = mpsched.json("status"); const auto &interface : status.at("interfaces"))
         CHECK(interface.at("mode") == "tc");
     CHECK(mpsched.json("status").at("problems").empty());
     const auto prios = mp_prio_received(network.a());

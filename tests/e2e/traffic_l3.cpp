@@ -23,7 +23,7 @@ void check_shares(const std::vector<WiredPath> &paths, Family family, const char
     const Health health(network.a(), network.b());
     Attachment attachment(network.a(), network.devices());
     const Cli mpsched(network.a());
-    for (const auto &interface : mpsched.json("status").at("interfaces")) {
+    for (const Json status = mpsched.json("status"); const auto &interface : status.at("interfaces")) {
         CHECK(interface.at("mode") == "tc");
         const auto path = std::ranges::find(paths, interface.at("name").get<std::string>(), &WiredPath::name);
         REQUIRE(path != paths.end());

@@ -243,7 +243,7 @@ TEST_CASE("what a policy asks for reaches it, and what it says reaches conns", "
     CHECK(mpsched("conns").out.contains(" later than "));
     mpsched("use default");
     std::this_thread::sleep_for(300ms);
-    for (const auto &subflow : mpsched.json("conns").at(0).at("subflows"))
+    for (const Json conns = mpsched.json("conns"); const auto &subflow : conns.at(0).at("subflows"))
         CHECK(subflow.at("reason").is_null());
     transfer.stop();
     check_clean(transfer.wait());
