@@ -3,20 +3,15 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 
 #include <cerrno>
+
+#include "pins/lock.hpp"
 
 namespace mps {
 
 bool SoleFollower::may_act(const InstallationPaths &paths) {
-    struct stat there{}, ours{};
-    if (::lstat(paths.base.c_str(), &there) != 0) {
-        lock_ = Fd();
-        return true;
-    }
-    if (lock_ && ::fstat(lock_.get(), &ours) == 0 && ours.st_ino == there.st_ino &&
-        ours.st_dev == there.st_dev)
+    if (lock_ && is_still_at(lock_, paths.base))
         return true;
     lock_ = Fd(::open(paths.base.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!lock_ || ::flock(lock_.get(), LOCK_EX | LOCK_NB) == 0)

@@ -133,12 +133,14 @@ constexpr int most_tries = 1000;
 
 } // namespace
 
-// The directory that we have locked may have been removed, and made anew, by those who had it before us.
-bool Lock::is_current() const {
+bool is_still_at(const Fd &fd, const std::string &path) {
     struct stat ours{}, there{};
-    return !::fstat(fd_.get(), &ours) && !::lstat(PinLayout(bpffs_).lock(cookie_).c_str(), &there) &&
-           ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+    return !::fstat(fd.get(), &ours) && !::lstat(path.c_str(), &there) && ours.st_dev == there.st_dev &&
+           ours.st_ino == there.st_ino;
 }
+
+// Those who had the lock before us may have removed its directory.
+bool Lock::is_current() const { return is_still_at(fd_, PinLayout(bpffs_).lock(cookie_)); }
 
 Result<Lock> Lock::take(const std::string &bpffs, std::uint64_t cookie, const Patience &patience) {
     const PinLayout layout(bpffs);

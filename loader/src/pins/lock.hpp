@@ -52,6 +52,9 @@ class Lock {
     std::uint64_t cookie_;
 };
 
+// Is what we have opened still what has this name? It may have been removed, and made anew.
+[[nodiscard]] bool is_still_at(const Fd &fd, const std::string &path);
+
 // Is a command at work on this installation now?
 [[nodiscard]] bool is_locked(const std::string &bpffs, std::uint64_t cookie);
 

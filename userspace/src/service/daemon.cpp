@@ -444,7 +444,7 @@ Result<void> Daemon::run(config::Desired desired, std::optional<Error> refused) 
         const bool changed = waiting[2].revents && follower_->react();
         if (changed)
             std::this_thread::sleep_for(settle_time);
-        const bool come = look_at_cgroups();
+        const bool come = (waiting[5].revents || Clock::now() >= followed_) && look_at_cgroups();
         // Subflows that go silent, however many, ask for nothing more, nor does a bus on which much is said, nor cgroups of others.
         const bool nothing_new = (waiting[2].revents && !changed) || waiting[4].revents || waiting[5].revents;
         if (!nothing_new || come || metered_.is_news() || Clock::now() >= followed_) {
